@@ -1,0 +1,2 @@
+"""graphsparse: how sparse a pruned network really is."""
+from graphsparse.capture import export

@@ -1,0 +1,133 @@
+"""From a torch model to a graph: `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from graphsparse.capture.draft import Draft, as_ids
+from graphsparse.capture.finish import finished_layers
+from graphsparse.capture.lower import Lowering, lower, refuse_all, require_sinks
+from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
+from graphsparse.capture.pruned import plain
+from graphsparse.capture.rules import RULES, Rule
+from graphsparse.capture.trace import decomposed, trace
+from graphsparse.errors import CaptureError
+from graphsparse.graph import Coverage, LayeredGraph
+
+__all__ = ["Rule", "export"]
+
+RESOLUTIONS = ("unrolled", "channel")
+
+
+def export(
+    model: nn.Module | ExportedProgram,
+    example_inputs: Any = None,
+    masks: Mapping[str, Any] | None = None,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    resolution: str = "unrolled",
+    norm_statistics: bool = False,
+    extra_rules: Mapping[Any, Rule] | None = None,
+    batch_axis: int | None = 0,
+) -> LayeredGraph:
+    """Turn a model with masks into a sparse multipartite graph. The model is not changed.
+
+    Args:
+        model: a module, captured by torch.export in evaluation mode; or an exported program, used as it is.
+        example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts; only shapes matter for
+            floating inputs. Integer inputs are tokens where they index a table, constants elsewhere.
+        masks: ``{parameter name: bool tensor}``, True = kept, by the names of ``model.named_parameters()``. Kernels
+            without a mask are wholly kept. None reads them off the model: `torch.nn.utils.prune` and parametrisation
+            masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept).
+        kwargs: keyword arguments of the model's forward.
+        resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed.
+        norm_statistics: whether normalisation statistics carry influence (DESIGN 2).
+        extra_rules: rules for further operations, ``{aten overload: rule}``; see `graphsparse.capture.rules`.
+        batch_axis: the axis of every floating input that makes no units; None where inputs have no batch axis.
+
+    Raises:
+        CaptureError: torch.export cannot capture the model with these inputs.
+        UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
+        MaskError: a mask's name, shape or type does not fit.
+
+    Definitions: Vysogorets and Kempe 2023, section 3; the graph: Cunegatti et al. 2024.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
+        >>> graph = export(model, torch.zeros(1, 4, 4))
+        >>> [len(layer) for layer in graph.layers], graph.n_connections
+        ([16, 4, 2], 72)
+    """
+    if resolution not in RESOLUTIONS:
+        raise CaptureError("resolution is 'unrolled' or 'channel'", received=repr(resolution))
+    rules = {**RULES, **(extra_rules or {})}
+    found: dict[str, torch.Tensor] = {}
+    if isinstance(model, ExportedProgram):
+        program, parameters = decomposed(model), Parameters.of_program(model)
+    else:
+        twin = plain(model)
+        found = twin.masks
+        program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
+        parameters = Parameters.of_module(twin.model)
+    draft, lowering = _lowered(program, rules, parameters, resolution, norm_statistics, batch_axis)
+    return _graph(draft, lowering, parameters, masks, found)
+
+
+def _as_args(example_inputs: Any) -> tuple:
+    if example_inputs is None:
+        return ()
+    return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+
+
+def _lowered(
+    program: ExportedProgram,
+    rules: Mapping[Any, Rule],
+    parameters: Parameters,
+    resolution: str,
+    norm_statistics: bool,
+    batch_axis: int | None,
+) -> tuple[Draft, Lowering]:
+    """Lower; where a composite operation has no rule, take it apart and lower again."""
+    tried: set[Any] = set()
+    while True:
+        draft = Draft(resolution, norm_statistics)
+        lowering = lower(program, draft, rules, parameters.canonical, batch_axis)
+        simpler = set(lowering.refused) - tried
+        apart = decomposed(program, simpler) if simpler else None
+        if apart is None:
+            break
+        tried |= simpler
+        program = apart
+    refuse_all(lowering, len({node.target for node in program.graph.nodes if node.op == "call_function"}))
+    require_sinks(lowering, parameters.model_name)
+    return draft, lowering
+
+
+def _graph(draft, lowering: Lowering, parameters: Parameters, masks, found) -> LayeredGraph:
+    layers, sources, sinks = finished_layers(draft, _all_ids(lowering.sinks))
+    graph = LayeredGraph(
+        layers=layers,
+        sources=sources,
+        sinks=sinks,
+        shapes={name: tuple(shape) for name, shape in parameters.in_order(draft.kernels).items()},
+        weights={name: parameters.weights[name] for name in draft.kernels if name in parameters.weights},
+        modulators=modulators_of(draft, parameters, given=masks is not None),
+        aliases={alias: name for alias, name in parameters.canonical.items() if alias != name},
+        unused=parameters.unused(draft),
+        resolution=draft.resolution,
+        norm_statistics=draft.norm_statistics,
+        has_norm_statistics=draft.has_norm_statistics,
+        coverage=Coverage(dict(lowering.used), tuple(lowering.conservative)),
+    )
+    return graph.with_masks(parameters_of(graph, parameters, found) if masks is None else masks)
+
+
+def _all_ids(values: list[torch.Tensor]) -> np.ndarray:
+    ids = np.unique(np.concatenate([as_ids(value.reshape(-1)) for value in values]))
+    return ids[ids >= 0]

@@ -1,0 +1,61 @@
+"""One call of the captured program, as a rule sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from graphsparse.capture.draft import Draft
+from graphsparse.capture.units import CONSTANT, NOTHING, collapse
+from graphsparse.capture.values import Known, Units, Value, Weight
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """``target`` is the operation, ``shape`` that of its (first) result, ``place`` the module path it stands in."""
+
+    draft: Draft
+    target: Any
+    shape: torch.Size
+    dtype: torch.dtype
+    place: str
+    module_type: str = ""
+    conservative: list[str] = field(default_factory=list)
+
+    def ids(self, value: Value | float) -> torch.Tensor:
+        """The ids of any value: a constant is no unit where it is zero, and a constant unit elsewhere."""
+        if isinstance(value, Units):
+            return value.ids
+        if isinstance(value, Weight):
+            return torch.full((), CONSTANT).expand(value.shape)
+        if isinstance(value, Known) and value.known:
+            return torch.where(value.tensor == 0, NOTHING, CONSTANT)
+        if isinstance(value, Known):
+            return torch.full((), CONSTANT).expand(value.shape)
+        return torch.full((), NOTHING if value == 0 else CONSTANT)
+
+    def union(self, operands: Sequence[Value | float]) -> Units:
+        """The element-wise sum (or maximum, or any mixture) of operands of broadcastable shapes."""
+        parts, expand = collapse(*(self.ids(value) for value in operands))
+        return self.fresh(operands, expand(self._union(torch.stack([part.reshape(-1) for part in parts], 1), parts[0])))
+
+    def _union(self, rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return self.draft.union(rows).reshape(like.shape)
+
+    def fresh(self, operands: Sequence[Value | float], ids: torch.Tensor, mark: int | None = None) -> Units:
+        """Ids as a value; nothing else holds them if nothing else held the operands, or if all of them are new."""
+        old = [value for value in operands if isinstance(value, Units)]
+        return Units(ids, all(value.exclusive for value in old))
+
+    def rows_union(self, value: Units, ids: torch.Tensor) -> torch.Tensor:
+        """The unit that depends on all of the last axis of ids, for each index of the others."""
+        (small,), expand = collapse(ids)
+        result = self.draft.union(small.reshape(-1, small.size(-1))).reshape(small.shape[:-1])
+        return result.expand(ids.shape[:-1])
+
+    def say_conservative(self, reason: str) -> None:
+        """Record that this call is decided on the safe side, and why."""
+        self.conservative.append(reason)

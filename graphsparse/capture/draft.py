@@ -1,0 +1,217 @@
+"""The graph while it is being captured: layers of units with their blocks, numbered as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, View, Wiring
+from graphsparse.capture.units import CONSTANT, canonical, collapse, distinct_sets, unique_rows
+from graphsparse.capture.values import Units, Weight
+from graphsparse.kernels.columns import Taps
+
+
+@dataclass
+class LayerDraft:
+    """Units ``start`` to ``stop - 1`` in capture's numbering (from 1 on)."""
+
+    name: str
+    operation: str
+    start: int
+    stop: int
+    blocks: list = field(default_factory=list)
+    stages: list = field(default_factory=list)
+    joins: bool = False
+
+
+def as_ids(ids: torch.Tensor) -> np.ndarray:
+    """Capture's ids as the graph's: units from 0 on, -1 no unit, -2 a constant."""
+    return np.ascontiguousarray((ids - 1).numpy())
+
+
+class Draft:
+    """Collects layers; every method that makes units returns their ids in capture's numbering."""
+
+    def __init__(self, resolution: str, norm_statistics: bool):
+        self.resolution, self.norm_statistics = resolution, norm_statistics
+        self.layers: list[LayerDraft] = []
+        self.sources: list[torch.Tensor] = []
+        self.kernels: dict[str, torch.Size] = {}
+        self.modulators: set[str] = set()
+        self.scales: set[str] = set()
+        self.read: set[str] = set()
+        self.has_norm_statistics = False
+        self.place = ("", "")  # module path and operation of the call that is being lowered
+        self._next = 1
+        self._joined: dict[tuple, Units] = {}
+
+    @property
+    def mark(self) -> int:
+        """The id that the next unit will have: ids from here on are fresh."""
+        return self._next
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether units are elements, not channels."""
+        return self.resolution == "unrolled"
+
+    def layer(self, count: int, name: str | None = None, operation: str | None = None) -> tuple[LayerDraft, torch.Tensor]:
+        """A new layer of ``count`` units and their ids (count,)."""
+        path, called = self.place
+        draft = LayerDraft(name or path or called, operation or called, self._next, self._next + count)
+        self._next = draft.stop
+        self.layers.append(draft)
+        return draft, torch.arange(draft.start, draft.stop)
+
+    def source(self, name: str, shape: torch.Size, batch_axis: int | None) -> Units:
+        """An input: one unit per element, the batch axis repeated."""
+        sizes = [1 if axis == batch_axis else n for axis, n in enumerate(shape)]
+        _, ids = self.layer(int(np.prod(sizes)), name, "input")
+        self.sources.append(ids)
+        return Units(ids.reshape(sizes).expand(shape))
+
+    def kernel(self, weight: Weight, grouped: torch.Tensor, sources: torch.Tensor, taps: Taps, bias: Weight | None = None) -> torch.Tensor:
+        """A layer of the units that a kernel feeds: ids (groups, rows, positions).
+
+        ``grouped`` is the weight's meta view as (groups, rows, *columns); ``sources`` ids (groups, channels, size).
+        """
+        groups, rows = grouped.shape[:2]
+        draft, ids = self.layer(groups * rows * taps.positions)
+        ids = ids.reshape(groups, rows, taps.positions)
+        view = View(grouped.storage_offset(), tuple(grouped.shape), tuple(grouped.stride()))
+        draft.blocks.append(KernelBlock(weight.name, view, as_ids(sources), as_ids(ids), taps))
+        self.kernels.setdefault(weight.name, weight.view.shape)
+        if bias is not None:
+            entries = entries_of(bias).reshape(groups, rows, 1).expand(ids.shape)
+            draft.stages.append(self._lift_by(bias, ids.reshape(-1), entries.reshape(-1)))
+        return ids
+
+    def _lift_by(self, bias: Weight | None, units: torch.Tensor, entries: torch.Tensor) -> Lift:
+        if bias is None:
+            return Lift(as_ids(units))
+        self.modulators.add(bias.name)
+        return Lift(as_ids(units), bias.name, entries.numpy())
+
+    def union(self, rows: torch.Tensor) -> torch.Tensor:
+        """The unit that depends on each row (rows, k) of ids: the row's own where it is one, else one per distinct set."""
+        sets = distinct_sets(rows)
+        result = sets.members[:, 0].clone()  # sorted, largest first: 0 where the set is empty
+        several = sets.members[:, 1] != 0 if sets.members.size(1) > 1 else torch.zeros(len(result), dtype=torch.bool)
+        fresh = several | (sets.constant & (result != 0))
+        result[sets.constant & (result == 0)] = CONSTANT
+        if bool(fresh.any()):
+            result[fresh] = self._wire(sets.members[fresh], sets.constant[fresh])
+        return result[sets.index]
+
+    def _wire(self, members: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
+        """A layer of one unit per row of members, lifted where the row holds a constant too."""
+        draft, ids = self.layer(len(members))
+        use = members != 0
+        targets = ids[:, None].expand(members.shape)
+        draft.blocks.append(Wiring(as_ids(members[use]), as_ids(targets[use])))
+        if bool(constant.any()):
+            draft.stages.append(Lift(as_ids(ids[constant])))
+        return ids
+
+    def join(self, ids: torch.Tensor) -> torch.Tensor:
+        """One unit per row (rows, positions) of ids, for an operation that shares its weights over positions."""
+        ids = canonical(ids)
+        (small,), _ = collapse(ids)
+        if small.size(1) == 1:
+            return small
+        key = (small.shape, hash(small.contiguous().numpy().tobytes()))
+        if key not in self._joined:
+            before = len(self.layers)
+            joined = self.union(small)
+            for draft in self.layers[before:]:
+                draft.joins = True
+            self._joined[key] = Units(joined[:, None])
+        return self._joined[key].ids
+
+    def own(self, value: Units, parts: torch.Tensor | None = None) -> torch.Tensor:
+        """Ids of the value that a stage may be put on: its own units where nothing else holds them, else a copy.
+
+        ``parts`` (of the value's shape) tells apart elements that share a unit but are staged differently; then every
+        distinct pair of unit and part is a unit.
+        """
+        (ids, part), expand = collapse(value.ids, torch.zeros((), dtype=torch.int64) if parts is None else parts)
+        flat, part = ids.reshape(-1), part.reshape(-1)
+        real = flat > 0
+        pairs = torch.stack([flat[real], part[real]], 1)
+        sets = distinct_pairs(pairs)
+        alone = len(sets[0]) == len(pairs[:, 0].unique())
+        if value.exclusive and alone:
+            return value.ids
+        draft, fresh = self.layer(len(sets[0]))
+        draft.blocks.append(Wiring(as_ids(pairs[sets[0], 0]), as_ids(fresh)))
+        result = flat.clone()
+        result[real] = fresh[sets[1]]
+        return expand(result.reshape(ids.shape))
+
+    def lift(self, value: Units, by: Weight | None = None, where: torch.Tensor | None = None) -> Units:
+        """The value plus something that is not zero: zeros become constants.
+
+        ``by`` is a `Weight` of broadcastable shape; ``where`` a bool tensor of the elements that are lifted.
+        """
+        parts = entries_of(by) if isinstance(by, Weight) else None if where is None else where.long()
+        shape = torch.broadcast_shapes(value.shape, parts.shape if parts is not None else ())
+        value = Units(value.ids.expand(shape), value.exclusive)
+        ids = self.own(value, parts)
+        (small, part), _ = collapse(ids, torch.ones((), dtype=torch.int64) if parts is None else parts)
+        units, part = small.reshape(-1), part.reshape(-1)
+        real = (units > 0) & ((part != 0) | isinstance(by, Weight))
+        if bool(real.any()):
+            self._stage(units[real], self._lift_by(by, units[real], part[real]))
+        lifted = torch.ones((), dtype=torch.bool) if where is None else where
+        return Units(torch.where((ids == 0) & lifted, CONSTANT, ids) if bool((small == 0).any()) else ids, True)
+
+    def scale(self, value: Units, by: Weight) -> Units:
+        """The value times entries of a parameter, which a mask can cut."""
+        parts = entries_of(by)
+        shape = torch.broadcast_shapes(value.shape, parts.shape)
+        ids = self.own(Units(value.ids.expand(shape), value.exclusive), parts)
+        (small, part), _ = collapse(ids, parts)
+        units, part = small.reshape(-1), part.reshape(-1)
+        real = units > 0
+        if bool(real.any()):
+            self.modulators.add(by.name)
+            self.scales.add(by.name)
+            self._stage(units[real], Scale(as_ids(units[real]), by.name, part[real].numpy()))
+        return Units(ids, True)
+
+    def gate(self, lefts: torch.Tensor, rights: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Tensor:
+        """A layer of ``count`` sums of products; entry e adds lefts[e] * rights[e] to the unit targets[e]."""
+        draft, ids = self.layer(count)
+        order = targets.argsort(stable=True)
+        draft.blocks.append(Gate(as_ids(lefts[order]), as_ids(rights[order]), as_ids(ids[targets[order]])))
+        return ids
+
+    def _stage(self, units: torch.Tensor, stage: Lift | Scale) -> None:
+        """Put a stage on the layers that own the units."""
+        starts = torch.tensor([draft.start for draft in self.layers])
+        owner = torch.searchsorted(starts, units.contiguous(), right=True) - 1
+        for index in owner.unique().tolist():
+            use = (owner == index).numpy()
+            entries = None if stage.entries is None else stage.entries[use]
+            part = type(stage)(stage.units[use], stage.parameter, entries)
+            self.layers[index].stages.append(part)
+
+
+def entries_of(weight: Weight) -> torch.Tensor:
+    """The flat index in the stored parameter of each element of a view of it."""
+    view = weight.view
+    index = torch.full((), view.storage_offset(), dtype=torch.int64)
+    for axis, (size, stride) in enumerate(zip(view.shape, view.stride(), strict=True)):
+        shape = [1] * view.dim()
+        shape[axis] = size
+        index = index + (torch.arange(size) * stride).reshape(shape)
+    return index.reshape(view.shape)
+
+
+def distinct_pairs(pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first row of each distinct pair in order of appearance, and each row's pair."""
+    if len(pairs) == 0 or bool((pairs[1:, 0] > pairs[:-1, 0]).all()):
+        return torch.arange(len(pairs)), torch.arange(len(pairs))
+    return unique_rows(pairs)

@@ -1,0 +1,183 @@
+"""The one loop over the calls of a captured program: constants are computed, everything else goes by the table."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves, tree_map
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.draft import Draft
+from graphsparse.capture.rules.constants import compute
+from graphsparse.capture.rules.weights import transform
+from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.errors import CaptureError, UnsupportedOperations
+
+Rules = Mapping[Any, Callable[..., Any]]
+
+
+class Refused:
+    """The result of an operation that has no rule; what reads it is looked up too, so that all are named at once."""
+
+
+@dataclass
+class Lowering:
+    """The state of the loop: what each node is, and what was met on the way."""
+
+    draft: Draft
+    rules: Rules
+    values: dict[Node, Any] = field(default_factory=dict)
+    refused: dict[Any, list[str]] = field(default_factory=lambda: defaultdict(list))
+    used: Counter = field(default_factory=Counter)
+    conservative: list[tuple[str, str, str]] = field(default_factory=list)
+    sinks: list[torch.Tensor] = field(default_factory=list)
+
+
+def lower(program: ExportedProgram, draft: Draft, rules: Rules, names: Mapping[str, str], batch_axis: int | None) -> Lowering:
+    """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
+    lowering = Lowering(draft, rules)
+    inputs = _inputs(program, draft, names, batch_axis)
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            lowering.values[node] = inputs(node)
+        elif node.op == "call_function":
+            lowering.values[node] = _evaluate(lowering, node)
+        elif node.op == "get_attr":
+            lowering.values[node] = Known(getattr(program.graph_module, node.target))
+        elif node.op == "output":
+            _collect_sinks(lowering, node, program)
+    return lowering
+
+
+def _inputs(program: ExportedProgram, draft: Draft, names: Mapping[str, str], batch_axis: int | None):
+    """What each placeholder of the program is."""
+    signature = program.graph_signature
+    examples = dict(zip(signature.user_inputs, _example_leaves(program), strict=False))
+
+    def value(node: Node) -> Any:
+        if node.name in signature.inputs_to_parameters:
+            target = signature.inputs_to_parameters[node.name]
+            return Weight(names.get(target, target), torch.empty(node.meta["val"].shape, device="meta"))
+        if node.name in signature.inputs_to_buffers:
+            target = signature.inputs_to_buffers[node.name]
+            stored = program.state_dict.get(target, program.constants.get(target))
+            return Known(stored.detach() if stored is not None else node.meta["val"].to("meta"))
+        if node.name in signature.inputs_to_lifted_tensor_constants:
+            return Known(program.constants[signature.inputs_to_lifted_tensor_constants[node.name]].detach())
+        example = examples.get(node.name)
+        if not isinstance(example, torch.Tensor):
+            return example
+        draft.place = (node.name, "input")
+        if example.is_floating_point() or example.is_complex():
+            return draft.source(node.name, example.shape, batch_axis if example.dim() > 1 else None)
+        return Known(example, token=node.name)
+
+    return value
+
+
+def _example_leaves(program: ExportedProgram) -> list[Any]:
+    args, kwargs = program.example_inputs or ((), {})
+    return tree_leaves((args, kwargs))
+
+
+def _evaluate(lowering: Lowering, node: Node) -> Any:
+    draft, target = lowering.draft, node.target
+    args, kwargs = tree_map(lambda a: _read(lowering, node, a) if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
+    leaves = tree_leaves((args, kwargs))
+    if target is operator.getitem:
+        return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
+    place, module_type = _place(node)
+    called = getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
+    draft.place = (place, called)
+    has_rule = target in lowering.rules
+    if any(isinstance(leaf, Refused) for leaf in leaves):
+        return Refused() if has_rule else _refuse(lowering, target, place)
+    moved = any(isinstance(leaf, Units) for leaf in leaves)
+    tokens = any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
+    weights = any(isinstance(leaf, Weight) for leaf in leaves)
+    if not moved and not (has_rule and tokens and weights):
+        return transform(node, args, kwargs) if weights else compute(node, args, kwargs)
+    if not has_rule:
+        return _refuse(lowering, target, place)
+    shape, dtype = _result(node)
+    call = Call(draft, target, shape, dtype, place, module_type)
+    value = lowering.rules[target](call, *args, **kwargs)
+    lowering.used[called] += 1
+    lowering.conservative += [(called, place, reason) for reason in call.conservative]
+    return value
+
+
+def _refuse(lowering: Lowering, target: Any, place: str) -> Refused:
+    lowering.refused[target].append(place)
+    return Refused()
+
+
+def _read(lowering: Lowering, reader: Node, node: Node) -> Any:
+    """The value of a node as one reader sees it: units are the reader's alone only where it is the only one."""
+    value = lowering.values[node]
+    if isinstance(value, Weight):
+        lowering.draft.read.add(value.name)
+    if isinstance(value, Units) and value.exclusive and len(node.users) > 1:
+        return Units(value.ids)
+    if isinstance(value, (tuple, list)) and len(node.users) > 1:
+        readers = Counter(user.args[1] for user in node.users if user.target is operator.getitem)
+        return type(value)(
+            Units(v.ids) if isinstance(v, Units) and readers[i] > 1 else v for i, v in enumerate(value)
+        )
+    return value
+
+
+def _place(node: Node) -> tuple[str, str]:
+    """The path of the module that a call stands in, and its type's name."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return "", ""
+    path, kind = stack[-1]
+    return path.split("@")[0], (kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
+
+
+def _result(node: Node) -> tuple[torch.Size, torch.dtype]:
+    value = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
+    return (torch.Size(), torch.float32) if value is None else (torch.Size(value.shape), value.dtype)
+
+
+def _collect_sinks(lowering: Lowering, node: Node, program: ExportedProgram) -> None:
+    wanted = {spec.arg.name for spec in program.graph_signature.output_specs if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")}
+    for leaf in tree_leaves(node.args):
+        value = lowering.values.get(leaf) if isinstance(leaf, Node) else None
+        if isinstance(value, Units) and leaf.name in wanted:
+            lowering.sinks.append(value.ids)
+
+
+def refuse_all(lowering: Lowering, total: int) -> None:
+    """Raise one error that lists every operation without a rule, how often it occurs and where first."""
+    if not lowering.refused:
+        return
+    width = max(len(str(target)) for target in lowering.refused)
+    lines = [
+        f"    {str(target):<{width}}  {len(places)} call{'s' if len(places) > 1 else ' '}  at {places[0] or 'the top'}"
+        + (f" and {len(set(places)) - 1} more" if len(set(places)) > 1 else "")
+        for target, places in sorted(lowering.refused.items(), key=lambda item: -len(item[1]))
+    ]
+    raise UnsupportedOperations(
+        f"{len(lowering.refused)} of {total} operations have no rule\n" + "\n".join(lines) + "\n"
+        "  Add one: graphsparse.capture.rules shows how (pointwise.py is the shortest to imitate); give it as extra_rules."
+    )
+
+
+def require_sinks(lowering: Lowering, model: str) -> None:
+    """Raise where no output depends on units: there is nothing to be connected to."""
+    if not lowering.sinks:
+        raise CaptureError(
+            "a model must return at least one floating tensor that depends on its inputs",
+            place=model,
+            received="outputs that no input moves",
+            way_out="return the tensor to analyse from forward",
+        )

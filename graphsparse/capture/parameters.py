@@ -1,0 +1,93 @@
+"""The parameters of a model under the graph's names: shared ones under their first name, values where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from graphsparse.capture.draft import Draft
+from graphsparse.graph import LayeredGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """``tensors`` by name, one per parameter; ``canonical`` gives every name of a parameter its first one."""
+
+    tensors: Mapping[str, torch.Tensor]
+    canonical: Mapping[str, str]
+    model_name: str
+
+    @classmethod
+    def of_module(cls, model: nn.Module) -> Parameters:
+        """Names as in ``model.named_parameters()``; a tied parameter goes by its first."""
+        return cls._of(dict(model.named_parameters(remove_duplicate=False)), type(model).__name__)
+
+    @classmethod
+    def of_program(cls, program: ExportedProgram) -> Parameters:
+        """Names as in the program's state dict, which lists a tied parameter under each."""
+        return cls._of({name: program.state_dict[name] for name in program.graph_signature.parameters}, "the program")
+
+    @classmethod
+    def _of(cls, named: Mapping[str, torch.Tensor], model_name: str) -> Parameters:
+        first: dict[tuple, str] = {}
+        for name, tensor in named.items():
+            first.setdefault(_identity(tensor), name)
+        canonical = {name: first[_identity(tensor)] for name, tensor in named.items()}
+        return cls({name: t.detach() for name, t in named.items() if canonical[name] == name}, canonical, model_name)
+
+    @property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """The values as numpy arrays that share memory; bfloat16, which numpy does not have, as float32 copies."""
+        known = {name: tensor for name, tensor in self.tensors.items() if not tensor.is_meta}
+        return {name: _as_numpy(tensor) for name, tensor in known.items()}
+
+    def kept(self, name: str) -> np.ndarray:
+        """Which entries are not zero (NaN and infinity are kept); all of them where the values are not known."""
+        tensor = self.tensors[name]
+        return np.ones(tuple(tensor.shape), bool) if tensor.is_meta else (tensor != 0).cpu().numpy()
+
+    def in_order(self, kernels: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+        """Kernels in the model's order of parameters, not in that of their use."""
+        return {name: kernels[name] for name in self.tensors if name in kernels}
+
+    def unused(self, draft: Draft) -> tuple[str, ...]:
+        """Kernel-shaped parameters that the captured program never uses."""
+        return tuple(name for name, tensor in self.tensors.items() if tensor.dim() > 1 and name not in draft.read)
+
+
+def _identity(tensor: torch.Tensor) -> tuple:
+    """Two names are one parameter where storage, place and shape agree; meta tensors have no storage address."""
+    if tensor.is_meta or tensor.numel() == 0:
+        return (id(tensor),)
+    return (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.cpu()
+    return (tensor.float() if tensor.dtype in (torch.bfloat16,) else tensor).numpy()
+
+
+def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[str, np.ndarray]:
+    """Biases and scales, which are no connections: what holds of them where no mask says otherwise.
+
+    A bias entry that is exactly zero adds nothing, so it lifts nothing: what the function computes is the judge. A
+    scale that is exactly zero cuts its unit only where masks are read off the model (DESIGN 2: network slimming), since
+    with given masks a fresh model's zero-initialised scales are yet to be trained.
+    """
+    scales = draft.scales if given else set()
+    return {
+        name: np.ones(tuple(parameters.tensors[name].shape), bool) if name in scales else parameters.kept(name)
+        for name in sorted(draft.modulators)
+    }
+
+
+def parameters_of(graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """The masks that a model carries: those found on it, else where its weights are not zero."""
+    masks = {name: parameters.kept(name) for name in graph.shapes}
+    named = {parameters.canonical.get(name, name): mask.cpu().numpy() for name, mask in found.items()}
+    return {**masks, **{name: mask for name, mask in named.items() if name in masks or name in graph.modulators}}

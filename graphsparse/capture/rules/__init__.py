@@ -1,0 +1,39 @@
+"""One table of operations: what each does to unit ids. A file a family; `pointwise` is the shortest to imitate.
+
+A rule is a function ``rule(call, *args, **kwargs)`` that takes the operation's own arguments, tensors replaced by
+`Units`, `Weight` or `Known`, and returns such a value (or a tuple of them). ``call.draft`` makes units. To add one
+without touching the package, give ``extra_rules={torch.ops.aten.name.default: rule}`` to `graphsparse.export`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from graphsparse.capture.rules import (
+    convolution,
+    embedding,
+    linear,
+    movement,
+    normalisation,
+    pointwise,
+    pooling,
+    products,
+    reductions,
+    sums,
+)
+
+Rule = Callable[..., Any]
+
+RULES: Mapping[Any, Rule] = {
+    **movement.RULES,
+    **pointwise.RULES,
+    **sums.RULES,
+    **products.RULES,
+    **reductions.RULES,
+    **linear.RULES,
+    **convolution.RULES,
+    **pooling.RULES,
+    **normalisation.RULES,
+    **embedding.RULES,
+}

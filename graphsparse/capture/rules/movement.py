@@ -1,0 +1,123 @@
+"""Operations that only move elements: applied to the ids as they stand."""
+
+from __future__ import annotations
+
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.units import canonical, collapse
+from graphsparse.capture.values import Known, Units
+
+aten = torch.ops.aten
+
+
+def keep(call: Call, value, *args, **kwargs):
+    """The value itself: a copy, a change of floating type or of memory layout."""
+    if isinstance(value, Units) and not call.dtype.is_floating_point and not call.dtype.is_complex:
+        # integers and booleans computed on the way are constants (DESIGN 2)
+        return Known(torch.empty(call.shape, dtype=call.dtype, device="meta"))
+    return value
+
+
+def move(call: Call, value: Units, *args, **kwargs):
+    """The operation on the ids."""
+    moved = call.target(value.ids, *args, **kwargs)
+    if isinstance(moved, torch.Tensor):
+        return Units(_tidy(moved, value.ids), value.exclusive)
+    return tuple(Units(part, value.exclusive) for part in moved)
+
+
+def reshape(call: Call, value: Units, *args, **kwargs):
+    """Any view that keeps the order of elements; ids have strides of their own, so it may copy."""
+    return Units(_tidy(value.ids.reshape(call.shape), value.ids), value.exclusive)
+
+
+def expand(call: Call, value: Units, *args, **kwargs):
+    """Repeat along axes of size one."""
+    return Units(value.ids.expand(call.shape), value.exclusive)
+
+
+def cat(call: Call, values, dim: int = 0):
+    """Join values along an axis; axes along which every one of them repeats stay repeated."""
+    parts = [call.ids(value) for value in values if value.shape != torch.Size([0])]
+    dim %= parts[0].dim()
+    repeated = [d for d in range(parts[0].dim()) if d != dim and all(p.stride(d) == 0 or p.size(d) == 1 for p in parts)]
+    for axis in repeated:
+        parts = [part.narrow(axis, 0, 1) for part in parts]
+    joined = torch.cat(parts, dim).expand(call.shape)
+    return call.fresh(values, joined)
+
+
+def stack(call: Call, values, dim: int = 0):
+    """Join values along a new axis."""
+    dim %= len(call.shape)
+    return cat(call, [Units(call.ids(v).unsqueeze(dim), getattr(v, "exclusive", True)) for v in values], dim)
+
+
+def pad(call: Call, value: Units, pad, mode: str = "constant", fill: float | None = None):
+    """Zero padding is no unit; any other constant is a constant; reflection and repetition move elements."""
+    if mode == "constant":
+        moved = torch.nn.functional.pad(value.ids, pad, value=0 if not fill else -1)
+    else:
+        moved = torch.nn.functional.pad(value.ids.double(), pad, mode=mode).long()
+    return Units(moved, value.exclusive)
+
+
+def constant_pad(call: Call, value: Units, pad_sizes, fill: float = 0):
+    """Constant padding."""
+    return pad(call, value, pad_sizes, "constant", fill)
+
+
+def take(call: Call, value: Units, *args, **kwargs):
+    """Gather at constant indices; an index whose value is not known is refused."""
+    plain = [_content(call, argument) for argument in args]
+    return Units(_tidy(call.target(value.ids, *plain, **kwargs), value.ids), value.exclusive)
+
+
+def _content(call: Call, argument):
+    if isinstance(argument, (list, tuple)):
+        return [_content(call, item) for item in argument]
+    if isinstance(argument, Known):
+        call.require_known(argument)
+        return argument.tensor
+    return argument
+
+
+def _tidy(moved: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+    shares = moved.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
+    return moved if shares else canonical(moved)
+
+
+KEEPS = [
+    aten.clone.default, aten.contiguous.default, aten.alias.default, aten.detach.default, aten.dropout.default,
+    aten.lift_fresh_copy.default, aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device,
+    aten.type_as.default, aten.feature_dropout.default, aten.alpha_dropout.default,
+]  # fmt: skip
+MOVES = [
+    aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim,
+    aten.squeeze.dims, aten.slice.Tensor, aten.select.int, aten.flip.default, aten.roll.default, aten.t.default,
+    aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.narrow.default,
+    aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.unfold.default,
+    aten.repeat.default, aten.tile.default, aten.movedim.int, aten.swapaxes.default, aten.numpy_T.default,
+    aten.repeat_interleave.self_int, aten.diagonal.default, aten.rot90.default, aten.tril.default, aten.triu.default,
+    aten.as_strided.default, aten.movedim.intlist, aten.mT.default, aten.native_channel_shuffle.default,
+]  # fmt: skip
+SHAPES = [
+    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
+    aten.view_as.default, aten.reshape_as.default, aten.ravel.default,
+]  # fmt: skip
+RULES = {
+    **dict.fromkeys(KEEPS, keep),
+    **dict.fromkeys(MOVES, move),
+    **dict.fromkeys(SHAPES, reshape),
+    aten.expand.default: expand,
+    aten.expand_as.default: expand,
+    aten.cat.default: cat,
+    aten.stack.default: stack,
+    aten.pad.default: pad,
+    aten.constant_pad_nd.default: constant_pad,
+    aten.index_select.default: take,
+    aten.index.Tensor: take,
+}
+"""`as_strided` reads the ids in the layout of the tensor it was given, so it is only right on fresh ones; torch.export
+emits it for nothing but overlapping windows of a contiguous input."""

@@ -1,0 +1,50 @@
+"""Products: zero if either operand is zero, signal if either is signal and the other not zero."""
+
+from __future__ import annotations
+
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
+from graphsparse.capture.values import Known, Units, Weight
+
+aten = torch.ops.aten
+
+
+def multiply(call: Call, left, right):
+    """The element-wise product of two values of broadcastable shapes."""
+    if isinstance(left, Units) and isinstance(right, Units):
+        return pairwise(call, left, right)
+    units, other = (left, right) if isinstance(left, Units) else (right, left)
+    if isinstance(other, Weight) and not other.transformed:
+        return call.draft.scale(units, other)
+    (ids, constant), expand = collapse(units.ids, call.ids(other))
+    return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)), units.exclusive)
+
+
+def pairwise(call: Call, left: Units, right: Units) -> Units:
+    """One gate for each distinct pair of units; a constant operand that is not zero passes the other."""
+    (a, b), expand = collapse(left.ids, right.ids)
+    flat = torch.stack([a.reshape(-1), b.reshape(-1)], 1)
+    result = torch.where(flat[:, 0] == CONSTANT, flat[:, 1], flat[:, 0])
+    result[(flat == NOTHING).any(1)] = NOTHING
+    both = (flat > 0).all(1) & (flat[:, 0] != flat[:, 1])  # a unit times itself is the unit
+    if bool(both.any()):
+        pairs = flat[both]
+        first, index = unique_rows(pairs)
+        gates = call.draft.gate(pairs[first, 0], pairs[first, 1], torch.arange(len(first)), len(first))
+        result[both] = gates[index]
+    return call.fresh([left, right], expand(result.reshape(a.shape)))
+
+
+def divide(call: Call, left, right, **kwargs):
+    """left / right: the quotient is zero only where left is; a divisor is taken as not zero."""
+    if not isinstance(right, Units):
+        return left
+    inverse = call.draft.lift(right)
+    if not isinstance(left, Units):
+        return multiply(call, inverse, left)
+    return pairwise(call, left, inverse)
+
+
+RULES = {aten.mul.Tensor: multiply, aten.mul.Scalar: multiply, aten.div.Tensor: divide, aten.div.Scalar: divide}

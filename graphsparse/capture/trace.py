@@ -1,0 +1,88 @@
+"""A model as a functional program of aten operations, by torch.export; one sentence where that fails."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch._decomp import core_aten_decompositions, decomposition_table
+from torch.export import ExportedProgram
+
+from graphsparse.errors import CaptureError
+
+
+def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batch_axis: int | None) -> ExportedProgram:
+    """Capture the model, one sample at a time where it allows that (samples do not interact, so one shows everything)."""
+    one = _first_sample(args, batch_axis), _first_sample(kwargs, batch_axis)
+    try:
+        return _capture(model, *one)
+    except Exception as error:
+        first = error
+    try:
+        return _capture(model, tuple(args), dict(kwargs))
+    except Exception as error:
+        raise _explained(error if _same(one, (args, kwargs)) else first, model, args) from error
+
+
+def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(model, args, kwargs, strict=False)
+        return program.run_decompositions({})
+
+
+def decomposed(program: ExportedProgram, operations: Iterable[Any] | None = None) -> ExportedProgram | None:
+    """The program made functional; with ``operations``, those taken apart that torch can take apart, or None."""
+    table: dict[Any, Any] = {}
+    for operation in operations or ():
+        apart = core_aten_decompositions().get(operation) or _composite(operation)
+        if apart is not None:
+            table[operation] = apart
+    if operations is not None and not table:
+        return None
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return program.run_decompositions(table)
+
+
+def _composite(operation: Any) -> Any:
+    composite = torch._C.DispatchKey.CompositeImplicitAutograd
+    if isinstance(operation, torch._ops.OpOverload) and operation.has_kernel_for_dispatch_key(composite):
+        return operation.decompose
+    return decomposition_table.get(operation)
+
+
+def _first_sample(value: Any, axis: int | None) -> Any:
+    """The same structure with every tensor cut to its first sample."""
+    if isinstance(value, torch.Tensor):
+        return value if axis is None or value.dim() <= axis + 1 or value.size(axis) < 2 else value.narrow(axis, 0, 1)
+    if isinstance(value, Mapping):
+        return {key: _first_sample(item, axis) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_first_sample(item, axis) for item in value)
+    return value
+
+
+def _same(one: tuple, given: tuple) -> bool:
+    leaves = [[t for t in torch.utils._pytree.tree_leaves(x) if isinstance(t, torch.Tensor)] for x in (one, given)]
+    return all(a.shape == b.shape for a, b in zip(*leaves, strict=True))
+
+
+def _explained(error: Exception, model: nn.Module, args: Sequence[Any]) -> CaptureError:
+    """What to do about it, not torch's own report."""
+    text = f"{type(error).__name__}: {error}"
+    shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a).__name__ for a in args)
+    brief = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+    if any(word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard")):
+        rule = "the model's control flow must not depend on the values of its inputs"
+        way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
+    elif any(word in text for word in ("shape", "size", "channels", "dimension", "positional argument", "missing")):
+        rule = "the example inputs must be ones that the model's forward accepts"
+        way_out = "give inputs with a leading batch axis, of the shapes and types that model(*example_inputs) takes"
+    else:
+        rule = "torch.export must be able to capture the model"
+        way_out = "try model(*example_inputs) and then torch.export.export(model, example_inputs, strict=False)"
+    return CaptureError(rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {brief}", way_out=way_out)

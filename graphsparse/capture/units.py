@@ -1,0 +1,80 @@
+"""Unit ids: which unit each element of a value is, as an integer tensor of the value's own shape.
+
+0 is no unit (padding, a constant zero), -1 a constant that is not zero, ids from 1 on are units. An operation that
+only moves elements is applied to the ids as it stands. Axes along which ids repeat have stride 0 and take no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+NOTHING, CONSTANT = 0, -1
+
+
+def collapse(*ids: torch.Tensor) -> tuple[list[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]:
+    """Broadcast ids to one shape and keep one index of each axis along which all of them repeat.
+
+    Returns the small tensors, and the function that expands a result of their shape to the whole one.
+    """
+    whole = torch.broadcast_tensors(*ids)
+    shape = whole[0].shape
+    repeats = [all(t.stride(d) == 0 for t in whole) for d in range(len(shape))]
+    small = list(whole)
+    for axis, repeated in enumerate(repeats):
+        if repeated and shape[axis] > 1:
+            small = [t.narrow(axis, 0, 1) for t in small]
+    return small, lambda result: result.expand(shape)
+
+
+def canonical(ids: torch.Tensor) -> torch.Tensor:
+    """The same ids with stride 0 along every axis on which they repeat; a copy that an operation made forgets strides."""
+    for axis in range(ids.dim()):
+        if ids.size(axis) > 1 and ids.stride(axis) != 0:
+            first = ids.narrow(axis, 0, 1)
+            if torch.equal(ids.narrow(axis, 1, 1), first) and bool((ids == first).all()):
+                ids = first.expand(ids.shape)
+    return ids
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Rows of ids as sets: the distinct rows, which of them each row is, and which hold a constant too.
+
+    ``members`` (sets, most) are sorted unit ids, 0 where a set has fewer; ``constant`` (sets,) bool; ``index`` (rows,).
+    """
+
+    members: torch.Tensor
+    constant: torch.Tensor
+    index: torch.Tensor
+
+
+def distinct_sets(rows: torch.Tensor) -> Sets:
+    """The distinct sets among rows (rows, k) of ids, in order of first appearance."""
+    constant = (rows == CONSTANT).any(1)
+    members = rows.clamp(min=0)
+    if rows.size(1) > 1:
+        members = members.sort(1).values
+        members[:, 1:].masked_fill_(members[:, 1:] == members[:, :-1], 0)
+        members = members.sort(1, descending=True).values
+        members = members[:, : max(1, int((members != 0).sum(1).amax()) if len(rows) else 1)]
+    if len(rows) > 1 and not bool((members[1:, 0] > members[:-1, 0]).all()):  # strictly rising rows are distinct
+        first, index = unique_rows(torch.cat([members, constant[:, None].long()], 1))
+        return Sets(members[first], constant[first], index)
+    return Sets(members, constant, torch.arange(len(rows)))
+
+
+def unique_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first row of each kind in order of appearance, and each row's kind."""
+    kind = torch.zeros(len(rows), dtype=torch.int64)
+    for column in rows.unbind(1):  # one sort a column: far faster than sorting whole rows
+        _, digit = column.unique(return_inverse=True)
+        _, kind = (kind * (int(digit.max()) + 1) + digit).unique(return_inverse=True)
+    n = int(kind.max()) + 1
+    first = torch.full((n,), len(rows)).scatter_reduce_(0, kind, torch.arange(len(rows)), "amin")
+    order = first.argsort()
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(n)
+    return first[order], rank[kind]

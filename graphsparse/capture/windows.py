@@ -1,0 +1,65 @@
+"""Which input position each tap of a window reads at each output position: tables (taps, positions), -1 for padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+Sizes = Sequence[int]
+
+
+def along_axis(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:
+    """Positions (kernel, out) that a window reads along one axis of ``size``."""
+    position = np.arange(out) * stride - padding + np.arange(kernel)[:, None] * dilation
+    return np.where((position >= 0) & (position < size), position, -1)
+
+
+def along_axis_transposed(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:
+    """Positions (kernel, out) that a transposed convolution reads along one axis."""
+    scaled = np.arange(out) + padding - np.arange(kernel)[:, None] * dilation
+    position = scaled // stride
+    return np.where((scaled % stride == 0) & (position >= 0) & (position < size), position, -1)
+
+
+def adaptive_along_axis(size: int, out: int) -> np.ndarray:
+    """Positions (longest, out) that adaptive pooling reads along one axis."""
+    start, stop = np.arange(out) * size // out, -(-(np.arange(out) + 1) * size // out)
+    position = start + np.arange((stop - start).max())[:, None]
+    return np.where(position < stop, position, -1)
+
+
+def product(axes: Sequence[np.ndarray], sizes: Sizes) -> np.ndarray:
+    """The table over all axes from the tables (taps, positions) along each."""
+    table = np.zeros((1, 1), np.int64)
+    for axis, size in zip(axes, sizes, strict=True):
+        whole = np.where((table[:, None, :, None] < 0) | (axis[None, :, None, :] < 0), -1, 0)
+        flat = table[:, None, :, None] * size + axis[None, :, None, :]
+        table = np.where(whole < 0, -1, flat).reshape(table.shape[0] * axis.shape[0], -1)
+    return table
+
+
+@lru_cache(maxsize=512)
+def convolution_table(
+    sizes: tuple[int, ...],
+    out: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    transposed: bool = False,
+) -> np.ndarray:
+    """The table of a convolution over any number of axes; equal calls share it."""
+    axis = along_axis_transposed if transposed else along_axis
+    return product([axis(*each) for each in zip(sizes, out, kernel, stride, padding, dilation, strict=True)], sizes)
+
+
+def adaptive_table(sizes: Sizes, out: Sizes) -> np.ndarray:
+    """The table of adaptive pooling over any number of axes."""
+    return product([adaptive_along_axis(size, n) for size, n in zip(sizes, out, strict=True)], sizes)
+
+
+def per_axis(value: int | Sizes, axes: int) -> tuple[int, ...]:
+    """A setting that torch allows to be one number for all axes, as one number an axis."""
+    return (value,) * axes if isinstance(value, int) else tuple(value) * (axes if len(value) == 1 else 1)

@@ -1,0 +1,80 @@
+"""What every reader asks of a tensor before it believes it: binary, of the right shape, of a size that fits."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import torch
+
+from graphsparse.errors import CheckpointError, MaskError
+
+# How far a file may unfold: a sparse tensor at 99.9 % holds some fifty elements a byte of file, at 99.99 % five
+# hundred. Beyond that, and beyond a size that any machine holds, it is a bomb and not a mask.
+ELEMENTS_PER_BYTE = 1024
+ALWAYS_ALLOWED = 1 << 24
+
+_SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_NO_COMPARISON = {torch.uint16, torch.uint32, torch.uint64}
+
+
+def nonzero(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns the bool tensor of what is not zero: NaN and infinity are not, minus zero is."""
+    if tensor.dtype.is_floating_point and tensor.dtype.itemsize == 1:
+        return tensor.float() != 0
+    if tensor.dtype in _NO_COMPARISON:
+        tensor = tensor.view(_SIGNED[tensor.element_size()])
+    return tensor != 0
+
+
+def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
+    """Returns the mask as it is, or raises where it holds anything but 0 and 1."""
+    octets = mask.contiguous().view(torch.uint8) if mask.dtype == torch.bool else mask
+    if octets.dtype in _NO_COMPARISON:
+        octets = octets.to(torch.int64)
+    elif octets.dtype.is_floating_point and octets.dtype.itemsize == 1:
+        octets = octets.float()
+    wrong = (octets != 0) & (octets != 1)
+    if bool(wrong.any()):
+        first = octets[wrong].flatten()[0].item()
+        raise MaskError(
+            "a mask holds 0 and 1 alone",
+            place=place,
+            received=f"{int(wrong.sum())} other values, the first {first}",
+            way_out="make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'",
+        )
+    return mask
+
+
+def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str) -> None:
+    """Raises where a mask has not its weight's shape."""
+    if tuple(mask) != tuple(weight):
+        raise MaskError(
+            "a mask has its weight's shape",
+            place=place,
+            received=f"a mask of {tuple(mask)} for a weight of {tuple(weight)}",
+            way_out="use the mask that was made for this weight",
+        )
+
+
+def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str) -> None:
+    """Raises where a shape asks for far more elements than its file can mean (None: it came from no file)."""
+    elements = math.prod(shape)
+    if file_bytes is None or elements <= max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * file_bytes):
+        if elements < _memory():
+            return
+    raise CheckpointError(
+        "a tensor is of a size that its file and this machine's memory bear out",
+        place=place,
+        received=f"{tuple(shape)}, {elements:,} elements"
+        + (f" from a file of {file_bytes:,} bytes" if file_bytes is not None else ""),
+        way_out="check where the file comes from; an honest one can be re-saved dense as safetensors",
+    )
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # a system that does not tell
+        return 1 << 62

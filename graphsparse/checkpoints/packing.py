@@ -1,0 +1,138 @@
+"""Non-zeros of a tensor as bits, at the speed of memory, and back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+
+from graphsparse.errors import CheckpointError
+from graphsparse.kernels import threads
+
+WORD_BITS = 64
+
+
+class _Lanes(NamedTuple):
+    """How the elements that share one 64-bit load are tested and gathered; every field is a word but the last."""
+
+    high: np.uint64  # the top bit of every lane
+    shift: np.uint64  # brings the top bits down to the bottom of their lanes
+    gather: np.uint64  # a product with it collects the bits in the top of the word, free of carries
+    width: int  # elements in a load
+
+
+def _lanes(item_bytes: int) -> _Lanes:
+    bits, width = 8 * item_bytes, 8 // item_bytes
+    high = sum(1 << (bits * lane + bits - 1) for lane in range(width))
+    gather = sum(1 << (64 - width + lane - bits * lane) for lane in range(width))
+    return _Lanes(np.uint64(high), np.uint64(bits - 1), np.uint64(gather), width)
+
+
+_LANES = {item_bytes: _lanes(item_bytes) for item_bytes in (1, 2, 4, 8)}
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_VIEWED = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+# The bits of an element that can make it non-zero, where that is not all of them: minus zero is zero. The formats
+# that are missing here have no minus zero: integers, and the "fnuz" floats, whose 0x80 is NaN and so is kept.
+_SIGN_IS_NO_VALUE = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2}
+_NEVER_ZERO = {torch.float8_e8m0fnu}
+
+
+def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
+    """Returns which elements of a tensor are not zero, one bit each, rows padded to 64-bit words.
+
+    The result has dtype uint64 and shape (rows, words): a row per entry of the first axis (tensors of rank 0 and 1
+    make one row), the other axes flattened into columns, words = ceil(columns / 64). Column j is bit ``j % 64`` of
+    word ``j // 64``; the padding bits are 0. NaN and infinity are not zero, minus zero is. Each element is read
+    once, from where it lies; contiguous tensors are not copied.
+
+    Raises:
+        CheckpointError: the tensor's dtype has no zero that can be told from its bits.
+
+    Example:
+        >>> pack_nonzero(torch.tensor([[0.0, 1.5, 0.0], [2.0, 0.0, float("nan")]]))
+        array([[2],
+               [5]], dtype=uint64)
+    """
+    rows, columns = table_shape(tensor.shape)
+    packed = np.zeros((rows, -(-columns // WORD_BITS)), dtype=np.uint64)
+    if tensor.numel() == 0:
+        return packed
+    elements, sign_counts = _as_integers(tensor)
+    if columns % WORD_BITS == 0 and elements.ctypes.data % 8 == 0:
+        loads, words, lanes = elements.view(np.uint64), packed.reshape(-1), _LANES[elements.itemsize]
+        threads.over(words.size, elements.nbytes, lambda a, b: _pack_loads(loads, words, a, b, *lanes, sign_counts), 8)
+    else:
+        table = elements.reshape(rows, columns)
+        value_bits = table.dtype.type(_value_bits(table.itemsize, sign_counts))
+        threads.over(rows, table.nbytes, lambda a, b: _pack_elements(table, packed, a, b, value_bits))
+    return packed
+
+
+def unpack_words(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the bool array of the given shape whose non-zeros ``pack_nonzero`` packed.
+
+    Example:
+        >>> unpack_words(np.array([[2], [5]], dtype=np.uint64), (2, 3))
+        array([[False,  True, False],
+               [ True, False,  True]])
+    """
+    rows, columns = table_shape(shape)
+    octets = packed.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
+    return np.unpackbits(octets, axis=1, count=columns, bitorder="little").view(bool).reshape(shape)
+
+
+def table_shape(shape: tuple[int, ...] | torch.Size) -> tuple[int, int]:
+    """Returns (rows, columns) of a tensor that is read as a table: its first axis, and all the others flattened."""
+    if len(shape) < 2:
+        return 1, int(np.prod(shape, dtype=np.int64))
+    return int(shape[0]), int(np.prod(shape[1:], dtype=np.int64))
+
+
+def _as_integers(tensor: torch.Tensor) -> tuple[np.ndarray, bool]:
+    """The tensor's memory as a flat array of unsigned integers, and whether an element's top bit makes it non-zero."""
+    tensor = tensor.detach()
+    if tensor.is_complex() or tensor.dtype in _NEVER_ZERO or tensor.element_size() not in _LANES:
+        if tensor.dtype.itemsize in _LANES or tensor.is_complex():
+            tensor = tensor != 0 if tensor.is_complex() else torch.ones_like(tensor, dtype=torch.bool)
+        else:
+            raise CheckpointError("a packed tensor has elements of 1, 2, 4 or 8 bytes", received=tensor.dtype)
+    sign_counts = tensor.dtype not in _SIGN_IS_NO_VALUE
+    flat = tensor.resolve_neg().contiguous().reshape(-1).view(_VIEWED[tensor.element_size()])
+    return flat.numpy().view(_UNSIGNED[tensor.element_size()]), sign_counts
+
+
+def _value_bits(item_bytes: int, sign_counts: bool) -> int:
+    return (1 << (8 * item_bytes - (not sign_counts))) - 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _pack_loads(loads, packed, first, last, high, shift, gather, width, sign_counts):
+    """Packs 64 elements a word, several elements a load: adding the largest value carries into a lane's top bit
+    unless the lane is zero, and one product gathers those bits."""
+    low = ~high
+    down = np.uint64(64 - width)
+    loads_per_word = 64 // width
+    for word in range(first, last):
+        bits = np.uint64(0)
+        for k in range(loads_per_word):
+            load = loads[word * loads_per_word + k]
+            alive = (load & low) + low
+            if sign_counts:
+                alive |= load
+            bits |= ((((alive & high) >> shift) * gather) >> down) << np.uint64(k * width)
+        packed[word] = bits
+
+
+@numba.njit(cache=True, nogil=True)
+def _pack_elements(table, packed, first, last, value_bits):
+    """Packs row by row, one element at a time: for rows that do not fill whole words."""
+    for row in range(first, last):
+        for word in range(packed.shape[1]):
+            bits = np.uint64(0)
+            start = word * 64
+            for j in range(start, min(start + 64, table.shape[1])):
+                bits |= np.uint64((table[row, j] & value_bits) != 0) << np.uint64(j - start)
+            packed[row, word] = bits

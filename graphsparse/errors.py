@@ -1,0 +1,57 @@
+"""One family of errors and the shape of their text: the rule, the place, the value received, the way out."""
+
+from __future__ import annotations
+
+
+class GraphsparseError(ValueError):
+    """Bad input, said once and completely.
+
+    The text is one line: ``rule, at place; received value. Way out.`` Parts that do not apply are left out.
+
+    Example:
+        >>> str(GraphsparseError("a mask has its weight's shape", place="fc1.weight", received="(3, 4)",
+        ...                      way_out="give a mask of shape (4, 3)"))
+        "a mask has its weight's shape, at fc1.weight; received (3, 4). Way out: give a mask of shape (4, 3)."
+    """
+
+    def __init__(self, rule: str, *, place: str | None = None, received: object = None, way_out: str | None = None):
+        self.rule, self.place, self.received, self.way_out = rule, place, received, way_out
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        text = self.rule
+        if self.place is not None:
+            text += f", at {self.place}"
+        if self.received is not None:
+            text += f"; received {self.received}"
+        if self.way_out is not None:
+            text += f". Way out: {self.way_out}."
+        return text
+
+
+class CaptureError(GraphsparseError):
+    """The model cannot be captured with these example inputs."""
+
+
+class UnsupportedOperations(CaptureError):
+    """Operations of the model that have no rule, all of them at once with counts and places."""
+
+
+class MaskError(GraphsparseError):
+    """A mask or score does not belong to the graph: its name, shape, type or values."""
+
+
+class CheckpointError(GraphsparseError):
+    """A file cannot be read or written: its form, its content, or what reading it would run."""
+
+
+class ModelError(GraphsparseError):
+    """A model is named in a form that cannot be resolved, or does not fit its checkpoint."""
+
+
+class TargetError(GraphsparseError):
+    """A wanted sparsity, compression or quota cannot be reached; the text says what can."""
+
+
+class MissingExtra(GraphsparseError):
+    """A feature needs an optional package that is not installed; the text names the extra."""

@@ -1,0 +1,244 @@
+"""The sparse multipartite graph of a network: layers of units, and the blocks of edges between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from graphsparse.blocks import Block, Gate, KernelBlock, Scale, Stage
+from graphsparse.errors import MaskError
+
+if TYPE_CHECKING:
+    import igraph
+    import networkx
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The units that one operation makes: ids ``start`` to ``stop - 1``.
+
+    ``blocks`` bring values to the units from earlier layers; ``stages`` then lift or scale units, in order. ``rank`` is
+    the length of the longest path of layers from an input.
+    """
+
+    name: str
+    operation: str
+    start: int
+    stop: int
+    rank: int
+    blocks: tuple[Block, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __repr__(self) -> str:
+        return f"Layer({self.name!r}, {self.operation!r}, units={self.start}:{self.stop}, rank={self.rank})"
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """The connections and wires of one block between two layers; a skip connection climbs several ranks."""
+
+    source: Layer
+    target: Layer
+    block: Block
+    graph: LayeredGraph = field(repr=False)
+
+    @property
+    def parameter(self) -> str | None:
+        """The name of the parameter whose entries the edge holds, or None for fixed wiring."""
+        return getattr(self.block, "parameter", None)
+
+    @cached_property
+    def matrix(self) -> sparse.csr_array:
+        """Whether unit u of the source layer feeds unit v of the target layer by a kept connection or a wire.
+
+        A bool `scipy.sparse.csr_array` (n_source_units, n_target_units), built when asked for.
+        """
+        from_ids, to_ids, _ = self.block.pairs(self.graph.values)
+        use = (from_ids >= self.source.start) & (from_ids < self.source.stop)
+        use &= ~np.isin(from_ids, self.graph.cut) & ~np.isin(to_ids, self.graph.cut)
+        rows, columns = from_ids[use] - self.source.start, to_ids[use] - self.target.start
+        return _bool_csr(rows, columns, (len(self.source), len(self.target)))
+
+    def __repr__(self) -> str:
+        return f"Edge({self.source.name!r} -> {self.target.name!r}, parameter={self.parameter!r})"
+
+
+def _bool_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """A csr of bool where several entries at one place are one: counts would wrap, bool cannot."""
+    matrix = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), shape).tocsr()
+    matrix.sum_duplicates()
+    return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What capture did with the operations of a model.
+
+    ``rules`` counts operations by the rule that took them; ``conservative`` lists (operation, module, reason) of those
+    decided on the safe side, where active is a superset of what the function depends on.
+    """
+
+    rules: Mapping[str, int] = field(default_factory=dict)
+    conservative: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class LayeredGraph:
+    """A network as a layered directed acyclic graph: units, kept weights between them, sources and sinks.
+
+    ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
+    parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
+    numpy arrays that may share the model's memory. A kernel without a mask is wholly kept. ``modulators`` are the biases
+    and scales on the way, which are no connections: bool arrays that hold where no mask says otherwise. ``sources`` and
+    ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use `with_masks` for the same network under other masks.
+    """
+
+    layers: tuple[Layer, ...]
+    sources: np.ndarray
+    sinks: np.ndarray
+    shapes: Mapping[str, tuple[int, ...]]
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    modulators: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unused: tuple[str, ...] = ()
+    resolution: str = "unrolled"
+    norm_statistics: bool = False
+    has_norm_statistics: bool = False
+    coverage: Coverage = field(default_factory=Coverage, repr=False)
+
+    @property
+    def n_units(self) -> int:
+        """The number of units of all layers."""
+        return self.layers[-1].stop if self.layers else 0
+
+    @property
+    def n_connections(self) -> int:
+        """The number of connections: entries of prunable kernels, each parameter counted once."""
+        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+
+    @cached_property
+    def values(self) -> Mapping[str, np.ndarray]:
+        """The mask of every parameter that a block or a stage reads, bytes of 0 and 1 in the parameter's shape."""
+        masks = {**self.modulators, **self.masks}
+        whole = {name: np.ones(shape, bool) for name, shape in self.shapes.items() if name not in masks}
+        return {name: np.ascontiguousarray(mask).view(np.uint8) for name, mask in {**masks, **whole}.items()}
+
+    @cached_property
+    def cut(self) -> np.ndarray:
+        """The ids of units that a masked scale makes zero: no edge leads through them."""
+        scales = [stage for layer in self.layers for stage in layer.stages if isinstance(stage, Scale)]
+        return np.unique(np.concatenate([np.empty(0, np.int32), *(scale.cut(self.values) for scale in scales)]))
+
+    @cached_property
+    def gated(self) -> bool:
+        """Whether the graph has products, whose operands' zeros matter."""
+        return any(isinstance(block, Gate) for layer in self.layers for block in layer.blocks)
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """The blocks between layers, in the order of their target layers; a block that reads two layers is two edges."""
+        return tuple(
+            Edge(self.layers[source], layer, block, self)
+            for layer in self.layers
+            for block in layer.blocks
+            for source in self._layers_of(block)
+        )
+
+    def _layers_of(self, block: Block) -> list[int]:
+        ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources.ravel()
+        starts = np.array([layer.start for layer in self.layers])
+        return [int(i) for i in np.unique(np.searchsorted(starts, ids[ids >= 0], "right") - 1)]
+
+    def layer_of(self, unit: int) -> Layer:
+        """The layer that a unit id belongs to."""
+        starts = np.array([layer.start for layer in self.layers])
+        return self.layers[int(np.searchsorted(starts, unit, "right")) - 1]
+
+    def with_masks(self, masks: Mapping[str, Any]) -> LayeredGraph:
+        """The same network under other masks, ``{parameter name: bool array or tensor}``; the captured layers are shared.
+
+        Parameters without a mask are wholly kept. Raises `MaskError` where a name, shape or type does not fit.
+
+        Example:
+            >>> half = graph.with_masks({"fc1.weight": torch.rand(300, 784) < 0.5})  # doctest: +SKIP
+        """
+        return replace(self, masks=self.checked(masks))
+
+    def checked(self, masks: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Masks under the graph's own names as bool arrays, or a `MaskError` that says what does not fit."""
+        shapes = {**{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
+        result = {}
+        for given, mask in masks.items():
+            name = self.aliases.get(given, given)
+            if name in self.unused:
+                continue
+            if name not in shapes:
+                known = ", ".join(list(self.shapes)[:6]) + (", ..." if len(self.shapes) > 6 else "")
+                raise MaskError(
+                    "masks go by the names of model.named_parameters()",
+                    place=given,
+                    received="a name that the graph does not have",
+                    way_out=f"use the graph's names: {known}",
+                )
+            result[name] = _as_mask(given, mask, shapes[name])
+        return result
+
+    def adjacency(self) -> sparse.csr_array:
+        """Which unit feeds which: bool csr (n_units, n_units), entry [u, v] for u -> v, units numbered as in layers."""
+        from graphsparse.adjacency import build  # the only reader; kept apart because its loops are long
+
+        return build(self)
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """A `networkx.DiGraph` with node attribute "layer" (the rank) and edge attributes "weight" and "parameter".
+
+        Example:
+            >>> networkx.multipartite_layout(graph.to_networkx(), subset_key="layer")  # doctest: +SKIP
+        """
+        from graphsparse.handover import to_networkx
+
+        return to_networkx(self)
+
+    def to_igraph(self) -> igraph.Graph:
+        """A directed `igraph.Graph` with vertex attribute "layer" and edge attributes "weight" and "parameter"."""
+        from graphsparse.handover import to_igraph
+
+        return to_igraph(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"LayeredGraph({len(self.layers)} layers, {self.n_units} units, {self.n_connections} connections, "
+            f"{self.resolution})"
+        )
+
+
+def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    if array.shape != tuple(shape):
+        raise MaskError(
+            "a mask has the shape of its parameter", place=name, received=tuple(array.shape), way_out=f"give {tuple(shape)}"
+        )
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind in "iuf" and bool(((array == 0) | (array == 1)).all()):
+        return array.astype(bool)
+    raise MaskError(
+        "a mask is boolean, True where the weight is kept",
+        place=name,
+        received=f"{array.dtype} with values other than 0 and 1",
+        way_out="give mask != 0",
+    )
+
+
+def parameters_of(layer: Layer) -> tuple[str, ...]:
+    """The names of the parameters whose connections end in a layer."""
+    return tuple(dict.fromkeys(b.parameter for b in layer.blocks if isinstance(b, KernelBlock)))

@@ -1,0 +1,164 @@
+"""Add and mul of an algebra by element type, for compiled loops: (|, &) of integers, (max, min) of floats.
+
+The element type chooses the algebra when a loop is compiled, so each loop of this package is written once and a byte,
+a word of 64 positions and a float each get their own machine code. The functions below that only raise are the names
+that compiled loops call; the overload beside each says what it compiles to.
+"""
+
+from __future__ import annotations
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+compiled = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy")
+"""How every loop of this package is compiled; NaN never gets here (refused with the parameter's name before)."""
+
+
+def add(a, b):
+    """Join two parallel paths: ``a | b`` of integers, ``max(a, b)`` of floats."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(add)
+def _add(a, b):
+    if isinstance(a, types.Float):
+        return lambda a, b: a if a > b else b
+    return lambda a, b: a | b
+
+
+def mul(a, b):
+    """Follow one path: ``a & b`` of integers, ``min(a, b)`` of floats."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(mul)
+def _mul(a, b):
+    if isinstance(a, types.Float):
+        return lambda a, b: a if a < b else b
+    return lambda a, b: a & b
+
+
+def is_zero(a):
+    """Whether nothing is added by ``a``: no bit set, or minus infinity."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(is_zero)
+def _is_zero(a):
+    if isinstance(a, types.Float):
+        return lambda a: a == -float("inf")
+    return lambda a: a == 0
+
+
+def is_one(a):
+    """Whether nothing can be added to the single flag ``a``: set, or plus infinity."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(is_one)
+def _is_one(a):
+    if isinstance(a, types.Float):
+        return lambda a: a == float("inf")
+    return lambda a: a != 0
+
+
+def zero_like(a):
+    """The algebra's zero in the type of ``a``."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(zero_like)
+def _zero_like(a):
+    if isinstance(a, types.Float):
+        return lambda a: -float("inf")
+    return lambda a: 0
+
+
+def spread(value, like):
+    """A connection's value as wide as an element of a map: all 64 positions of a word, or the float itself."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(spread)
+def _spread(value, like):
+    if isinstance(value, types.Float):
+        return lambda value, like: value
+    return lambda value, like: types.uint64(0) - types.uint64(value)
+
+
+def narrow(element, like):
+    """An element of a map as a connection's value: whether any position is set, or the float itself."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(narrow)
+def _narrow(element, like):
+    if isinstance(element, types.Float):
+        return lambda element, like: element
+    return lambda element, like: types.uint8(element != 0)
+
+
+@intrinsic
+def load_word(typing_context, array, index):
+    """The eight bytes of a byte array that start at ``index``, aligned or not, as one uint64."""
+    signature = types.uint64(array, types.intp)
+
+    def generate(context, builder, signature, arguments):
+        source = context.make_array(signature.args[0])(context, builder, arguments[0])
+        start = builder.gep(source.data, [arguments[1]])
+        word = builder.load(builder.bitcast(start, ir.IntType(64).as_pointer()))
+        word.align = 1  # a row of a mask may start at any byte
+        return word
+
+    return signature, generate
+
+
+@intrinsic
+def trailing_zeros(typing_context, word):
+    """The number of zero bits below the lowest set bit of a non-zero uint64."""
+    signature = types.intp(types.uint64)
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], cgutils.true_bit)
+
+    return signature, generate
+
+
+def next_kept(row, start):
+    """The first index from ``start`` on whose value is not zero, or the row's length."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(next_kept)
+def _next_kept(row, start):
+    return _next_float if isinstance(row.dtype, types.Float) else _next_byte
+
+
+def _next_float(row, start):
+    j = start
+    while j < row.size and is_zero(row[j]):
+        j += 1
+    return j
+
+
+def _next_byte(row, start):
+    """Kept connections are rare, so zeros go by 32 bytes at a time: memory speed instead of a byte a cycle."""
+    j, n = start, row.size
+    while j + 32 <= n:
+        a, b = load_word(row, j), load_word(row, j + 8)
+        c, d = load_word(row, j + 16), load_word(row, j + 24)
+        if a | b | c | d:
+            if a:
+                return j + (trailing_zeros(a) >> 3)
+            if b:
+                return j + 8 + (trailing_zeros(b) >> 3)
+            if c:
+                return j + 16 + (trailing_zeros(c) >> 3)
+            return j + 24 + (trailing_zeros(d) >> 3)
+        j += 32
+    while j < n and row[j] == 0:
+        j += 1
+    return j

@@ -1,0 +1,46 @@
+"""Threads by the amount of work: a pool of our own over loops that release the interpreter's lock.
+
+One pool, no compiled thread layer: torch's pool and a second one spin against each other on a machine with a busy
+core (a loop of 1 ms took 60 ms on four threads), and small work is faster on the calling thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+SERIAL = 1 << 20  # bytes that one thread passes over in less time than it takes to wake another
+
+
+def limit() -> int:
+    """The largest number of threads used: ``GRAPHSPARSE_THREADS``, or the cores that this process may run on."""
+    wanted = os.environ.get("GRAPHSPARSE_THREADS")
+    if wanted and wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    # the process is part of the key: threads do not survive a fork, and a pool without them would wait for ever
+    return ThreadPoolExecutor(threads, thread_name_prefix="graphsparse")
+
+
+def over(count: int, work: int, loop: Callable[[int, int], None], align: int = 1) -> None:
+    """Call ``loop(first, last)`` on ranges that cover ``count``, in parallel where ``work`` bytes are worth it.
+
+    Ranges begin at multiples of ``align``, so that two threads do not write to one cache line.
+    """
+    threads = min(limit(), work // SERIAL, -(-count // align))
+    if threads < 2:
+        loop(0, count)
+        return
+    step = -(-count // (threads * align)) * align
+    pool = _pool(limit(), os.getpid())
+    ranges = [(first, min(first + step, count)) for first in range(0, count, step)]
+    pending = [pool.submit(loop, *bounds) for bounds in ranges[1:]]
+    loop(*ranges[0])
+    for task in pending:
+        task.result()

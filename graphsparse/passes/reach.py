@@ -1,0 +1,89 @@
+"""One sweep over the layers, forwards or backwards, in any algebra.
+
+``values`` hold one value per connection (bytes 0 and 1, or float scores) by parameter name in the parameter's shape;
+their element type chooses the algebra (see `graphsparse.semiring`). Biases and scales are no connections: they are
+there or not by the graph's masks, in every algebra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from graphsparse.blocks import CONSTANT, KernelBlock, Scale, State
+from graphsparse.graph import LayeredGraph
+from graphsparse.semiring import BOOLEAN, Semiring
+
+
+def forwards(
+    graph: LayeredGraph, values: Mapping[str, np.ndarray], algebra: Semiring = BOOLEAN, *, states: bool | None = None
+) -> State:
+    """What reaches each unit from the sources: DESIGN 3's F, or the states of section 2 in the boolean algebra.
+
+    ``states=True`` also follows where units are not zero (needed for constants); by default only where the graph has
+    products. Arrays are (n_units + 2,): the constant and the missing unit are last.
+    """
+    both = graph.gated if states is None else states
+    signal = _units(graph, algebra)
+    signal[graph.sources] = algebra.one
+    nonzero = signal.copy() if both else None
+    if nonzero is not None:
+        nonzero[CONSTANT] = algebra.one
+    state = State(signal, nonzero)
+    for layer in graph.layers:
+        for block in layer.blocks:
+            block.forwards(values, state)
+        for stage in layer.stages:
+            stage.forwards(graph.values, state, algebra.zero, algebra.one)
+    return state
+
+
+def backwards(
+    graph: LayeredGraph, values: Mapping[str, np.ndarray], state: State, algebra: Semiring = BOOLEAN
+) -> np.ndarray:
+    """What each unit reaches of the sinks: DESIGN 3's B, (n_units + 2,)."""
+    reach = _units(graph, algebra)
+    reach[graph.sinks] = algebra.one
+    for layer in reversed(graph.layers):
+        for stage in layer.stages:
+            if isinstance(stage, Scale):
+                stage.backwards(graph.values, reach, algebra.zero)
+        for block in reversed(layer.blocks):
+            block.backwards(values, state, reach)
+    return reach
+
+
+def connections(
+    graph: LayeredGraph,
+    values: Mapping[str, np.ndarray],
+    origin: np.ndarray,
+    reach: np.ndarray,
+    algebra: Semiring = BOOLEAN,
+) -> dict[str, np.ndarray]:
+    """What each connection carries from a source to a sink, by parameter in its shape; the sum over a parameter's uses."""
+    uses: dict[str, list[KernelBlock]] = {name: [] for name in graph.shapes}
+    for layer in graph.layers:
+        for block in layer.blocks:
+            if isinstance(block, KernelBlock):
+                uses[block.parameter].append(block)
+    return {
+        name: _of_parameter(blocks, graph.shapes[name], values, origin, reach, algebra) for name, blocks in uses.items()
+    }
+
+
+def _of_parameter(blocks, shape, values, origin, reach, algebra: Semiring) -> np.ndarray:
+    first = blocks[0]
+    size = int(np.prod(shape))
+    if len(blocks) == 1 and first.view.covers(size):
+        return first.connections(values, origin, reach).reshape(shape)
+    flat = np.full(size, algebra.zero, origin.dtype)
+    for block in blocks:
+        entries = block.view.entries()
+        flat[entries] = algebra.add(flat[entries], block.connections(values, origin, reach))
+    return flat.reshape(shape)
+
+
+def _units(graph: LayeredGraph, algebra: Semiring) -> np.ndarray:
+    dtype = np.uint8 if algebra.dtype == bool else algebra.dtype
+    return np.full(graph.n_units + 2, algebra.zero, dtype)

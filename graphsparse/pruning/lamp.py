@@ -1,0 +1,41 @@
+"""LAMP: layer-adaptive magnitude pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from graphsparse.pruning.ranks import by_layer, descending_order
+from graphsparse.pruning.scratch import Masks, hide, mask_of, weights
+
+
+def lamp(model: nn.Module, parameters: Sequence[str], masks: Masks | None = None) -> dict[str, np.ndarray]:
+    """Each squared weight over the sum of the squares in its layer that are no smaller. Greater is kept longer.
+
+    Float64 scores in [0, 1] by parameter name; the largest weight of a layer has 1, a zero weight 0. Among equal weights
+    the earlier place scores higher. One sort a layer. What `masks` has pruned counts as zero and scores minus infinity.
+    (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, equation 3.)
+
+    Example:
+        >>> lamp(torch.nn.Linear(4, 2), ["weight"])["weight"].max()
+        1.0
+    """
+    kept = weights(model, parameters)
+    if masks is not None:
+        kept = {name: np.where(mask_of(masks, name, values.shape), values, 0) for name, values in kept.items()}
+    return hide(by_layer(lamp_scores, kept), masks)
+
+
+def lamp_scores(values: np.ndarray) -> np.ndarray:
+    """LAMP scores of one layer from its weights."""
+    magnitudes = np.abs(values).ravel()
+    order = descending_order(magnitudes)
+    squares = magnitudes[order].astype(np.float64)
+    squares *= squares
+    sums = np.cumsum(squares)
+    np.divide(squares, sums, out=squares, where=sums > 0)
+    scores = np.empty_like(squares)
+    scores[order] = squares
+    return scores.reshape(np.shape(values))

@@ -1,0 +1,23 @@
+"""Magnitude: small weights go first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import nn
+
+from graphsparse.pruning.scratch import weights
+
+
+def magnitude(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray]:
+    """Absolute weights by parameter name, float32 (float64 for a model in double precision). Greater is kept longer.
+
+    Compared over all layers this is global magnitude pruning; under a quota, give `layer_ranks` of it to `quota_scores`.
+
+    Example:
+        >>> scores = magnitude(torch.nn.Linear(4, 2), ["weight"])
+        >>> scores["weight"].shape
+        (2, 4)
+    """
+    return {name: np.abs(values) for name, values in weights(model, parameters).items()}

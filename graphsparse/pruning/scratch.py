@@ -1,0 +1,125 @@
+"""A private copy of the user's model to compute on, so that the model itself is never touched; and its kernels."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+from graphsparse.errors import MaskError, ModelError
+
+Masks = Mapping[str, "torch.Tensor | np.ndarray"]
+
+
+@contextmanager
+def scratch(model: nn.Module, seed: int, dtype: torch.dtype | None = None) -> Iterator[nn.Module]:
+    """Yield a copy of `model` with plain parameters, in `dtype`; what is done to it stays here, random draws too.
+
+    The copy keeps the model's training mode and buffers. Inside the block gradients are on and torch's, NumPy's and
+    Python's global generators start from `seed`; afterwards they are as they were.
+    """
+    with _own_random_state(seed), torch.enable_grad():
+        yield plain_copy(model).to(dtype)
+
+
+def plain_copy(model: nn.Module) -> nn.Module:
+    """A deep copy whose pruning hooks and parametrisations are resolved into ordinary parameters."""
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    made = {id(t): t.detach().clone() for t in attributes if isinstance(t, torch.Tensor) and not t.is_leaf}
+    twin = copy.deepcopy(model, made)
+    with torch.no_grad():
+        for module in twin.modules():
+            _resolve(module)
+    return twin
+
+
+def kernels(model: nn.Module, parameters: Sequence[str]) -> dict[str, nn.Parameter]:
+    """The named parameters of a plain model, ready to be differentiated; a tied one is found under all its names."""
+    known = dict(model.named_parameters(remove_duplicate=False))
+    _check_known(parameters, known)
+    return {name: known[name].requires_grad_() for name in parameters}
+
+
+def weights(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray]:
+    """The present values of the named kernels as NumPy arrays, masks of `torch.nn.utils.prune` applied.
+
+    float32 or float64; CPU tensors that nothing masks share their memory with the model: read only.
+    """
+    return {name: to_numpy(_weight(model, name), name) for name in parameters}
+
+
+def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
+    """A tensor's values as float32 or float64; a model without values (on the meta device) is refused."""
+    if tensor.is_meta:
+        raise ModelError("scores are computed from a model's weights", place=name, received="a parameter on the meta device")
+    tensor = tensor.detach().cpu()
+    return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
+
+
+def hide(scores: Mapping[str, np.ndarray], masks: Masks | None) -> dict[str, np.ndarray]:
+    """The scores with minus infinity wherever `masks` has pruned already, so that nothing comes back."""
+    if masks is None:
+        return dict(scores)
+    return {name: np.where(mask_of(masks, name, values.shape), values, -np.inf) for name, values in scores.items()}
+
+
+def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
+    """The mask called `name` as a boolean array; all True where `masks` has none."""
+    if name not in masks:
+        return np.ones(tuple(shape), bool)
+    mask = masks[name]
+    mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    if mask.shape != tuple(shape):
+        raise MaskError("a mask has its weight's shape", place=name, received=mask.shape, way_out=f"give {tuple(shape)}")
+    return mask.astype(bool, copy=False)
+
+
+def _weight(model: nn.Module, name: str) -> torch.Tensor:
+    path, _, attribute = name.rpartition(".")
+    modules = dict(model.named_modules(remove_duplicate=False))
+    module = modules.get(path)
+    original = getattr(module, f"{attribute}_orig", None)
+    if original is not None:
+        return original * getattr(module, f"{attribute}_mask")
+    tensor = getattr(module, attribute, None)
+    _check_known([name], [name] if isinstance(tensor, torch.Tensor) else [])
+    return tensor
+
+
+def _check_known(parameters: Sequence[str], known: object) -> None:
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise MaskError("scores are for parameters of the model", received=f"no parameter {', '.join(unknown)}")
+
+
+def _resolve(module: nn.Module) -> None:
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, prune.BasePruningMethod):
+            prune.remove(module, hook._tensor_name)
+    if parametrize.is_parametrized(module):
+        for name in list(module.parametrizations):
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+
+
+@contextmanager
+def _own_random_state(seed: int) -> Iterator[None]:
+    """torch.manual_seed would also seed devices that were never used; only generators that exist are seeded here."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            torch.cuda.manual_seed_all(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
