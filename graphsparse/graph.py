@@ -150,18 +150,17 @@ class LayeredGraph:
             Edge(self.layers[source], layer, block, self)
             for layer in self.layers
             for block in layer.blocks
-            for source in self._layers_of(block)
+            for source in feeding(block, self.owner)
         )
 
-    def _layers_of(self, block: Block) -> list[int]:
-        ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources.ravel()
-        starts = np.array([layer.start for layer in self.layers])
-        return [int(i) for i in np.unique(np.searchsorted(starts, ids[ids >= 0], "right") - 1)]
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """The index in ``layers`` of each unit's layer, (n_units,)."""
+        return np.repeat(np.arange(len(self.layers)), [len(layer) for layer in self.layers])
 
     def layer_of(self, unit: int) -> Layer:
         """The layer that a unit id belongs to."""
-        starts = np.array([layer.start for layer in self.layers])
-        return self.layers[int(np.searchsorted(starts, unit, "right")) - 1]
+        return self.layers[self.owner[unit]]
 
     def with_masks(self, masks: Mapping[str, Any]) -> LayeredGraph:
         """The same network under other masks, ``{parameter name: bool array or tensor}``; the captured layers are shared.
@@ -219,6 +218,12 @@ class LayeredGraph:
             f"LayeredGraph({len(self.layers)} layers, {self.n_units} units, {self.n_connections} connections, "
             f"{self.resolution})"
         )
+
+
+def feeding(block: Block, owner: np.ndarray) -> list[int]:
+    """The indices of the layers that a block reads, ascending; ``owner`` gives the layer of each unit."""
+    ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
+    return np.flatnonzero(np.bincount(owner[ids[ids >= 0]])).tolist()
 
 
 def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, View, Wiring
-from graphsparse.capture.units import CONSTANT, canonical, collapse, distinct_sets, unique_rows
+from graphsparse.capture.units import CONSTANT, NOTHING, canonical, collapse, distinct_sets, unique_rows
 from graphsparse.capture.values import Units, Weight
 from graphsparse.kernels.columns import Taps
 
@@ -121,7 +121,7 @@ class Draft:
         (small,), _ = collapse(ids)
         if small.size(1) == 1:
             return small
-        key = (small.shape, hash(small.contiguous().numpy().tobytes()))
+        key = (small.shape, small.contiguous().numpy().tobytes())
         if key not in self._joined:
             before = len(self.layers)
             joined = self.union(small)
@@ -130,55 +130,52 @@ class Draft:
             self._joined[key] = Units(joined[:, None])
         return self._joined[key].ids
 
-    def own(self, value: Units, parts: torch.Tensor | None = None) -> torch.Tensor:
-        """Ids of the value that a stage may be put on: its own units where nothing else holds them, else a copy.
+    def own(self, value: Units, parts: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Units of a value that a stage may be put on: its own where nothing else holds them, else copies.
 
-        ``parts`` (of the value's shape) tells apart elements that share a unit but are staged differently; then every
-        distinct pair of unit and part is a unit.
+        ``parts`` (broadcastable) tells apart elements that share a unit but are staged differently; then every distinct
+        pair of unit and part is a unit. Returns the ids of the value's broadcast shape, and for each real element that
+        does not only repeat another along an axis its unit and its part.
         """
         (ids, part), expand = collapse(value.ids, torch.zeros((), dtype=torch.int64) if parts is None else parts)
         flat, part = ids.reshape(-1), part.reshape(-1)
         real = flat > 0
-        pairs = torch.stack([flat[real], part[real]], 1)
-        sets = distinct_pairs(pairs)
-        alone = len(sets[0]) == len(pairs[:, 0].unique())
-        if value.exclusive and alone:
-            return value.ids
+        whole = bool(real.all())
+        units, part = (flat, part) if whole else (flat[real], part[real])
+        rising = bool((units[1:] > units[:-1]).all())
+        if len(units) == 0 or value.exclusive and (rising or _one_part_each(units, part)):
+            return expand(ids), units, part
+        sets = (torch.arange(len(units)),) * 2 if rising else unique_rows(torch.stack([units, part], 1))
         draft, fresh = self.layer(len(sets[0]))
-        draft.blocks.append(Wiring(as_ids(pairs[sets[0], 0]), as_ids(fresh)))
-        result = flat.clone()
-        result[real] = fresh[sets[1]]
-        return expand(result.reshape(ids.shape))
+        draft.blocks.append(Wiring(as_ids(units[sets[0]]), as_ids(fresh)))
+        copies = fresh[sets[1]]
+        result = copies if whole else flat.masked_scatter(real, copies)
+        return expand(result.reshape(ids.shape)), copies, part
 
     def lift(self, value: Units, by: Weight | None = None, where: torch.Tensor | None = None) -> Units:
         """The value plus something that is not zero: zeros become constants.
 
         ``by`` is a `Weight` of broadcastable shape; ``where`` a bool tensor of the elements that are lifted.
         """
-        parts = entries_of(by) if isinstance(by, Weight) else None if where is None else where.long()
-        shape = torch.broadcast_shapes(value.shape, parts.shape if parts is not None else ())
-        value = Units(value.ids.expand(shape), value.exclusive)
-        ids = self.own(value, parts)
-        (small, part), _ = collapse(ids, torch.ones((), dtype=torch.int64) if parts is None else parts)
-        units, part = small.reshape(-1), part.reshape(-1)
-        real = (units > 0) & ((part != 0) | isinstance(by, Weight))
-        if bool(real.any()):
-            self._stage(units[real], self._lift_by(by, units[real], part[real]))
+        parts = entries_of(by) if by is not None else where.long() if where is not None else None
+        ids, units, part = self.own(value, parts)
+        if where is not None:
+            units, part = units[part != 0], part[part != 0]
+        if len(units):
+            self._stage(units, self._lift_by(by, units, part))
+        (small,), _ = collapse(ids)
+        if not bool((small == NOTHING).any()):
+            return Units(ids, True)
         lifted = torch.ones((), dtype=torch.bool) if where is None else where
-        return Units(torch.where((ids == 0) & lifted, CONSTANT, ids) if bool((small == 0).any()) else ids, True)
+        return Units(torch.where((ids == NOTHING) & lifted, CONSTANT, ids), True)
 
     def scale(self, value: Units, by: Weight) -> Units:
         """The value times entries of a parameter, which a mask can cut."""
-        parts = entries_of(by)
-        shape = torch.broadcast_shapes(value.shape, parts.shape)
-        ids = self.own(Units(value.ids.expand(shape), value.exclusive), parts)
-        (small, part), _ = collapse(ids, parts)
-        units, part = small.reshape(-1), part.reshape(-1)
-        real = units > 0
-        if bool(real.any()):
+        ids, units, part = self.own(value, entries_of(by))
+        if len(units):
             self.modulators.add(by.name)
             self.scales.add(by.name)
-            self._stage(units[real], Scale(as_ids(units[real]), by.name, part[real].numpy()))
+            self._stage(units, Scale(as_ids(units), by.name, part.numpy()))
         return Units(ids, True)
 
     def gate(self, lefts: torch.Tensor, rights: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Tensor:
@@ -191,12 +188,15 @@ class Draft:
     def _stage(self, units: torch.Tensor, stage: Lift | Scale) -> None:
         """Put a stage on the layers that own the units."""
         starts = torch.tensor([draft.start for draft in self.layers])
+        ends = torch.searchsorted(starts, torch.stack([units.min(), units.max()]), right=True) - 1
+        if ends[0] == ends[1]:
+            self.layers[int(ends[0])].stages.append(stage)
+            return
         owner = torch.searchsorted(starts, units.contiguous(), right=True) - 1
-        for index in owner.unique().tolist():
+        for index in torch.bincount(owner).nonzero()[:, 0].tolist():
             use = (owner == index).numpy()
             entries = None if stage.entries is None else stage.entries[use]
-            part = type(stage)(stage.units[use], stage.parameter, entries)
-            self.layers[index].stages.append(part)
+            self.layers[index].stages.append(type(stage)(stage.units[use], stage.parameter, entries))
 
 
 def entries_of(weight: Weight) -> torch.Tensor:
@@ -210,8 +210,9 @@ def entries_of(weight: Weight) -> torch.Tensor:
     return index.reshape(view.shape)
 
 
-def distinct_pairs(pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first row of each distinct pair in order of appearance, and each row's pair."""
-    if len(pairs) == 0 or bool((pairs[1:, 0] > pairs[:-1, 0]).all()):
-        return torch.arange(len(pairs)), torch.arange(len(pairs))
-    return unique_rows(pairs)
+def _one_part_each(units: torch.Tensor, part: torch.Tensor) -> bool:
+    """Whether every element of a unit goes with the same part."""
+    if len(units) == 0:
+        return True
+    first = torch.zeros(int(units.max()) + 1, dtype=part.dtype).scatter_(0, units, part)
+    return bool((first[units] == part).all())

@@ -1,21 +1,19 @@
-"""From a draft to a graph: unread input layers fold into what joins them, ranks are set, masks are read."""
+"""From a draft to a graph: unread input layers fold into what joins them, and ranks are set."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 import numpy as np
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Wiring
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
-from graphsparse.graph import Layer
+from graphsparse.graph import Layer, feeding
 
 
 def read_ids(block) -> np.ndarray:
-    """The unit ids that a block reads, once each, real units only."""
-    ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources.ravel()
-    return np.unique(ids[ids >= 0])
+    """The ids that a block reads."""
+    return np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
 
 
 def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...], np.ndarray, np.ndarray]:
@@ -25,10 +23,11 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
     names = _unique_names(drafts)
     ranks: list[int] = []
     layers: list[Layer] = []
+    owner = np.repeat(np.arange(len(drafts)), [each.stop - each.start for each in drafts])
     start = 0
     for each, name in zip(drafts, names, strict=True):
         blocks = tuple(_moved(block, number) for block in each.blocks)
-        rank = _rank(blocks, layers, ranks)
+        rank = max((ranks[i] + 1 for block in blocks for i in feeding(block, owner)), default=0)
         stages = tuple(_moved(stage, number) for stage in each.stages)
         stop = start + each.stop - each.start
         layers.append(Layer(name, each.operation, start, stop, rank, blocks, stages))
@@ -81,13 +80,6 @@ def _moved(part, number: np.ndarray):
     return Lift(number[part.units], part.parameter, part.entries)
 
 
-def _rank(blocks, layers: list[Layer], ranks: list[int]) -> int:
-    """One more than the highest rank among the layers that feed this one."""
-    starts = np.array([layer.start for layer in layers])
-    feeding = {int(i) for block in blocks for i in np.unique(np.searchsorted(starts, read_ids(block), "right") - 1)}
-    return max((ranks[i] + 1 for i in feeding), default=0)
-
-
 def _unique_names(drafts: list[LayerDraft]) -> list[str]:
     """Module paths, with the operation and a number where a module makes several layers."""
     counts = Counter(each.name for each in drafts)
@@ -98,9 +90,3 @@ def _unique_names(drafts: list[LayerDraft]) -> list[str]:
         seen[name] += 1
         names.append(name if repeated[name] == 1 else f"{name}.{seen[name]}")
     return names
-
-
-def kept_weights(name: str, weights: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Which entries of a parameter are not zero; NaN and infinity count as kept. None where the values are not known."""
-    weight = weights.get(name)
-    return None if weight is None else weight != 0

@@ -41,6 +41,19 @@ def pad(call: Call, value: Flow, sizes: Sequence[int], mode: Any = "constant", f
     return Flow(torch.nn.functional.pad(value.value, list(sizes), mode=mode), value.scale)
 
 
+def choose(call: Call, condition: torch.Tensor, left: Any, right: Any) -> Flow:
+    """What is chosen between a signal and a number carries the signal alone."""
+    (a, b), scale = aligned((left, right))
+    chosen = torch.where(condition, a if isinstance(left, Flow) else 0.0, b if isinstance(right, Flow) else 0.0)
+    return Flow(chosen, scale)
+
+
+def enlarge(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
+    """Cubic interpolation as linear, which has no negative weights."""
+    size = call.shape[-2:]
+    return Flow(torch.nn.functional.interpolate(value.value, size=tuple(size), mode="bilinear"), value.scale)
+
+
 def fill(call: Call, value: Flow, mask: torch.Tensor, *args: Any) -> Flow:
     """What is overwritten by a constant carries no signal."""
     return Flow(value.value.masked_fill(mask, 0.0), value.scale)
@@ -214,7 +227,8 @@ def _defaults(names: str) -> list[Any]:
 
 
 KEEPS = """clone.default contiguous.default alias.default detach.default dropout.default lift_fresh_copy.default
-    _to_copy.default to.dtype to.dtype_layout to.device type_as.default feature_dropout.default alpha_dropout.default"""
+    _to_copy.default to.dtype to.dtype_layout to.device type_as.default feature_dropout.default alpha_dropout.default
+    prelu.default _prelu_kernel.default"""
 SHAPES = """view.default reshape.default _unsafe_view.default flatten.using_ints unflatten.int view_as.default
     reshape_as.default ravel.default"""
 MOVES = """transpose.int permute.default unsqueeze.default squeeze.default squeeze.dim squeeze.dims slice.Tensor
@@ -223,8 +237,7 @@ MOVES = """transpose.int permute.default unsqueeze.default squeeze.default squee
     tile.default movedim.int movedim.intlist swapaxes.default numpy_T.default mT.default repeat_interleave.self_int
     diagonal.default rot90.default tril.default triu.default native_channel_shuffle.default expand.default
     expand_as.default cat.default stack.default index_select.default index.Tensor gather.default im2col.default
-    slice_scatter.default select_scatter.default index_put.default copy.default scatter.src where.self
-    where.ScalarOther where.ScalarSelf topk.default sort.default cumsum.default
+    slice_scatter.default select_scatter.default index_put.default copy.default scatter.src where.self topk.default sort.default cumsum.default
     mean.default mean.dim sum.default sum.dim_IntList
     avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default adaptive_avg_pool2d.default
     adaptive_avg_pool3d.default _adaptive_avg_pool2d.default _adaptive_avg_pool3d.default upsample_nearest1d.vec
@@ -233,7 +246,7 @@ MOVES = """transpose.int permute.default unsqueeze.default squeeze.default squee
 FUNCTIONS = """relu relu6 gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus
     softshrink hardshrink tanhshrink log_sigmoid softsign threshold exp expm1 log log1p log2 log10 sqrt rsqrt reciprocal
     neg abs sin cos tan sinh cosh asinh atan asin acos erf erfc square sign clamp clamp_min clamp_max nan_to_num logit
-    sgn positive special_expit rrelu exp2 prelu"""
+    sgn positive special_expit rrelu exp2"""
 REDUCTIONS = """amax.default amin.default max.default min.default logsumexp.default linalg_vector_norm.default std.dim
     var.dim std.correction var.correction std.default var.default norm.ScalarOpt_dim"""
 CHANNEL_NORMS = _defaults("group_norm instance_norm")
@@ -251,6 +264,8 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys(_found(REDUCTIONS), mean_over),
     **dict.fromkeys(_found("max.dim min.dim"), extremum),
     **dict.fromkeys(_found("masked_fill.Scalar masked_fill.Tensor"), fill),
+    **dict.fromkeys(_found("where.ScalarOther where.ScalarSelf"), choose),
+    **dict.fromkeys(_found("upsample_bicubic2d.vec upsample_bicubic2d.default"), enlarge),
     **dict.fromkeys(_found("pad.default constant_pad_nd.default"), pad),
     **dict.fromkeys(_found("softmax.int _softmax.default log_softmax.int _log_softmax.default"), softmax),
     **dict.fromkeys(_defaults("layer_norm rms_norm group_norm instance_norm"), normalise),

@@ -42,7 +42,8 @@ def plain_copy(model: nn.Module) -> nn.Module:
 def kernels(model: nn.Module, parameters: Sequence[str]) -> dict[str, nn.Parameter]:
     """The named parameters of a plain model, ready to be differentiated; a tied one is found under all its names."""
     known = dict(model.named_parameters(remove_duplicate=False))
-    _check_known(parameters, known)
+    if unknown := [name for name in parameters if name not in known]:
+        raise _unknown(unknown)
     return {name: known[name].requires_grad_() for name in parameters}
 
 
@@ -54,12 +55,33 @@ def weights(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray
     return {name: to_numpy(_weight(model, name), name) for name in parameters}
 
 
+def shapes_of(model: nn.Module, parameters: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the named kernels; the model may live on the meta device."""
+    return {name: tuple(_weight(model, name).shape) for name in parameters}
+
+
 def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
     """A tensor's values as float32 or float64; a model without values (on the meta device) is refused."""
     if tensor.is_meta:
         raise ModelError("scores are computed from a model's weights", place=name, received="a parameter on the meta device")
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
+
+
+def put(kernels: Mapping[str, nn.Parameter], masks: Masks | None, dense: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Set a scratch model's kernels to zero outside `masks`, and to `dense` where that is given inside them."""
+    with torch.no_grad():
+        for name, kernel in kernels.items():
+            mask = torch.from_numpy(mask_of(masks or {}, name, tuple(kernel.shape)))
+            kernel.copy_((kernel if dense is None else dense[name]) * mask.to(kernel.device))
+
+
+def check_numbers(scores: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The scores, unless one of them is not a number."""
+    for name, values in scores.items():
+        if np.isnan(values).any():
+            raise MaskError("a score is a number", place=name, received="NaN", way_out="look at the weights, data and loss")
+    return scores
 
 
 def hide(scores: Mapping[str, np.ndarray], masks: Masks | None) -> dict[str, np.ndarray]:
@@ -82,20 +104,18 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
 
 def _weight(model: nn.Module, name: str) -> torch.Tensor:
     path, _, attribute = name.rpartition(".")
-    modules = dict(model.named_modules(remove_duplicate=False))
-    module = modules.get(path)
+    module = dict(model.named_modules(remove_duplicate=False)).get(path)
     original = getattr(module, f"{attribute}_orig", None)
     if original is not None:
         return original * getattr(module, f"{attribute}_mask")
     tensor = getattr(module, attribute, None)
-    _check_known([name], [name] if isinstance(tensor, torch.Tensor) else [])
+    if not isinstance(tensor, torch.Tensor):
+        raise _unknown([name])
     return tensor
 
 
-def _check_known(parameters: Sequence[str], known: object) -> None:
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        raise MaskError("scores are for parameters of the model", received=f"no parameter {', '.join(unknown)}")
+def _unknown(names: Sequence[str]) -> MaskError:
+    return MaskError("scores are for parameters of the model", received=f"no parameter {', '.join(names)}")
 
 
 def _resolve(module: nn.Module) -> None:

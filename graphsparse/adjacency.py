@@ -1,0 +1,134 @@
+"""The whole graph as one csr matrix, written in place: a count pass and a fill pass, channel by channel.
+
+A channel's rows stay in the cache while its kept taps are written, so the cost is that of writing the indices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from graphsparse.blocks import Block, Gate, KernelBlock
+from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.algebra import compiled
+
+
+def build(graph: LayeredGraph) -> sparse.csr_array:
+    """Bool csr (n_units, n_units): entry [u, v] where u feeds v by a kept connection, a wire or a product.
+
+    Parallel connections (the taps of a kernel in channel resolution) are one entry.
+    """
+    blocks = [block for layer in graph.layers for block in layer.blocks]
+    parts = [_Part.of(block, graph.values) for block in blocks]
+    starts = np.zeros(graph.n_units + 1, np.int64)
+    for part in parts:
+        part.count(starts[1:])
+    np.cumsum(starts, out=starts)
+    small = starts[-1] <= np.iinfo(np.int32).max
+    indices = np.empty(starts[-1], np.int32 if small else np.int64)
+    free = starts[:-1].copy()
+    for part in parts:
+        part.fill(free, indices)
+    starts = starts.astype(indices.dtype)
+    shape = (graph.n_units, graph.n_units)
+    matrix = sparse.csr_array((np.ones(len(indices), bool), indices, starts), shape)
+    return _tidy(matrix, graph, blocks)
+
+
+def _tidy(matrix: sparse.csr_array, graph: LayeredGraph, blocks: list[Block]) -> sparse.csr_array:
+    if any(_may_repeat(block) for block in blocks):
+        matrix.sum_duplicates()
+    if len(graph.cut):
+        through = np.ones(graph.n_units, bool)
+        through[graph.cut] = False
+        passing = sparse.diags_array(through).tocsr()
+        matrix = sparse.csr_array(passing @ matrix @ passing, dtype=bool)
+        matrix.eliminate_zeros()
+    return matrix
+
+
+def _may_repeat(block: Block) -> bool:
+    """Whether a block may join one pair of units twice."""
+    if isinstance(block, Gate):
+        return True
+    if not isinstance(block, KernelBlock):
+        return False
+    if block.taps.positions == 1 and len(block.taps.table) > 1:
+        return True
+    real = block.sources[block.sources >= 0]
+    return len(real) > 0 and int(np.bincount(real - real.min()).max()) > 1
+
+
+class _Part:
+    """A block's edges, counted per source unit and then written."""
+
+    def __init__(self, block: KernelBlock, values):
+        kernel = block.view.of(values[block.parameter].reshape(-1))
+        self.block, self.table = block, block.taps.table
+        columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1]))
+        self.bounds = np.searchsorted(columns, np.arange(kernel.shape[0] * kernel.shape[2] + 1))
+        self.sources = block.sources.reshape(-1, block.sources.shape[2])
+        self.per_group = kernel.shape[2]
+
+    @staticmethod
+    def of(block: Block, values) -> _Part | _Pairs:
+        """The part for the block's kind."""
+        return _Part(block, values) if isinstance(block, KernelBlock) else _Pairs(block, values)
+
+    def count(self, counts: np.ndarray) -> None:
+        """Add the edges of each source unit."""
+        _count(self.bounds, self.sources, self.table, counts)
+
+    def fill(self, free: np.ndarray, indices: np.ndarray) -> None:
+        """Write the targets of each source unit from its free place on."""
+        _fill(self.bounds, self.rows, self.sources, self.table, self.block.targets, self.per_group, free, indices)
+
+
+class _Pairs:
+    """Wires and gates: the pairs as they are."""
+
+    def __init__(self, block: Block, values):
+        self.sources, self.targets, _ = block.pairs(values)
+
+    def count(self, counts: np.ndarray) -> None:
+        """Add the edges of each source unit."""
+        counts += np.bincount(self.sources, minlength=len(counts))
+
+    def fill(self, free: np.ndarray, indices: np.ndarray) -> None:
+        """Write the targets of each source unit from its free place on."""
+        _fill_pairs(self.sources, self.targets, free, indices)
+
+
+@compiled
+def _count(bounds, sources, table, counts):
+    taps = table.shape[0]
+    for j in range(bounds.size - 1):
+        kept = bounds[j + 1] - bounds[j]
+        if kept == 0:
+            continue
+        for p in range(table.shape[1]):
+            q = table[j % taps, p]
+            if q >= 0 and sources[j // taps, q] >= 0:
+                counts[sources[j // taps, q]] += kept
+
+
+@compiled
+def _fill(bounds, rows, sources, table, targets, per_group, free, indices):
+    taps = table.shape[0]
+    for j in range(bounds.size - 1):
+        channel, tap, group = j // taps, table[j % taps], j // per_group
+        for e in range(bounds[j], bounds[j + 1]):
+            out = targets[group, rows[e]]
+            for p in range(tap.size):
+                if tap[p] >= 0:
+                    unit = sources[channel, tap[p]]
+                    if unit >= 0:
+                        indices[free[unit]] = out[p]
+                        free[unit] += 1
+
+
+@compiled
+def _fill_pairs(sources, targets, free, indices):
+    for e in range(sources.size):
+        indices[free[sources[e]]] = targets[e]
+        free[sources[e]] += 1
