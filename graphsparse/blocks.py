@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -64,7 +66,8 @@ class Scale:
 
     def cut(self, kept: Mapping[str, np.ndarray]) -> np.ndarray:
         """The units whose entry is not kept."""
-        return self.units[kept[self.parameter].ravel()[self.entries] == 0]
+        scale = kept[self.parameter].ravel()
+        return self.units[:0] if scale.all() else self.units[scale[self.entries] == 0]
 
     def forwards(self, kept: Mapping[str, np.ndarray], state: State, zero: float, one: float) -> None:
         """Make the units zero whose entry is not kept."""
@@ -89,15 +92,18 @@ class View:
 
     def of(self, flat: np.ndarray) -> np.ndarray:
         """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow."""
+        if self.covers(flat.size):
+            return flat.reshape(*self.shape[:2], -1)
         strides = [s * flat.itemsize for s in self.strides]
         grouped = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides)
         return grouped.reshape(*self.shape[:2], -1)
 
+    @lru_cache(maxsize=4096)  # noqa: B019  a view is four tuples of numbers; asked for in every sweep of every block
     def covers(self, size: int) -> bool:
         """Whether the view is the whole parameter of that size in its own order."""
-        dense = [int(np.prod(self.shape[axis + 1 :])) for axis in range(len(self.shape))]
+        dense = [prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
         ordered = all(n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense, strict=True))
-        return self.offset == 0 and ordered and int(np.prod(self.shape)) == size
+        return self.offset == 0 and ordered and prod(self.shape) == size
 
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element of the view."""

@@ -162,3 +162,33 @@ def _next_byte(row, start):
     while j < n and row[j] == 0:
         j += 1
     return j
+
+
+def next_kept_among(row, chosen, start):
+    """`next_kept` among the columns whose byte in ``chosen`` is 1."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(next_kept_among)
+def _next_kept_among(row, chosen, start):
+    return _next_float_among if isinstance(row.dtype, types.Float) else _next_byte_among
+
+
+def _next_float_among(row, chosen, start):
+    j = start
+    while j < row.size and (chosen[j] == 0 or is_zero(row[j])):
+        j += 1
+    return j
+
+
+def _next_byte_among(row, chosen, start):
+    j, n = start, row.size
+    while j + 16 <= n:
+        a = load_word(row, j) & load_word(chosen, j)
+        b = load_word(row, j + 8) & load_word(chosen, j + 8)
+        if a | b:
+            return j + (trailing_zeros(a) >> 3) if a else j + 8 + (trailing_zeros(b) >> 3)
+        j += 16
+    while j < n and (row[j] & chosen[j]) == 0:
+        j += 1
+    return j

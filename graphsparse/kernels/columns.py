@@ -64,6 +64,11 @@ def full_map(positions: int, dtype: np.dtype) -> np.ndarray:
     return _bits(np.ones((1, positions), np.uint8))[0]
 
 
+def empty_flat(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Values of one position that are all zero."""
+    return np.full(shape, -np.inf, dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
+
+
 def empty_maps(rows: int, positions: int, dtype: np.dtype) -> np.ndarray:
     """Maps (rows, width) that are zero at every position."""
     if dtype.kind == "f":

@@ -12,17 +12,24 @@ BLOCK = 512  # elements between two looks whether a row is settled: long enough 
 
 
 @compiled
+def meet(row, inputs, total):
+    """``total + sum over j of row[j] * inputs[j]``."""
+    for j in range(row.size):
+        total = add(total, mul(row[j], inputs[j]))
+    return total
+
+
+@compiled
 def forwards(values, x, y, first, last):
     """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last, left as soon as the row is one."""
     rows, columns = values.shape
     for r in range(first, last):
-        inputs = x[r * x.shape[0] // rows]
-        total = y[r]
+        inputs, total = x[r * x.shape[0] // rows], y[r]
         for start in range(0, columns, BLOCK):
             if is_one(total):
                 break
-            for j in range(start, min(start + BLOCK, columns)):
-                total = add(total, mul(values[r, j], inputs[j]))
+            stop = min(start + BLOCK, columns)
+            total = meet(values[r, start:stop], inputs[start:stop], total)
         y[r] = total
 
 
@@ -36,22 +43,27 @@ def settled(row, first, last):
 
 
 @compiled
+def absorb(into, row, value):
+    """``into += row * value``, element by element."""
+    for j in range(into.size):
+        into[j] = add(into[j], mul(row[j], value))
+
+
+@compiled
 def backwards(values, y, x, first, last):
     """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last, left as soon as all are one."""
     rows = values.shape[0] // x.shape[0]
     for g in range(x.shape[0]):
-        reached = x[g]
         unseen = 0
         for r in range(g * rows, (g + 1) * rows):
             if is_zero(y[r]):
                 continue
             if unseen == 8:  # looking costs as much as a row
-                if settled(reached, first, last):
+                if settled(x[g], first, last):
                     break
                 unseen = 0
             unseen += 1
-            for j in range(first, last):
-                reached[j] = add(reached[j], mul(values[r, j], y[r]))
+            absorb(x[g, first:last], values[r, first:last], y[r])
 
 
 @compiled

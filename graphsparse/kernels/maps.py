@@ -7,7 +7,19 @@ every position one. In the boolean algebra values are bytes and maps words of 64
 
 from __future__ import annotations
 
-from graphsparse.kernels.algebra import add, compiled, is_zero, mul, narrow, next_kept, spread, zero_like
+import numpy as np
+
+from graphsparse.kernels.algebra import (
+    add,
+    compiled,
+    is_zero,
+    mul,
+    narrow,
+    next_kept,
+    next_kept_among,
+    spread,
+    zero_like,
+)
 
 
 @compiled
@@ -67,22 +79,25 @@ def forwards(values, x, full, y, first, last):
 def backwards(values, y, full, x, first, last):
     """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last; left when every map is full."""
     rows = values.shape[0] // x.shape[0]
+    unfilled = np.empty(last - first, np.uint8)  # a column whose map is full is skipped like a dropped connection
     for g in range(x.shape[0]):
         pending = 0
         for j in range(first, last):
-            pending += not same(x[g, j], full)
+            unfilled[j - first] = not same(x[g, j], full)
+            pending += unfilled[j - first]
         for r in range(g * rows, (g + 1) * rows):
             if pending == 0:
                 break
             if is_zero(total(y[r])):
                 continue
-            row = values[r, :last]
-            j = next_kept(row, first)
-            while j < last:
-                if not same(x[g, j], full):
-                    absorb(x[g, j], y[r], spread(row[j], full[0]))
-                    pending -= same(x[g, j], full)
-                j = next_kept(row, j + 1)
+            row = values[r, first:last]
+            j = next_kept_among(row, unfilled, 0)
+            while j < last - first:
+                absorb(x[g, first + j], y[r], spread(row[j], full[0]))
+                if same(x[g, first + j], full):
+                    unfilled[j] = 0
+                    pending -= 1
+                j = next_kept_among(row, unfilled, j + 1)
 
 
 @compiled

@@ -14,6 +14,7 @@ import numpy as np
 from graphsparse.kernels import flat, maps
 from graphsparse.kernels.columns import (
     Taps,
+    empty_flat,
     empty_maps,
     full_map,
     gather,
@@ -42,12 +43,12 @@ def forwards(values, vector, sources, taps: Taps, targets) -> None:
     groups = sources.shape[0]
     if taps.positions == 1:
         x = gather_flat(vector, _rows(sources), taps).reshape(groups, -1)
-        y = vector[out[:, 0]]
+        y = empty_flat((len(rows),), vector.dtype)
         over(len(rows), rows.nbytes, lambda first, last: flat.forwards(rows, x, y, first, last))
-        vector[out[:, 0]] = y
+        scatter_flat(y, out, _own(1), vector)
         return
     x = gather(vector, _rows(sources), taps)
-    full, y = full_map(taps.positions, vector.dtype), gather(vector, out, _own(taps.positions))
+    full, y = full_map(taps.positions, vector.dtype), empty_maps(len(rows), taps.positions, vector.dtype)
     x = x.reshape(groups, -1, x.shape[1])
     over(len(rows), rows.nbytes, lambda first, last: maps.forwards(rows, x, full, y, first, last))
     scatter(y, out, _own(taps.positions), vector)
@@ -58,7 +59,7 @@ def backwards(values, vector, sources, taps: Taps, targets) -> None:
     rows, out, units = _rows(values), _rows(targets), _rows(sources)
     shape = (sources.shape[0], values.shape[2])
     if taps.positions == 1:
-        x, y = np.full(shape, vector.dtype.type(_zero(vector)), vector.dtype), vector[out[:, 0]]
+        x, y = empty_flat(shape, vector.dtype), vector[out[:, 0]]
         over(shape[1], rows.nbytes, lambda first, last: flat.backwards(rows, y, x, first, last), CACHE_LINE)
         scatter_flat(x.ravel(), units, taps, vector)
         return
@@ -89,6 +90,3 @@ def connections(values, signal, reach, sources, taps: Taps, targets) -> np.ndarr
     )
     return result.reshape(values.shape)
 
-
-def _zero(vector: np.ndarray) -> float:
-    return -np.inf if vector.dtype.kind == "f" else 0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-SERIAL = 1 << 20  # bytes that one thread passes over in less time than it takes to wake another
+SERIAL = 4 << 20  # bytes that one thread passes over in less time than it takes to wake another
 
 
 def limit() -> int:

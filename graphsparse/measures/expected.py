@@ -8,24 +8,36 @@ deeper chains units that share ancestors are not independent, and it is a mean-f
 A convolution is the same chain over channels: all positions of a channel live or die almost together, because they
 share taps, so the unit of the mean field is the channel, and what joins two channels is one or more of T kept taps. A
 fully connected layer behind a flattening joins a channel to a unit by as many taps as there are positions. Borders break
-this rule on small maps, where a single tap shifts a channel partly out of sight. Given which positions a tap reads, each
-position has a probability of its own, and the positions of one channel are taken as nested: the more probable one lives
-wherever the less probable one does.
+this rule on small maps, where a single tap shifts a channel partly out of sight. Given which positions a tap reads, a
+channel carries two things: the probability that it is alive at all, and for each position the probability that it is
+alive there, given that; positions of a live channel are then taken as independent.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphsparse.errors import GraphsparseError
 
 Reads = Sequence[np.ndarray]
+Layer = tuple[int, int, int]
 
 
-def expected_effective(shapes: Sequence[int] | Sequence[Sequence[int]], densities: Sequence[float], reads: Reads | None = None) -> float:
+class Alive(NamedTuple):
+    """How likely a channel is alive at all, and at each of its positions, given that it is."""
+
+    channel: float
+    position: np.ndarray
+
+
+def expected_effective(
+    shapes: Sequence[int] | Sequence[Sequence[int]], densities: Sequence[float], reads: Reads | None = None
+) -> float:
     """Expected number of active connections of a chain of kernels under independent random masks.
 
     Args:
@@ -45,25 +57,184 @@ def expected_effective(shapes: Sequence[int] | Sequence[Sequence[int]], densitie
         >>> round(expected_effective([784, 300, 100, 10], [0.01, 0.01, 0.01]), 1)
         252.8
     """
-    layers = _layers(shapes, densities)
-    tables = list(reads) if reads is not None else [np.arange(taps).reshape(taps, 1, 1) * 0 for _, _, taps in layers]
-    if len(tables) != len(layers):
-        raise GraphsparseError("there is one table of reads for each kernel", received=f"{len(tables)} for {len(layers)}")
+    layers = chain_of(shapes)
+    tables = list(reads) if reads is not None else [np.zeros((taps, 1, 1), np.int64) for _, _, taps in layers]
+    if not len(layers) == len(densities) == len(tables):
+        received = f"{len(layers)} kernels, {len(densities)} densities, {len(tables)} tables of reads"
+        raise GraphsparseError("each kernel has one density and one table of reads", received=received)
+    if not all(0.0 <= density <= 1.0 for density in densities):
+        raise GraphsparseError("a density lies between 0 and 1", received=list(densities))
     return sum(expected_by_layer(layers, densities, tables))
 
 
-def expected_by_layer(layers: Sequence[tuple[int, int, int]], densities: Sequence[float], reads: Reads) -> list[float]:
-    """Expected active connections of each kernel, given as (channels in, channels out, taps)."""
-    reached = [np.ones(_positions(reads[0]))]
-    for (channels, _, _), density, table, following in zip(layers, densities, reads, [*reads[1:], None]):
-        joined = _joined(_best(reached[-1], table).T, density)
-        reached.append(_fit(1.0 - (1.0 - joined) ** channels, following))
-    reaching = [np.ones(reads[-1].shape[1])]
-    for (_, channels, _), density, table, alive in zip(layers[::-1], densities[::-1], reads[::-1], reached[-2::-1]):
-        joined = _joined(_reaching_back(reaching[-1], table, alive.size), density)
-        reaching.append(1.0 - (1.0 - joined) ** channels)
-    reaching = [_fit(back, None, size) for back, size in zip(reaching[::-1][1:], [table.shape[1] for table in reads])]
+def expected_by_layer(layers: Sequence[Layer], densities: Sequence[float], reads: Reads) -> list[float]:
+    """Expected active connections of each kernel of a chain, see `expected_effective`."""
+    reached = [Alive(1.0, np.ones(int(reads[0].max()) + 1))]
+    for (inputs, _, _), density, table in zip(layers, densities, reads):
+        reached.append(_next(reached[-1].channel, _read(reached[-1].position, table), density, inputs))
+    reaching = [Alive(1.0, np.ones(reached[-1].position.size))]
+    for (_, outputs, _), density, table, alive in zip(layers[::-1], densities[::-1], reads[::-1], reached[-2::-1]):
+        seen = _read_by(reaching[-1].position, table, alive.position.size)
+        reaching.append(_next(reaching[-1].channel, seen, density, outputs))
     return [
-        inputs * outputs * density * float(_overlap(_best(alive, table), back).sum())
-        for (inputs, outputs, _), density, table, alive, back in zip(layers, densities, reads, reached, reaching)
+        inputs * outputs * density * _both(alive, back, table)
+        for (inputs, outputs, _), density, table, alive, back in zip(
+            layers, densities, reads, reached, reaching[-2::-1]
+        )
     ]
+
+
+def chain_of(shapes: Sequence[int] | Sequence[Sequence[int]]) -> list[Layer]:
+    """Widths or kernel shapes as (channels in, channels out, taps between a pair of them), one for each kernel."""
+    kernels: list[Any] = list(shapes)
+    if all(isinstance(width, (int, np.integer)) for width in kernels):
+        kernels = [(wide, before) for before, wide in pairwise(kernels)]
+    layers: list[Layer] = []
+    for shape in kernels:
+        out, inputs, *kernel = map(int, shape)
+        before = layers[-1][1] if layers else inputs
+        if inputs % before or (kernel and inputs != before):
+            raise GraphsparseError(
+                "each layer of a chain reads the one before", place=f"kernel {len(layers)}", received=tuple(shape)
+            )
+        layers.append((before, out, inputs // before * math.prod(kernel)))
+    return layers
+
+
+def spatial_reads(
+    shapes: Sequence[Sequence[int]],
+    size: Sequence[int],
+    *,
+    padding: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
+    pool: int | Sequence[int] = 1,
+) -> list[np.ndarray]:
+    """Which positions of the layer before each tap reads, for a chain of convolutions and then fully connected layers.
+
+    Args:
+        shapes: kernel shapes.
+        size: extents of one input channel, (height, width) for images.
+        padding, stride: of each convolution, the same on every axis; one number for all of them, or one for each.
+        pool: the window of the pooling behind each convolution, with the window as its stride; 1 for none.
+
+    Returns:
+        For each kernel integers (taps, positions of its output, positions pooled into one), -1 for zero padding.
+
+    Example:
+        >>> spatial_reads([(1, 1, 3)], (2,), padding=1)[0][:, :, 0]
+        array([[-1,  0],
+               [ 0,  1],
+               [ 1, -1]])
+    """
+    convolutions = sum(len(shape) > 2 for shape in shapes)
+    settings = zip(*(_each(value, convolutions) for value in (padding, stride, pool)))
+    tables: list[np.ndarray] = []
+    places = np.arange(math.prod(size)).reshape(*size, 1)
+    for layer, shape in enumerate(shapes):
+        if len(shape) == 2:
+            places = places.reshape(-1, places.shape[-1])
+            tables.append(places[:, None] if layer else np.zeros((1, 1, 1), np.int64))
+            places = np.zeros((1, 1), np.int64)
+            continue
+        pad, step, window = next(settings)
+        tables.append(_windows(places, shape[2:], pad, step))
+        outer = [(extent + 2 * pad - kernel) // step + 1 for extent, kernel in zip(places.shape, shape[2:])]
+        places = _pooled(np.arange(math.prod(outer)).reshape(outer), window)
+    return tables
+
+
+def simulate_effective(
+    widths: Sequence[int], densities: Sequence[float], draws: int, seed: int = 0, *, fixed: bool = False
+) -> np.ndarray:
+    """Active connections in `draws` draws of independent random masks on a fully connected chain.
+
+    Each connection of layer l is kept with probability ``densities[l]``; with `fixed`, as many are kept as a quota
+    gives, the density times the layer's size, rounded. Returns an integer array (draws,), whose mean estimates
+    `expected_effective`. The same seed gives the same draws.
+
+    Example:
+        >>> active = simulate_effective([784, 300, 100, 10], [0.01] * 3, draws=200, seed=1)
+        >>> bool(abs(active.mean() - 252.8) < 4 * active.std() / 200**0.5)
+        True
+    """
+    rng = np.random.default_rng(seed)
+    counts = np.zeros(draws, np.int64)
+    for draw in range(draws):
+        kept = [_edges(rng, pair, density, fixed) for pair, density in zip(pairwise(widths), densities)]
+        counts[draw] = _active(kept, widths)
+    return counts
+
+
+def _edges(
+    rng: np.random.Generator, pair: tuple[int, int], density: float, fixed: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    size = pair[0] * pair[1]
+    count = round(size * density) if fixed else rng.binomial(size, density)
+    return divmod(rng.choice(size, count, replace=False, shuffle=False), pair[1])
+
+
+def _active(kept: Sequence[tuple[np.ndarray, np.ndarray]], widths: Sequence[int]) -> int:
+    reached = [np.ones(widths[0], bool)]
+    for (origin, target), width in zip(kept, widths[1:]):
+        reached.append(np.zeros(width, bool))
+        reached[-1][target[reached[-2][origin]]] = True
+    count, reaching = 0, np.ones(widths[-1], bool)
+    for (origin, target), alive in zip(kept[::-1], reached[-2::-1]):
+        counted = alive[origin] & reaching[target]
+        count += int(counted.sum())
+        back, reaching = reaching, np.zeros(alive.size, bool)
+        reaching[origin[back[target]]] = True
+    return count
+
+
+def _next(channel: float, seen: np.ndarray, density: float, channels: int) -> Alive:
+    """A layer's channels from those of the one before.
+
+    `seen` (taps, positions): that a tap sees a live position of a channel, given that the channel is alive. A position is
+    alive if some tap of some channel is kept and sees one there; the channel, if one is kept that sees one anywhere.
+    """
+    position = 1.0 - (1.0 - channel * (1.0 - np.prod(1.0 - density * seen, axis=0))) ** channels
+    anywhere = 1.0 - np.prod(1.0 - seen, axis=1)
+    whole = 1.0 - (1.0 - channel * (1.0 - np.prod(1.0 - density * anywhere))) ** channels
+    return Alive(whole, np.minimum(1.0, position / whole) if whole > 0 else position)
+
+
+def _both(alive: Alive, back: Alive, table: np.ndarray) -> float:
+    """Expected number, over the taps between two channels, of those with both ends alive at some position."""
+    ends = _read(alive.position, table) * back.position
+    return alive.channel * back.channel * float((1.0 - np.prod(1.0 - ends, axis=1)).sum())
+
+
+def _read(position: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Probability (taps, output positions) that a tap sees a live position of a live channel."""
+    return 1.0 - np.prod(1.0 - np.append(position, 0.0)[table], axis=-1)
+
+
+def _read_by(back: np.ndarray, table: np.ndarray, size: int) -> np.ndarray:
+    """Probability (taps, input positions) that a tap joins the position to a live output position of a live channel."""
+    dead = np.ones((table.shape[0], size + 1))
+    taps = np.arange(table.shape[0]).reshape(-1, 1, 1)
+    np.multiply.at(dead, (np.broadcast_to(taps, table.shape), table), np.broadcast_to(1.0 - back[:, None], table.shape))
+    return 1.0 - dead[:, :-1]
+
+
+def _windows(places: np.ndarray, kernel: Sequence[int], pad: int, step: int) -> np.ndarray:
+    """(taps, windows, pooled positions) of a convolution over places (*size, pooled positions)."""
+    axes = len(kernel)
+    padded = np.pad(places, [(pad, pad)] * axes + [(0, 0)], constant_values=-1)
+    views = np.lib.stride_tricks.sliding_window_view(padded, tuple(kernel), axis=tuple(range(axes)))
+    views = views[(slice(None, None, step),) * axes]
+    order = [*range(axes + 1, 2 * axes + 1), *range(axes), axes]
+    return np.ascontiguousarray(views.transpose(order)).reshape(math.prod(kernel), -1, places.shape[-1])
+
+
+def _pooled(places: np.ndarray, window: int) -> np.ndarray:
+    """Positions (*size) grouped by pooling windows, (*smaller size, positions in one); a rest at the end is cut off."""
+    places = places[tuple(slice(extent // window * window) for extent in places.shape)]
+    views = np.lib.stride_tricks.sliding_window_view(places, (window,) * places.ndim)
+    views = views[(slice(None, None, window),) * places.ndim]
+    return views.reshape(*views.shape[: places.ndim], -1)
+
+
+def _each(value: int | Sequence[int], count: int) -> list[int]:
+    return [value] * count if isinstance(value, int) else list(value)

@@ -58,7 +58,9 @@ class Call:
 Rule = Callable[..., Any]
 
 
-def synaptic_flow(program: ExportedProgram, kernels: Mapping[str, torch.Tensor], rules: Mapping[Any, Rule]) -> torch.Tensor:
+def synaptic_flow(
+    program: ExportedProgram, kernels: Mapping[str, torch.Tensor], rules: Mapping[Any, Rule]
+) -> torch.Tensor:
     """R of the program, up to a factor, as a scalar to be differentiated with respect to `kernels`.
 
     Every floating input is one everywhere, biases and other constants are left out, and non-linear operations are as
@@ -67,7 +69,7 @@ def synaptic_flow(program: ExportedProgram, kernels: Mapping[str, torch.Tensor],
     Args:
         program: a functional captured model, in evaluation mode.
         kernels: non-negative tensors for the program's parameters of these names; the rest is as stored.
-        rules: `graphsparse.pruning.flow_rules.RULES`.
+        rules: `graphsparse.pruning.flow_table.RULES`.
 
     Raises:
         UnsupportedOperations: operations that signals go through and that have no rule.
@@ -86,7 +88,9 @@ def synaptic_flow(program: ExportedProgram, kernels: Mapping[str, torch.Tensor],
             outputs = [values[leaf] for leaf in tree_leaves(node.args) if isinstance(leaf, Node)]
     if refused:
         listed = ", ".join(f"{name} ({count})" for name, count in refused.items())
-        raise UnsupportedOperations("SynFlow has no linear form of some operations", received=listed, way_out="use another method")
+        raise UnsupportedOperations(
+            "SynFlow has no linear form of some operations", received=listed, way_out="use another method"
+        )
     return total([value for value in outputs if isinstance(value, Flow)], next(iter(kernels.values())))
 
 
@@ -128,7 +132,9 @@ def _evaluate(node: Node, values: Mapping[Node, Any], rules: Mapping[Any, Rule],
     if node.target not in rules:
         refused[str(node.target)] += 1
         return Flow(torch.ones(result.shape if result is not None else (), dtype=torch.float64))
-    return rules[node.target](Call(node.target, result.shape if result is not None else torch.Size(), _in_norm(node)), *args, **kwargs)
+    return rules[node.target](
+        Call(node.target, result.shape if result is not None else torch.Size(), _in_norm(node)), *args, **kwargs
+    )
 
 
 def _compute(node: Node, args: Any, kwargs: Any, rules: Mapping[Any, Rule]) -> Any:

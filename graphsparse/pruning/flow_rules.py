@@ -27,7 +27,9 @@ def move(call: Call, *args: Any, **kwargs: Any) -> Any:
     """The operation itself, where it moves, adds or averages its operands; they come on one scale, constants as zero."""
     (plain_args, plain_kwargs), scale = aligned((args, kwargs))
     result = call.target(*plain_args, **plain_kwargs)
-    return tree_map(lambda part: Flow(part, scale) if isinstance(part, torch.Tensor) and part.is_floating_point() else part, result)
+    return tree_map(
+        lambda part: Flow(part, scale) if isinstance(part, torch.Tensor) and part.is_floating_point() else part, result
+    )
 
 
 def reshape(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
@@ -74,7 +76,7 @@ def lifted(value: Flow) -> Flow:
 
 def add(call: Call, left: Any, right: Any, alpha: float = 1) -> Flow:
     """The sum of the signals of two operands, differences included; a normalisation's mean is not subtracted."""
-    if alpha == 0 or (call.in_norm and call.target in SUBTRACTIONS):
+    if alpha == 0 or (call.in_norm and call.target in (aten.sub.Tensor, aten.sub.Scalar)):
         return left
     (a, b), scale = aligned((left, right))
     return Flow(torch.as_tensor(a) * _used(left) + torch.as_tensor(b) * _used(right), scale).settled()
@@ -92,7 +94,11 @@ def multiply(call: Call, left: Any, right: Any, *args: Any) -> Flow:
 def divide(call: Call, left: Any, right: Any, **kwargs: Any) -> Any:
     """A divisor influences the quotient and is never zero, outside normalisations."""
     if not isinstance(right, Flow):
-        return bilinear(aten.div.Tensor, left, right) if isinstance(right, torch.Tensor) else bilinear(aten.mul.Tensor, left, 1 / right)
+        return (
+            bilinear(aten.div.Tensor, left, right)
+            if isinstance(right, torch.Tensor)
+            else bilinear(aten.mul.Tensor, left, 1 / right)
+        )
     if call.in_norm:
         return left
     return bilinear(aten.mul.Tensor, left, lifted(right))
@@ -128,7 +134,9 @@ def mean_over(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
     """Maxima, norms and deviations depend on all they are taken over: the mean stands for them."""
     axes = next((a for a in args if isinstance(a, (list, tuple)) and a), None)
     if axes is None:
-        changed = [axis for axis, size in enumerate(value.value.shape) if axis >= len(call.shape) or call.shape[axis] != size]
+        changed = [
+            axis for axis, size in enumerate(value.value.shape) if axis >= len(call.shape) or call.shape[axis] != size
+        ]
         axes = changed if len(call.shape) == value.value.dim() else list(range(value.value.dim()))
     return Flow(value.value.mean(list(axes), keepdim=True).reshape(call.shape), value.scale)
 
@@ -138,7 +146,9 @@ def extremum(call: Call, value: Flow, dim: int, keepdim: bool = False) -> tuple[
     return Flow(value.value.mean(dim, keepdim=keepdim), value.scale), None
 
 
-def batch_norm(call: Call, value: Flow, weight: Any, bias: Any, mean: Any, variance: Any, momentum: float, eps: float) -> tuple:
+def batch_norm(
+    call: Call, value: Flow, weight: Any, bias: Any, mean: Any, variance: Any, momentum: float, eps: float
+) -> tuple:
     """At inference: one scale a channel."""
     factor = (variance + eps).rsqrt() * (1.0 if weight is None else weight.abs())
     shape = [-1] + [1] * (value.value.dim() - 2)
@@ -151,7 +161,10 @@ def normalise(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
     signal = Flow(value.settled().value)
     if weight is None:
         return signal
-    channels = weight.shape != value.value.shape[value.value.dim() - weight.dim() :] or call.target in CHANNEL_NORMS
+    channels = weight.shape != value.value.shape[value.value.dim() - weight.dim() :] or call.target in (
+        aten.group_norm.default,
+        aten.instance_norm.default,
+    )
     factor = weight.abs().reshape(-1, *[1] * (value.value.dim() - 2)) if channels else weight.abs()
     return Flow(signal.value * factor).settled()
 
@@ -162,7 +175,16 @@ def softmax(call: Call, value: Flow, dim: int, *args: Any, **kwargs: Any) -> Flo
     return Flow(signal + signal.mean(dim, keepdim=True) + 1.0).settled()
 
 
-def attention(call: Call, query: Any, key: Any, value: Any, mask: Any = None, dropout: float = 0.0, causal: bool = False, **kwargs: Any) -> Flow:
+def attention(
+    call: Call,
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
+    dropout: float = 0.0,
+    causal: bool = False,
+    **kwargs: Any,
+) -> Flow:
     """softmax(query key') value, masked; grouped heads are repeated."""
     if kwargs.get("enable_gqa"):
         repeat = query.value.size(-3) // key.value.size(-3)
@@ -180,108 +202,3 @@ def embedding(call: Call, table: Flow, indices: Any, *args: Any, **kwargs: Any) 
     if not isinstance(indices, Tokens):
         return table.value.detach()[indices]
     return Flow(table.value.sum(0).expand(*indices.tensor.shape, -1), table.scale).settled()
-
-
-def maximum_pool(axes: int) -> Rule:
-    """The sum over each window, as a convolution by ones: it has every stride, padding, dilation and rounding."""
-    convolve = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[axes - 1]
-
-    def rule(call: Call, value: Flow, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, *args: Any) -> Any:
-        sizes, out = value.value.shape[-axes:], call.shape[-axes:]
-        kernel, padding, dilation = (_per_axis(v, axes) for v in (kernel, padding, dilation))
-        stride = _per_axis(stride, axes) if stride else kernel
-        needed = [(o - 1) * s + d * (k - 1) + 1 for o, s, d, k in zip(out, stride, dilation, kernel)]
-        ends = [max(0, n - size - p) for n, size, p in zip(needed, sizes, padding)]
-        borders = [side for pair in reversed(list(zip(padding, ends))) for side in pair]
-        padded = torch.nn.functional.pad(value.value.reshape(-1, 1, *sizes), borders)
-        pooled = convolve(padded, padded.new_ones(1, 1, *kernel), stride=stride, dilation=dilation)
-        cut = pooled[(..., *(slice(o) for o in out))]
-        return Flow(cut.reshape(call.shape), value.scale).settled()
-
-    return rule
-
-
-def adaptive_pool(axes: int) -> Rule:
-    """Adaptive maximum pooling as adaptive averaging."""
-    average = (aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_avg_pool3d)[axes - 1]
-    return lambda call, value, size: (Flow(average(value.value, size), value.scale), None)
-
-
-def with_index(rule: Rule) -> Rule:
-    """The same rule for an operation that also returns where the maximum stood."""
-    return lambda call, *args, **kwargs: (rule(call, *args, **kwargs), None)
-
-
-def _per_axis(value: Any, axes: int) -> list[int]:
-    return [value] * axes if isinstance(value, int) else list(value) * (axes if len(value) == 1 else 1)
-
-
-def _found(names: str) -> list[Any]:
-    """Overloads by name; an older torch lacks some."""
-    pairs = [name.split(".") for name in names.split()]
-    return [getattr(getattr(aten, name), overload) for name, overload in pairs if hasattr(aten, name) and hasattr(getattr(aten, name), overload)]
-
-
-def _defaults(names: str) -> list[Any]:
-    return _found(" ".join(f"{name}.default" for name in names.split()))
-
-
-KEEPS = """clone.default contiguous.default alias.default detach.default dropout.default lift_fresh_copy.default
-    _to_copy.default to.dtype to.dtype_layout to.device type_as.default feature_dropout.default alpha_dropout.default
-    prelu.default _prelu_kernel.default"""
-SHAPES = """view.default reshape.default _unsafe_view.default flatten.using_ints unflatten.int view_as.default
-    reshape_as.default ravel.default"""
-MOVES = """transpose.int permute.default unsqueeze.default squeeze.default squeeze.dim squeeze.dims slice.Tensor
-    select.int flip.default roll.default t.default chunk.default split.Tensor split_with_sizes.default unbind.int
-    narrow.default pixel_shuffle.default pixel_unshuffle.default channel_shuffle.default unfold.default repeat.default
-    tile.default movedim.int movedim.intlist swapaxes.default numpy_T.default mT.default repeat_interleave.self_int
-    diagonal.default rot90.default tril.default triu.default native_channel_shuffle.default expand.default
-    expand_as.default cat.default stack.default index_select.default index.Tensor gather.default im2col.default
-    slice_scatter.default select_scatter.default index_put.default copy.default scatter.src where.self topk.default sort.default cumsum.default
-    mean.default mean.dim sum.default sum.dim_IntList
-    avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default adaptive_avg_pool2d.default
-    adaptive_avg_pool3d.default _adaptive_avg_pool2d.default _adaptive_avg_pool3d.default upsample_nearest1d.vec
-    upsample_nearest2d.vec upsample_nearest3d.vec upsample_bilinear2d.vec upsample_nearest2d.default
-    upsample_bilinear2d.default upsample_linear1d.vec upsample_trilinear3d.vec"""
-FUNCTIONS = """relu relu6 gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus
-    softshrink hardshrink tanhshrink log_sigmoid softsign threshold exp expm1 log log1p log2 log10 sqrt rsqrt reciprocal
-    neg abs sin cos tan sinh cosh asinh atan asin acos erf erfc square sign clamp clamp_min clamp_max nan_to_num logit
-    sgn positive special_expit rrelu exp2"""
-REDUCTIONS = """amax.default amin.default max.default min.default logsumexp.default linalg_vector_norm.default std.dim
-    var.dim std.correction var.correction std.default var.default norm.ScalarOpt_dim"""
-CHANNEL_NORMS = _defaults("group_norm instance_norm")
-SUBTRACTIONS = _found("sub.Tensor sub.Scalar")
-
-RULES: dict[Any, Rule] = {
-    **dict.fromkeys(_found(KEEPS), keep),
-    **dict.fromkeys(_found(SHAPES), reshape),
-    **dict.fromkeys(_found(MOVES), move),
-    **dict.fromkeys(_defaults(FUNCTIONS), function),
-    **dict.fromkeys(_found("pow.Tensor_Scalar add.Scalar sub.Scalar rsub.Scalar"), function),
-    **dict.fromkeys(_found("add.Tensor sub.Tensor rsub.Tensor maximum.default minimum.default"), add),
-    **dict.fromkeys(_found("mul.Tensor mul.Scalar mm.default bmm.default matmul.default"), multiply),
-    **dict.fromkeys(_found("div.Tensor div.Scalar"), divide),
-    **dict.fromkeys(_found(REDUCTIONS), mean_over),
-    **dict.fromkeys(_found("max.dim min.dim"), extremum),
-    **dict.fromkeys(_found("masked_fill.Scalar masked_fill.Tensor"), fill),
-    **dict.fromkeys(_found("where.ScalarOther where.ScalarSelf"), choose),
-    **dict.fromkeys(_found("upsample_bicubic2d.vec upsample_bicubic2d.default"), enlarge),
-    **dict.fromkeys(_found("pad.default constant_pad_nd.default"), pad),
-    **dict.fromkeys(_found("softmax.int _softmax.default log_softmax.int _log_softmax.default"), softmax),
-    **dict.fromkeys(_defaults("layer_norm rms_norm group_norm instance_norm"), normalise),
-    **{
-        target: without_bias(target)
-        for target in _found(
-            "linear.default conv1d.default conv2d.default conv3d.default conv1d.padding conv2d.padding conv3d.padding"
-            " conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input convolution.default"
-        )
-    },
-    **dict.fromkeys(_found("addmm.default"), bias_first(torch.mm)),
-    **dict.fromkeys(_found("baddbmm.default"), bias_first(torch.bmm)),
-    **{getattr(aten, f"max_pool{n}d").default: maximum_pool(n) for n in (1, 2, 3)},
-    **{getattr(aten, f"max_pool{n}d_with_indices").default: with_index(maximum_pool(n)) for n in (2, 3)},
-    **{getattr(aten, f"adaptive_max_pool{n}d").default: adaptive_pool(n) for n in (1, 2, 3)},
-    aten._native_batch_norm_legit_no_training.default: batch_norm,
-    aten.scaled_dot_product_attention.default: attention,
-    aten.embedding.default: embedding,
-}

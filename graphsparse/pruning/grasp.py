@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from graphsparse.pruning.losses import Loss, batch_loss, cross_entropy, gradients, mean_gradients, repeatable, require_batches
+from graphsparse.pruning.losses import (
+    Loss,
+    batch_loss,
+    cross_entropy,
+    gradients,
+    mean_gradients,
+    repeatable,
+    require_batches,
+)
 from graphsparse.pruning.rounds import settled
 from graphsparse.pruning.scratch import Masks, check_numbers, hide, kernels, put, scratch, to_numpy
 

@@ -32,14 +32,18 @@ def batch_loss(model: nn.Module, batch: Any, loss: Loss, temperature: float = 1.
     device, floating ones in its type. Outputs with an attribute ``logits`` (as transformers models return) give those.
     """
     if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-        raise GraphsparseError("data yields pairs (x, y)", received=type(batch).__name__, way_out="zip inputs and targets")
+        raise GraphsparseError(
+            "data yields pairs (x, y)", received=type(batch).__name__, way_out="zip inputs and targets"
+        )
     x, y = _placed(batch, next(model.parameters()))
     outputs = model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, (tuple, list)) else model(x)
     outputs = getattr(outputs, "logits", outputs)
     return loss(outputs / temperature if temperature != 1.0 else outputs, y)
 
 
-def mean_gradients(model: nn.Module, kernels: list[torch.Tensor], batches: Iterable[Any], loss: Loss, temperature: float = 1.0) -> list[torch.Tensor]:
+def mean_gradients(
+    model: nn.Module, kernels: list[torch.Tensor], batches: Iterable[Any], loss: Loss, temperature: float = 1.0
+) -> list[torch.Tensor]:
     """Gradients of the loss with respect to the kernels, averaged over the batches; zero for an unused kernel."""
     sums = [torch.zeros_like(kernel) for kernel in kernels]
     count = 0
@@ -61,7 +65,9 @@ def gradients(value: torch.Tensor, kernels: list[torch.Tensor], keep: bool = Fal
 def repeatable(data: Iterable[Any] | None) -> Iterable[Any]:
     """Data that can be gone through several times: an iterator is read into memory."""
     if data is None:
-        raise GraphsparseError("this method looks at data", received="none", way_out="give data=, an iterable of batches (x, y)")
+        raise GraphsparseError(
+            "this method looks at data", received="none", way_out="give data=, an iterable of batches (x, y)"
+        )
     return list(data) if iter(data) is data else data
 
 
@@ -81,7 +87,9 @@ def taken(batches: Iterator[Any], count: int) -> list[Any]:
 def require_batches(count: int) -> int:
     """The count, unless it is zero."""
     if count == 0:
-        raise GraphsparseError("data yields at least one batch", received="none", way_out="give data=, an iterable of (x, y)")
+        raise GraphsparseError(
+            "data yields at least one batch", received="none", way_out="give data=, an iterable of (x, y)"
+        )
     return count
 
 

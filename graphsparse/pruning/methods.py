@@ -115,7 +115,9 @@ def method_named(name: str) -> str:
     """
     words = _words(name)
     if words not in _BY_WORDS:
-        raise TargetError("a pruning method has a known name", received=repr(name), way_out=f"use one of {', '.join(METHODS)}")
+        raise TargetError(
+            "a pruning method has a known name", received=repr(name), way_out=f"use one of {', '.join(METHODS)}"
+        )
     return _BY_WORDS[words]
 
 

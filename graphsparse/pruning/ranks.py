@@ -83,7 +83,9 @@ def random_ranks(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np
     NumPy's PCG64, a stream that NumPy promises to keep.
     """
     layers = enumerate(shapes.items())
-    return {name: _permutation(random_words(shape, seed, layer)).reshape(tuple(shape)) for layer, (name, shape) in layers}
+    return {
+        name: _permutation(random_words(shape, seed, layer)).reshape(tuple(shape)) for layer, (name, shape) in layers
+    }
 
 
 def random_words(shape: Sequence[int], seed: int, layer: int) -> np.ndarray:

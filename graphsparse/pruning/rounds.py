@@ -46,7 +46,9 @@ def fall_in_rounds(
         MaskError: a score is not a number.
     """
     if not (compression >= 1 and rounds >= 1):
-        raise TargetError("iterative pruning needs a compression and rounds of at least 1", received=f"{compression}, {rounds}")
+        raise TargetError(
+            "iterative pruning needs a compression and rounds of at least 1", received=f"{compression}, {rounds}"
+        )
     start = _flat({name: mask_of(masks or {}, name, shape) for name, shape in shapes.items()})
     alive = np.flatnonzero(start)
     ranks = np.full(start.size, -np.inf)

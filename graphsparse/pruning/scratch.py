@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils import parametrize, prune
 
+from graphsparse.capture.pruned import plain
 from graphsparse.errors import MaskError, ModelError
 
 Masks = Mapping[str, "torch.Tensor | np.ndarray"]
@@ -19,7 +19,7 @@ Masks = Mapping[str, "torch.Tensor | np.ndarray"]
 
 @contextmanager
 def scratch(model: nn.Module, seed: int, dtype: torch.dtype | None = None) -> Iterator[nn.Module]:
-    """Yield a copy of `model` with plain parameters, in `dtype`; what is done to it stays here, random draws too.
+    """Yield a copy of `model` without pruning hooks, in `dtype`; what is done to it stays here, random draws too.
 
     The copy keeps the model's training mode and buffers. Inside the block gradients are on and torch's, NumPy's and
     Python's global generators start from `seed`; afterwards they are as they were.
@@ -29,17 +29,21 @@ def scratch(model: nn.Module, seed: int, dtype: torch.dtype | None = None) -> It
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """A deep copy whose pruning hooks and parametrisations are resolved into ordinary parameters."""
-    attributes = (value for module in model.modules() for value in vars(module).values())
+    """A deep copy whose pruning masks are applied and gone, in the model's training mode."""
+    resolved = plain(model)
+    attributes = (value for module in resolved.model.modules() for value in vars(module).values())
     made = {id(t): t.detach().clone() for t in attributes if isinstance(t, torch.Tensor) and not t.is_leaf}
-    twin = copy.deepcopy(model, made)
+    twin = copy.deepcopy(resolved.model, made)
+    training = {path: module.training for path, module in model.named_modules()}
+    for path, module in twin.named_modules():
+        module.training = training[path]
     with torch.no_grad():
-        for module in twin.modules():
-            _resolve(module)
+        for name, mask in resolved.masks.items():
+            twin.get_parameter(name).mul_(mask)
     return twin
 
 
-def kernels(model: nn.Module, parameters: Sequence[str]) -> dict[str, nn.Parameter]:
+def kernels(model: nn.Module, parameters: Sequence[str]) -> dict[str, torch.Tensor]:
     """The named parameters of a plain model, ready to be differentiated; a tied one is found under all its names."""
     known = dict(model.named_parameters(remove_duplicate=False))
     if unknown := [name for name in parameters if name not in known]:
@@ -63,12 +67,16 @@ def shapes_of(model: nn.Module, parameters: Sequence[str]) -> dict[str, tuple[in
 def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
     """A tensor's values as float32 or float64; a model without values (on the meta device) is refused."""
     if tensor.is_meta:
-        raise ModelError("scores are computed from a model's weights", place=name, received="a parameter on the meta device")
+        raise ModelError(
+            "scores are computed from a model's weights", place=name, received="a parameter on the meta device"
+        )
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
 
 
-def put(kernels: Mapping[str, nn.Parameter], masks: Masks | None, dense: Mapping[str, torch.Tensor] | None = None) -> None:
+def put(
+    kernels: Mapping[str, torch.Tensor], masks: Masks | None, dense: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Set a scratch model's kernels to zero outside `masks`, and to `dense` where that is given inside them."""
     with torch.no_grad():
         for name, kernel in kernels.items():
@@ -80,7 +88,9 @@ def check_numbers(scores: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """The scores, unless one of them is not a number."""
     for name, values in scores.items():
         if np.isnan(values).any():
-            raise MaskError("a score is a number", place=name, received="NaN", way_out="look at the weights, data and loss")
+            raise MaskError(
+                "a score is a number", place=name, received="NaN", way_out="look at the weights, data and loss"
+            )
     return scores
 
 
@@ -98,7 +108,9 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     mask = masks[name]
     mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
     if mask.shape != tuple(shape):
-        raise MaskError("a mask has its weight's shape", place=name, received=mask.shape, way_out=f"give {tuple(shape)}")
+        raise MaskError(
+            "a mask has its weight's shape", place=name, received=mask.shape, way_out=f"give {tuple(shape)}"
+        )
     return mask.astype(bool, copy=False)
 
 
@@ -116,15 +128,6 @@ def _weight(model: nn.Module, name: str) -> torch.Tensor:
 
 def _unknown(names: Sequence[str]) -> MaskError:
     return MaskError("scores are for parameters of the model", received=f"no parameter {', '.join(names)}")
-
-
-def _resolve(module: nn.Module) -> None:
-    for hook in list(module._forward_pre_hooks.values()):
-        if isinstance(hook, prune.BasePruningMethod):
-            prune.remove(module, hook._tensor_name)
-    if parametrize.is_parametrized(module):
-        for name in list(module.parametrizations):
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
 @contextmanager

@@ -83,12 +83,16 @@ def iterative_snip(
 
         def score(present: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             put(weights, present, dense)
-            return _sensitivity(copy, weights, data if batches_per_round is None else taken(batches, batches_per_round), loss)
+            return _sensitivity(
+                copy, weights, data if batches_per_round is None else taken(batches, batches_per_round), loss
+            )
 
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
         return fall_in_rounds(score, shapes, compression, rounds, masks, progress)
 
 
-def _sensitivity(model: nn.Module, weights: Mapping[str, nn.Parameter], batches: Iterable[Any], loss: Loss) -> dict[str, np.ndarray]:
+def _sensitivity(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], batches: Iterable[Any], loss: Loss
+) -> dict[str, np.ndarray]:
     found = mean_gradients(model, list(weights.values()), batches, loss)
     return {name: to_numpy((weight * grad).abs(), name) for (name, weight), grad in zip(weights.items(), found)}

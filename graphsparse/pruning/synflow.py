@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import plain
-from graphsparse.capture.trace import trace
+from graphsparse.capture.trace import decomposed, trace
+from graphsparse.errors import UnsupportedOperations
 from graphsparse.pruning.flow import synaptic_flow
-from graphsparse.pruning.flow_rules import RULES
+from graphsparse.pruning.flow_table import RULES
+from graphsparse.pruning.losses import gradients
 from graphsparse.pruning.rounds import Progress, fall_in_rounds
 from graphsparse.pruning.scratch import Masks, to_numpy, weights
 
@@ -52,15 +54,21 @@ def synflow(
     """
     program, names = _captured(model, parameters, example_inputs, kwargs or {})
     device = next(iter(model.parameters())).device
-    dense = {name: torch.from_numpy(values).abs().to(device, dtype) for name, values in weights(model, parameters).items()}
+    dense = {
+        name: torch.from_numpy(values).abs().to(device, dtype) for name, values in weights(model, parameters).items()
+    }
 
     def score(present: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return flow_scores(program, names, {n: w * torch.from_numpy(present[n]).to(device) for n, w in dense.items()})
 
-    return fall_in_rounds(score, {name: tuple(weight.shape) for name, weight in dense.items()}, compression, rounds, masks, progress)
+    return fall_in_rounds(
+        score, {name: tuple(weight.shape) for name, weight in dense.items()}, compression, rounds, masks, progress
+    )
 
 
-def flow_scores(program: ExportedProgram, names: Mapping[str, str], kernels: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+def flow_scores(
+    program: ExportedProgram, names: Mapping[str, str], kernels: Mapping[str, torch.Tensor]
+) -> dict[str, np.ndarray]:
     """One round's saliencies: each kernel times its gradient of R, up to a common factor.
 
     `names` maps the program's parameters to the names of `kernels`.
@@ -68,11 +76,8 @@ def flow_scores(program: ExportedProgram, names: Mapping[str, str], kernels: Map
     leaves = {name: weight.detach().requires_grad_() for name, weight in kernels.items()}
     with torch.enable_grad():
         flow = synaptic_flow(program, {inner: leaves[name] for inner, name in names.items()}, RULES)
-        found = torch.autograd.grad(flow, list(leaves.values()), allow_unused=True) if flow.requires_grad else [None] * len(leaves)
-    return {
-        name: np.zeros(tuple(leaf.shape)) if grad is None else to_numpy(leaf * grad, name)
-        for (name, leaf), grad in zip(leaves.items(), found)
-    }
+        found = gradients(flow, list(leaves.values()))
+    return {name: to_numpy(leaf * grad, name) for (name, leaf), grad in zip(leaves.items(), found)}
 
 
 def _captured(
@@ -85,4 +90,22 @@ def _captured(
     first = Parameters.of_module(twin).canonical
     wanted = {first.get(name, name): name for name in parameters}
     inner = program.graph_signature.inputs_to_parameters.values()
-    return program, {name: wanted[first[name]] for name in inner if first.get(name) in wanted}
+    names = {name: wanted[first[name]] for name in inner if first.get(name) in wanted}
+    return _supported(program, names, dict(twin.named_parameters(remove_duplicate=False))), names
+
+
+def _supported(program: ExportedProgram, names: Iterable[str], values: Mapping[str, torch.Tensor]) -> ExportedProgram:
+    """The program with operations that have no rule taken apart, as far as torch can; else what is missing is named."""
+    while True:
+        try:
+            with torch.no_grad():
+                synaptic_flow(
+                    program, {name: torch.ones_like(values[name], dtype=torch.float32) for name in names}, RULES
+                )
+            return program
+        except UnsupportedOperations:
+            targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
+            apart = decomposed(program, targets - set(RULES))
+            if apart is None or {node.target for node in apart.graph.nodes if node.op == "call_function"} == targets:
+                raise
+            program = apart
