@@ -1,0 +1,112 @@
+"""Direct and effective sparsity, in total and by parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+
+import numpy as np
+import pandas
+
+from graphsparse.blocks import KernelBlock
+from graphsparse.graph import LayeredGraph
+from graphsparse.passes.liveness import Liveness, liveness
+
+
+@dataclass(frozen=True, eq=False)
+class Sparsity:
+    """How sparse a network is, counting kernels only.
+
+    ``frame`` has a row per parameter: shape, connections, kept, active, direct and effective (sparsities), and the units
+    of the layers that it feeds: units, starved (no source reaches them) and stranded (they reach no sink). A unit fed by
+    several parameters is counted with each. ``collapsed`` names the parameters with nothing active; ``unused`` those
+    that the network never uses, which are not counted.
+    """
+
+    connections: int
+    kept: int
+    active: int
+    frame: pandas.DataFrame
+    unused: tuple[str, ...] = ()
+
+    @property
+    def direct(self) -> float:
+        """1 - kept / connections."""
+        return _sparsity(self.kept, self.connections)
+
+    @property
+    def effective(self) -> float:
+        """1 - active / connections."""
+        return _sparsity(self.active, self.connections)
+
+    @property
+    def direct_compression(self) -> float:
+        """connections / kept; infinite where nothing is kept."""
+        return _compression(self.kept, self.connections)
+
+    @property
+    def effective_compression(self) -> float:
+        """connections / active; infinite where nothing is active."""
+        return _compression(self.active, self.connections)
+
+    @cached_property
+    def collapsed(self) -> tuple[str, ...]:
+        """The parameters that have no active connection left."""
+        return tuple(self.frame.index[(self.frame["active"] == 0) & (self.frame["connections"] > 0)])
+
+    def __repr__(self) -> str:
+        return (
+            f"Sparsity(direct={self.direct:.6f} ({self.direct_compression:.1f}x), effective={self.effective:.6f} "
+            f"({self.effective_compression:.1f}x), connections={self.connections}, kept={self.kept}, active={self.active})"
+        )
+
+
+def _sparsity(left: int, connections: int) -> float:
+    return 1 - left / connections if connections else 0.0
+
+
+def _compression(left: int, connections: int) -> float:
+    return connections / left if left else inf if connections else 1.0
+
+
+def sparsity(graph: LayeredGraph) -> Sparsity:
+    """Direct and effective sparsity of a graph under its masks.
+
+    Definitions: Vysogorets and Kempe 2023, section 3. Counts are of kernel entries, each parameter once.
+
+    Example:
+        >>> sparsity(graph).effective_compression  # doctest: +SKIP
+        61.3
+    """
+    alive = liveness(graph)
+    rows = {name: _row(graph, alive, name) for name in graph.shapes}
+    columns = ["shape", "connections", "kept", "active", "direct", "effective", "units", "starved", "stranded"]
+    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
+    frame.index.name = "parameter"
+    totals = {column: int(sum(row[column] for row in rows.values())) for column in ("connections", "kept", "active")}
+    return Sparsity(**totals, frame=frame, unused=graph.unused)
+
+
+def _row(graph: LayeredGraph, alive: Liveness, name: str) -> dict[str, object]:
+    shape = graph.shapes[name]
+    connections = int(np.prod(shape))
+    kept, active = int(np.count_nonzero(graph.values[name])), int(np.count_nonzero(alive.active[name]))
+    units = _fed_units(graph, name)
+    return {
+        "shape": tuple(shape),
+        "connections": connections,
+        "kept": kept,
+        "active": active,
+        "direct": _sparsity(kept, connections),
+        "effective": _sparsity(active, connections),
+        "units": len(units),
+        "starved": int(alive.starved[units].sum()),
+        "stranded": int(alive.stranded[units].sum()),
+    }
+
+
+def _fed_units(graph: LayeredGraph, name: str) -> np.ndarray:
+    """The ids of the units that a parameter's connections end in."""
+    blocks = [b for layer in graph.layers for b in layer.blocks if isinstance(b, KernelBlock) and b.parameter == name]
+    return np.unique(np.concatenate([block.targets.ravel() for block in blocks]))
