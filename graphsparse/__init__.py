@@ -1,2 +1,35 @@
-"""graphsparse: how sparse a pruned network really is."""
-from graphsparse.capture import export
+"""graphsparse: how sparse pruned networks really are.
+
+A pruned network is a graph: units are nodes, kept weights are edges. A kept weight on no path from an input to an output
+does nothing; effective sparsity counts it as removed. Start with `analyze`, or with `export` and `sparsity`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "LayeredGraph": "graphsparse.graph",
+    "analyze": "graphsparse.reports.analyze",
+    "effective_masks": "graphsparse.surgery",
+    "export": "graphsparse.capture",
+    "read_masks": "graphsparse.checkpoints",
+    "sparsity": "graphsparse.measures.sparsity",
+    "write_masks": "graphsparse.surgery",
+}
+"""Where each public name lives; it is imported when it is first asked for, so that ``import graphsparse`` is quick."""
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'graphsparse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

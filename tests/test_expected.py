@@ -25,7 +25,9 @@ def test_lenet_at_uniform_compression_100():
 
 def enumerated(widths, densities):
     """The mean over all masks of a tiny chain, each with its probability, connections tested path by path."""
-    edges = [(layer, i, j) for layer, (a, b) in enumerate(itertools.pairwise(widths)) for i in range(a) for j in range(b)]
+    edges = [
+        (layer, i, j) for layer, (a, b) in enumerate(itertools.pairwise(widths)) for i in range(a) for j in range(b)
+    ]
     mean = 0.0
     for bits in itertools.product([False, True], repeat=len(edges)):
         chosen = {edge for edge, bit in zip(edges, bits) if bit}
@@ -117,7 +119,8 @@ def test_mean_field_of_a_convolutional_chain(density, accuracy):
     shapes, reads = convolutional_chain()
     rng, layers = np.random.default_rng(0), chain_of(shapes)
     draws = [
-        unrolled_active([rng.random((out, inputs, taps)) < density for inputs, out, taps in layers], reads) for _ in range(250)
+        unrolled_active([rng.random((out, inputs, taps)) < density for inputs, out, taps in layers], reads)
+        for _ in range(250)
     ]
     found = expected_effective(shapes, [density] * 4, reads)
     assert found == pytest.approx(np.mean(draws), rel=accuracy)
@@ -137,13 +140,17 @@ GEOMETRY = {
 }
 
 
-@pytest.mark.parametrize("case", [c for c in REFERENCE["vectors"] if c["arch"] in GEOMETRY and sum(c["unrolled"]) > 4000],
-                         ids=lambda c: f"{c['arch']}-{c['family']}-{c['compression']}")  # fmt: skip
+WELL_ALIVE = [case for case in REFERENCE["vectors"] if case["arch"] in GEOMETRY and sum(case["unrolled"]) > 4000]
+
+
+@pytest.mark.parametrize("case", WELL_ALIVE, ids=lambda c: f"{c['arch']}-{c['family']}-{c['compression']}")
 def test_mean_field_of_the_papers_networks(case):
     architecture = REFERENCE["architectures"][case["arch"]]
     reads = spatial_reads(architecture["shapes"], architecture["input"][1:], **GEOMETRY[case["arch"]])
     densities = [1 - s for s in case["sparsities"]]
-    assert expected_effective(architecture["shapes"], densities, reads) == pytest.approx(sum(case["unrolled"]), rel=0.07)
+    assert expected_effective(architecture["shapes"], densities, reads) == pytest.approx(
+        sum(case["unrolled"]), rel=0.07
+    )
     assert expected_effective(architecture["shapes"], densities) == pytest.approx(sum(case["channel"]), rel=0.02)
 
 

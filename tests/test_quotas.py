@@ -43,7 +43,7 @@ def test_igq_on_lenet(compression, expected):
 
 
 def test_erk_clips_and_solves_again_by_hand():
-    # 26,620 of 266,200 weights; the last layer wants 110 / 1594 of them, 1837, and has 1000: the rest is shared 1084 : 400
+    # 26,620 of 266,200; the last layer wants 110 / 1594 of them, 1837, and has 1000: the rest is shared 1084 : 400
     found = quotas("erk", LENET, 0.9)
     assert found == pytest.approx([1 - 25620 * 1084 / 1484 / 235200, 1 - 25620 * 400 / 1484 / 30000, 0.0], abs=1e-12)
 
@@ -107,7 +107,10 @@ def test_erk_equals_the_slow_water_filling():
 
 
 def test_refusals_tell_what_is_feasible():
-    with pytest.raises(TargetError, match=r"uniform_plus quotas reach 0 <= sparsity <= 0\.98999.*up to 99\.95.*received sparsity 0\.999"):
+    with pytest.raises(
+        TargetError,
+        match=r"uniform_plus quotas reach 0 <= sparsity <= 0\.98999.*up to 99\.95.*received sparsity 0\.999",
+    ):
         quotas("uniform_plus", LENET5, 0.999)
     for wrong in (1.0, -0.1, float("nan"), 2):
         with pytest.raises(TargetError, match="0 <= sparsity < 1 on these layers"):
@@ -134,7 +137,12 @@ def counts_at(name, shapes, parameter):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(layer, min_size=2, max_size=6), st.sampled_from(sorted(FAMILIES)), st.floats(0.001, 0.999), st.integers(0, 99))
+@given(
+    st.lists(layer, min_size=2, max_size=6),
+    st.sampled_from(sorted(FAMILIES)),
+    st.floats(0.001, 0.999),
+    st.integers(0, 99),
+)
 def test_a_threshold_of_the_scores_is_a_mask_of_the_family(shapes, name, parameter, seed):
     parameter = parameter * 5 if name in ("erk", "igq") else parameter
     ranks = random_ranks({str(i): shape for i, shape in enumerate(shapes)}, seed)
@@ -186,7 +194,9 @@ def test_scores_in_order_keep_each_layers_count_at_every_threshold():
 def test_random_ranks_are_the_same_everywhere():
     ranks = random_ranks({"a": (300, 784), "b": (100, 300), "c": (10, 100)}, 7)
     flat = np.concatenate([values.ravel() for values in ranks.values()]).astype("<i8")
-    assert hashlib.sha256(flat.tobytes()).hexdigest() == "674efe35d0fe5111db2f4577470bf15dc75572329fae09b31ab6fdedf407afcc"
+    assert (
+        hashlib.sha256(flat.tobytes()).hexdigest() == "674efe35d0fe5111db2f4577470bf15dc75572329fae09b31ab6fdedf407afcc"
+    )
     assert all((np.sort(values, axis=None) == np.arange(values.size)).all() for values in ranks.values())
 
 
@@ -200,7 +210,9 @@ def test_random_ranks_are_uniform():
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i8", "u1", "?"])
 @pytest.mark.parametrize("distinct", [2, 5, 10**4])
 def test_descending_order_is_a_stable_sort(dtype, distinct):
-    values = (np.random.default_rng(0).integers(0, distinct, 3000) - (distinct // 2 if dtype[0] in "fi" else 0)).astype(dtype)
+    values = (np.random.default_rng(0).integers(0, distinct, 3000) - (distinct // 2 if dtype[0] in "fi" else 0)).astype(
+        dtype
+    )
     assert (descending_order(values) == np.argsort(-values.astype(float), kind="stable")).all()
 
 

@@ -11,7 +11,9 @@ from graphsparse.pruning.reshuffle import reshuffle
 
 def masks():
     generator = torch.Generator().manual_seed(0)
-    return {name: torch.rand(shape, generator=generator) < 0.3 for name, shape in [("a", (20, 30)), ("b", (8, 4, 3, 3))]}
+    return {
+        name: torch.rand(shape, generator=generator) < 0.3 for name, shape in [("a", (20, 30)), ("b", (8, 4, 3, 3))]
+    }
 
 
 def test_counts_stay_and_places_change():
@@ -22,7 +24,9 @@ def test_counts_stay_and_places_change():
         assert after[name].dtype == torch.bool and after[name].shape == mask.shape
         assert after[name].sum() == mask.sum()
         assert not torch.equal(after[name], mask)
-    assert all(torch.equal(mask, again) for mask, again in zip(before.values(), masks().values())), "the given masks stay"
+    assert all(torch.equal(mask, again) for mask, again in zip(before.values(), masks().values())), (
+        "the given masks stay"
+    )
 
 
 def test_the_seed_decides():
@@ -50,4 +54,8 @@ def test_reshuffled_scores_are_random_pruning_under_their_sparsities():
     ordered = scores_in_order(scores, random_ranks({"a": (6, 7), "b": (5, 5)}, seed=3))
     for threshold in (0.1, 0.5, 0.9):
         for name in scores:
-            assert (moved[name] >= threshold).sum() == (scores[name] >= threshold).sum() == (ordered[name] >= threshold).sum()
+            assert (
+                (moved[name] >= threshold).sum()
+                == (scores[name] >= threshold).sum()
+                == (ordered[name] >= threshold).sum()
+            )

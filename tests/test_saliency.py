@@ -72,30 +72,18 @@ IMAGES = [(torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(k)), 
 
 
 def snapshot(model):
+    """Everything that must not change, as values that compare with ==."""
+    numbers = lambda tensor: None if tensor is None else (str(tensor.dtype), tensor.detach().numpy().tobytes())
     return {
-        "state": {name: tensor.clone() for name, tensor in model.state_dict().items()},
-        "grads": {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()},
-        "wanted": {name: p.requires_grad for name, p in model.named_parameters()},
+        "state": {name: numbers(tensor) for name, tensor in model.state_dict().items()},
+        "grads": {name: numbers(p.grad) for name, p in model.named_parameters()},
+        "parameters": {name: (id(p), p.requires_grad) for name, p in model.named_parameters()},
         "modes": {name: module.training for name, module in model.named_modules()},
-        "ids": {name: id(p) for name, p in model.named_parameters()},
         "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
         "calls": model.calls,
-        "random": (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy(), torch.is_grad_enabled()),
+        "random": (numbers(torch.get_rng_state()), random.getstate(), np.random.get_state()[1].tobytes()),
+        "gradients on": torch.is_grad_enabled(),
     }
-
-
-def assert_same(before, after):
-    assert before.keys() == after.keys() if isinstance(before, dict) else True
-    if isinstance(before, dict):
-        for key, value in before.items():
-            assert_same(value, after[key])
-    elif isinstance(before, tuple) and before and isinstance(before[0], torch.Tensor):
-        assert torch.equal(before[0], after[0]) and before[1] == after[1]
-        assert (before[2] == after[2]).all() and before[3] == after[3]
-    elif isinstance(before, torch.Tensor):
-        assert torch.equal(before, after) and before.dtype == after.dtype
-    else:
-        assert before == after
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -103,16 +91,13 @@ def assert_same(before, after):
 def test_the_model_is_as_it_was_and_the_seed_decides(method, training):
     torch.manual_seed(3)
     model = Restless().train(training)
-    before = snapshot(model)
-    wanted = dict(example_inputs=IMAGES[0][0], data=IMAGES, compression=20, seed=5)
+    wanted = {"example_inputs": IMAGES[0][0], "data": IMAGES, "compression": 20, "seed": 5}
     if METHODS[method].in_rounds:
         wanted["rounds"] = 4
     with torch.no_grad():
+        before = snapshot(model)
         first = saliency(method, model, kernels_of(model), **wanted)
-    assert_same(before["state"], snapshot(model)["state"])
-    again = snapshot(model)
-    again["random"] = (*again["random"][:3], before["random"][3])
-    assert_same(before, again)
+        assert snapshot(model) == before
     torch.rand(3), random.random(), np.random.rand()
     second = saliency(method, model, kernels_of(model), **wanted)
     for name, parameter in model.named_parameters():
@@ -269,7 +254,7 @@ def test_rounds_start_from_masks_and_report():
 
 
 def test_rounds_refuse():
-    with pytest.raises(TargetError, match="at least 1; received 0.5, 3"):
+    with pytest.raises(TargetError, match=r"at least 1; received 0\.5, 3"):
         fall_in_rounds(lambda masks: masks, {"w": (2, 2)}, 0.5, 3)
     with pytest.raises(MaskError, match="a score is a number, at w; received NaN"):
         fall_in_rounds(lambda masks: {"w": np.full((2, 2), np.nan)}, {"w": (2, 2)}, 2, 1)
@@ -452,7 +437,9 @@ def test_synflow_of_a_transformer_with_tied_weights():
     model = Talker()
     names = [name for name in kernels_of(model) if name != "places.weight"]
     assert "head.weight" not in names
-    found = saliency("synflow", model, names, example_inputs=torch.zeros(1, 5, dtype=torch.long), compression=5, rounds=3)
+    found = saliency(
+        "synflow", model, names, example_inputs=torch.zeros(1, 5, dtype=torch.long), compression=5, rounds=3
+    )
     flat = np.concatenate([values.ravel() for values in found.values()])
     assert np.isfinite(flat).all() and len(np.unique(flat)) > 0.9 * flat.size
     scores = one_round(model, torch.zeros(1, 5, dtype=torch.long))
@@ -462,8 +449,17 @@ def test_synflow_of_a_transformer_with_tied_weights():
 
 def test_synflow_pools_maxima_as_sums_whatever_their_windows():
     torch.manual_seed(0)
-    for options in [dict(), dict(stride=1), dict(padding=1), dict(dilation=2), dict(ceil_mode=True), dict(stride=3, ceil_mode=True)]:
-        model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.MaxPool2d(2, **options), nn.Flatten(), nn.LazyLinear(3))
+    for options in [
+        {},
+        {"stride": 1},
+        {"padding": 1},
+        {"dilation": 2},
+        {"ceil_mode": True},
+        {"stride": 3, "ceil_mode": True},
+    ]:
+        model = nn.Sequential(
+            nn.Conv2d(1, 2, 1, bias=False), nn.MaxPool2d(2, **options), nn.Flatten(), nn.LazyLinear(3)
+        )
         model(torch.zeros(1, 1, 7, 7))
         masks = {"0.weight": torch.ones(2, 1, 1, 1), "3.weight": torch.rand(model[3].weight.shape) < 0.3}
         found = one_round(model, torch.zeros(1, 1, 7, 7), masks)
@@ -472,16 +468,16 @@ def test_synflow_pools_maxima_as_sums_whatever_their_windows():
 
 
 def test_synflow_refuses_what_it_cannot_make_linear():
-    class Sorted(nn.Module):
+    class Odd(nn.Module):
         def __init__(self):
             super().__init__()
             self.fc = nn.Linear(4, 4)
 
         def forward(self, x):
-            return torch.linalg.inv(self.fc(x))
+            return torch.cumprod(self.fc(x), -1)
 
     with pytest.raises(UnsupportedOperations, match="no linear form"):
-        saliency("synflow", Sorted(), ["fc.weight"], example_inputs=torch.zeros(1, 4, 4), compression=2)
+        saliency("synflow", Odd(), ["fc.weight"], example_inputs=torch.zeros(1, 4), compression=2)
 
 
 @pytest.mark.parametrize("method", ["snip", "grasp", "iterative_snip", "synflow"])
@@ -489,7 +485,7 @@ def test_the_number_of_threads_does_not_show(method):
     model = zoo.build("digits_conv")
     generator = torch.Generator().manual_seed(0)
     data = [(torch.randn(16, 1, 8, 8, generator=generator), torch.arange(16) % 10)]
-    wanted = dict(example_inputs=data[0][0], data=data, compression=50)
+    wanted = {"example_inputs": data[0][0], "data": data, "compression": 50}
     wanted |= {"rounds": 5} if METHODS[method].in_rounds else {}
     orders, threads = [], torch.get_num_threads()
     try:
@@ -509,13 +505,14 @@ def test_the_number_of_threads_does_not_show(method):
 def test_every_method_has_a_name_that_people_write():
     spelled = {
         "igq-random": "random/igq", "random/igq": "random/igq", "magnitude/uniform+": "magnitude/uniform_plus",
-        "uniform-plus-random": "random/uniform_plus", "magnitude/global": "magnitude", "snip/iterative": "iterative_snip",
+        "uniform-plus-random": "random/uniform_plus", "magnitude/global": "magnitude",
+        "snip/iterative": "iterative_snip",
         "iterative-snip": "iterative_snip", "synflow-random": "random/synflow", "LAMP": "lamp",
         "uniform_plus/random": "random/uniform_plus",
     }  # fmt: skip
     assert {name: method_named(name) for name in spelled} == spelled
     assert all(method_named(name) == name for name in METHODS)
-    with pytest.raises(TargetError, match="known name; received 'fancy'. Way out: use one of random, random/uniform"):
+    with pytest.raises(TargetError, match=r"known name; received 'fancy'\. Way out: use one of random, random/uniform"):
         method_named("fancy")
 
 
@@ -542,7 +539,7 @@ def test_quotas_under_both_orders(order):
 
 @pytest.mark.parametrize("method", ["snip", "synflow"])
 def test_random_under_found_sparsities(method, tiny, batches):
-    wanted = dict(example_inputs=batches[0][0], data=batches, compression=10)
+    wanted = {"example_inputs": batches[0][0], "data": batches, "compression": 10}
     found = saliency(method, tiny, kernels_of(tiny), **wanted)
     moved = saliency(f"random/{method}", tiny, kernels_of(tiny), seed=1, **wanted)
     for threshold in np.unique(np.concatenate([v.ravel() for v in found.values()]))[::5]:
@@ -554,7 +551,7 @@ def test_random_under_found_sparsities(method, tiny, batches):
 def test_what_is_pruned_stays_pruned(method, tiny, batches):
     generator = torch.Generator().manual_seed(0)
     masks = {name: torch.rand(tiny.get_parameter(name).shape, generator=generator) < 0.6 for name in kernels_of(tiny)}
-    wanted = dict(example_inputs=batches[0][0], data=batches, compression=10, masks=masks)
+    wanted = {"example_inputs": batches[0][0], "data": batches, "compression": 10, "masks": masks}
     scores = saliency(method, tiny, kernels_of(tiny), **wanted)
     assert all((np.isneginf(scores[name]) == ~masks[name].numpy()).all() for name in scores)
 
@@ -563,7 +560,7 @@ def test_random_scores_are_the_same_everywhere():
     found = random_scores({"a": (2, 2)}, seed=7)["a"]
     assert found == pytest.approx(np.array([[0.62509547, 0.8972138], [0.77568569, 0.22520719]]), abs=1e-8)
     large = random_scores({"a": (200, 300)}, seed=0)["a"]
-    assert 0 <= large.min() and large.max() < 1 and abs(large.mean() - 0.5) < 0.01
+    assert large.min() >= 0 and large.max() < 1 and abs(large.mean() - 0.5) < 0.01
 
 
 def test_random_methods_need_shapes_alone():
@@ -588,13 +585,13 @@ def test_refusals(tiny, batches):
         saliency("synflow", tiny, names, compression=2)
     with pytest.raises(GraphsparseError, match="seed is a non-negative integer; received -1"):
         saliency("random", tiny, names, seed=-1)
-    with pytest.raises(MaskError, match="no parameter 7.weight"):
+    with pytest.raises(MaskError, match=r"no parameter 7\.weight"):
         saliency("snip", tiny, [*names, "7.weight"], data=batches)
     with pytest.raises(MaskError, match=r"its weight's shape, at 0.weight; received \(2, 2\)"):
         saliency("lamp", tiny, names, masks={"0.weight": torch.ones(2, 2, dtype=torch.bool)})
     tiny.get_parameter("2.weight").data[0, 0] = math.nan
     for method in ("magnitude", "magnitude/igq", "lamp"):
-        with pytest.raises(MaskError, match="a score is a number, at 2.weight; received NaN"):
+        with pytest.raises(MaskError, match=r"a score is a number, at 2\.weight; received NaN"):
             saliency(method, tiny, names)
 
 
@@ -603,7 +600,9 @@ def test_refusals(tiny, batches):
 
 def test_cross_entropy_finds_the_axis_of_the_classes():
     logits, targets = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
-    assert torch.isclose(cross_entropy(logits, targets), functional.cross_entropy(logits.reshape(10, 7), targets.reshape(10)))
+    assert torch.isclose(
+        cross_entropy(logits, targets), functional.cross_entropy(logits.reshape(10, 7), targets.reshape(10))
+    )
     maps, labels = torch.randn(2, 3, 4, 5), torch.randint(0, 3, (2, 4, 5))
     assert torch.isclose(cross_entropy(maps, labels), functional.cross_entropy(maps, labels))
 

@@ -120,7 +120,7 @@ class Draft:
         ids = canonical(ids)
         (small,), _ = collapse(ids)
         if small.size(1) == 1:
-            return small
+            return small.expand(len(ids), 1)
         key = (small.shape, small.contiguous().numpy().tobytes())
         if key not in self._joined:
             before = len(self.layers)
@@ -128,7 +128,7 @@ class Draft:
             for draft in self.layers[before:]:
                 draft.joins = True
             self._joined[key] = Units(joined[:, None])
-        return self._joined[key].ids
+        return self._joined[key].ids.expand(len(ids), 1)
 
     def own(self, value: Units, parts: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Units of a value that a stage may be put on: its own where nothing else holds them, else copies.

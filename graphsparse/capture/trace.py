@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,9 +50,13 @@ def decomposed(program: ExportedProgram, operations: Iterable[Any] | None = None
 
 
 def _composite(operation: Any) -> Any:
+    """How torch itself takes an operation apart; looked up now, since run_decompositions puts the table in its place."""
     composite = torch._C.DispatchKey.CompositeImplicitAutograd
-    if isinstance(operation, torch._ops.OpOverload) and operation.has_kernel_for_dispatch_key(composite):
-        return operation.decompose
+    if isinstance(operation, torch._ops.OpOverload):
+        if composite in operation.py_kernels:
+            return operation.py_kernels[composite]
+        if operation.has_kernel_for_dispatch_key(composite):
+            return partial(operation._op_dk, composite)
     return decomposition_table.get(operation)
 
 

@@ -24,7 +24,7 @@ def keep(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
 
 
 def move(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """The operation itself, where it moves, adds or averages its operands; they come on one scale, constants as zero."""
+    """The operation itself, where it moves, adds or averages operands: they come on one scale, constants as zero."""
     (plain_args, plain_kwargs), scale = aligned((args, kwargs))
     result = call.target(*plain_args, **plain_kwargs)
     return tree_map(
@@ -62,7 +62,7 @@ def fill(call: Call, value: Flow, mask: torch.Tensor, *args: Any) -> Flow:
 
 
 def function(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Any:
-    """A function of each element, by its value at zero; in a normalisation an inverse is a scale, and scales are one."""
+    """A function of each element, by its value at zero; in a normalisation an inverse is a scale and taken as one."""
     at_zero = call.target(torch.zeros(1, dtype=torch.float64), *args, **kwargs)
     if call.in_norm and not bool(at_zero.isfinite()):
         return torch.ones_like(value.value.detach())

@@ -38,8 +38,8 @@ MOVES = """transpose.int permute.default unsqueeze.default squeeze.default squee
     tile.default movedim.int movedim.intlist swapaxes.default numpy_T.default mT.default repeat_interleave.self_int
     diagonal.default rot90.default tril.default triu.default native_channel_shuffle.default expand.default
     expand_as.default cat.default stack.default index_select.default index.Tensor gather.default im2col.default
-    slice_scatter.default select_scatter.default index_put.default copy.default scatter.src where.self topk.default sort.default cumsum.default
-    mean.default mean.dim sum.default sum.dim_IntList
+    slice_scatter.default select_scatter.default index_put.default copy.default scatter.src where.self topk.default
+    sort.default cumsum.default mean.default mean.dim sum.default sum.dim_IntList
     avg_pool1d.default avg_pool2d.default avg_pool3d.default adaptive_avg_pool1d.default adaptive_avg_pool2d.default
     adaptive_avg_pool3d.default _adaptive_avg_pool2d.default _adaptive_avg_pool3d.default upsample_nearest1d.vec
     upsample_nearest2d.vec upsample_nearest3d.vec upsample_bilinear2d.vec upsample_nearest2d.default

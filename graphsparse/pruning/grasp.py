@@ -63,7 +63,8 @@ def _hessian_times_gradient(
     fixed = mean_gradients(model, weights, batches, loss, temperature)
     sums = [torch.zeros_like(weight) for weight in weights]
     count = 0
-    for count, batch in enumerate(batches, 1):
+    for batch in batches:
+        count += 1
         found = gradients(batch_loss(model, batch, loss, temperature), weights, keep=True)
         along = sum(((f * g).sum() for f, g in zip(fixed, found)), fixed[0].new_zeros(()))
         for total, part in zip(sums, gradients(along, weights)):

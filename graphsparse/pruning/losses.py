@@ -47,7 +47,8 @@ def mean_gradients(
     """Gradients of the loss with respect to the kernels, averaged over the batches; zero for an unused kernel."""
     sums = [torch.zeros_like(kernel) for kernel in kernels]
     count = 0
-    for count, batch in enumerate(batches, 1):
+    for batch in batches:
+        count += 1
         found = gradients(batch_loss(model, batch, loss, temperature), kernels)
         for total, gradient in zip(sums, found):
             total += gradient

@@ -13,7 +13,7 @@ from graphsparse.pruning.scratch import weights
 def magnitude(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray]:
     """Absolute weights by parameter name, float32 (float64 for a model in double precision). Greater is kept longer.
 
-    Compared over all layers this is global magnitude pruning; under a quota, give `layer_ranks` of it to `quota_scores`.
+    Compared over all layers this is global magnitude pruning; for a quota give its `layer_ranks` to `quota_scores`.
 
     Example:
         >>> scores = magnitude(torch.nn.Linear(4, 2), ["weight"])

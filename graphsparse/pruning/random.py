@@ -10,7 +10,7 @@ from graphsparse.pruning.ranks import random_words
 
 
 def random_scores(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
-    """Uniform random scores in [0, 1), float64: the same for the same seed on every machine, with any number of threads.
+    """Uniform random scores in [0, 1), float64: the same for the same seed on every machine, with any threads.
 
     Args:
         shapes: kernel shapes by parameter name; a kernel's scores depend on the seed and its position alone.

@@ -1,8 +1,8 @@
-"""Orders inside layers, and quota families as global scores: the score is the family's parameter at which a weight falls.
+"""Orders inside layers, and quota families as global scores: the family's parameter at which a weight falls.
 
 A family of masks that only shrinks as its parameter grows is one global ranking. With j the place of a weight in the
-order of its layer (0 = kept longest) and n the layer's size, a quota of x weights, rounded, keeps it while x >= j + 1/2.
-So each family below is monotone, and none needs a bisection over masks:
+order of its layer (0 = kept longest) and n the layer's size, a quota of x weights, rounded, keeps it while
+x >= j + 1/2. So each family below is monotone, and none needs a bisection over masks:
 
 - ``uniform`` keeps d n. It falls at the sparsity 1 - d = 1 - (j + 1/2) / n.
 - ``uniform_plus`` is the same, with the first layer and the first fifth of the last one never falling (infinite score).
@@ -24,14 +24,14 @@ from graphsparse.pruning.quotas import LAST_DENSITY, Shape, family_named, sizes_
 
 Arrays = Mapping[str, np.ndarray]
 THREADS_FROM = 1 << 20
-"""Layers with more weights than this, all together, are sorted side by side; NumPy sorts without the interpreter lock."""
+"""With more weights than this the layers are sorted side by side; NumPy sorts without the interpreter lock."""
 
 
 def quota_scores(name: str, ranks: Arrays) -> dict[str, np.ndarray]:
     """Scores of which every threshold set {score >= t} is one mask of the quota family `name`, and every mask is one.
 
-    A kernel's layer sparsities follow `graphsparse.pruning.quotas.quotas`, in whole weights; inside a layer the order is
-    that of `ranks`. Where several layers want a weight at the same parameter their scores tie. What the family never
+    A kernel's layer sparsities follow `graphsparse.pruning.quotas.quotas`, in whole weights; inside a layer the order
+    is that of `ranks`. Where several layers want a weight at the same parameter their scores tie. What the family never
     prunes has an infinite score.
 
     Args:

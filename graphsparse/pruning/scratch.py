@@ -24,7 +24,7 @@ def scratch(model: nn.Module, seed: int, dtype: torch.dtype | None = None) -> It
     The copy keeps the model's training mode and buffers. Inside the block gradients are on and torch's, NumPy's and
     Python's global generators start from `seed`; afterwards they are as they were.
     """
-    with _own_random_state(seed), torch.enable_grad():
+    with own_random_state(seed), torch.enable_grad():
         yield plain_copy(model).to(dtype)
 
 
@@ -131,8 +131,11 @@ def _unknown(names: Sequence[str]) -> MaskError:
 
 
 @contextmanager
-def _own_random_state(seed: int) -> Iterator[None]:
-    """torch.manual_seed would also seed devices that were never used; only generators that exist are seeded here."""
+def own_random_state(seed: int) -> Iterator[None]:
+    """Global random generators start from `seed` inside the block and are afterwards as they were.
+
+    torch.manual_seed would also seed devices that were never used; only generators that exist are seeded here.
+    """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=devices):

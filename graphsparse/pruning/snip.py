@@ -69,7 +69,7 @@ def iterative_snip(
     """The round at which SNIP, repeated on what is left, drops each connection, see `fall_in_rounds`.
 
     Each round takes the next `batches_per_round` batches of `data`, from the start again at its end; None takes all of
-    them every round. (de Jorge et al., "Progressive Skeletonization", ICLR 2021; 300 rounds as in Vysogorets and Kempe.)
+    them every round. (de Jorge et al., "Progressive Skeletonization", ICLR 2021; 300 rounds: Vysogorets and Kempe.)
 
     Args:
         compression: what the last round leaves, as compression of all connections.

@@ -18,7 +18,7 @@ from graphsparse.pruning.flow import synaptic_flow
 from graphsparse.pruning.flow_table import RULES
 from graphsparse.pruning.losses import gradients
 from graphsparse.pruning.rounds import Progress, fall_in_rounds
-from graphsparse.pruning.scratch import Masks, to_numpy, weights
+from graphsparse.pruning.scratch import Masks, own_random_state, to_numpy, weights
 
 
 def synflow(
@@ -83,10 +83,11 @@ def flow_scores(
 def _captured(
     model: nn.Module, parameters: Sequence[str], example_inputs: Any, kwargs: Mapping[str, Any]
 ) -> tuple[ExportedProgram, dict[str, str]]:
-    """The program, and which of its parameters stand for which of the wanted ones: a tied one goes by its first name."""
+    """The program, and which of its parameters stand for which of the wanted: a tied one goes by its first name."""
     twin = plain(model).model
     inputs = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    program = trace(twin, tuple(inputs), kwargs, 0)
+    with own_random_state(0):
+        program = trace(twin, tuple(inputs), kwargs, 0)
     first = Parameters.of_module(twin).canonical
     wanted = {first.get(name, name): name for name in parameters}
     inner = program.graph_signature.inputs_to_parameters.values()

@@ -30,7 +30,8 @@ def convolve(call: Call, value: Units, weight: Weight, bias, stride, padding, di
         bias_units = call.draft.kernel(weight, kernel, sources, Taps.of(per_sample(table, batch, sizes), sources.size(2)), bias)
         made = bias_units.reshape(-1, batch, *out).transpose(0, 1)
     else:
-        joined = call.draft.join(small.transpose(0, 1).reshape(ids.size(1), -1)).reshape(groups, -1, 1)
+        every = small.expand(batch, ids.size(1), *small.shape[2:]).transpose(0, 1).reshape(ids.size(1), -1)
+        joined = call.draft.join(every).reshape(groups, -1, 1)
         taps = Taps.of(np.zeros((int(np.prod(weight.shape[2:])), 1)), 1)
         made = call.draft.kernel(weight, kernel, joined, taps, bias).reshape(1, -1, *[1] * axes)
     made = made.expand(ids.size(0), -1, *out)

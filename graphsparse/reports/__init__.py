@@ -1,0 +1,1 @@
+"""Results as people read them: data frames, terminal tables, pages."""

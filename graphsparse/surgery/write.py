@@ -1,0 +1,178 @@
+"""Masks written to a live model or to a file, with the promise that the network computes what it did."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from graphsparse.capture import export
+from graphsparse.capture.pruned import plain
+from graphsparse.checkpoints import read_checkpoint, write_checkpoint
+from graphsparse.errors import MaskError
+from graphsparse.graph import LayeredGraph
+from graphsparse.surgery.models import load_model
+from graphsparse.surgery.constants import Folding, carrying, fold
+
+FORMS = ("prune", "zeros")
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What was written.
+
+    ``masks``: the masks as they are now, with the connections that had to stay. ``folded``: (bias, index, amount) for
+    every unit whose bias took over a constant. ``kept``: how many inactive connections stay, by parameter, since they
+    carry a constant that no bias can (next to zero padding, no bias) or that was not to be folded.
+    """
+
+    masks: dict[str, torch.Tensor]
+    folded: tuple[tuple[str, int, float], ...]
+    kept: dict[str, int]
+
+
+def write_masks(
+    target: nn.Module | str | os.PathLike[str],
+    masks: Mapping[str, torch.Tensor],
+    *,
+    example_inputs: Any = None,
+    kwargs: Mapping[str, Any] | None = None,
+    model: nn.Module | None = None,
+    weights: Any = None,
+    form: str | None = None,
+    fold_constants: bool = True,
+    norm_statistics: bool = False,
+) -> Written:
+    """Write masks back; effective masks leave what the network computes unchanged, on any input, up to rounding.
+
+    A dropped connection that carried a constant to a live unit is folded into that unit's bias, or kept and listed where
+    that cannot be. With ``fold_constants=False`` all such connections are kept and listed, and biases stay.
+
+    Args:
+        target: a module, changed in place; or a file, replaced in one step.
+        masks: ``{parameter name: bool tensor}``, as from `effective_masks`.
+        example_inputs, kwargs: what the model's forward takes, to find constants.
+        model: for a file, the network of its weights; without it the masks are written as they are, and nothing is said
+            about constants, so then ``fold_constants=False`` is needed.
+        weights: for a file, where the weights come from (a checkpoint or state dict); by default the model, else the
+            target itself.
+        form: "prune" (torch.nn.utils.prune; the default for a module) or "zeros" (the default for a file).
+        norm_statistics: masks were found with it; models with layer, group or RMS normalisation need that.
+
+    Raises:
+        MaskError: a mask does not fit, or the promise cannot be kept; nothing is changed then.
+
+    Example:
+        >>> write_masks(model, effective_masks(graph), example_inputs=x)  # doctest: +SKIP
+    """
+    live = isinstance(target, nn.Module)
+    form = form or ("prune" if live else "zeros")
+    if form not in FORMS:
+        raise MaskError("masks are written as 'prune' or 'zeros'", received=repr(form))
+    masks = {name: torch.as_tensor(mask).detach().cpu().bool() for name, mask in masks.items()}
+    if isinstance(target, nn.Module):
+        folding = _folding(target, masks, example_inputs, kwargs or {}, fold_constants, norm_statistics)
+        written = _written(masks, folding)
+        _apply(target, written.masks, folding, form)
+        return written
+    return _to_file(target, masks, example_inputs, kwargs or {}, model, weights, form, fold_constants, norm_statistics)
+
+
+def _to_file(path, masks, example_inputs, kwargs, model, weights, form, fold_constants, norm_statistics) -> Written:
+    source = weights if weights is not None else path if model is None else model.state_dict()
+    checkpoint = read_checkpoint(source)
+    if model is None:
+        if fold_constants:
+            raise MaskError(
+                "constants are found by running the model", place=str(path), received="no model",
+                way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
+            )  # fmt: skip
+        write_checkpoint(path, checkpoint.weights, masks, form=form)
+        return Written(masks, (), {})
+    twin = copy.deepcopy(plain(model).model)
+    load_model(twin, checkpoint)
+    folding = _folding(twin, masks, example_inputs, kwargs, fold_constants, norm_statistics)
+    written = _written(masks, folding)
+    state = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
+    for name, amount in folding.biases.items():
+        state[name] = (state[name].double() + amount).to(state[name].dtype)
+    write_checkpoint(path, state, written.masks, form=form)
+    return written
+
+
+def _folding(model, masks, example_inputs, kwargs, fold_constants, norm_statistics) -> Folding:
+    """What dropped constants ask for; the model is not changed."""
+    if example_inputs is None and not kwargs:
+        raise MaskError(
+            "constants are found by running the model", place=type(model).__name__, received="no example_inputs",
+            way_out="give example_inputs= as for export",
+        )  # fmt: skip
+    args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+    graph = export(model, args, None, kwargs=kwargs, norm_statistics=norm_statistics)
+    _check_promise(graph)
+    given = graph.checked(masks)
+    found = carrying(graph, given)
+    if not found:
+        return Folding()
+    if not fold_constants:
+        return Folding(keep={name: torch.from_numpy(mask) for name, mask in found.items()})
+    return fold(_masked_copy(model, graph), args, kwargs, found)
+
+
+def _check_promise(graph: LayeredGraph) -> None:
+    if graph.has_norm_statistics and not graph.norm_statistics:
+        raise MaskError(
+            "a model with layer, group or RMS normalisation depends on what its statistics see",
+            received="masks found with norm_statistics=False",
+            way_out="export with norm_statistics=True, take effective_masks of that graph, and pass norm_statistics=True here",
+        )
+
+
+def _masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
+    """A plain float64 copy with the present masks applied."""
+    twin = copy.deepcopy(plain(model).model).double()
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            if name in graph.values:
+                parameter.copy_(torch.where(torch.from_numpy(np.array(graph.values[name])) != 0, parameter, 0.0))
+    return twin
+
+
+def _written(masks: Mapping[str, torch.Tensor], folding: Folding) -> Written:
+    final = {name: mask | folding.keep[name] if name in folding.keep else mask for name, mask in masks.items()}
+    kept = {name: int(mask.sum()) for name, mask in folding.keep.items()}
+    return Written(final, tuple(folding.units), kept)
+
+
+@torch.no_grad()
+def _apply(model: nn.Module, masks: Mapping[str, torch.Tensor], folding: Folding, form: str) -> None:
+    """Put masks and biases on a live module; every module that holds a tied parameter gets its mask."""
+    for path, module in list(model.named_modules()):
+        for leaf in [n.removesuffix("_orig") for n in list(module._parameters)]:
+            name = f"{path}.{leaf}" if path else leaf
+            if name in masks:
+                _put(module, leaf, masks[name], form)
+    for name, amount in folding.biases.items():
+        path, _, leaf = name.rpartition(".")
+        module = model.get_submodule(path)
+        bias = getattr(module, f"{leaf}_orig", None)
+        bias = getattr(module, leaf) if bias is None else bias
+        bias.copy_((bias.double() + amount.to(bias.device)).to(bias.dtype))
+
+
+def _put(module: nn.Module, leaf: str, mask: torch.Tensor, form: str) -> None:
+    if f"{leaf}_mask" in module._buffers:
+        prune.remove(module, leaf)
+    parameter = getattr(module, leaf)
+    mask = mask.to(parameter.device)
+    if form == "prune":
+        prune.custom_from_mask(module, leaf, mask)
+    else:
+        parameter.copy_(torch.where(mask, parameter, torch.zeros((), dtype=parameter.dtype, device=parameter.device)))
