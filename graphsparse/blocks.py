@@ -113,6 +113,28 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """Where a kernel lies in its parameter where no strides can say it: the flat index of each element, (groups, rows, columns).
+
+    -1 is an element that is always zero, whatever the parameter holds.
+    """
+
+    index: np.ndarray
+
+    def of(self, flat: np.ndarray) -> np.ndarray:
+        """The kernel (groups, rows, columns) of a flat parameter, a copy."""
+        return np.append(flat, np.asarray([-np.inf if flat.dtype.kind == "f" else 0], flat.dtype))[self.index]
+
+    def covers(self, size: int) -> bool:
+        """Whether the kernel is the whole parameter in its own order; never, for then strides would say it."""
+        return False
+
+    def entries(self) -> np.ndarray:
+        """The index in the flat parameter of each element."""
+        return self.index
+
+
+@dataclass(frozen=True, eq=False)
 class KernelBlock:
     """A linear, convolution or embedding operation: one connection per entry of its view of the parameter.
 
@@ -121,7 +143,7 @@ class KernelBlock:
     """
 
     parameter: str
-    view: View
+    view: View | Places
     sources: np.ndarray
     targets: np.ndarray
     taps: Taps
@@ -147,7 +169,7 @@ class KernelBlock:
     def pairs(self, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources, targets and parameter entries of the kept connections, one of each per position they act at."""
         entries = self.view.entries()
-        g, o, j = np.nonzero(kept[self.parameter].reshape(-1)[entries])
+        g, o, j = np.nonzero(self.view.of(kept[self.parameter].reshape(-1)))
         channel, tap = np.divmod(j, len(self.taps.table))
         position = self.taps.table[tap]
         sources = self.sources[g[:, None], channel[:, None], position]

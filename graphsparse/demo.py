@@ -12,7 +12,7 @@ from rich.console import Console
 from graphsparse import data, zoo
 from graphsparse.capture import export
 from graphsparse.checkpoints import read_checkpoint
-from graphsparse.reports.analyze import analyze
+from graphsparse.reports.analyze import report_of
 from graphsparse.reports.terminal import show
 from graphsparse.surgery import effective_masks, write_masks
 from graphsparse.surgery.models import load_model
@@ -25,16 +25,17 @@ def run(console: Console | None = None, checkpoint: str = CHECKPOINT) -> bool:
     console = console or Console()
     name, path = data.CHECKPOINTS[checkpoint], data.path(checkpoint)
     example = torch.zeros(1, *zoo.input_shape(name))
-    show(analyze(path, f"graphsparse.zoo:{name}", example), console)
-    model = load_model(f"graphsparse.zoo:{name}", read_checkpoint(path)).model
-    assert isinstance(model, torch.nn.Module)
-    masks = effective_masks(export(model, example))
+    model, again = zoo.build(name).eval(), zoo.build(name).eval()
+    load_model(model, read_checkpoint(path))
+    graph = export(model, example)
+    show(report_of(checkpoint, graph), console)
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "effective.safetensors"
-        result = write_masks(written, masks, weights=path, model=model, example_inputs=example)
-        again = load_model(f"graphsparse.zoo:{name}", read_checkpoint(written)).model
-    assert isinstance(again, torch.nn.Module)
-    return _compare(console, model, again, len(result.folded), sum(result.kept.values()))
+        file = Path(folder) / "effective.safetensors"
+        written = write_masks(
+            file, effective_masks(graph), weights=path, model=model, example_inputs=example, graph=graph
+        )
+        load_model(again, read_checkpoint(file))
+    return _compare(console, model, again, len(written.folded), sum(written.kept.values()))
 
 
 @torch.no_grad()

@@ -56,6 +56,10 @@ class Call:
         result = self.draft.union(small.reshape(-1, small.size(-1))).reshape(small.shape[:-1])
         return result.expand(ids.shape[:-1])
 
+    def constants(self, shape: torch.Size | None = None, dtype: torch.dtype | None = None) -> Known:
+        """A value of this call's shape that no input moves and whose content is not known."""
+        return Known(torch.empty(self.shape if shape is None else shape, dtype=dtype or self.dtype, device="meta"))
+
     def say_conservative(self, reason: str) -> None:
         """Record that this call is decided on the safe side, and why."""
         self.conservative.append(reason)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, View, Wiring
+from graphsparse.blocks import Gate, KernelBlock, Lift, Places, Scale, View, Wiring
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical, collapse, distinct_sets, unique_rows
 from graphsparse.capture.values import Units, Weight
 from graphsparse.kernels.columns import Taps
@@ -75,12 +75,12 @@ class Draft:
     def kernel(self, weight: Weight, grouped: torch.Tensor, sources: torch.Tensor, taps: Taps, bias: Weight | None = None) -> torch.Tensor:
         """A layer of the units that a kernel feeds: ids (groups, rows, positions).
 
-        ``grouped`` is the weight's meta view as (groups, rows, *columns); ``sources`` ids (groups, channels, size).
+        ``grouped`` is the weight's layout as (groups, rows, *columns); ``sources`` ids (groups, channels, size).
         """
         groups, rows = grouped.shape[:2]
         draft, ids = self.layer(groups * rows * taps.positions)
         ids = ids.reshape(groups, rows, taps.positions)
-        view = View(grouped.storage_offset(), tuple(grouped.shape), tuple(grouped.stride()))
+        view = _place_of(grouped)
         draft.blocks.append(KernelBlock(weight.name, view, as_ids(sources), as_ids(ids), taps))
         self.kernels.setdefault(weight.name, weight.view.shape)
         if bias is not None:
@@ -199,8 +199,16 @@ class Draft:
             self.layers[index].stages.append(type(stage)(stage.units[use], stage.parameter, entries))
 
 
+def _place_of(grouped: torch.Tensor) -> View | Places:
+    if grouped.is_meta:
+        return View(grouped.storage_offset(), tuple(grouped.shape), tuple(grouped.stride()))
+    return Places(np.ascontiguousarray(grouped.flatten(2).numpy()))
+
+
 def entries_of(weight: Weight) -> torch.Tensor:
     """The flat index in the stored parameter of each element of a view of it."""
+    if weight.entries is not None:
+        return weight.entries
     view = weight.view
     index = torch.full((), view.storage_offset(), dtype=torch.int64)
     for axis, (size, stride) in enumerate(zip(view.shape, view.stride(), strict=True)):

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft
+from graphsparse.capture.rules import TAKES_KERNEL
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
 from graphsparse.capture.values import Known, Units, Weight
@@ -102,8 +103,10 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     moved = any(isinstance(leaf, Units) for leaf in leaves)
     tokens = any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
     weights = any(isinstance(leaf, Weight) for leaf in leaves)
-    if not moved and not (has_rule and tokens and weights):
+    if not moved and not (has_rule and weights and (tokens or _has_kernel(target, args))):
         return transform(node, args, kwargs) if weights else compute(node, args, kwargs)
+    if _is_constant(node):
+        return tree_map(_shape_only, node.meta.get("val"))
     if not has_rule:
         return _refuse(lowering, target, place)
     shape, dtype = _result(node)
@@ -112,6 +115,22 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     lowering.used[called] += 1
     lowering.conservative += [(called, place, reason) for reason in call.conservative]
     return value
+
+
+def _has_kernel(target: Any, args: tuple) -> bool:
+    """Whether a call reads a kernel: its connections count though what it is applied to is constant."""
+    at = TAKES_KERNEL.get(target)
+    return at is not None and len(args) > at and isinstance(args[at], Weight)
+
+
+def _is_constant(node: Node) -> bool:
+    """Whether all that a call gives is integer or boolean, or nothing at all: no input is followed through those."""
+    leaves = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    return not any(leaf.is_floating_point() or leaf.is_complex() for leaf in leaves)
+
+
+def _shape_only(value: Any) -> Any:
+    return Known(torch.empty(value.shape, dtype=value.dtype, device="meta")) if isinstance(value, torch.Tensor) else value
 
 
 def _refuse(lowering: Lowering, target: Any, place: str) -> Refused:

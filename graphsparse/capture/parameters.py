@@ -53,7 +53,7 @@ class Parameters:
 
     def in_order(self, kernels: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
         """Kernels in the model's order of parameters, not in that of their use."""
-        return {name: kernels[name] for name in self.tensors if name in kernels}
+        return {name: tensor.shape for name, tensor in self.tensors.items() if name in kernels}
 
     def unused(self, draft: Draft) -> tuple[str, ...]:
         """Kernel-shaped parameters that the captured program never uses."""

@@ -27,11 +27,18 @@ class Weight:
     """A parameter, or a view of one: ``view`` is a meta tensor whose offset and strides say where the view lies.
 
     ``transformed``: its entries are functions of the stored ones at the same place (weight norm, standardisation).
+    ``entries``: the flat index of each element in the stored parameter, where a copy was made that no strides describe.
     """
 
     name: str
     view: torch.Tensor
     transformed: bool = False
+    entries: torch.Tensor | None = None
+
+    @property
+    def layout(self) -> torch.Tensor:
+        """What moving operations are applied to: the view, or the entries where there are some."""
+        return self.view if self.entries is None else self.entries
 
     @property
     def shape(self) -> torch.Size:

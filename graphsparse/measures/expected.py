@@ -2,15 +2,15 @@
 
 With independent masks of density d on a fully connected chain a unit is reached with probability
 alpha_l = 1 - (1 - d_l alpha_{l-1})^n_{l-1}, it reaches an output with probability
-beta_{l-1} = 1 - (1 - d_l beta_l)^n_l, and n_{l-1} n_l d_l alpha_{l-1} beta_l connections of layer l are active. That is exact up to three weight layers; in
-deeper chains units that share ancestors are not independent, and it is a mean-field value.
+beta_{l-1} = 1 - (1 - d_l beta_l)^n_l, and n_{l-1} n_l d_l alpha_{l-1} beta_l connections of layer l are active. That is
+exact up to three weight layers; in deeper chains units that share ancestors are not independent, and it is a mean field.
 
 A convolution is the same chain over channels: all positions of a channel live or die almost together, because they
 share taps, so the unit of the mean field is the channel, and what joins two channels is one or more of T kept taps. A
 fully connected layer behind a flattening joins a channel to a unit by as many taps as there are positions. Borders
-break this rule on small maps, where a single tap shifts a channel partly out of sight. Given which positions a tap reads, a
-channel carries two things: the probability that it is alive at all, and for each position the probability that it is
-alive there, given that; positions of a live channel are then taken as independent.
+break this rule on small maps, where a single tap shifts a channel partly out of sight. Given which positions a tap
+reads, a channel carries two things: the probability that it is alive at all, and for each position the probability that
+it is alive there, given that; positions of a live channel are then taken as independent.
 """
 
 from __future__ import annotations

@@ -77,11 +77,10 @@ def _of_parameter(blocks, shape, values, origin, reach, algebra: Semiring) -> np
     size = int(np.prod(shape))
     if len(blocks) == 1 and first.view.covers(size):
         return first.connections(values, origin, reach).reshape(shape)
-    flat = np.full(size, algebra.zero, origin.dtype)
+    flat = np.full(size + 1, algebra.zero, origin.dtype)  # the last is for elements that are always zero
     for block in blocks:
-        entries = block.view.entries()
-        flat[entries] = algebra.add(flat[entries], block.connections(values, origin, reach))
-    return flat.reshape(shape)
+        np.maximum.at(flat, block.view.entries(), block.connections(values, origin, reach))  # one entry may come twice
+    return flat[:size].reshape(shape)
 
 
 def _units(graph: LayeredGraph, algebra: Semiring) -> np.ndarray:

@@ -15,7 +15,8 @@ def lamp(model: nn.Module, parameters: Sequence[str], masks: Masks | None = None
     """Each squared weight over the sum of the squares in its layer that are no smaller. Greater is kept longer.
 
     Float64 scores in [0, 1] by parameter name; the largest weight of a layer has 1, a zero weight 0. Among equal
-    weights the earlier place scores higher. One sort a layer. What `masks` has pruned counts as zero and scores minus infinity.
+    weights the earlier place scores higher. One sort a layer. What `masks` has pruned counts as zero and scores minus
+    infinity.
     (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, equation 3.)
 
     Example:

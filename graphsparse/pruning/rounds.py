@@ -12,8 +12,8 @@ from graphsparse.pruning.scratch import Masks, check_numbers, mask_of
 Scorer = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 Progress = Callable[[int, int], None]
 MANTISSA = 31
-"""Scores are rounded to so many binary places behind their leading one, so that those equal in exact arithmetic are equal
-here, in whatever order threads have summed them."""
+"""Scores are rounded to so many binary places behind their leading one, so that what exact arithmetic makes equal
+is equal here, in whatever order threads have summed."""
 
 
 def fall_in_rounds(

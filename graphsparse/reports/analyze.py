@@ -17,7 +17,7 @@ from graphsparse.capture import export
 from graphsparse.checkpoints import Checkpoint, read_checkpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra, ModelError
-from graphsparse.graph import Coverage
+from graphsparse.graph import Coverage, LayeredGraph
 from graphsparse.measures.sparsity import Sparsity, sparsity
 from graphsparse.surgery.models import load_model
 
@@ -98,7 +98,7 @@ def analyze(
     """
     if isinstance(source, nn.Module):
         graph = export(source, example_inputs, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics)
-        return _report(type(source).__name__, graph, resolution)
+        return report_of(type(source).__name__, graph)
     program = isinstance(source, (str, os.PathLike)) and str(source).endswith(".pt2") and model is None
     checkpoint = None if program else read_checkpoint(source, form=form)
     if checkpoint is not None and isinstance(model, str) and model == "none":
@@ -119,13 +119,14 @@ def analyze(
     if checkpoint is not None:
         explicit = {n: m for n, m in checkpoint.masks.items() if checkpoint.form != "zeros" and n in graph.shapes}
         graph = graph.with_masks({**graph.masks, **graph.checked(explicit)})
-    return _report(Path(str(source)).name if not isinstance(source, Mapping) else "state dict", graph, resolution)
+    return report_of("state dict" if isinstance(source, Mapping) else Path(str(source)).name, graph)
 
 
-def _report(title: str, graph, resolution: str) -> Report:
+def report_of(title: str, graph: LayeredGraph) -> Report:
+    """The report of a graph under its masks."""
     found = sparsity(graph)
     summary = {
-        "resolution": resolution,
+        "resolution": graph.resolution,
         "norm_statistics": graph.norm_statistics,
         "connections": found.connections,
         "kept": found.kept,
@@ -142,7 +143,7 @@ def _report(title: str, graph, resolution: str) -> Report:
     return Report(title, found.frame, summary, _notes(found, graph.coverage, graph), found)
 
 
-def _notes(found: Sparsity, coverage: Coverage, graph) -> tuple[str, ...]:
+def _notes(found: Sparsity, coverage: Coverage, graph: LayeredGraph) -> tuple[str, ...]:
     notes = []
     if found.active == 0:
         notes.append(f"Collapsed: no path from an input to an output is left; nothing kept in {', '.join(found.collapsed[:4])} is active.")

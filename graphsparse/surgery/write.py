@@ -49,6 +49,7 @@ def write_masks(
     form: str | None = None,
     fold_constants: bool = True,
     norm_statistics: bool = False,
+    graph: LayeredGraph | None = None,
 ) -> Written:
     """Write masks back; effective masks leave what the network computes unchanged, on any input, up to rounding.
 
@@ -65,6 +66,7 @@ def write_masks(
             target itself.
         form: "prune" (torch.nn.utils.prune; the default for a module) or "zeros" (the default for a file).
         norm_statistics: masks were found with it; models with layer, group or RMS normalisation need that.
+        graph: the unrolled graph of the model under its present masks, where it is at hand; else it is exported.
 
     Raises:
         MaskError: a mask does not fit, or the promise cannot be kept; nothing is changed then.
@@ -78,51 +80,51 @@ def write_masks(
         raise MaskError("masks are written as 'prune' or 'zeros'", received=repr(form))
     masks = {name: torch.as_tensor(mask).detach().cpu().bool() for name, mask in masks.items()}
     if isinstance(target, nn.Module):
-        folding = _folding(target, masks, example_inputs, kwargs or {}, fold_constants, norm_statistics)
+        graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)
+        folding = _folding(target, graph, masks, example_inputs, kwargs or {}, fold_constants)
         written = _written(masks, folding)
         _apply(target, written.masks, folding, form)
         return written
-    return _to_file(target, masks, example_inputs, kwargs or {}, model, weights, form, fold_constants, norm_statistics)
-
-
-def _to_file(path, masks, example_inputs, kwargs, model, weights, form, fold_constants, norm_statistics) -> Written:
-    source = weights if weights is not None else path if model is None else model.state_dict()
-    checkpoint = read_checkpoint(source)
+    checkpoint = read_checkpoint(weights if weights is not None else target if model is None else model.state_dict())
     if model is None:
         if fold_constants:
             raise MaskError(
-                "constants are found by running the model", place=str(path), received="no model",
+                "constants are found by running the model", place=str(target), received="no model",
                 way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
             )  # fmt: skip
-        write_checkpoint(path, checkpoint.weights, masks, form=form)
+        write_checkpoint(target, checkpoint.weights, masks, form=form)
         return Written(masks, (), {})
     twin = copy.deepcopy(plain(model).model)
     load_model(twin, checkpoint)
-    folding = _folding(twin, masks, example_inputs, kwargs, fold_constants, norm_statistics)
+    graph = graph or _present(twin, example_inputs, kwargs or {}, norm_statistics)
+    folding = _folding(twin, graph, masks, example_inputs, kwargs or {}, fold_constants)
     written = _written(masks, folding)
     state = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
     for name, amount in folding.biases.items():
         state[name] = (state[name].double() + amount).to(state[name].dtype)
-    write_checkpoint(path, state, written.masks, form=form)
+    write_checkpoint(target, state, written.masks, form=form)
     return written
 
 
-def _folding(model, masks, example_inputs, kwargs, fold_constants, norm_statistics) -> Folding:
-    """What dropped constants ask for; the model is not changed."""
+def _present(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any], norm_statistics: bool) -> LayeredGraph:
+    """The model's graph under the masks that it has now."""
     if example_inputs is None and not kwargs:
         raise MaskError(
             "constants are found by running the model", place=type(model).__name__, received="no example_inputs",
             way_out="give example_inputs= as for export",
         )  # fmt: skip
-    args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    graph = export(model, args, None, kwargs=kwargs, norm_statistics=norm_statistics)
+    return export(model, example_inputs, None, kwargs=kwargs, norm_statistics=norm_statistics)
+
+
+def _folding(model, graph: LayeredGraph, masks, example_inputs, kwargs, fold_constants: bool) -> Folding:
+    """What dropped constants ask for; the model is not changed."""
     _check_promise(graph)
-    given = graph.checked(masks)
-    found = carrying(graph, given)
+    found = carrying(graph, graph.checked(masks))
     if not found:
         return Folding()
     if not fold_constants:
         return Folding(keep={name: torch.from_numpy(mask) for name, mask in found.items()})
+    args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     return fold(_masked_copy(model, graph), args, kwargs, found)
 
 

@@ -6,22 +6,43 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.rules.linear import at_once, biased
 from graphsparse.capture.units import collapse
-from graphsparse.capture.values import Units, Weight
+from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.capture.windows import convolution_table, per_axis
 from graphsparse.kernels.columns import Taps
 
 aten = torch.ops.aten
 
 
-def convolve(call: Call, value: Units, weight: Weight, bias, stride, padding, dilation, groups: int, transposed: bool):
+def convolve(call: Call, value: Value, weight: Value, bias, stride, padding, dilation, groups: int, transposed: bool):
     """value (batch, channels, *space) or (channels, *space); the batch is more positions of the same channels."""
-    axes = weight.view.dim() - 2
-    ids = value.ids if value.ids.dim() > axes + 1 else value.ids.unsqueeze(0)
+    if not isinstance(weight, Weight):
+        made = by_numbers(call, value, weight, stride, padding, dilation, groups, transposed)
+        return biased(call, made, along(bias, len(weight.shape) - 2))
+    inside = bias if at_once(bias) else None
+    made = by_weight(call, call.ids(value), weight, inside, stride, padding, dilation, groups, transposed)
+    return made if inside is bias else biased(call, made, along(bias, weight.view.dim() - 2))
+
+
+def along(bias: Value, axes: int):
+    """A bias of one entry per channel as it broadcasts against the channels of so many axes."""
+    shape = (-1, *[1] * axes)
+    if isinstance(bias, Units):
+        return Units(bias.ids.reshape(shape), bias.exclusive)
+    if isinstance(bias, Known):
+        return Known(bias.tensor.reshape(shape))
+    return bias and Weight(bias.name, bias.view.reshape(shape), bias.transformed)
+
+
+def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, groups: int, transposed: bool) -> Units:
+    """The layer of a parameter: one connection per entry."""
+    axes, given = weight.view.dim() - 2, ids
+    ids = ids if ids.dim() > axes + 1 else ids.unsqueeze(0)
     sizes, out = tuple(ids.shape[2:]), tuple(call.shape[-axes:])
     (small,), _ = collapse(ids)
     batch = small.size(0)
-    kernel = kernel_view(weight.view, groups, transposed)
+    kernel = kernel_view(weight.layout, groups, transposed)
     sources = small.expand(batch, ids.size(1), *sizes).transpose(0, 1).reshape(groups, ids.size(1) // groups, -1)
     if call.draft.unrolled:
         table = convolution_table(
@@ -35,7 +56,7 @@ def convolve(call: Call, value: Units, weight: Weight, bias, stride, padding, di
         taps = Taps.of(np.zeros((int(np.prod(weight.shape[2:])), 1)), 1)
         made = call.draft.kernel(weight, kernel, joined, taps, bias).reshape(1, -1, *[1] * axes)
     made = made.expand(ids.size(0), -1, *out)
-    return Units(made.reshape(call.shape) if ids is not value.ids else made, True)
+    return Units(made.reshape(call.shape) if ids is not given else made, True)
 
 
 def kernel_view(view: torch.Tensor, groups: int, transposed: bool) -> torch.Tensor:
@@ -50,6 +71,38 @@ def per_sample(table: np.ndarray, batch: int, sizes: tuple[int, ...]) -> np.ndar
         return table
     shift = np.arange(batch)[None, :, None] * int(np.prod(sizes))
     return np.where(table[:, None] < 0, -1, table[:, None] + shift).reshape(table.shape[0], -1)
+
+
+def by_numbers(call: Call, value: Units, weight: Value, stride, padding, dilation, groups: int, transposed: bool) -> Units:
+    """A kernel that is no parameter: wires where its numbers are not zero (blurs, filter banks), else from everywhere."""
+    axes = len(weight.shape) - 2
+    ids = value.ids if value.ids.dim() > axes + 1 else value.ids.unsqueeze(0)
+    sizes, out = tuple(ids.shape[2:]), tuple(call.shape[-axes:])
+    if isinstance(weight, Known) and weight.known:
+        pattern = kernel_view(weight.tensor != 0, groups, transposed).flatten(3)
+    else:
+        call.say_conservative("every entry of a kernel that is computed is taken as not zero")
+        pattern = kernel_view(torch.ones(weight.shape, dtype=torch.bool), groups, transposed).flatten(3)
+    table = torch.from_numpy(convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed) + 1)
+    (small,), _ = collapse(ids)
+    flat = small.expand(small.size(0), *ids.shape[1:]).flatten(2).unflatten(1, (groups, -1))
+    seen = torch.nn.functional.pad(flat, (1, 0))[..., table.long()]  # (batch, groups, channels, taps, positions)
+    made = []
+    for group, rows in enumerate(pattern):
+        for row in rows:
+            columns = seen[:, group][:, row].movedim(1, -1)
+            made.append(call.draft.union(columns.reshape(-1, columns.size(-1))).reshape(columns.shape[:-1]) if row.any()
+                        else torch.zeros(columns.shape[:-1], dtype=torch.int64))  # fmt: skip
+    result = torch.stack(made, 1).unflatten(-1, out).expand(ids.size(0), -1, *out)
+    if isinstance(weight, Units):
+        result = every(call, result, weight)
+    return call.fresh([value], result.reshape(call.shape))
+
+
+def every(call: Call, ids: torch.Tensor, weight: Units) -> torch.Tensor:
+    """A kernel that an input moves: each result also depends on all of it."""
+    whole = call.draft.union(weight.ids.reshape(1, -1)).expand(ids.shape)
+    return call.union([Units(ids), Units(whole)]).ids
 
 
 def forward(axes: int):
@@ -77,7 +130,7 @@ def backward(axes: int):
 
 def general(call: Call, value, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
     """aten.convolution, what a decomposed model holds."""
-    axes = weight.view.dim() - 2
+    axes = len(weight.shape) - 2
     settings = [per_axis(each, axes) for each in (stride, padding, dilation)]
     return convolve(call, value, weight, bias, *settings, groups, transposed)
 
@@ -94,3 +147,5 @@ RULES = {
     aten.conv_transpose3d.input: backward(3),
     aten.convolution.default: general,
 }
+TAKES_KERNEL = dict.fromkeys(RULES, 1)
+"""Operations that hold a kernel at that place of their arguments, even where what it reads is constant."""

@@ -1,4 +1,4 @@
-"""Fully connected layers: a parameter times the last axis, its weights shared over all other axes."""
+"""Fully connected layers: a parameter times an axis of a value, its weights shared over all other axes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,41 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.units import collapse
-from graphsparse.capture.values import Units, Weight
+from graphsparse.capture.draft import entries_of
+from graphsparse.capture.rules import products, sums
+from graphsparse.capture.units import NOTHING, collapse, unique_rows
+from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.kernels.columns import Taps
 
 aten = torch.ops.aten
 
 
-def linear(call: Call, value: Units, weight: Weight, bias: Weight | None = None):
-    """value (..., inputs) times weight (outputs, inputs)."""
-    (ids,), _ = collapse(value.ids.movedim(-1, 0))
+def linear(call: Call, value: Value, weight: Value, bias: Value | None = None):
+    """value (..., inputs) times weight (outputs, inputs), plus bias."""
+    if not isinstance(weight, Weight):
+        return biased(call, product(call, value, _transposed(weight)), bias)
+    (ids,), _ = collapse(call.ids(value).movedim(-1, 0))
     ids = ids.expand(value.shape[-1], *ids.shape[1:])  # inputs that are one unit still have a connection each
     lead = ids.shape[1:]
-    out = dense(call, ids.reshape(1, ids.size(0), -1), weight, weight.view.unsqueeze(0), bias)
+    kernel = torch.atleast_2d(weight.layout).unsqueeze(0)
+    inside = bias if at_once(bias) else None
+    out = dense(call, ids.reshape(1, ids.size(0), -1), weight, kernel, inside)
     out = out[0].reshape(-1, *(lead if out.size(2) > 1 else [1] * len(lead)))
-    return Units(out.movedim(0, -1).expand(call.shape), True)
+    out = out[0] if weight.view.dim() == 1 else out.movedim(0, -1)
+    return biased(call, Units(out.expand(call.shape), True), None if inside is bias else bias)
 
 
-def dense(call: Call, sources: torch.Tensor, weight: Weight, grouped: torch.Tensor, bias=None) -> torch.Tensor:
+def at_once(bias: Value | None) -> bool:
+    """Whether a bias is a parameter as it is stored, which a kernel's layer takes along."""
+    return isinstance(bias, Weight) and not bias.transformed
+
+
+def biased(call: Call, value: Units, bias: Value | None) -> Units:
+    """The value plus a bias that broadcasts against it; None is no bias."""
+    return value if bias is None else sums.add(call, value, bias)
+
+
+def dense(call: Call, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias=None) -> torch.Tensor:
     """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions).
 
     In channel resolution the positions are one.
@@ -32,7 +49,146 @@ def dense(call: Call, sources: torch.Tensor, weight: Weight, grouped: torch.Tens
         groups, inputs, _ = sources.shape
         sources = call.draft.join(sources.reshape(groups * inputs, -1)).reshape(groups, inputs, 1)
     positions = sources.size(2)
-    return call.draft.kernel(weight, grouped, sources, Taps.of(np.arange(positions)[None], positions), bias)
+    return call.draft.kernel(weight, kernel, sources, Taps.of(np.arange(positions)[None], positions), bias)
 
 
-RULES = {aten.linear.default: linear}
+def product(call: Call, left: Value, right: Value) -> Units:
+    """A matrix product: of a value with a parameter a layer, with known numbers wiring, of two values gates."""
+    if isinstance(right, Weight) and not isinstance(left, Weight):
+        return by_weight(call, left, right)
+    if isinstance(left, Weight) and not isinstance(right, Weight):
+        return _turned(by_weight(call, _transposed(right), _transposed(left)), left, right)
+    if isinstance(left, Units) and isinstance(right, Units):
+        return MATRIX_PRODUCT(call, left, right)
+    if isinstance(left, Units):
+        return by_numbers(call, left, right)
+    return _turned(by_numbers(call, _transposed(right), _transposed(left)), left, right)
+
+
+def _transposed(value):
+    """The last two axes exchanged; a vector is itself."""
+    if value.shape.numel() == 0 or len(value.shape) < 2:
+        return value
+    if isinstance(value, Units):
+        return Units(value.ids.mT, value.exclusive)
+    if isinstance(value, Known):
+        return Known(value.tensor.mT)
+    return Weight(value.name, value.view.mT, value.transformed, None if value.entries is None else value.entries.mT)
+
+
+def _turned(value: Units, left, right) -> Units:
+    return Units(value.ids.mT, value.exclusive) if len(left.shape) > 1 and len(right.shape) > 1 else value
+
+
+def by_weight(call: Call, value: Value, weight: Weight) -> Units:
+    """value (..., rows, inputs) @ weight (..., inputs, outputs); leading axes that the weight has of its own are groups."""
+    vector = len(value.shape) == 1
+    ids = call.ids(value).unsqueeze(0) if vector else call.ids(value)
+    layout = weight.layout.unsqueeze(-1) if weight.layout.dim() == 1 else weight.layout
+    own = [axis for axis in range(layout.dim() - 2) if layout.size(axis) > 1 and layout.stride(axis) != 0]
+    lead = torch.broadcast_shapes(ids.shape[:-2], layout.shape[:-2])
+    shift = len(lead) - (layout.dim() - 2)
+    small = ids.expand(*lead, *ids.shape[-2:])
+    groups = [axis + shift for axis in own]
+    others = [axis for axis in range(small.dim() - 1) if axis not in groups]
+    (small,), _ = collapse(small.permute(*groups, -1, *others))
+    sizes = [lead[axis] for axis in groups]
+    small = small.expand(*sizes, ids.size(-1), *small.shape[len(groups) + 1 :])
+    rest = small.shape[len(groups) + 1 :]
+    for axis in range(layout.dim() - 3, -1, -1):
+        layout = layout if axis in own else layout.select(axis, 0)
+    kernel = grouped(layout.mT)
+    out = dense(call, small.reshape(kernel.size(0), ids.size(-1), -1), weight, kernel)
+    out = out.reshape(*sizes, layout.size(-1), *(rest if out.size(2) > 1 else [1] * len(rest)))
+    order = [groups.index(a) if a in groups else len(groups) + 1 + others.index(a) for a in range(len(lead) + 1)]
+    out = out.permute(*order, len(groups)).expand(*lead, ids.size(-2), layout.size(-1))
+    out = out.select(-2, 0) if vector else out
+    return Units(out.select(-1, 0) if weight.view.dim() == 1 else out, True)
+
+
+def grouped(layout: torch.Tensor) -> torch.Tensor:
+    """A layout (..., outputs, inputs) with its leading axes as one; by entries where strides cannot say it."""
+    sizes = (-1, *layout.shape[-2:])
+    try:
+        return layout.view(sizes) if layout.dim() > 2 else layout.unsqueeze(0)
+    except RuntimeError:
+        return (entries_of(Weight("", layout)) if layout.is_meta else layout).reshape(sizes)
+
+
+def by_numbers(call: Call, value: Units, matrix: Known) -> Units:
+    """value (..., rows, inputs) @ matrix (..., inputs, outputs) of numbers that the model holds: wires where not zero."""
+    if not matrix.known or len(matrix.shape) != 2 and matrix.shape[:-2].numel() != 1:
+        if matrix.known and len(matrix.shape) > 1:
+            call.say_conservative("a stack of constant matrices is taken as wholly not zero")
+        return every_input(call, value, matrix)
+    pattern = matrix.tensor.reshape(-1, matrix.shape[-1]) if len(matrix.shape) > 1 else matrix.tensor[:, None]
+    return wired(call, value, pattern.T != 0, vector=len(matrix.shape) == 1)
+
+
+def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False) -> Units:
+    """Each output (outputs, inputs of ``pattern``) depends on the inputs of its row, along the last axis of the value."""
+    first, kind = unique_rows(pattern.long())
+    (small,), _ = collapse(value.ids.movedim(-1, 0))
+    small = small.expand(value.shape[-1], *small.shape[1:])
+    made = []
+    for row in pattern[first]:
+        chosen = small[row].reshape(int(row.sum()), -1).T
+        made.append(call.draft.union(chosen) if chosen.size(1) else torch.full((len(chosen),), NOTHING))
+    out = torch.stack(made)[kind].reshape(len(pattern), *small.shape[1:]).movedim(0, -1)
+    out = out.expand(*value.shape[:-1], len(pattern))
+    return call.fresh([value], out.select(-1, 0) if vector else out)
+
+
+def terms(call: Call, left: Units, right: Units) -> Units:
+    """The product of two values term by term."""
+    a = left.ids.unsqueeze(0) if left.ids.dim() == 1 else left.ids
+    b = right.ids.unsqueeze(-1) if right.ids.dim() == 1 else right.ids
+    pairs = products.pairwise(call, Units(a.unsqueeze(-2)), Units(b.mT.unsqueeze(-3)))
+    out = call.rows_union(pairs, pairs.ids)
+    out = out.squeeze(-2) if left.ids.dim() == 1 else out
+    return Units(out.squeeze(-1) if right.ids.dim() == 1 else out)
+
+
+MATRIX_PRODUCT = products.RULES.get(aten.matmul.default, terms)
+
+
+def every_input(call: Call, value: Units, matrix: Value) -> Units:
+    """Every output depends on the whole row of inputs."""
+    joined = call.rows_union(value, value.ids).unsqueeze(-1)
+    if len(matrix.shape) == 1:
+        return call.fresh([value], joined.squeeze(-1))
+    lead = torch.broadcast_shapes(value.shape[:-1], (*matrix.shape[:-2], 1)) if len(value.shape) > 1 else matrix.shape[:-2]
+    return call.fresh([value], joined.expand(*lead, matrix.shape[-1]))
+
+
+def matmul(call: Call, left, right):
+    """left @ right, with torch's broadcasting; also mm, bmm and mv."""
+    return product(call, left, right)
+
+
+def addmm(call: Call, bias, left, right, *, beta: float = 1, alpha: float = 1):
+    """beta * bias + alpha * left @ right; also baddbmm and addmv."""
+    made = product(call, left, right)
+    return made if beta == 0 else sums.add(call, made, bias)
+
+
+def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias=None):
+    """left (..., i) and right (..., j) by weight (outputs, i, j): a layer over the products of their entries."""
+    pairs = products.pairwise(call, Units(left.ids.unsqueeze(-1)), Units(right.ids.unsqueeze(-2)))
+    flat = Units(pairs.ids.reshape(*call.shape[:-1], -1))
+    return biased(call, by_weight(call, flat, _flat_kernel(weight)), bias)
+
+
+def _flat_kernel(weight: Weight) -> Weight:
+    flat = None if weight.entries is None else weight.entries.flatten(1).T
+    return Weight(weight.name, weight.view.flatten(1).T, weight.transformed, flat)
+
+
+RULES = {
+    aten.linear.default: linear,
+    **dict.fromkeys([aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default], matmul),
+    **dict.fromkeys([aten.addmm.default, aten.baddbmm.default, aten.addmv.default], addmm),
+    aten.bilinear.default: bilinear,
+}
+TAKES_KERNEL = {aten.linear.default: 1, aten.matmul.default: 1, aten.mm.default: 1, aten.bmm.default: 1, aten.addmm.default: 2}
+"""Operations that hold a kernel at that place of their arguments, even where what it reads is constant."""

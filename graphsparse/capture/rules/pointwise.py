@@ -5,28 +5,73 @@ from __future__ import annotations
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.values import Units
+from graphsparse.capture.values import Known, Units
 
 aten = torch.ops.aten
 
 
-def function(call: Call, value: Units, *args, **kwargs):
+def function(call: Call, *args, **kwargs):
     """Decided by the value of f at zero, with the call's own constants."""
-    at_zero = call.target(torch.zeros(1, dtype=torch.float64), *args, **kwargs)
+    value = next(a for a in args if isinstance(a, Units))
+    zero = torch.zeros(1, dtype=torch.complex128 if call.dtype.is_complex else torch.float64)
+    at_zero = call.target(*(zero if a is value else a for a in args), **kwargs)
     return value if bool((at_zero == 0).all()) else call.draft.lift(value)
+
+
+def passes(call: Call, value: Units, *args, **kwargs):
+    """Zero at zero whatever the other arguments are: rounding, a slope that is a parameter, noise that is off."""
+    return value
+
+
+def gated(call: Call, value: Units, dim: int = -1):
+    """glu: the first half of an axis times the sigmoid of the second, which is never zero."""
+    from graphsparse.capture.rules.products import pairwise
+
+    first, second = value.ids.chunk(2, dim)
+    return pairwise(call, Units(first), call.draft.lift(Units(second)))
+
+
+def made_like(call: Call, *args, **kwargs):
+    """A new tensor that has only the shape of a value: a constant, known unless it is random."""
+    if call.target in RANDOM:
+        return call.constants()
+    shape, kind = torch.Size(call.shape), call.dtype
+    if "ones" in str(call.target):
+        return Known(torch.ones((), dtype=kind).expand(shape))
+    if "full" in str(call.target) or "fill" in str(call.target):
+        fill = args[-1]
+        return fill if isinstance(fill, Units) else Known(torch.as_tensor(getattr(fill, "tensor", fill)).to(kind).expand(shape))
+    return Known(torch.zeros((), dtype=kind).expand(shape))
 
 
 NAMES = """
     relu relu6 gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus softshrink
-    hardshrink tanhshrink log_sigmoid softsign threshold exp expm1 log log1p log2 log10 sqrt rsqrt reciprocal neg abs sin
-    cos tan sinh cosh asinh atan asin acos erf erfc square sign
+    hardshrink log_sigmoid threshold exp expm1 log log1p log2 log10 sqrt rsqrt reciprocal neg abs sin cos tan sinh cosh
+    asinh atan asin acos acosh atanh erf erfc erfinv square sgn exp2 logit nan_to_num positive digamma lgamma i0
+    special_expit special_entr special_i0e special_i1 special_ndtri special_log_ndtr special_erfcx sinc clamp clamp_min
+    clamp_max rad2deg deg2rad angle
 """.split()
 OVERLOADS = [
-    aten.pow.Tensor_Scalar, aten.clamp.default, aten.add.Scalar, aten.sub.Scalar, aten.rsub.Scalar, aten.exp2.default,
-    aten.clamp_min.default, aten.clamp_max.default, aten.nan_to_num.default, aten.logit.default, aten.sgn.default,
-    aten.positive.default, aten.special_expit.default, aten.rrelu.default,
+    aten.pow.Tensor_Scalar, aten.pow.Scalar, aten.add.Scalar, aten.sub.Scalar, aten.rsub.Scalar, aten.fmod.Scalar,
+    aten.remainder.Scalar, aten.polygamma.default, aten.mvlgamma.default,
+]  # fmt: skip
+PASSES = [
+    aten.sign.default, aten.floor.default, aten.ceil.default, aten.round.default, aten.round.decimals, aten.trunc.default,
+    aten.fix.default, aten.frac.default, aten._prelu_kernel.default, aten.prelu.default, aten.rrelu.default,
+    aten.rrelu_with_noise.default, aten.rrelu_with_noise_functional.default, aten.fake_quantize_per_tensor_affine.default,
+    aten.real.default, aten.imag.default, aten._conj.default, aten.conj.default, aten.conj_physical.default,
+    aten.resolve_conj.default, aten.resolve_neg.default, aten._conj_physical.default, aten.heaviside.default,
+]  # fmt: skip
+RANDOM = [aten.rand_like.default, aten.randn_like.default, aten.bernoulli.default, aten.bernoulli.p, aten.normal_functional.default]
+LIKE = [
+    aten.zeros_like.default, aten.ones_like.default, aten.full_like.default, aten.empty_like.default, aten.new_zeros.default,
+    aten.new_ones.default, aten.new_full.default, aten.new_empty.default, aten.fill.Scalar, aten.fill.Tensor,
+    aten.zero.default, aten.new_empty_strided.default, *RANDOM,
 ]  # fmt: skip
 RULES = {
     **{getattr(aten, name).default: function for name in NAMES if hasattr(aten, name)},
     **dict.fromkeys(OVERLOADS, function),
+    **dict.fromkeys(PASSES, passes),
+    **dict.fromkeys(LIKE, made_like),
+    aten.glu.default: gated,
 }

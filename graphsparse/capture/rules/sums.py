@@ -1,11 +1,12 @@
-"""Sums of values: signal if any operand is, and a constant lifts zero."""
+"""Sums of values: signal if any operand is, and a constant lifts zero. So is every function of several values here."""
 
 from __future__ import annotations
 
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.rules import products
+from graphsparse.capture.values import Known, Units, Value, Weight
 
 aten = torch.ops.aten
 
@@ -17,12 +18,13 @@ def add(call: Call, left, right, *, alpha: float = 1):
     if isinstance(left, Units) and isinstance(right, Units):
         return call.union([left, right])
     units, other = (left, right) if isinstance(left, Units) else (right, left)
+    if not isinstance(other, (Weight, Known)):
+        return units if other == 0 else call.draft.lift(units)
+    shape = torch.broadcast_shapes(units.shape, other.shape)
+    units = Units(units.ids.expand(shape), units.exclusive)
     if isinstance(other, Weight):
         return call.draft.lift(units, by=None if other.transformed else other)
-    if isinstance(other, Known):
-        shape = torch.broadcast_shapes(units.shape, other.shape)
-        return call.draft.lift(Units(units.ids.expand(shape), units.exclusive), where=call.ids(other) != 0)
-    return units if other == 0 else call.draft.lift(units)
+    return call.draft.lift(units, where=call.ids(other) != 0)
 
 
 def either(call: Call, left, right):
@@ -35,10 +37,63 @@ def subtract_from(call: Call, left, right, alpha: float = 1):
     return add(call, left, right)
 
 
+def interpolate(call: Call, start, end, weight):
+    """start + weight * (end - start); a weight that an input moves moves the result."""
+    made = add(call, start, end)
+    return add(call, made, weight) if isinstance(weight, Units) else made
+
+
+def add_product(call: Call, value, left, right, *, value_scale: float = 1, **kwargs):
+    """value + scale * left * right."""
+    scale = kwargs.get("value", value_scale)
+    return value if scale == 0 else add(call, value, times(call, left, right))
+
+
+def add_quotient(call: Call, value, left, right, *, value_scale: float = 1, **kwargs):
+    """value + scale * left / right."""
+    scale = kwargs.get("value", value_scale)
+    return value if scale == 0 else add(call, value, products.divide(call, left, right))
+
+
+def times(call: Call, left: Value, right: Value) -> Value:
+    """A product of two values of which neither need be moved by an input."""
+    if isinstance(left, Units) or isinstance(right, Units):
+        return products.multiply(call, left, right)
+    zero = (call.ids(left) == 0) | (call.ids(right) == 0)
+    return Known((~zero).double())
+
+
+def mixture(call: Call, *args, **kwargs):
+    """Any function of values of broadcastable shapes: it depends on all of them; lifted where it is not zero at zero."""
+    values = [a for a in args if isinstance(a, (Units, Weight, Known))]
+    units = [a for a in values if isinstance(a, Units)]
+    made = call.union(units) if len(units) > 1 else units[0]
+    made = Units(made.ids.expand(torch.broadcast_shapes(*(value.shape for value in values))), made.exclusive)
+    if any(isinstance(a, Weight) or isinstance(a, Known) and not a.known for a in values):
+        return call.draft.lift(made)
+    at_zero = call.target(*(_at_zero(a) for a in args), **kwargs)
+    return call.draft.lift(made, where=(at_zero != 0).expand(made.shape)) if bool((at_zero != 0).any()) else made
+
+
+def _at_zero(argument):
+    if isinstance(argument, Units):
+        return torch.zeros([1] * len(argument.shape), dtype=torch.float64)
+    return argument.tensor if isinstance(argument, Known) else argument
+
+
+MIXTURES = [
+    aten.atan2.default, aten.hypot.default, aten.logaddexp.default, aten.logaddexp2.default, aten.fmod.Tensor,
+    aten.remainder.Tensor, aten.pow.Tensor_Tensor, aten.copysign.Tensor, aten.heaviside.default, aten.nextafter.default,
+    aten.clamp.Tensor, aten.clamp_min.Tensor, aten.clamp_max.Tensor, aten.complex.default, aten.polar.default,
+]  # fmt: skip
 RULES = {
     aten.add.Tensor: add,
     aten.sub.Tensor: add,
     aten.rsub.Tensor: subtract_from,
-    aten.maximum.default: either,
-    aten.minimum.default: either,
+    **dict.fromkeys([aten.maximum.default, aten.minimum.default, aten.max.other, aten.min.other], either),
+    **dict.fromkeys([aten.fmax.default, aten.fmin.default], either),
+    **dict.fromkeys([aten.lerp.Tensor, aten.lerp.Scalar], interpolate),
+    aten.addcmul.default: add_product,
+    aten.addcdiv.default: add_quotient,
+    **dict.fromkeys(MIXTURES, mixture),
 }
