@@ -39,11 +39,9 @@ def _tidy(matrix: sparse.csr_array, graph: LayeredGraph, blocks: list[Block]) ->
     if any(_may_repeat(block) for block in blocks):
         matrix.sum_duplicates()
     if len(graph.cut):
-        through = np.ones(graph.n_units, bool)
-        through[graph.cut] = False
-        passing = sparse.diags_array(through).tocsr()
-        matrix = sparse.csr_array(passing @ matrix @ passing, dtype=bool)
-        matrix.eliminate_zeros()
+        matrix = matrix.tocoo()
+        through = ~np.isin(matrix.row, graph.cut) & ~np.isin(matrix.col, graph.cut)
+        return sparse.coo_array((matrix.data[through], (matrix.row[through], matrix.col[through])), matrix.shape).tocsr()
     return matrix
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import graphsparse as gs
 from graphsparse import zoo
-from tests.judge import assert_idempotent, assert_judged, random_masks
+from tests.gradients import assert_idempotent, assert_judged, random_masks
 
 CONVOLUTIONS = {
     "padded": (nn.Conv2d(3, 4, 3, padding=1), (1, 3, 6, 7)),

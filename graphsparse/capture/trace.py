@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -29,10 +31,22 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 
 
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quiet(), torch.no_grad():
         program = torch.export.export(model, args, kwargs, strict=False)
         return program.run_decompositions({})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch prints warnings and whole tracebacks of what it then raises; what matters reaches the user as one sentence."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def decomposed(program: ExportedProgram, operations: Iterable[Any] | None = None) -> ExportedProgram | None:
@@ -44,8 +58,7 @@ def decomposed(program: ExportedProgram, operations: Iterable[Any] | None = None
             table[operation] = apart
     if operations is not None and not table:
         return None
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _quiet(), torch.no_grad():
         return program.run_decompositions(table)
 
 
