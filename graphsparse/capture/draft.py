@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -196,12 +197,12 @@ class Draft:
         for index in torch.bincount(owner).nonzero()[:, 0].tolist():
             use = (owner == index).numpy()
             entries = None if stage.entries is None else stage.entries[use]
-            self.layers[index].stages.append(type(stage)(stage.units[use], stage.parameter, entries))
+            self.layers[index].stages.append(cast("Lift | Scale", replace(cast(Any, stage), units=stage.units[use], entries=entries)))
 
 
 def _place_of(grouped: torch.Tensor) -> View | Places:
     if grouped.is_meta:
-        return View(grouped.storage_offset(), tuple(grouped.shape), tuple(grouped.stride()))
+        return View(int(grouped.storage_offset()), tuple(grouped.shape), tuple(grouped.stride()))
     return Places(np.ascontiguousarray(grouped.flatten(2).numpy()))
 
 
@@ -210,7 +211,7 @@ def entries_of(weight: Weight) -> torch.Tensor:
     if weight.entries is not None:
         return weight.entries
     view = weight.view
-    index = torch.full((), view.storage_offset(), dtype=torch.int64)
+    index = torch.full((), int(view.storage_offset()), dtype=torch.int64)
     for axis, (size, stride) in enumerate(zip(view.shape, view.stride(), strict=True)):
         shape = [1] * view.dim()
         shape[axis] = size

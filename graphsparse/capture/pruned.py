@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -56,11 +57,12 @@ def _strip_parametrisations(module: nn.Module) -> Iterator[tuple[str, torch.Tens
     """A parametrisation that holds a buffer `mask` of the tensor's shape is a pruning one: take it out, keep the rest."""
     if not parametrize.is_parametrized(module):
         return
-    for name, steps in list(module.parametrizations.items()):  # type: ignore[union-attr]
+    for name, steps in list(cast(nn.ModuleDict, module.parametrizations).items()):
         original = getattr(steps, "original", None)
-        found = [getattr(step, "mask", None) for step in steps]
-        if original is None or not all(isinstance(m, torch.Tensor) and m.shape == original.shape for m in found):
+        found = [getattr(step, "mask", None) for step in cast(nn.ModuleList, steps)]
+        masks = [mask for mask in found if isinstance(mask, torch.Tensor)]
+        if original is None or len(masks) < len(found) or any(mask.shape != original.shape for mask in masks):
             continue
         parametrize.remove_parametrizations(module, name, leave_parametrized=False)
         setattr(module, name, original)
-        yield name, torch.stack([mask != 0 for mask in found]).all(0)
+        yield name, torch.stack([torch.ne(mask, 0) for mask in masks]).all(0)

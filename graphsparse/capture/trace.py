@@ -31,9 +31,20 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 
 
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
-    with _quiet(), torch.no_grad():
-        program = torch.export.export(model, args, kwargs, strict=False)
-        return program.run_decompositions({})
+    if any(tensor.is_meta for tensor in model.parameters()):
+        args, kwargs = _on_meta(args), _on_meta(kwargs)
+    with _quiet():
+        try:
+            with torch.no_grad():
+                program = torch.export.export(model, args, kwargs, strict=False)
+        except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
+            program = torch.export.export(model, args, kwargs, strict=False)
+        return functional(program)
+
+
+def _on_meta(value: Any) -> Any:
+    """The same structure with every tensor on the meta device, where the model is."""
+    return torch.utils._pytree.tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, value)
 
 
 @contextmanager
@@ -49,14 +60,20 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def decomposed(program: ExportedProgram, operations: Iterable[Any] | None = None) -> ExportedProgram | None:
-    """The program made functional; with ``operations``, those taken apart that torch can take apart, or None."""
+def functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place operations; composite operations stay whole."""
+    with _quiet(), torch.no_grad():
+        return program.run_decompositions({})
+
+
+def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedProgram | None:
+    """The program with those of the operations taken apart that torch can take apart; None where it can do none."""
     table: dict[Any, Any] = {}
-    for operation in operations or ():
+    for operation in operations:
         apart = core_aten_decompositions().get(operation) or _composite(operation)
         if apart is not None:
             table[operation] = apart
-    if operations is not None and not table:
+    if not table:
         return None
     with _quiet(), torch.no_grad():
         return program.run_decompositions(table)
@@ -97,7 +114,7 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any]) -> Captu
     if any(word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard")):
         rule = "the model's control flow must not depend on the values of its inputs"
         way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
-    elif any(word in text for word in ("shape", "size", "channels", "dimension", "positional argument", "missing")):
+    elif any(word in text for word in ("shape", "size", "channels", "dim", "positional argument", "missing")):
         rule = "the example inputs must be ones that the model's forward accepts"
         way_out = "give inputs with a leading batch axis, of the shapes and types that model(*example_inputs) takes"
     else:

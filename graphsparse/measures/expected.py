@@ -3,7 +3,7 @@
 With independent masks of density d on a fully connected chain a unit is reached with probability
 alpha_l = 1 - (1 - d_l alpha_{l-1})^n_{l-1}, it reaches an output with probability
 beta_{l-1} = 1 - (1 - d_l beta_l)^n_l, and n_{l-1} n_l d_l alpha_{l-1} beta_l connections of layer l are active. That is
-exact up to three weight layers; in deeper chains units that share ancestors are not independent, and it is a mean field.
+exact up to three weight layers; in deeper chains units that share ancestors are not independent: a mean field.
 
 A convolution is the same chain over channels: all positions of a channel live or die almost together, because they
 share taps, so the unit of the mean field is the channel, and what joins two channels is one or more of T kept taps. A

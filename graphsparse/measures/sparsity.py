@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
+from typing import Any
 
 import numpy as np
 import pandas
@@ -88,7 +89,7 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
     return Sparsity(**totals, frame=frame, unused=graph.unused)
 
 
-def _row(graph: LayeredGraph, alive: Liveness, name: str) -> dict[str, object]:
+def _row(graph: LayeredGraph, alive: Liveness, name: str) -> dict[str, Any]:
     shape = graph.shapes[name]
     connections = int(np.prod(shape))
     kept, active = int(np.count_nonzero(graph.values[name])), int(np.count_nonzero(alive.active[name]))

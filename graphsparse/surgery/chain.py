@@ -3,91 +3,141 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from graphsparse.errors import ModelError
 
-CONVOLUTIONS = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
+WAY_OUT = "name the model as package.module:factory"
+Tensors = Mapping[str, torch.Tensor]
 
 
 class Chain(nn.Module):
-    """Kernels in the order of the state dict, relu between; the modules stand under the names of the checkpoint."""
+    """Kernels one after the other, relu between; every tensor stands under its name in the checkpoint."""
 
-    def __init__(self, kernels: Mapping[str, torch.Tensor], biases: Mapping[str, torch.Tensor], sites: int):
+    def __init__(self, kernels: Tensors, biases: Tensors):
         super().__init__()
-        self.order = []
-        for name, weight in kernels.items():
-            path = name.rpartition(".")[0] or "layer"
-            bias = f"{name.rpartition('.')[0]}.bias" in biases
-            self._place(path, _layer(weight, bias))
-            self.order.append(path)
-        self.sites = sites
+        self._steps = [(name, bias_name(name) if bias_name(name) in biases else None) for name in kernels]
+        for name, tensor in {**kernels, **biases}.items():
+            self._place(name, nn.Parameter(tensor, requires_grad=False))
 
-    def _place(self, path: str, layer: nn.Module) -> None:
+    def _place(self, name: str, parameter: nn.Parameter) -> None:
         parent: nn.Module = self
-        *folders, leaf = path.split(".")
-        for folder in folders:
-            if folder not in parent._modules:
-                parent.add_module(folder, nn.Module())
-            parent = parent._modules[folder]  # type: ignore[assignment]
-        parent.add_module(leaf, layer)
+        *folders, leaf = name.split(".")
+        try:
+            for folder in folders:
+                if folder not in parent._modules:
+                    parent.add_module(folder, nn.Module())
+                parent = parent.get_submodule(folder)
+            parent.register_parameter(leaf, parameter)
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ModelError("a chain's tensors have names that a module allows", place=name, way_out=WAY_OUT) from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the layers in order."""
-        for position, path in enumerate(self.order):
-            layer = self.get_submodule(path)
-            if isinstance(layer, nn.Linear) and x.dim() > 2:
-                x = x.flatten(1)
-            x = layer(x)
-            if position + 1 < len(self.order):
-                x = torch.relu(x)
+        """Apply the kernels in order."""
+        for position, (kernel, bias) in enumerate(self._steps):
+            x = torch.relu(x) if position else x
+            x = _apply(x, self.get_parameter(kernel), self.get_parameter(bias) if bias else None)
         return x
 
 
-def _layer(weight: torch.Tensor, bias: bool) -> nn.Module:
-    with torch.device("meta"):
-        if weight.dim() == 2:
-            return nn.Linear(weight.shape[1], weight.shape[0], bias=bias)
-        convolution = CONVOLUTIONS[weight.dim()]
-        return convolution(weight.shape[1], weight.shape[0], tuple(weight.shape[2:]), padding="same", bias=bias)
+def _apply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if weight.dim() == 2:
+        return functional.linear(x.flatten(1), weight, bias)
+    return CONVOLUTIONS[weight.dim()](x, weight, bias, padding="same")
 
 
-def build_chain(weights: Mapping[str, torch.Tensor], place: str) -> tuple[nn.Module, torch.Tensor, bool]:
-    """The network, an example input, and whether it has convolutions (then only channel resolution means anything).
+@dataclass(frozen=True, eq=False)
+class Chained:
+    """The network of a chain and an input for it. With convolutions only the channel resolution means anything, since
+    strides, padding and pooling are not in a state dict. ``left_out``: tensors that are neither kernel nor bias."""
 
-    Kernels are the floating tensors of two to five axes, in the file's order. Each must have as many inputs as the one
-    before has outputs; between the last convolution and the first linear layer positions are flattened.
+    model: Chain
+    example_input: torch.Tensor
+    channel_only: bool
+    left_out: tuple[str, ...]
+
+    @property
+    def note(self) -> str:
+        """What was taken for granted."""
+        text = f"Read as a chain, in the file's order: {_few([kernel for kernel, _ in self.model._steps], ' > ')}."
+        return text + (f" Left out: {_few(self.left_out, ', ')}." if self.left_out else "")
+
+
+def build_chain(weights: Tensors, place: str) -> Chained:
+    """The network of a state dict whose kernels follow each other.
+
+    Kernels are the floating tensors of two to five axes, in the file's order. Each has as many inputs as the one before
+    has outputs; between the last convolution and the first linear layer positions are flattened.
 
     Raises:
-        ModelError: no kernels, or two that do not follow each other.
+        ModelError: there are no kernels, two do not follow each other, or a scale between them has zeros.
     """
     kernels = {n: t for n, t in weights.items() if t.is_floating_point() and 2 <= t.dim() <= 5}
-    if not kernels:
-        raise ModelError("a chain needs kernels", place=place, received="no tensor of two to five axes")
-    sites, before = 1, None
-    for name, weight in kernels.items():
-        if before is not None:
-            sites = max(sites, _sites(before, (name, weight)))
-        before = (name, weight)
-    chain = Chain(kernels, {n: t for n, t in weights.items() if t.dim() == 1}, sites)
-    state = {key: weights[key if key in weights else key.removeprefix("layer.")] for key in chain.state_dict()}
-    chain.load_state_dict(state, assign=True)
+    if not kernels or not all(t.numel() for t in kernels.values()):
+        raise ModelError(
+            "a chain is made of kernels with entries", place=place, way_out=WAY_OUT,
+            received=next((f"{n} of shape {tuple(t.shape)}" for n, t in kernels.items()), "no tensor of two to five axes"),
+        )  # fmt: skip
+    sites = max([1, *(_sites(before, after) for before, after in pairwise(kernels.items()))])
+    biases = {bias_name(n): _bias(n, t, weights) for n, t in kernels.items() if bias_name(n) in weights}
+    left_out = tuple(name for name in weights if name not in kernels and name not in biases)
+    _check_scales({name: weights[name] for name in left_out})
     first = next(iter(kernels.values()))
     shape = [1, first.shape[1]] + ([sites] + [1] * (first.dim() - 3) if first.dim() > 2 else [])
-    return chain, torch.zeros(shape, dtype=first.dtype), any(t.dim() > 2 for t in kernels.values())
+    dtype = _common_dtype({**kernels, **biases})
+    chain = Chain(*({name: t.to(dtype) for name, t in part.items()} for part in (kernels, biases)))
+    return Chained(chain, torch.zeros(shape, dtype=dtype), first.dim() > 2, left_out)
+
+
+def bias_name(kernel: str) -> str:
+    """Where the bias of a kernel is looked for: "fc1.bias" for "fc1.weight"."""
+    folder, dot, leaf = kernel.rpartition(".")
+    return folder + dot + leaf.replace("weight", "bias")
 
 
 def _sites(before: tuple[str, torch.Tensor], after: tuple[str, torch.Tensor]) -> int:
     """How many positions of the kernel before are one input axis of the kernel after."""
-    out, inputs = before[1].shape[0], after[1].shape[1]
-    flattened = before[1].dim() > 2 and after[1].dim() == 2
-    if out == inputs or (flattened and inputs % out == 0):
-        return inputs // out
+    (name, kernel), (next_name, next_kernel) = before, after
+    outputs, inputs = kernel.shape[0], next_kernel.shape[1]
+    flattened = kernel.dim() > 2 and next_kernel.dim() == 2
+    if (outputs == inputs and kernel.dim() == next_kernel.dim()) or (flattened and inputs % outputs == 0):
+        return inputs // outputs
     raise ModelError(
-        "in a chain each kernel has as many inputs as the one before has outputs",
-        place=f"{before[0]} and {after[0]}",
-        received=f"{out} outputs and {inputs} inputs",
-        way_out="name the model as package.module:factory",
-    )
+        "in a chain each kernel has as many inputs as the one before has outputs, and convolutions come first",
+        place=f"{name} and {next_name}", received=f"shapes {tuple(kernel.shape)} and {tuple(next_kernel.shape)}",
+        way_out=WAY_OUT,
+    )  # fmt: skip
+
+
+def _bias(kernel: str, weight: torch.Tensor, weights: Tensors) -> torch.Tensor:
+    bias = weights[bias_name(kernel)]
+    if tuple(bias.shape) != (weight.shape[0],):
+        raise ModelError(
+            "a bias has an entry for each output of its kernel", place=bias_name(kernel), received=tuple(bias.shape),
+            way_out=WAY_OUT,
+        )  # fmt: skip
+    return bias
+
+
+def _check_scales(left_out: Tensors) -> None:
+    for name, tensor in left_out.items():
+        if tensor.is_floating_point() and name.endswith("weight") and bool((tensor == 0).any()):
+            raise ModelError(
+                "a chain's other tensors cut no unit", place=name, received="a scale with zeros", way_out=WAY_OUT
+            )
+
+
+def _common_dtype(tensors: Tensors) -> torch.dtype:
+    """One type that torch computes in; only zeros matter, so single precision serves where the types differ."""
+    dtypes = {tensor.dtype for tensor in tensors.values()}
+    return dtypes.pop() if len(dtypes) == 1 and all(dtype.itemsize > 1 for dtype in dtypes) else torch.float32
+
+
+def _few(names: list[str] | tuple[str, ...], joint: str) -> str:
+    return joint.join([*names[:5], "..."] if len(names) > 5 else names)

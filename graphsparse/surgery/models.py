@@ -26,11 +26,15 @@ SAFE_EXPRESSION = re.compile(r"(?!.*__)(?!.*\.[A-Za-z_])[\w\s+\-*/(),.<>=&|~]*")
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A model with a checkpoint's weights and masks applied, and the inputs that it takes if they are known."""
+    """A model with a checkpoint's weights and masks applied, and the inputs that it takes if they are known.
+
+    ``notes`` say what was taken for granted.
+    """
 
     model: nn.Module | ExportedProgram
     example_inputs: tuple[Any, ...] | None
     channel_only: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def load_model(spec: str | nn.Module | ExportedProgram, checkpoint: Checkpoint | None) -> Loaded:
@@ -43,8 +47,8 @@ def load_model(spec: str | nn.Module | ExportedProgram, checkpoint: Checkpoint |
     if spec == "chain":
         if checkpoint is None:
             raise ModelError("a chain is built from a state dict", received="no checkpoint")
-        model, example, convolutional = build_chain(masked(checkpoint), checkpoint.place)
-        return Loaded(model, (example,), convolutional)
+        chained = build_chain(masked(checkpoint), checkpoint.place)
+        return Loaded(chained.model, (chained.example_input,), chained.channel_only, (chained.note,))
     if isinstance(spec, str):
         spec = read_program(spec) if spec.endswith(".pt2") else make(spec)
     if checkpoint is not None:

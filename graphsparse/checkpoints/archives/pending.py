@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any, cast
 
 import torch
 
@@ -27,7 +28,7 @@ class Pending:
     def octets(self) -> memoryview:
         """The values as bytes, row after row."""
         flat = self.tensor().resolve_conj().resolve_neg().contiguous().reshape(-1)
-        return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+        return memoryview(cast(Any, flat.view(torch.uint8).numpy())) if flat.numel() else memoryview(b"")
 
 
 def ready(tensor: torch.Tensor) -> Pending:

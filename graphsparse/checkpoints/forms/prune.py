@@ -25,14 +25,14 @@ def recognise(tensors: Mapping[str, torch.Tensor]) -> bool:
 def read(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """The masks of pruned tensors, the zeros of the others; and the weights under their plain names, not yet masked."""
     pruned = _pruned(tensors)
-    marks = {f"{name}{end}" for name in pruned for end in ("_orig", "_mask")}
-    weights = {name: tensor for name, tensor in tensors.items() if name not in marks}
+    plain = {**{f"{name}_orig": name for name in pruned}, **{f"{name}_mask": None for name in pruned}}
+    places = {key: plain.get(key, key) for key in tensors}  # in the file's order, which a chain goes by
+    weights = {name: tensors[key] for key, name in places.items() if name is not None}
     masks, _ = zeros.read(weights)
     for name in pruned:
         mask, original = tensors[f"{name}_mask"], tensors[f"{name}_orig"]
         check_same_shape(mask.shape, original.shape, f"{name}_mask")
         masks[name] = check_binary(mask, f"{name}_mask") != 0
-        weights[name] = original
     return masks, weights
 
 
