@@ -14,8 +14,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "LayeredGraph": "graphsparse.graph",
     "analyze": "graphsparse.reports.analyze",
+    "compression_curve": "graphsparse.pruning.prune",
     "effective_masks": "graphsparse.surgery",
+    "effective_scores": "graphsparse.pruning.prune",
+    "expected_effective": "graphsparse.measures.expected",
     "export": "graphsparse.capture",
+    "prune": "graphsparse.pruning.prune",
+    "quotas": "graphsparse.pruning.quotas",
     "read_masks": "graphsparse.checkpoints",
     "sparsity": "graphsparse.measures.sparsity",
     "write_masks": "graphsparse.surgery",

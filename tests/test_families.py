@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from judge import assert_exact, excess
 from torch import nn
+
+from graphsparse.capture.rules import RULES
+from tests.judge import assert_exact
 
 F = torch.nn.functional
 
@@ -222,3 +224,27 @@ def test_recurrent_cells_are_exact():
             return self.head(g)
 
     assert_exact(Stepped(), (torch.zeros(2, 4, 3),))
+
+
+small = torch.zeros(1, 3, 32, 32)
+LIBRARY = {
+    "ResNet": ({"embedding_size": 6, "hidden_sizes": [6, 8, 10], "depths": [1, 1, 1], "layer_type": "bottleneck"}, small),
+    "MobileNetV1": ({"depth_multiplier": 0.125, "image_size": 32, "min_depth": 2}, small),
+    "MobileNetV2": ({"depth_multiplier": 0.1, "image_size": 32, "min_depth": 2, "depth_divisible_by": 2}, small),
+    "EfficientNet": ({"image_size": 32, "width_coefficient": 0.1, "depth_coefficient": 0.1, "depth_divisor": 2, "hidden_dim": 128}, small),
+    "RegNet": ({"embedding_size": 6, "hidden_sizes": [6, 8, 8], "depths": [1, 1, 1], "groups_width": 2, "layer_type": "y"}, small),
+    "ConvNext": ({"hidden_sizes": [4, 6, 8], "depths": [1, 1, 1], "num_stages": 3, "image_size": 32}, small),
+    "PoolFormer": ({"hidden_sizes": [4, 6, 8, 8], "depths": [1, 1, 1, 1]}, torch.zeros(1, 3, 64, 64)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_library_models_are_exact(name):
+    transformers = pytest.importorskip("transformers")
+    if name in ("ConvNext", "PoolFormer") and torch.ops.aten.layer_norm.default not in RULES:
+        pytest.skip("written-out statistics are followed until layer_norm and group_norm have rules")
+    settings, example = LIBRARY[name]
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{name}ForImageClassification")(getattr(transformers, f"{name}Config")(num_labels=4, **settings))
+    graph = assert_exact(model, (example,), densities=(0.6, 0.3))
+    assert graph.coverage.conservative == ()

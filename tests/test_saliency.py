@@ -125,6 +125,18 @@ def test_snip_averages_gradients_before_it_takes_absolutes(tiny, batches):
     assert all(np.allclose(together[name], apart[name], rtol=1e-8) for name in together)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_snip_runs_in_the_mode_that_the_model_is_in(training):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 3)).double()
+    model.train(training)
+    x, y = IMAGES[0]
+    found = snip(model, ["0.weight"], [(x, y)])["0.weight"]
+    twin = copy.deepcopy(model)
+    grad = torch.autograd.grad(functional.cross_entropy(twin(x.double()), y), twin[0].weight)[0]
+    assert np.allclose(found, (grad * twin[0].weight).abs().detach().numpy())
+
+
 def test_snip_in_the_models_own_precision(tiny, batches):
     model = tiny.float()
     exact, own = (snip(model, kernels_of(model), batches, dtype=dtype) for dtype in (torch.float64, None))
@@ -447,24 +459,84 @@ def test_synflow_of_a_transformer_with_tied_weights():
     assert (scores["places.weight"] == 0).all(), "positions are constants"
 
 
-def test_synflow_pools_maxima_as_sums_whatever_their_windows():
+class SpreadNorm(nn.Module):
+    def forward(self, x):
+        return (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)
+
+
+class InverseNorm(nn.Module):
+    def forward(self, x):
+        return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, keepdim=True) + 1e-6)
+
+
+class Gated(nn.Module):
+    """A gate that is never shut: sigmoid of zero is not zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.value = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
+
+    def forward(self, x):
+        return torch.sigmoid(self.gate(x)) * self.value(x)
+
+
+@pytest.mark.parametrize("middle", [SpreadNorm, InverseNorm, Gated, lambda: nn.LayerNorm(6), lambda: nn.Softmax(-1)])
+def test_synflow_flows_where_the_graph_does(middle):
+    """Dead units stay dead through a normalisation as if it were not there, gates let through where they should, softmax joins all."""
     torch.manual_seed(0)
-    for options in [
+    model = nn.Sequential(nn.Linear(5, 6), middle(), nn.Linear(6, 4))
+    masks = {name: torch.rand(model.get_parameter(name).shape) < 0.2 for name in kernels_of(model)}
+    masks |= {name: torch.arange(36).reshape(6, 6) > 30 for name in masks if "gate" in name}
+    masks |= {name: torch.eye(6, dtype=torch.bool) for name in masks if "value" in name}
+    found = one_round(model, torch.zeros(1, 5), masks)
+    model[1] = nn.Identity() if "Norm" in type(model[1]).__name__ else model[1]
+    active = active_connections(export(model, torch.zeros(1, 5), masks))
+    assert sum(a.sum() for a in active.values()) > 0
+    for name in found:
+        assert ((found[name] > 0) == active[name]).all(), name
+
+
+def test_synflow_reads_every_row_of_a_table():
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(7, 3)
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, tokens):
+            return self.fc(self.table(tokens))
+
+    model = Reader()
+    found = one_round(model, torch.tensor([[1, 1, 4]]))
+    expected = (model.table.weight * model.fc.weight.abs().sum(0)).abs().detach().numpy()
+    assert np.allclose(found["table.weight"] / found["table.weight"].sum(), expected / expected.sum())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
         {},
         {"stride": 1},
         {"padding": 1},
         {"dilation": 2},
         {"ceil_mode": True},
-        {"stride": 3, "ceil_mode": True},
-    ]:
-        model = nn.Sequential(
-            nn.Conv2d(1, 2, 1, bias=False), nn.MaxPool2d(2, **options), nn.Flatten(), nn.LazyLinear(3)
-        )
-        model(torch.zeros(1, 1, 7, 7))
-        masks = {"0.weight": torch.ones(2, 1, 1, 1), "3.weight": torch.rand(model[3].weight.shape) < 0.3}
-        found = one_round(model, torch.zeros(1, 1, 7, 7), masks)
-        active = active_connections(export(model, torch.zeros(1, 1, 7, 7), {k: m.bool() for k, m in masks.items()}))
-        assert all(((found[name] > 0) == active[name]).all() for name in found)
+        {"stride": 2, "dilation": 2, "ceil_mode": True},
+    ],
+    ids=str,
+)
+def test_synflow_pools_maxima_as_sums_whatever_their_windows(options):
+    """One corner of the pooled map is read; taps of a kernel as wide as the map show which positions it pools."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(1, 1, 7, padding=3, bias=False)
+    model = nn.Sequential(conv, nn.MaxPool2d(2, **options), nn.Flatten(), nn.LazyLinear(1))
+    model(torch.zeros(1, 1, 7, 7))
+    corner = torch.zeros(model[3].weight.shape, dtype=torch.bool)
+    corner[0, 0 if "ceil_mode" not in options else -1] = True
+    masks = {"0.weight": torch.ones(1, 1, 7, 7, dtype=torch.bool), "3.weight": corner}
+    found = one_round(model, torch.zeros(1, 1, 7, 7), masks)
+    active = active_connections(export(model, torch.zeros(1, 1, 7, 7), masks))
+    assert 0 < active["0.weight"].sum() < 49
+    assert all(((found[name] > 0) == active[name]).all() for name in found)
 
 
 def test_synflow_refuses_what_it_cannot_make_linear():

@@ -52,9 +52,7 @@ class Call:
 
     def rows_union(self, value: Units, ids: torch.Tensor) -> torch.Tensor:
         """The unit that depends on all of the last axis of ids, for each index of the others."""
-        (small,), expand = collapse(ids)
-        result = self.draft.union(small.reshape(-1, small.size(-1))).reshape(small.shape[:-1])
-        return result.expand(ids.shape[:-1])
+        return self.draft.rows(ids)
 
     def constants(self, shape: torch.Size | None = None, dtype: torch.dtype | None = None) -> Known:
         """A value of this call's shape that no input moves and whose content is not known."""

@@ -116,6 +116,12 @@ class Draft:
             draft.stages.append(Lift(as_ids(ids[constant])))
         return ids
 
+    def rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """The unit that depends on all of the last axis of ids, for each index of the others."""
+        (small,), _ = collapse(ids)
+        result = self.union(small.reshape(-1, small.size(-1))).reshape(small.shape[:-1])
+        return result.expand(ids.shape[:-1])
+
     def join(self, ids: torch.Tensor) -> torch.Tensor:
         """One unit per row (rows, positions) of ids, for an operation that shares its weights over positions."""
         ids = canonical(ids)

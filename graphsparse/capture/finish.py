@@ -41,7 +41,7 @@ def _fold_joined_inputs(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraf
     sources = np.unique(np.concatenate([as_ids(ids) for ids in draft.sources])) if draft.sources else np.empty(0, np.int64)
     drafts = list(draft.layers)
     for layer in [each for each in drafts if each.operation == "input"]:
-        inside = lambda ids, layer=layer: (ids >= layer.start - 1) & (ids < layer.stop - 1)  # noqa: E731
+        inside = lambda ids, layer=layer: (ids >= layer.start - 1) & (ids < layer.stop - 1)
         readers = [each for each in drafts if any(inside(read_ids(block)).any() for block in each.blocks)]
         if len(readers) != 1 or not readers[0].joins or inside(sinks).any():
             continue

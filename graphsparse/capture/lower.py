@@ -181,7 +181,7 @@ def refuse_all(lowering: Lowering, total: int) -> None:
         return
     width = max(len(str(target)) for target in lowering.refused)
     lines = [
-        f"    {str(target):<{width}}  {len(places)} call{'s' if len(places) > 1 else ' '}  at {places[0] or 'the top'}"
+        f"    {target!s:<{width}}  {len(places)} call{'s' if len(places) > 1 else ' '}  at {places[0] or 'the top'}"
         + (f" and {len(set(places)) - 1} more" if len(set(places)) > 1 else "")
         for target, places in sorted(lowering.refused.items(), key=lambda item: -len(item[1]))
     ]

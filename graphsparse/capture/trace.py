@@ -33,13 +33,12 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
-    with _quiet():
+    with _quiet(), torch.no_grad():
         try:
-            with torch.no_grad():
-                program = torch.export.export(model, args, kwargs, strict=False)
+            return functional(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
-            program = torch.export.export(model, args, kwargs, strict=False)
-        return functional(program)
+            with torch.enable_grad():
+                return torch.export.export(model, args, kwargs, strict=False).run_decompositions({})
 
 
 def _on_meta(value: Any) -> Any:

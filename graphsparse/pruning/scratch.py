@@ -74,14 +74,11 @@ def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
     return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
 
 
-def put(
-    kernels: Mapping[str, torch.Tensor], masks: Masks | None, dense: Mapping[str, torch.Tensor] | None = None
-) -> None:
-    """Set a scratch model's kernels to zero outside `masks`, and to `dense` where that is given inside them."""
+def put(kernels: Mapping[str, torch.Tensor], masks: Masks | None) -> None:
+    """Set a scratch model's kernels to zero outside `masks`."""
     with torch.no_grad():
         for name, kernel in kernels.items():
-            mask = torch.from_numpy(mask_of(masks or {}, name, tuple(kernel.shape)))
-            kernel.copy_((kernel if dense is None else dense[name]) * mask.to(kernel.device))
+            kernel.mul_(torch.from_numpy(mask_of(masks or {}, name, tuple(kernel.shape))).to(kernel.device))
 
 
 def check_numbers(scores: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -78,11 +78,10 @@ def iterative_snip(
     data = repeatable(data)
     with scratch(model, seed, dtype) as copy:
         weights = kernels(copy, parameters)
-        dense = {name: weight.detach().clone() for name, weight in weights.items()}
         batches = endless(data)
 
         def score(present: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            put(weights, present, dense)
+            put(weights, present)
             return _sensitivity(
                 copy, weights, data if batches_per_round is None else taken(batches, batches_per_round), loss
             )

@@ -13,6 +13,7 @@ from typing import Any
 from graphsparse.capture.rules import (
     convolution,
     embedding,
+    interpolation,
     linear,
     movement,
     normalisation,
@@ -20,6 +21,8 @@ from graphsparse.capture.rules import (
     pooling,
     products,
     reductions,
+    selection,
+    spectra,
     sums,
 )
 
@@ -31,9 +34,14 @@ RULES: Mapping[Any, Rule] = {
     **sums.RULES,
     **products.RULES,
     **reductions.RULES,
+    **selection.RULES,
     **linear.RULES,
     **convolution.RULES,
     **pooling.RULES,
+    **interpolation.RULES,
+    **spectra.RULES,
     **normalisation.RULES,
     **embedding.RULES,
 }
+TAKES_KERNEL: Mapping[Any, int] = {**linear.TAKES_KERNEL, **convolution.TAKES_KERNEL}
+"""Where an operation holds a kernel: its connections count even where what it reads is constant."""

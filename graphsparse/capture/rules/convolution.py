@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -18,6 +20,7 @@ aten = torch.ops.aten
 def convolve(call: Call, value: Value, weight: Value, bias, stride, padding, dilation, groups: int, transposed: bool):
     """value (batch, channels, *space) or (channels, *space); the batch is more positions of the same channels."""
     if not isinstance(weight, Weight):
+        assert isinstance(value, Units), "a kernel that is no parameter over constants is computed, not ruled"
         made = by_numbers(call, value, weight, stride, padding, dilation, groups, transposed)
         return biased(call, made, along(bias, len(weight.shape) - 2))
     inside = bias if at_once(bias) else None
@@ -131,11 +134,11 @@ def backward(axes: int):
 def general(call: Call, value, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
     """aten.convolution, what a decomposed model holds."""
     axes = len(weight.shape) - 2
-    settings = [per_axis(each, axes) for each in (stride, padding, dilation)]
-    return convolve(call, value, weight, bias, *settings, groups, transposed)
+    stride, padding, dilation = (per_axis(each, axes) for each in (stride, padding, dilation))
+    return convolve(call, value, weight, bias, stride, padding, dilation, groups, transposed)
 
 
-RULES = {
+RULES: dict[Any, Any] = {
     aten.conv1d.default: forward(1),
     aten.conv2d.default: forward(2),
     aten.conv3d.default: forward(3),

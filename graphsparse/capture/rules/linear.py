@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -60,8 +62,9 @@ def product(call: Call, left: Value, right: Value) -> Units:
         return _turned(by_weight(call, _transposed(right), _transposed(left)), left, right)
     if isinstance(left, Units) and isinstance(right, Units):
         return MATRIX_PRODUCT(call, left, right)
-    if isinstance(left, Units):
+    if isinstance(left, Units) and isinstance(right, Known):
         return by_numbers(call, left, right)
+    assert isinstance(right, Units), "a product that no input moves is computed, not ruled"
     return _turned(by_numbers(call, _transposed(right), _transposed(left)), left, right)
 
 
@@ -184,7 +187,7 @@ def _flat_kernel(weight: Weight) -> Weight:
     return Weight(weight.name, weight.view.flatten(1).T, weight.transformed, flat)
 
 
-RULES = {
+RULES: dict[Any, Any] = {
     aten.linear.default: linear,
     **dict.fromkeys([aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default], matmul),
     **dict.fromkeys([aten.addmm.default, aten.baddbmm.default, aten.addmv.default], addmm),

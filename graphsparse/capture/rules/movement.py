@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from graphsparse.capture.call import Call
@@ -23,13 +25,20 @@ def move(call: Call, value: Units, *args, **kwargs):
     """The operation on the ids."""
     moved = call.target(value.ids, *args, **kwargs)
     if isinstance(moved, torch.Tensor):
-        return Units(_tidy(moved, value.ids), value.exclusive)
-    return tuple(Units(part, value.exclusive) for part in moved)
+        return Units(tidy(moved, value.ids), value.exclusive)
+    alone = value.exclusive and _disjoint(moved)
+    return tuple(Units(part, alone) for part in moved)
+
+
+def _disjoint(parts) -> bool:
+    """Whether no unit is in two parts."""
+    units = [part[part > 0].unique() for part in (collapse(part)[0][0] for part in parts)]
+    return sum(map(len, units)) == len(torch.cat(units).unique())
 
 
 def reshape(call: Call, value: Units, *args, **kwargs):
     """Any view that keeps the order of elements; ids have strides of their own, so it may copy."""
-    return Units(_tidy(value.ids.reshape(call.shape), value.ids), value.exclusive)
+    return Units(tidy(value.ids.reshape(call.shape), value.ids), value.exclusive)
 
 
 def expand(call: Call, value: Units, *args, **kwargs):
@@ -68,23 +77,36 @@ def constant_pad(call: Call, value: Units, pad_sizes, fill: float = 0):
     return pad(call, value, pad_sizes, "constant", fill)
 
 
-def take(call: Call, value: Units, *args, **kwargs):
-    """Gather at constant indices; an index whose value is not known is refused."""
-    plain = [_content(call, argument) for argument in args]
-    return Units(_tidy(call.target(value.ids, *plain, **kwargs), value.ids), value.exclusive)
+def copy(call: Call, value, source, *rest):
+    """What is written over the whole of a value."""
+    if not isinstance(source, Units):
+        return Units(call.ids(source).expand(call.shape))
+    return Units(source.ids.expand(call.shape), source.exclusive)
 
 
-def _content(call: Call, argument):
-    if isinstance(argument, (list, tuple)):
-        return [_content(call, item) for item in argument]
-    if isinstance(argument, Known):
-        call.require_known(argument)
-        return argument.tensor
-    return argument
+def strided(call: Call, value: Units, *args):
+    """A view by strides of a contiguous value."""
+    return Units(tidy(call.target(value.ids.contiguous(), *args)))
 
 
-def _tidy(moved: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
-    shares = moved.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
+def paired(call: Call, value: Units):
+    """Two real numbers as one complex one."""
+    return Units(call.rows_union(value, value.ids), value.exclusive)
+
+
+def unpaired(call: Call, value: Units):
+    """A complex number as two real ones, which depend on the same."""
+    return Units(value.ids.unsqueeze(-1).expand(call.shape))
+
+
+def repeat_each(call: Call, value: Units, repeats, dim: int | None = None, **kwargs):
+    """repeat_interleave by a tensor of counts."""
+    return Units(tidy(torch.repeat_interleave(value.ids, repeats.tensor, dim)))
+
+
+def tidy(moved: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
+    """Ids after an operation that may have copied them and so forgotten along which axes they repeat."""
+    shares = before is not None and moved.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
     return moved if shares else canonical(moved)
 
 
@@ -92,6 +114,8 @@ KEEPS = [
     aten.clone.default, aten.contiguous.default, aten.alias.default, aten.detach.default, aten.dropout.default,
     aten.lift_fresh_copy.default, aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device,
     aten.type_as.default, aten.feature_dropout.default, aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default, aten.detach_copy.default, aten.lift_fresh.default, aten.lift.default,
+
 ]  # fmt: skip
 MOVES = [
     aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim,
@@ -100,13 +124,18 @@ MOVES = [
     aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.unfold.default,
     aten.repeat.default, aten.tile.default, aten.movedim.int, aten.swapaxes.default, aten.numpy_T.default,
     aten.repeat_interleave.self_int, aten.diagonal.default, aten.rot90.default, aten.tril.default, aten.triu.default,
-    aten.as_strided.default, aten.movedim.intlist, aten.mT.default, aten.native_channel_shuffle.default,
+    aten.movedim.intlist, aten.mT.default, aten.native_channel_shuffle.default,
+    aten.squeeze_copy.dim, aten.unsafe_chunk.default, aten.unsafe_split.Tensor, aten.unsafe_split_with_sizes.default,
+    aten.tensor_split.sections, aten.tensor_split.indices, aten.swapdims.default, aten.fliplr.default, aten.flipud.default,
+    aten.diag.default, aten.matrix_H.default, aten.adjoint.default, aten.split.sizes,
+    aten.hsplit.int, aten.vsplit.int, aten.moveaxis.int, aten.moveaxis.intlist, aten.diag_embed.default,
 ]  # fmt: skip
 SHAPES = [
     aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
     aten.view_as.default, aten.reshape_as.default, aten.ravel.default,
+    aten.view_copy.default, aten._reshape_copy.default,
 ]  # fmt: skip
-RULES = {
+RULES: dict[Any, Any] = {
     **dict.fromkeys(KEEPS, keep),
     **dict.fromkeys(MOVES, move),
     **dict.fromkeys(SHAPES, reshape),
@@ -116,8 +145,11 @@ RULES = {
     aten.stack.default: stack,
     aten.pad.default: pad,
     aten.constant_pad_nd.default: constant_pad,
-    aten.index_select.default: take,
-    aten.index.Tensor: take,
+    aten.copy.default: copy,
+    aten.as_strided.default: strided,
+    aten.view_as_complex.default: paired,
+    aten.view_as_real.default: unpaired,
+    aten.repeat_interleave.self_Tensor: repeat_each,
 }
 """`as_strided` reads the ids in the layout of the tensor it was given, so it is only right on fresh ones; torch.export
 emits it for nothing but overlapping windows of a contiguous input."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from graphsparse.capture.call import Call
@@ -60,7 +62,7 @@ PASSES = [
     aten.fix.default, aten.frac.default, aten._prelu_kernel.default, aten.prelu.default, aten.rrelu.default,
     aten.rrelu_with_noise.default, aten.rrelu_with_noise_functional.default, aten.fake_quantize_per_tensor_affine.default,
     aten.real.default, aten.imag.default, aten._conj.default, aten.conj.default, aten.conj_physical.default,
-    aten.resolve_conj.default, aten.resolve_neg.default, aten._conj_physical.default, aten.heaviside.default,
+    aten.resolve_conj.default, aten.resolve_neg.default, aten._conj_physical.default,
 ]  # fmt: skip
 RANDOM = [aten.rand_like.default, aten.randn_like.default, aten.bernoulli.default, aten.bernoulli.p, aten.normal_functional.default]
 LIKE = [
@@ -68,7 +70,7 @@ LIKE = [
     aten.new_ones.default, aten.new_full.default, aten.new_empty.default, aten.fill.Scalar, aten.fill.Tensor,
     aten.zero.default, aten.new_empty_strided.default, *RANDOM,
 ]  # fmt: skip
-RULES = {
+RULES: dict[Any, Any] = {
     **{getattr(aten, name).default: function for name in NAMES if hasattr(aten, name)},
     **dict.fromkeys(OVERLOADS, function),
     **dict.fromkeys(PASSES, passes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -62,7 +64,52 @@ def with_indices(rule):
     return both
 
 
-RULES = {
+def unpool(call: Call, value: Units, indices, *sizes):
+    """max_unpool: the places are computed, so any element of a channel may come to any place of it."""
+    call.say_conservative("the places to put back to are computed: any element of a channel may be at any")
+    axes = len(call.shape) - 2
+    whole = call.rows_union(value, value.ids.flatten(2))
+    return Units(whole.reshape(*value.shape[:2], *[1] * axes).expand(call.shape))
+
+
+def columns(call: Call, value: Units, kernel, dilation, padding, stride):
+    """im2col: the elements of every window, moved."""
+    sizes = tuple(value.shape[-2:])
+    table = convolution_table(sizes, _windows(sizes, kernel, dilation, padding, stride), *_settings(kernel, stride, padding, dilation))
+    flat = torch.nn.functional.pad(value.ids.flatten(-2), (1, 0))
+    return Units(flat[..., torch.from_numpy(table + 1)].flatten(-3, -2))
+
+
+def fold(call: Call, value: Units, size, kernel, dilation, padding, stride):
+    """col2im: what overlapping windows hold at a place is summed."""
+    sizes = tuple(size)
+    out = _windows(sizes, kernel, dilation, padding, stride)
+    table = torch.from_numpy(convolution_table(sizes, out, *_settings(kernel, stride, padding, dilation))).reshape(-1)
+    order = table.argsort(stable=True)
+    order = order[table[order] >= 0]
+    place, count = table[order].unique_consecutive(return_counts=True)
+    slot = torch.arange(len(order)) - (count.cumsum(0) - count).repeat_interleave(count)
+    reads = torch.full((int(np.prod(sizes)), int(count.max())), -1)
+    reads[place.repeat_interleave(count), slot] = order
+    flat = value.ids.unflatten(-2, (-1, int(np.prod(kernel)))).flatten(-2)
+    rows = torch.nn.functional.pad(flat, (1, 0))[..., reads + 1]
+    return Units(call.rows_union(value, rows).reshape(call.shape))
+
+
+def _settings(kernel, stride, padding, dilation) -> tuple:
+    return tuple(per_axis(each, 2) for each in (kernel, stride, padding, dilation))
+
+
+def _windows(sizes, kernel, dilation, padding, stride) -> tuple[int, ...]:
+    """How many windows there are along each axis."""
+    settings = zip(sizes, *_settings(kernel, stride, padding, dilation), strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in settings)
+
+
+RULES: dict[Any, Any] = {
+    aten.im2col.default: columns,
+    aten.col2im.default: fold,
+    **dict.fromkeys([aten.max_unpool2d.default, aten.max_unpool3d.default], unpool),
     **{getattr(aten, f"max_pool{n}d").default: pool(n, True) for n in (1, 2, 3)},
     **{getattr(aten, f"max_pool{n}d_with_indices").default: with_indices(pool(n, True)) for n in (2, 3)},
     aten.max_pool1d_with_indices.default: with_indices(pool(1, True)),

@@ -6,7 +6,7 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
-from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.values import Units, Weight
 
 aten = torch.ops.aten
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from graphsparse.capture.call import Call
@@ -43,16 +45,14 @@ def interpolate(call: Call, start, end, weight):
     return add(call, made, weight) if isinstance(weight, Units) else made
 
 
-def add_product(call: Call, value, left, right, *, value_scale: float = 1, **kwargs):
-    """value + scale * left * right."""
-    scale = kwargs.get("value", value_scale)
-    return value if scale == 0 else add(call, value, times(call, left, right))
+def add_product(call: Call, start, left, right, *, value: float = 1):
+    """start + value * left * right."""
+    return start if value == 0 else add(call, start, times(call, left, right))
 
 
-def add_quotient(call: Call, value, left, right, *, value_scale: float = 1, **kwargs):
-    """value + scale * left / right."""
-    scale = kwargs.get("value", value_scale)
-    return value if scale == 0 else add(call, value, products.divide(call, left, right))
+def add_quotient(call: Call, start, left, right, *, value: float = 1):
+    """start + value * left / right."""
+    return start if value == 0 else add(call, start, products.divide(call, left, right))
 
 
 def times(call: Call, left: Value, right: Value) -> Value:
@@ -86,7 +86,7 @@ MIXTURES = [
     aten.remainder.Tensor, aten.pow.Tensor_Tensor, aten.copysign.Tensor, aten.heaviside.default, aten.nextafter.default,
     aten.clamp.Tensor, aten.clamp_min.Tensor, aten.clamp_max.Tensor, aten.complex.default, aten.polar.default,
 ]  # fmt: skip
-RULES = {
+RULES: dict[Any, Any] = {
     aten.add.Tensor: add,
     aten.sub.Tensor: add,
     aten.rsub.Tensor: subtract_from,

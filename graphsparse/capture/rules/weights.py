@@ -83,7 +83,7 @@ def _without_zeros(node: Node, weight: Weight, args: tuple, kwargs: dict) -> tor
     try:
         plain = tree_map(lambda a: torch.ones(a.shape) if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a,
                          (args, kwargs))  # fmt: skip
-        kept = node.target(*plain[0], **plain[1])  # type: ignore[operator]
+        kept = node.target(*plain[0], **plain[1])
     except (RuntimeError, NotImplementedError):
         return weight.entries
     if kept.is_meta or bool((kept != 0).all()):
