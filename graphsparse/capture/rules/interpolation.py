@@ -1,0 +1,73 @@
+"""Interpolation: each result depends on a window of positions, found by trying torch's own operation along each axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.rules.pooling import windowed
+from graphsparse.capture.units import collapse
+from graphsparse.capture.values import Known, Units
+from graphsparse.capture.windows import product
+
+aten = torch.ops.aten
+
+
+def interpolate(call: Call, value: Units, *settings, **kwargs):
+    """Nearest, linear, cubic, with or without antialiasing, over one to three axes: all separable."""
+    axes = value.ids.dim() - 2
+    out = tuple(call.shape[-axes:])
+    (small,), _ = collapse(value.ids)
+    if small.shape[-axes:].numel() == 1:
+        return Units(small.expand(*value.shape[:2], *out), value.exclusive)
+    tables = [_taps(call, axis, value.shape[-axes:], settings, kwargs) for axis in range(axes)]
+    return windowed(call, value, product(tables, value.shape[-axes:]), out)
+
+
+def _taps(call: Call, axis: int, sizes: torch.Size, settings: tuple, kwargs: dict) -> np.ndarray:
+    """Positions (taps, out) read along one axis: where impulses there come out."""
+    size = sizes[axis]
+    shape = [1] * len(sizes)
+    shape[axis] = size
+    impulses = torch.eye(size, dtype=torch.float64).reshape(size, 1, *shape).expand(size, 1, *sizes)
+    answer = call.target(impulses, *settings, **kwargs).movedim(2 + axis, 2)
+    answer = answer.reshape(size, answer.size(2), -1)[:, :, 0]  # (in, out)
+    return taps_of(answer.T != 0)
+
+
+def taps_of(reads: torch.Tensor) -> np.ndarray:
+    """The table (taps, outputs) of which inputs each output reads, from a bool (outputs, inputs); -1 where there are fewer."""
+    most = max(1, int(reads.sum(1).max()))
+    order = reads.long().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return torch.where(reads.gather(1, order), order, -1).T.numpy()
+
+
+def sampled(call: Call, value: Units, grid, *settings, **kwargs):
+    """grid_sample: at known places a window of positions, at computed ones the whole channel and the place itself."""
+    axes = value.ids.dim() - 2
+    out = tuple(call.shape[-axes:])
+    if isinstance(grid, Known) and grid.known and grid.shape[0] == 1 and len(out) == 2:
+        space = value.shape[-axes:]
+        impulses = torch.eye(space.numel(), dtype=torch.float64).reshape(1, -1, *space)
+        answer = call.target(impulses, grid.tensor.double(), *settings, **kwargs).flatten(2)[0]
+        return windowed(call, value, taps_of(answer.T != 0), out)
+    call.say_conservative("the places that are sampled are computed: any position of a channel may be read")
+    whole = call.rows_union(value, value.ids.flatten(2)).reshape(*value.shape[:2], *[1] * axes).expand(*value.shape[:2], *out)
+    if not isinstance(grid, Units):
+        return call.fresh([value], whole)
+    place = call.rows_union(grid, grid.ids).unsqueeze(1)
+    return call.union([Units(whole), Units(place.expand(whole.shape))])
+
+
+NAMES = """
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
+    _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d
+    _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+""".split()
+RULES: dict[Any, Any] = {
+    **{getattr(getattr(aten, name), overload): interpolate for name in NAMES for overload in ("default", "vec")},
+    **dict.fromkeys([aten.grid_sampler.default, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default], sampled),
+}

@@ -1,0 +1,89 @@
+"""Matrix products of two activations: repeats are removed first, so that only distinct products become gates."""
+
+from __future__ import annotations
+
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.rules.products import pairwise
+from graphsparse.capture.rules.unions import by_pattern
+from graphsparse.capture.units import CONSTANT, NOTHING, canonical
+from graphsparse.capture.values import Units
+
+MOST_TERMS = 20_000_000
+"""Products of one operation; beyond, positions are joined."""
+
+
+def terms(call: Call, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The ids (..., rows, columns) of left (..., rows, inner) @ right (..., inner, columns), both at least matrices."""
+    lead = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    shape = (*lead, left.size(-2), right.size(-1))
+    a, b = canonical(left.expand(*lead, *left.shape[-2:])), canonical(right.expand(*lead, *right.shape[-2:]))
+    for axis in range(len(lead)):
+        if a.stride(axis) == 0 and b.stride(axis) == 0 and a.size(axis) > 1:
+            a, b = a.narrow(axis, 0, 1), b.narrow(axis, 0, 1)
+    return _distinct(call, _one(a, -2), _one(b, -1)).expand(shape)
+
+
+def _one(ids: torch.Tensor, axis: int) -> torch.Tensor:
+    """One index of an axis along which ids repeat."""
+    return ids.narrow(axis, 0, 1) if ids.stride(axis) == 0 or ids.size(axis) == 1 else ids
+
+
+def _distinct(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Equal contraction indices: where a row is one unit, its products with a column are one with what the column unites."""
+    if a.stride(-1) == 0 and b.stride(-2) == 0:
+        return dots(call, a[..., :1], b.mT[..., :1])
+    found = _one_each(a)
+    if found is not None:
+        return _factored(call, found, a != NOTHING, b)
+    found = _one_each(b.mT)
+    if found is not None:
+        return _factored(call, found, b.mT != NOTHING, a.mT).mT
+    if a.shape[:-1].numel() * b.size(-1) * a.size(-1) > MOST_TERMS:
+        a, b = _joined(call, a, b)
+    return dots(call, a, b.mT)
+
+
+def _one_each(ids: torch.Tensor) -> torch.Tensor | None:
+    """The one unit of each row, if none has more than one (beside zeros); else None."""
+    if ids.stride(-1) == 0:
+        return ids[..., 0]
+    units, constant = ids.amax(-1), ids.amin(-1)
+    single = torch.where(units > 0, units, constant)
+    return single if bool(((ids == single.unsqueeze(-1)) | (ids == NOTHING)).all()) else None
+
+
+def _factored(call: Call, single: torch.Tensor, pattern: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """single[r] times the union of those b (..., inner, columns) that the row's pattern (..., rows, inner) lets through."""
+    united = by_pattern(call, b.mT, pattern)  # (..., rows, columns)
+    return pairwise(call, Units(single.unsqueeze(-1)), Units(united)).ids
+
+
+def _joined(call: Call, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The longest axis, which is that of positions, made one."""
+    call.say_conservative("more than 20 million products of activations: positions are joined")
+    if a.size(-1) > max(a.size(-2), b.size(-1)):
+        return call.draft.rows(a).unsqueeze(-1), call.draft.rows(b.mT).unsqueeze(-2)
+    return call.draft.rows(a.mT).unsqueeze(-2), call.draft.rows(b).unsqueeze(-1)
+
+
+def dots(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The ids (..., rows, columns) of the sums over the last axis of a (..., rows, inner) times b (..., columns, inner)."""
+    if a.size(-1) == 1:
+        return pairwise(call, Units(a), Units(b.mT)).ids
+    return row_dots(call, *torch.broadcast_tensors(a.unsqueeze(-2), b.unsqueeze(-3)))
+
+
+def row_dots(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The ids (...) of the sums over the last axis of a times b, of one shape: one gate unit each."""
+    shape = a.shape[:-1]
+    left, right = a.reshape(-1, a.size(-1)), b.reshape(-1, a.size(-1))
+    there = (left != NOTHING) & (right != NOTHING)
+    moved = (there & ((left > 0) | (right > 0))).any(1)
+    result = torch.where(there.any(1), CONSTANT, NOTHING)
+    if bool(moved.any()):
+        use = there & moved[:, None]
+        target = (moved.cumsum(0) - 1)[:, None].expand(use.shape)[use]
+        result[moved] = call.draft.gate(left[use], right[use], target, int(moved.sum()))
+    return result.reshape(shape)

@@ -1,0 +1,186 @@
+"""Choosing and placing elements: at constant indices they move; at computed ones any of them may be meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.rules.movement import tidy
+from graphsparse.capture.rules.reductions import over_axes
+from graphsparse.capture.units import collapse
+from graphsparse.capture.values import Known, Units
+
+aten = torch.ops.aten
+ANY = "the index is computed from the input: any element along its axis may be meant"
+
+
+def where(call: Call, condition: Known, chosen, other):
+    """A known condition picks, a computed one may take either."""
+    if isinstance(condition, Known) and condition.known:
+        parts = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
+        return call.fresh([], tidy(torch.where(*parts))) if parts[0].numel() else Units(parts[1])
+    values = [v for v in (chosen, other) if isinstance(v, Units)]
+    if len(values) == 2:
+        call.say_conservative("the condition is computed from the input: either branch may be taken")
+    made = call.union([chosen, other])
+    return Units(made.ids.expand(call.shape), made.exclusive)
+
+
+def fill(call: Call, value, mask, filling):
+    """masked_fill: the filling where the mask holds."""
+    return where(call, mask, filling, value)
+
+
+def known(index) -> bool:
+    """Whether all index tensors have known content."""
+    several = index if isinstance(index, (list, tuple)) else [index]
+    return all(isinstance(i, Known) and i.known for i in several if i is not None)
+
+
+def content(index):
+    """Index tensors as torch's own."""
+    return [i if i is None else i.tensor for i in index] if isinstance(index, (list, tuple)) else index.tensor
+
+
+def take(call: Call, value: Units, indices):
+    """value[indices]: the numbers of a known index; else any element along the axes that are indexed."""
+    if known(indices):
+        return Units(tidy(aten.index.Tensor(value.ids, content(indices))))
+    call.say_conservative(ANY)
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    joined = over_axes(call, value.ids, axes)
+    first = [None if i is None else torch.zeros(i.shape, dtype=torch.int64) for i in indices]
+    return Units(aten.index.Tensor(joined, first))
+
+
+def select(call: Call, value: Units, dim: int, index, *rest, **kwargs):
+    """index_select and gather."""
+    if known(index):
+        return Units(tidy(call.target(value.ids, dim, content(index))))
+    call.say_conservative(ANY)
+    joined = over_axes(call, value.ids, dim)
+    if call.target is aten.index_select.default:
+        return Units(joined.expand(call.shape))
+    lead = [slice(None) if axis == dim % len(call.shape) else slice(0, n) for axis, n in enumerate(call.shape)]
+    return Units(joined[tuple(lead)].expand(call.shape))
+
+
+def take_flat(call: Call, value: Units, index):
+    """torch.take: the flat elements."""
+    return take(call, Units(value.ids.reshape(-1)), [index])
+
+
+def overlay(call: Call, value, part, *where_to):
+    """A slice, row or diagonal written into a value."""
+    ids, source = call.ids(value).expand(value.shape), call.ids(part)
+    return call.fresh([value, part], tidy(call.target(ids.contiguous(), source.expand(part.shape).contiguous(), *where_to)))
+
+
+def put(call: Call, value, indices, values, accumulate: bool = False):
+    """index_put: values written to, or added at, the places of an index."""
+    if not known(indices):
+        return _anywhere(call, value, values)
+    places = torch.arange(value.shape.numel()).reshape(value.shape)
+    places = aten.index.Tensor(places, content(indices))
+    return placed(call, value, places, call.ids(values).expand(places.shape), accumulate)
+
+
+def scatter(call: Call, value, dim: int, index, source, reduce: str | None = None, **kwargs):
+    """scatter, scatter_add, scatter_reduce: elements of the source written to, or joined at, places along an axis."""
+    joins = reduce is not None or "add" in str(call.target) or "reduce" in str(call.target)
+    if not known(index):
+        return _anywhere(call, value, source, dim)
+    shape = index.shape
+    grid = list(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij"))
+    grid[dim] = index.tensor
+    places = torch.arange(value.shape.numel()).reshape(value.shape)[tuple(grid)]
+    ids = call.ids(source)
+    ids = ids[tuple(slice(0, n) for n in shape)] if ids.dim() else ids.expand(shape)
+    return placed(call, value, places, ids, joins and kwargs.get("include_self", True))
+
+
+def index_along(call: Call, value, dim: int, index, source, **kwargs):
+    """index_add, index_copy, index_fill: whole slices along an axis."""
+    if not known(index):
+        return _anywhere(call, value, source, dim)
+    places = torch.arange(value.shape.numel()).reshape(value.shape).index_select(dim, index.tensor.reshape(-1))
+    return placed(call, value, places, call.ids(source).expand(places.shape), "add" in str(call.target))
+
+
+def placed(call: Call, value, places: torch.Tensor, ids: torch.Tensor, joins: bool) -> Units:
+    """``ids`` at the flat ``places`` of a value; several at one place, and the value's own where it joins, are united."""
+    flat = call.ids(value).expand(value.shape).reshape(-1).clone()
+    places, ids = places.reshape(-1), ids.reshape(-1)
+    order = places.argsort(stable=True)
+    target, count = places[order].unique_consecutive(return_counts=True)
+    most = int(count.max()) if len(count) else 0
+    slot = torch.arange(len(places)) - (count.cumsum(0) - count).repeat_interleave(count)
+    rows = torch.zeros(len(target), most + 1, dtype=torch.int64)
+    rows[torch.arange(len(target)).repeat_interleave(count), slot] = ids[order]
+    if joins:
+        rows[:, -1] = flat[target]
+    flat[target] = call.draft.union(rows) if len(target) else flat[target]
+    return Units(tidy(flat.reshape(value.shape)))
+
+
+def _anywhere(call: Call, value, source, dim: int | None = None) -> Units:
+    """Any element of the source may come to any place, along an axis or everywhere."""
+    call.say_conservative(ANY)
+    ids = call.ids(source)
+    ids = ids.expand(source.shape) if hasattr(source, "shape") else ids
+    same = dim is not None and ids.dim() == len(value.shape)
+    joined = over_axes(call, ids, dim) if same else over_axes(call, ids, None).reshape([1] * len(value.shape))
+    if same and any(a != b and b != 1 for i, (a, b) in enumerate(zip(value.shape, joined.shape, strict=True))):
+        joined = over_axes(call, ids, None).reshape([1] * len(value.shape))
+    made = call.union([Units(call.ids(value).expand(value.shape)), Units(joined)])
+    return Units(made.ids.expand(call.shape))
+
+
+def sort(call: Call, value: Units, *settings, **kwargs):
+    """sort and topk: any element along the axis may come to any place; the indices are integers."""
+    whole = [a for a in settings if isinstance(a, int) and not isinstance(a, bool)]
+    if call.target is aten.topk.default:
+        dim = whole[1] if len(whole) > 1 else kwargs.get("dim", -1)
+    else:
+        dim = whole[0] if whole else kwargs.get("dim", -1)
+    call.say_conservative("any element along the axis may come to any place")
+    joined = over_axes(call, value.ids, dim)
+    return Units(joined.expand(call.shape)), call.constants(dtype=torch.int64)
+
+
+def running(call: Call, value: Units, dim: int, **kwargs):
+    """Running sums, products and extrema: each depends on all up to it. Doubling strides need log n layers."""
+    (small,), _ = collapse(value.ids.movedim(dim, 0) if value.ids.dim() else value.ids.reshape(1))
+    step = 1
+    ids = small
+    while step < len(ids):
+        later = call.union([Units(ids[step:]), Units(ids[:-step])]).ids
+        ids = torch.cat([ids[:step], later])
+        step *= 2
+    whole = ids.expand(value.ids.movedim(dim, 0).shape).movedim(0, dim) if value.ids.dim() else ids[0]
+    if call.target in WITH_LIFT:
+        return call.draft.lift(Units(whole))
+    return (Units(whole), call.constants(dtype=torch.int64)) if call.target in WITH_INDEX else Units(whole)
+
+
+WITH_INDEX = {aten.cummax.default, aten.cummin.default}
+WITH_LIFT = {aten.logcumsumexp.default}
+RULES: dict[Any, Any] = {
+    **dict.fromkeys([aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar], where),
+    **dict.fromkeys([aten.masked_fill.Scalar, aten.masked_fill.Tensor], fill),
+    aten.index.Tensor: take,
+    aten.take.default: take_flat,
+    **dict.fromkeys([aten.index_select.default, aten.gather.default], select),
+    **dict.fromkeys([aten.slice_scatter.default, aten.select_scatter.default, aten.diagonal_scatter.default], overlay),
+    **dict.fromkeys([aten.index_put.default, aten._unsafe_index_put.default], put),
+    aten._unsafe_index.Tensor: take,
+    **dict.fromkeys([aten.scatter.src, aten.scatter.value, aten.scatter.reduce, aten.scatter.value_reduce,
+                     aten.scatter_add.default, aten.scatter_reduce.two], scatter),
+    **dict.fromkeys([aten.index_add.default, aten.index_copy.default, aten.index_fill.int_Scalar,
+                     aten.index_fill.int_Tensor], index_along),
+    **dict.fromkeys([aten.sort.default, aten.topk.default, aten.msort.default], sort),
+    aten.sort.stable: sort,
+    **dict.fromkeys([aten.cumsum.default, aten.cumprod.default, *WITH_INDEX, *WITH_LIFT], running),
+}  # fmt: skip

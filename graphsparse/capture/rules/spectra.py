@@ -1,0 +1,32 @@
+"""Fourier transforms and matrix functions: each result depends on every element along the axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.rules.reductions import over_axes
+from graphsparse.capture.values import Units
+
+aten = torch.ops.aten
+
+
+def transform(call: Call, value: Units, dim, *settings, **kwargs):
+    """A Fourier transform over axes, whose sizes it may change."""
+    return Units(over_axes(call, value.ids, dim).expand(call.shape), value.exclusive)
+
+
+def matrix(call: Call, value: Units, *settings, **kwargs):
+    """A function of whole matrices, the last two axes: inverses, factors, determinants."""
+    call.say_conservative("every entry of a matrix function is taken to depend on the whole matrix")
+    whole = over_axes(call, value.ids, [-2, -1])
+    return Units((whole if len(call.shape) == value.ids.dim() else whole.reshape(call.shape)).expand(call.shape))
+
+
+RULES: dict[Any, Any] = {
+    **dict.fromkeys([aten._fft_r2c.default, aten._fft_c2r.default, aten._fft_c2c.default], transform),
+    **dict.fromkeys([aten.linalg_inv.default, aten.inverse.default, aten.linalg_cholesky.default, aten.linalg_det.default,
+                     aten.linalg_matrix_exp.default, aten.linalg_pinv.default], matrix),
+}  # fmt: skip

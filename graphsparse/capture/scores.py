@@ -1,0 +1,89 @@
+"""A matrix product of two activations that waits: attention needs a unit a row of it, not one an element.
+
+`Scores` are `Units` whose ids are made when somebody asks for them. Softmax does not ask, nor does what stands between
+the product and it (scales, masks, biases, views of the leading axes; see `graphsparse.capture.rules.attention`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from graphsparse.capture.units import NOTHING
+from graphsparse.capture.values import Units
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """left (..., rows, inner) @ right (..., inner, columns) + added, seen through ``allowed`` (both broadcastable)."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+    added: tuple[torch.Tensor, ...] = ()
+    allowed: torch.Tensor | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        """That of the result."""
+        lead = torch.broadcast_shapes(self.left.shape[:-2], self.right.shape[:-2])
+        tensors = [torch.Size([*lead, self.left.size(-2), self.right.size(-1)]), *(each.shape for each in self.added)]
+        return torch.broadcast_shapes(*tensors, *([] if self.allowed is None else [self.allowed.shape]))
+
+    def masked(self, allowed: torch.Tensor) -> Parts:
+        """The same, seen through a further mask."""
+        return replace(self, allowed=allowed if self.allowed is None else self.allowed & allowed)
+
+    def plus(self, ids: torch.Tensor) -> Parts:
+        """The same with units added."""
+        return replace(self, added=(*self.added, ids))
+
+    def opened(self) -> torch.Tensor | None:
+        """What is seen in each row; a row of which nothing is seen sees everything, for then a mask only shifts it."""
+        if self.allowed is None:
+            return None
+        allowed = self.allowed.expand(torch.broadcast_shapes(self.allowed.shape, (1, self.shape[-1])))
+        return allowed | ~allowed.any(-1, keepdim=True)
+
+    def on_lead(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Parts:
+        """A view that moves only leading axes, applied to every part."""
+        lead = self.shape[:-2]
+
+        def moved(part: torch.Tensor) -> torch.Tensor:
+            part = part.reshape(*[1] * (len(lead) + 2 - part.dim()), *part.shape)
+            return change(part.expand(*lead, *part.shape[-2:]))
+
+        added = tuple(moved(each) for each in self.added)
+        return Parts(moved(self.left), moved(self.right), added, None if self.allowed is None else moved(self.allowed))
+
+
+class Scores(Units):
+    """A product that waits; ``make`` gives its ids from its parts when they are read."""
+
+    def __init__(self, parts: Parts, make: Callable[[Parts], torch.Tensor]):
+        for name, value in {"parts": parts, "make": make, "exclusive": False}.items():
+            object.__setattr__(self, name, value)
+
+    parts: Parts
+    make: Callable[[Parts], torch.Tensor]
+
+    @cached_property
+    def ids(self) -> torch.Tensor:  # type: ignore[override]
+        """The unit of each element: a gate unit for each distinct row and column."""
+        return self.make(self.parts)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.parts.shape
+
+    def but(self, parts: Parts) -> Scores:
+        """The same product in a further step."""
+        return Scores(parts, self.make)
+
+
+def as_mask(tensor: Any) -> torch.Tensor:
+    """Which entries an additive mask leaves: all but those so low that softmax makes them zero."""
+    return tensor > -1e4 if tensor.is_floating_point() else tensor != NOTHING

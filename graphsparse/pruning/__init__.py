@@ -1,0 +1,1 @@
+"""Pruners and quotas: rankings of connections, and what they keep at a target."""

@@ -1,0 +1,121 @@
+"""Any pruner to a direct or an effective target, in one sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from graphsparse.capture import export
+from graphsparse.errors import TargetError
+from graphsparse.graph import LayeredGraph
+from graphsparse.passes import curve, scores
+from graphsparse.passes.liveness import active_connections
+from graphsparse.pruning.losses import Loss, cross_entropy
+from graphsparse.pruning.methods import saliency
+from graphsparse.pruning.select import keep_active, keep_direct, wanted_connections
+
+
+class PrunedMasks(dict[str, torch.Tensor]):
+    """Effective masks by parameter, and what is to be told of them.
+
+    ``connections``, ``active``: how many there are and how many are left, all of them active. ``dropped``: by parameter,
+    how many connections the direct target kept that were dead and were dropped.
+    """
+
+    def __init__(self, masks: Mapping[str, np.ndarray], dropped: Mapping[str, int]):
+        super().__init__({name: torch.from_numpy(mask) for name, mask in masks.items()})
+        self.connections = sum(mask.size for mask in masks.values())
+        self.active = sum(int(np.count_nonzero(mask)) for mask in masks.values())
+        self.dropped = {name: count for name, count in dropped.items() if count}
+
+    @property
+    def effective_compression(self) -> float:
+        """connections / active."""
+        return self.connections / self.active
+
+
+def prune(
+    model: nn.Module,
+    example_inputs: Any,
+    method: str,
+    *,
+    sparsity: float | None = None,
+    compression: float | None = None,
+    effective: bool = True,
+    data: Iterable[Any] | None = None,
+    seed: int = 0,
+    loss: Loss = cross_entropy,
+    kwargs: Mapping[str, Any] | None = None,
+    masks: Mapping[str, Any] | None = None,
+    resolution: str = "unrolled",
+    norm_statistics: bool = False,
+    progress: Any = None,
+    **options: Any,
+) -> PrunedMasks:
+    """Masks of a model at a target sparsity or compression; the model is not changed.
+
+    With ``effective=True`` the target is the effective sparsity: the largest not above it (Vysogorets and Kempe 2023,
+    section 4), found in one (max, min) sweep. With ``effective=False`` the best-scored connections are kept up to the
+    direct target, and those of them that are dead are then dropped and told. Either way the masks are effective ones.
+
+    Args:
+        method: a pruner's name, as "random/igq", "synflow", "magnitude", "lamp"; see `graphsparse.pruning.methods`.
+        data, loss: batches (x, y) and the loss, for SNIP and GraSP.
+        seed: of random methods; the same seed gives the same masks on every machine.
+        masks: where pruning starts; by default the masks that the model carries.
+        kwargs, resolution, norm_statistics: as for `graphsparse.export`.
+        progress, options: see `graphsparse.pruning.methods.saliency`.
+
+    Raises:
+        TargetError: the target cannot be reached, and the text names what can; or the method is unknown.
+
+    Example:
+        >>> masks = prune(model, x, "random/igq", compression=100)  # doctest: +SKIP
+    """
+    graph = export(model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics)
+    wanted = wanted_connections(graph, sparsity, compression)
+    ranking = saliency(
+        method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,
+        masks={name: graph.masks[name] for name in graph.shapes if name in graph.masks}, seed=seed,
+        compression=graph.n_connections / wanted, progress=progress, **options,
+    )  # fmt: skip
+    if effective:
+        return PrunedMasks(keep_active(graph, ranking, wanted), {})
+    return _directly(graph, ranking, wanted)
+
+
+def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: int) -> PrunedMasks:
+    kept = keep_direct(graph, ranking, wanted)
+    active = active_connections(graph.with_masks({**graph.masks, **kept}))
+    if not any(mask.any() for mask in active.values()):
+        empty = [name for name, mask in kept.items() if not mask.any()]
+        best = max(curve.compression_curve(graph, ranking).frame.query("active > 0")["direct_compression"], default=1.0)
+        raise TargetError(
+            "the network disconnects at this target", place=", ".join(empty[:3]) or None,
+            received=f"direct compression {graph.n_connections / wanted:,.1f}",
+            way_out=f"the highest direct compression that leaves a path is {best:,.1f}",
+        )  # fmt: skip
+    return PrunedMasks(active, {name: int(np.count_nonzero(kept[name] & ~active[name])) for name in kept})
+
+
+def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """For every connection the highest threshold at which it is active: it is, among those with score >= t, exactly
+    where its effective score is >= t. ``ranking`` are tensors or arrays in the parameters' shapes, greater kept longer.
+
+    Raises MaskError for NaN, or a shape or name that does not fit.
+    """
+    found = scores.effective_scores(graph, {name: _as_array(array) for name, array in ranking.items()})
+    return {name: torch.from_numpy(array) for name, array in found.items()}
+
+
+def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> curve.CompressionCurve:
+    """Direct and effective counts at every threshold of a ranking (see `effective_scores`): two sorts and one sweep."""
+    return curve.compression_curve(graph, {name: _as_array(array) for name, array in ranking.items()})
+
+
+def _as_array(array: Any) -> np.ndarray:
+    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)

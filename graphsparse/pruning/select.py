@@ -1,0 +1,64 @@
+"""Keep the connections of a ranking up to a direct or an effective target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from graphsparse.errors import TargetError
+from graphsparse.graph import LayeredGraph
+from graphsparse.passes.scores import effective_scores
+
+
+def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression: float | None) -> int:
+    """How many connections a target leaves: the fewest that do not go beyond it."""
+    if (sparsity is None) == (compression is None):
+        raise TargetError("a target is a sparsity or a compression, one of them", received=f"sparsity={sparsity}, compression={compression}")
+    if sparsity is not None and not 0 <= sparsity < 1:
+        raise TargetError("a sparsity is from 0 to below 1", received=sparsity)
+    if compression is not None and not 1 <= compression < np.inf:
+        raise TargetError("a compression is 1 or more", received=compression)
+    density = 1 - sparsity if sparsity is not None else 1 / float(compression or 1)
+    return max(1, int(np.ceil(density * graph.n_connections - 1e-6)))
+
+
+def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
+    """The highest threshold at which at least ``wanted`` connections are active: their masks, nothing dead in them.
+
+    Connections whose effective scores are equal come alive together, so the count is exact to such a group.
+
+    Raises:
+        TargetError: fewer are active even with everything kept; or so few are wanted that the network would already be
+            disconnected, and the text names the highest compression that can be reached.
+    """
+    effective = effective_scores(graph, scores)
+    flat = np.concatenate([array.ravel() for array in effective.values()])
+    alive = flat[flat > -np.inf]
+    if len(alive) < wanted:
+        raise TargetError(
+            "a target cannot be below the sparsity that is there already", received=f"{wanted:,} active connections wanted",
+            way_out=f"at most {len(alive):,} of {len(flat):,} can be active",
+        )  # fmt: skip
+    threshold = np.partition(alive, len(alive) - wanted)[len(alive) - wanted]
+    fewest = int(np.count_nonzero(alive == alive.max()))
+    if wanted < fewest:
+        raise TargetError(
+            "the network disconnects before the target is reached", received=f"compression {len(flat) / wanted:,.1f}",
+            way_out=f"the highest effective compression of this ranking is {len(flat) / fewest:,.1f} ({fewest:,} connections)",
+        )  # fmt: skip
+    return {name: array >= threshold for name, array in effective.items()}
+
+
+def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
+    """The ``wanted`` best connections; of equal scores the earlier one, by the order of parameters and then of entries."""
+    flat = np.concatenate([np.where(graph.values[name] != 0, scores[name], -np.inf).ravel() for name in graph.shapes])
+    if int(np.count_nonzero(flat > -np.inf)) < wanted:
+        raise TargetError("a target cannot be below the sparsity that is there already", received=f"{wanted:,} connections wanted")
+    threshold = np.partition(flat, len(flat) - wanted)[len(flat) - wanted]
+    chosen = flat > threshold
+    ties = np.flatnonzero(flat == threshold)
+    chosen[ties[: wanted - int(np.count_nonzero(chosen))]] = True
+    ends = np.cumsum([int(np.prod(shape)) for shape in graph.shapes.values()])[:-1]
+    parts = np.split(chosen, ends)
+    return {name: part.reshape(shape) for (name, shape), part in zip(graph.shapes.items(), parts, strict=True)}

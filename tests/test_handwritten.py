@@ -1,0 +1,284 @@
+"""What people write by hand: functional weights, sharing, tying, transposing, parametrising, several inputs and outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+import graphsparse as gs
+from graphsparse.passes.liveness import active_connections
+from tests.judge import assert_exact, excess, gradient_masks, positive, random_masks
+
+F = torch.nn.functional
+rows = torch.zeros(2, 5, 4)
+
+
+class Written(nn.Module):
+    """Parameters by shape and a forward of one's own."""
+
+    def __init__(self, forward, **shapes):
+        super().__init__()
+        for name, shape in shapes.items():
+            setattr(self, name, nn.Parameter(torch.rand(shape)))
+        self.written = forward
+
+    def forward(self, *inputs):
+        return self.written(self, *inputs)
+
+
+FORWARDS = {
+    "x @ W": (lambda m, x: torch.tanh(x @ m.w) @ m.v, {"w": (4, 6), "v": (6, 3)}),
+    "W @ x": (lambda m, x: (m.v @ torch.tanh(m.w @ x.mT)).mT, {"w": (6, 4), "v": (3, 6)}),
+    "linear by the transpose": (lambda m, x: F.linear(torch.tanh(F.linear(x, m.w.t())), m.v), {"w": (4, 6), "v": (3, 6)}),
+    "einsum": (lambda m, x: torch.einsum("btf,fho->btho", x, m.w).tanh().flatten(2) @ m.v, {"w": (4, 2, 3), "v": (6, 3)}),
+    "einsum with a permuted kernel": (lambda m, x: torch.einsum("bti,hio->bhto", x, m.w).tanh().sum(1) @ m.v, {"w": (2, 4, 3), "v": (3, 3)}),
+    "a kernel per head": (lambda m, x: torch.einsum("bthd,hdo->btho", (x @ m.w).unflatten(-1, (2, 3)), m.v), {"w": (4, 6), "v": (2, 3, 2)}),
+    "a kernel per position": (lambda m, x: torch.einsum("bti,tio->bto", x, m.w).tanh() @ m.v, {"w": (5, 4, 3), "v": (3, 3)}),
+    "bmm by an expanded kernel": (lambda m, x: torch.bmm(torch.bmm(x, m.w.expand(x.size(0), -1, -1)), m.v.expand(x.size(0), -1, -1)), {"w": (4, 6), "v": (6, 3)}),
+    "baddbmm": (lambda m, x: torch.baddbmm(m.bias, x, m.w.expand(x.size(0), -1, -1)) @ m.v, {"w": (4, 6), "v": (6, 3), "bias": (1,)}),
+    "vector product": (lambda m, x: (x @ m.w) @ m.v, {"w": (4, 6), "v": (6,)}),
+    "a slice of a kernel": (lambda m, x: F.linear(torch.tanh(F.linear(x, m.w[1:5, :4])), m.w[:, 1:5]), {"w": (6, 5)}),
+    "one kernel in three": (lambda m, x: sum(torch.tanh(F.linear(x, part)) for part in m.w.chunk(3)) @ m.v, {"w": (9, 4), "v": (3, 3)}),
+    "one kernel both ways": (lambda m, x: torch.tanh(x @ m.w) @ m.w.t(), {"w": (4, 3)}),
+    "masked by a buffer": (lambda m, x: F.linear(torch.tanh(F.linear(x, m.w * torch.ones(6, 4).tril().double())), m.v), {"w": (6, 4), "v": (3, 6)}),
+    "lower triangle": (lambda m, x: F.linear(torch.tanh(F.linear(x, m.w.tril())), m.v.triu(1)), {"w": (6, 4), "v": (3, 6)}),
+    "convolution by a permuted kernel": (lambda m, x: F.conv1d(F.conv1d(x.mT, m.w.permute(2, 1, 0), padding=1), m.v), {"w": (3, 4, 6), "v": (3, 6, 1)}),
+    "convolution by a flipped kernel": (lambda m, x: F.conv1d(F.conv1d(x.mT, m.w.flip(-1)), m.v), {"w": (6, 4, 3), "v": (3, 6, 1)}),
+    "standardised kernel": (lambda m, x: F.conv1d(F.conv1d(x.mT, m.w * m.g / m.w.detach().norm()), m.v), {"w": (6, 4, 3), "v": (3, 6, 1), "g": (1,)}),
+    "the same kernel twice": (lambda m, x: torch.tanh(torch.tanh(x @ m.w) @ m.w) @ m.v, {"w": (4, 4), "v": (4, 3)}),
+    "nn.Bilinear": (lambda m, x: F.bilinear(x, torch.tanh(x), m.w) @ m.v, {"w": (3, 4, 4), "v": (3, 2)}),
+    "gate of a parameter": (lambda m, x: (torch.sigmoid(m.g) * (x @ m.w)) @ m.v, {"w": (4, 6), "v": (6, 3), "g": (6,)}),
+    "learned mixture": (lambda m, x: sum(p * (x @ w) for p, w in zip(torch.softmax(m.g, 0), (m.w, m.v), strict=True)), {"w": (4, 6), "v": (4, 6), "g": (2,)}),
+    "0-d output": (lambda m, x: ((x @ m.w).tanh() @ m.v).mean(), {"w": (4, 6), "v": (6, 3)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+def test_functional_weights_are_exact(name):
+    forward, shapes = FORWARDS[name]
+    graph = assert_exact(Written(forward, **shapes), (rows,))
+    assert graph.shapes == {n: s for n, s in shapes.items() if len(s) > 1 or n == "v"}
+
+
+def test_one_module_used_twice_is_one_parameter():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.head = nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.inner(torch.tanh(self.inner(x)))))
+
+    graph = assert_exact(Twice(), (rows,))
+    assert list(graph.shapes) == ["inner.weight", "head.weight"]
+
+
+def test_tied_weights_go_by_their_first_name():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.three = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+            self.three.weight = self.one.weight
+
+        def forward(self, x):
+            return self.three(torch.tanh(self.two(torch.tanh(self.one(x)))))
+
+    graph = assert_exact(Tied(), (rows,))
+    assert graph.aliases == {"three.weight": "one.weight"}
+    assert graph.n_connections == 32
+
+
+def test_siamese_branches_and_several_inputs():
+    class Siamese(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tower, self.head = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), nn.Linear(3, 1)
+
+        def forward(self, left, right, scale=None):
+            return self.head((self.tower(left) - self.tower(right)) * scale)
+
+    assert_exact(Siamese(), (torch.zeros(2, 4), torch.zeros(2, 4)), kwargs={"scale": torch.zeros(2, 1)})
+
+
+def test_outputs_as_dict_and_tuple():
+    class Several(nn.Module):
+        def __init__(self, form):
+            super().__init__()
+            self.body, self.one, self.two, self.form = nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(6, 3), form
+
+        def forward(self, x):
+            x = torch.tanh(self.body(x))
+            return self.form(self.one(x), self.two(x))
+
+    for form in (lambda a, b: {"a": a, "b": b}, lambda a, b: (a, [b, None, a > 0])):
+        graph = assert_exact(Several(form), (rows,))
+        assert len(graph.sinks) == 25
+
+
+def test_an_input_wired_to_an_output():
+    class Wired(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(x), x
+
+    graph = assert_exact(Wired(), (rows,))
+    assert len(graph.sinks) == 35 and set(graph.sources) < set(graph.sinks)
+
+
+def test_unused_parameters_are_reported():
+    class Spare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Linear(4, 3), nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    graph = assert_exact(Spare(), (rows,))
+    assert graph.unused == ("spare.weight",)
+    assert graph.n_connections == 12
+
+
+def test_a_layer_that_sees_only_constants_counts_as_inactive():
+    class Coordinates(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.layer = nn.Linear(2, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(x + self.table(torch.arange(2, dtype=x.dtype)))
+
+    graph = gs.export(Coordinates().double(), rows.double(), masks={})
+    assert graph.n_connections == 20
+    active = active_connections(graph)
+    assert not active["table.weight"].any() and active["layer.weight"].all()
+
+
+def _sequence(*layers):
+    return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Tanh(), *layers)
+
+
+@pytest.mark.parametrize("inside", ["new", "old", "spectral"])
+def test_weight_norm_keeps_the_name_of_the_stored_kernel(inside):
+    convolution = nn.Conv2d(4, 3, 3)
+    if inside == "new":
+        convolution, name = parametrizations.weight_norm(convolution), "parametrizations.weight.original1"
+    elif inside == "old":
+        convolution, name = torch.nn.utils.weight_norm(convolution), "weight_v"
+    else:
+        convolution, name = parametrizations.spectral_norm(convolution), "parametrizations.weight.original"
+    model = positive(_sequence(convolution))
+    x = torch.rand(1, 2, 5, 5).double()
+    graph = gs.export(model, x, masks={})
+    assert set(graph.shapes) == {"0.weight", f"2.{name}"}
+    masks = random_masks(graph.shapes, 0.3)
+    judge = gradient_masks(model, (x,), {"0.weight": masks["0.weight"]})
+    active = active_connections(graph.with_masks({"0.weight": masks["0.weight"]}))
+    assert np.array_equal(active["0.weight"], judge["0.weight"]) and judge["0.weight"].any()
+
+
+def test_pruned_models_are_read_as_they_are():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+    prune.random_unstructured(model[0], "weight", 0.5)
+    prune.ln_structured(model[2], "weight", 0.3, n=2, dim=1)
+    graph = gs.export(model, torch.zeros(1, 4))
+    assert set(graph.shapes) == {"0.weight", "2.weight"}
+    assert np.array_equal(graph.masks["0.weight"], model[0].weight_mask.numpy() != 0)
+    assert hasattr(model[0], "weight_orig") and model(torch.zeros(1, 4)).shape == (1, 3)
+    active = active_connections(graph)
+    dead = graph.masks["2.weight"].sum(0) == 0
+    assert dead.any() and not active["0.weight"][dead].any()
+
+
+def test_any_batch_size_gives_the_same_graph():
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 2))
+    sizes = [[len(layer) for layer in gs.export(model, torch.zeros(batch, 2, 5, 5)).layers] for batch in (1, 2, 7)]
+    assert sizes[0] == sizes[1] == sizes[2]
+
+
+def test_a_batch_that_is_written_into_the_model_gives_the_same_graph():
+    class Hard(nn.Module):
+        def __init__(self, batch):
+            super().__init__()
+            self.conv, self.head, self.batch = nn.Conv2d(2, 3, 3), nn.Linear(9, 2), batch
+
+        def forward(self, x):
+            return self.head(self.conv(x).view(self.batch, 3, 9))
+
+    graphs = [gs.export(Hard(batch), torch.zeros(batch, 2, 5, 5)) for batch in (1, 3)]
+    assert [len(layer) for layer in graphs[0].layers] == [len(layer) for layer in graphs[1].layers]
+    model, x = Hard(2), torch.zeros(2, 2, 5, 5)
+    assert_exact(model, (x,))
+
+
+def test_models_on_the_meta_device_need_no_weights():
+    def build():
+        return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Hardswish(), nn.Flatten(), nn.Linear(36, 3))
+
+    with torch.device("meta"):
+        empty = build()
+    masks = random_masks({"0.weight": (4, 2, 3, 3), "4.weight": (3, 36)}, 0.3)
+    there = active_connections(gs.export(build(), torch.zeros(1, 2, 5, 5), masks))
+    for device in ("meta", "cpu"):
+        graph = gs.export(empty, torch.zeros(1, 2, 5, 5, device=device), masks)
+        found = active_connections(graph)
+        assert all(np.array_equal(found[name], there[name]) for name in masks)
+
+
+def test_subgraphs_are_inlined():
+    class Guarded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            with torch.no_grad():
+                y = torch.tanh(self.one(x))
+            with torch.enable_grad():
+                z = self.two(y)
+            return z, y.sum()
+
+    masks = random_masks({"one.weight": (6, 4), "two.weight": (3, 6)}, 0.3)
+    graph = gs.export(Guarded(), torch.zeros(1, 4), masks)
+    plain = gs.export(nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), torch.zeros(1, 4), {
+        "0.weight": masks["one.weight"], "2.weight": masks["two.weight"]})  # fmt: skip
+    assert np.array_equal(active_connections(graph)["two.weight"], active_connections(plain)["2.weight"])
+
+
+def test_coverage_counts_the_rules():
+    graph = gs.export(nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), torch.zeros(1, 4))
+    assert dict(graph.coverage.rules) == {"linear": 2, "tanh": 1}
+    assert graph.coverage.conservative == ()
+
+
+CONSERVATIVE = {
+    "where": lambda a, b: torch.where(a > 1, a, b),
+    "topk": lambda a, b: a.topk(2, -1)[0] + b[..., :2],
+    "sort": lambda a, b: a.sort(-1)[0] * b,
+    "gather": lambda a, b: a.gather(-1, b.argsort(-1)),
+    "scatter": lambda a, b: a.scatter(-1, b.argsort(-1)[..., :2], b[..., :2]),
+    "index": lambda a, b: a[:, b[0].sum(-1).argsort()],
+}
+
+
+@pytest.mark.parametrize("name", CONSERVATIVE)
+def test_choices_by_value_are_conservative_and_say_so(name):
+    class Choosing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.LazyLinear(2)
+
+        def forward(self, x):
+            return self.head(CONSERVATIVE[name](self.one(x), self.two(x)))
+
+    model = Choosing()
+    model(rows)
+    too_many, truly, graph = excess(model, (rows,), densities=(0.6, 0.25))
+    assert truly > 0 and graph.coverage.conservative
+    assert {operation for operation, _, _ in graph.coverage.conservative} <= {"where", "topk", "sort", "gather", "scatter", "index"}
