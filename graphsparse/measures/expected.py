@@ -64,7 +64,7 @@ def expected_effective(
         raise GraphsparseError("each kernel has one density and one table of reads", received=received)
     if not all(0.0 <= density <= 1.0 for density in densities):
         raise GraphsparseError("a density lies between 0 and 1", received=list(densities))
-    return sum(expected_by_layer(layers, densities, tables))
+    return float(sum(expected_by_layer(layers, densities, tables)))
 
 
 def expected_by_layer(layers: Sequence[Layer], densities: Sequence[float], reads: Reads) -> list[float]:

@@ -20,7 +20,7 @@ def lamp(model: nn.Module, parameters: Sequence[str], masks: Masks | None = None
     (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, equation 3.)
 
     Example:
-        >>> lamp(torch.nn.Linear(4, 2), ["weight"])["weight"].max()
+        >>> float(lamp(nn.Linear(4, 2), ["weight"])["weight"].max())
         1.0
     """
     kept = weights(model, parameters)

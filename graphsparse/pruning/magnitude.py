@@ -16,7 +16,7 @@ def magnitude(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarr
     Compared over all layers this is global magnitude pruning; for a quota give its `layer_ranks` to `quota_scores`.
 
     Example:
-        >>> scores = magnitude(torch.nn.Linear(4, 2), ["weight"])
+        >>> scores = magnitude(nn.Linear(4, 2), ["weight"])
         >>> scores["weight"].shape
         (2, 4)
     """

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from graphsparse.capture.rules import (
+    attention,
     convolution,
     embedding,
     interpolation,
@@ -22,13 +23,14 @@ from graphsparse.capture.rules import (
     products,
     reductions,
     selection,
+    softmax,
     spectra,
     sums,
 )
 
 Rule = Callable[..., Any]
 
-RULES: Mapping[Any, Rule] = {
+RULED: Mapping[Any, Rule] = {
     **movement.RULES,
     **pointwise.RULES,
     **sums.RULES,
@@ -42,6 +44,9 @@ RULES: Mapping[Any, Rule] = {
     **spectra.RULES,
     **normalisation.RULES,
     **embedding.RULES,
+    **softmax.RULES,
+    **attention.RULES,
 }
+RULES: Mapping[Any, Rule] = attention.waiting(normalisation.by_hand(RULED))
 TAKES_KERNEL: Mapping[Any, int] = {**linear.TAKES_KERNEL, **convolution.TAKES_KERNEL}
 """Where an operation holds a kernel: its connections count even where what it reads is constant."""

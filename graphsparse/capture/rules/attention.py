@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -98,7 +99,10 @@ def _scaled(call: Call, parts: Parts, left, right, **kwargs) -> Parts | None:
     """Times or divided by numbers that are nowhere zero, or by a parameter that is no plain scale."""
     if isinstance(right, Scores):
         left, right = right, left
-    if isinstance(right, Units) or isinstance(right, Weight) and not right.transformed:
+    if isinstance(right, Weight) and not right.transformed:
+        whole = not parts.added and right.shape[-2:].numel() == 1  # a temperature of each head: the query's as well
+        return replace(parts, left=call.draft.scale(Units(parts.left), right).ids) if whole else None
+    if isinstance(right, Units):
         return None
     return parts if torch.broadcast_shapes(parts.shape, call.ids(right).shape) == parts.shape and bool((call.ids(right) != NOTHING).all()) else None
 

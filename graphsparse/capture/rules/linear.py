@@ -9,7 +9,7 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import entries_of
-from graphsparse.capture.rules import products, sums
+from graphsparse.capture.rules import attention, products, sums
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.kernels.columns import Taps
@@ -61,7 +61,7 @@ def product(call: Call, left: Value, right: Value) -> Units:
     if isinstance(left, Weight) and not isinstance(right, Weight):
         return _turned(by_weight(call, _transposed(right), _transposed(left)), left, right)
     if isinstance(left, Units) and isinstance(right, Units):
-        return MATRIX_PRODUCT(call, left, right)
+        return attention.product(call, left, right)
     if isinstance(left, Units) and isinstance(right, Known):
         return by_numbers(call, left, right)
     assert isinstance(right, Units), "a product that no input moves is computed, not ruled"
@@ -140,19 +140,6 @@ def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False)
     out = torch.stack(made)[kind].reshape(len(pattern), *small.shape[1:]).movedim(0, -1)
     out = out.expand(*value.shape[:-1], len(pattern))
     return call.fresh([value], out.select(-1, 0) if vector else out)
-
-
-def terms(call: Call, left: Units, right: Units) -> Units:
-    """The product of two values term by term."""
-    a = left.ids.unsqueeze(0) if left.ids.dim() == 1 else left.ids
-    b = right.ids.unsqueeze(-1) if right.ids.dim() == 1 else right.ids
-    pairs = products.pairwise(call, Units(a.unsqueeze(-2)), Units(b.mT.unsqueeze(-3)))
-    out = call.rows_union(pairs, pairs.ids)
-    out = out.squeeze(-2) if left.ids.dim() == 1 else out
-    return Units(out.squeeze(-1) if right.ids.dim() == 1 else out)
-
-
-MATRIX_PRODUCT = products.RULES.get(aten.matmul.default, terms)
 
 
 def every_input(call: Call, value: Units, matrix: Value) -> Units:

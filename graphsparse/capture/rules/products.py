@@ -18,8 +18,19 @@ def multiply(call: Call, left, right):
     units, other = (left, right) if isinstance(left, Units) else (right, left)
     if isinstance(other, Weight) and not other.transformed:
         return call.draft.scale(units, other)
-    (ids, constant), expand = collapse(units.ids, call.ids(other))
+    (ids, constant), expand = collapse(units.ids, _over_positions(call, units.ids, call.ids(other)))
     return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)), units.exclusive)
+
+
+def _over_positions(call: Call, ids: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
+    """In channel resolution a number that is zero at some positions of a unit (rotary tables) does not split it."""
+    if call.draft.unrolled or not bool((constant == NOTHING).any()):
+        return constant
+    ids, constant = torch.broadcast_tensors(ids, constant)
+    for axis in range(ids.dim()):
+        if ids.stride(axis) == 0 and constant.stride(axis) != 0:
+            constant = constant.amin(axis, keepdim=True).expand(constant.shape)
+    return constant
 
 
 def pairwise(call: Call, left: Units, right: Units) -> Units:

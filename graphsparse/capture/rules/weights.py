@@ -27,7 +27,7 @@ def transform(node: Node, args: tuple, kwargs: dict) -> Any:
         return weight
     if node.target in MOVED:
         return _moved(node, weight, args, kwargs)
-    return tree_map(lambda value: _function(value, node, args, kwargs), node.meta["val"])
+    return tree_map(lambda value: _function(value, node, args, kwargs), node.meta.get("val"))
 
 
 def _moved(node: Node, weight: Weight, args: tuple, kwargs: dict) -> Any:
