@@ -43,20 +43,20 @@ def _root() -> None:
 def analyze(
     checkpoint: Annotated[Path, typer.Argument(help="A state dict: .pt, .pth, .bin, .safetensors; or a .pt2 archive.")],
     model: Annotated[
-        Optional[str],  # noqa: UP007  typer reads it on every Python
+        Optional[str],
         typer.Option(help="package.module:factory, a .pt2 file, 'chain' (kernels that follow each other), or 'none'."),
     ] = None,
     inputs: Annotated[
-        Optional[list[str]],  # noqa: UP007
+        Optional[list[str]],
         typer.Option("--input", help="Shape of one sample, like 1x28x28; int:16 for 16 tokens. Repeat for several inputs."),
     ] = None,
     resolution: Annotated[str, typer.Option(help="'unrolled': a unit per element; 'channel': a unit per channel.")] = "unrolled",
     norm_statistics: Annotated[bool, typer.Option(help="Let normalisation statistics carry influence.")] = False,
-    form: Annotated[Optional[str], typer.Option(help="The checkpoint's form, if it should not be recognised.")] = None,  # noqa: UP007
-    json: Annotated[Optional[str], typer.Option(help="Write the report as JSON to this file; - for standard output.")] = None,  # noqa: UP007
-    html: Annotated[Optional[Path], typer.Option(help="Write the report as a page to this file.")] = None,  # noqa: UP007
+    form: Annotated[Optional[str], typer.Option(help="The checkpoint's form, if it should not be recognised.")] = None,
+    json: Annotated[Optional[str], typer.Option(help="Write the report as JSON to this file; - for standard output.")] = None,
+    html: Annotated[Optional[Path], typer.Option(help="Write the report as a page to this file.")] = None,
     fail_under: Annotated[
-        Optional[float],  # noqa: UP007
+        Optional[float],
         typer.Option(metavar="EFFECTIVE_COMPRESSION", help="Exit with status 1 if the effective compression is below this."),
     ] = None,
 ) -> None:
@@ -113,7 +113,7 @@ def convert(
     source: Annotated[Path, typer.Argument(help="The checkpoint to read.")],
     target: Annotated[Path, typer.Argument(help="The file to write; replaced in one step.")],
     to: Annotated[str, typer.Option(help="The form to write: zeros, prune.")] = "zeros",
-    form: Annotated[Optional[str], typer.Option(help="The form to read, if it should not be recognised.")] = None,  # noqa: UP007
+    form: Annotated[Optional[str], typer.Option(help="The form to read, if it should not be recognised.")] = None,
 ) -> None:
     """Write a checkpoint in another form; its masks stay what they are."""
     from graphsparse.checkpoints import read_checkpoint, write_checkpoint

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 import graphsparse as gs
 from graphsparse import errors
@@ -75,20 +73,3 @@ def test_an_error_says_rule_place_value_and_way_out():
     assert text == "a rule, at here; received 3. Way out: do this."
     family = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
     assert all(issubclass(cls, errors.GraphsparseError) and issubclass(cls, ValueError) for cls in family)
-
-
-def test_operations_without_a_rule_are_listed_all_at_once():
-    class Odd(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.inner = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4))
-            self.inner.forward = lambda x: torch.fft.fft(torch.linalg.inv(x)).abs()
-
-        def forward(self, x):
-            return torch.linalg.inv(self.inner(self.a(x)) * 2)
-
-    with pytest.raises(errors.UnsupportedOperations) as error:
-        gs.export(Odd(), torch.zeros(4, 4), {}, batch_axis=None)
-    lines = str(error.value).splitlines()
-    assert "operations have no rule" in lines[0] and any("linalg_inv_ex" in line and "2 calls" in line for line in lines)
-    assert any("fft" in line and "1 call " in line for line in lines) and "extra_rules" in lines[-1]

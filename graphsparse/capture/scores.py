@@ -71,7 +71,7 @@ class Scores(Units):
     make: Callable[[Parts], torch.Tensor]
 
     @cached_property
-    def ids(self) -> torch.Tensor:  # type: ignore[override]
+    def ids(self) -> torch.Tensor:
         """The unit of each element: a gate unit for each distinct row and column."""
         return self.make(self.parts)
 

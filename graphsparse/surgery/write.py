@@ -18,8 +18,8 @@ from graphsparse.capture.pruned import plain
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
-from graphsparse.surgery.models import load_model
 from graphsparse.surgery.constants import Folding, carrying, fold
+from graphsparse.surgery.models import load_model
 
 FORMS = ("prune", "zeros")
 

@@ -30,7 +30,7 @@ from graphsparse.capture.rules import (
 
 Rule = Callable[..., Any]
 
-RULED: Mapping[Any, Rule] = {
+RULED: Mapping[Any, Any] = {
     **movement.RULES,
     **pointwise.RULES,
     **sums.RULES,

@@ -71,7 +71,8 @@ def attend_with_rest(call: Call, *args, **kwargs):
     keep = {name: value for name, value in kwargs.items() if name in ("scale", "is_causal")}
     dropout, causal = (args[4], args[5]) if len(args) > 5 else (0.0, False)
     mask = kwargs.get("attn_mask", kwargs.get("attn_bias"))
-    return attend(call, *args[:3], mask, dropout, keep.get("is_causal", causal)), None
+    query, key, value = args[:3]
+    return attend(call, query, key, value, mask, dropout, keep.get("is_causal", causal)), None
 
 
 def waiting(rules: Mapping[Any, Callable[..., Any]]) -> dict[Any, Callable[..., Any]]:
