@@ -15,29 +15,29 @@ from graphsparse.errors import CheckpointError, MaskError
 ELEMENTS_PER_BYTE = 1024
 ALWAYS_ALLOWED = 1 << 24
 
-_SIGNED = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NO_COMPARISON = {torch.uint16, torch.uint32, torch.uint64}
 
 
 def nonzero(tensor: torch.Tensor) -> torch.Tensor:
     """Returns the bool tensor of what is not zero: NaN and infinity are not, minus zero is."""
+    return comparable(tensor) != 0
+
+
+def comparable(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns the tensor in a type that torch compares; a bool as its byte, which a damaged file may have beyond 1."""
+    if tensor.dtype == torch.bool:
+        return tensor.contiguous().view(torch.uint8)
     if tensor.dtype.is_floating_point and tensor.dtype.itemsize == 1:
-        return tensor.float() != 0
-    if tensor.dtype in _NO_COMPARISON:
-        tensor = tensor.view(_SIGNED[tensor.element_size()])
-    return tensor != 0
+        return tensor.float()
+    return tensor.to(torch.int64) if tensor.dtype in _NO_COMPARISON else tensor
 
 
 def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
     """Returns the mask as it is, or raises where it holds anything but 0 and 1."""
-    octets = mask.contiguous().view(torch.uint8) if mask.dtype == torch.bool else mask
-    if octets.dtype in _NO_COMPARISON:
-        octets = octets.to(torch.int64)
-    elif octets.dtype.is_floating_point and octets.dtype.itemsize == 1:
-        octets = octets.float()
-    wrong = (octets != 0) & (octets != 1)
+    values = comparable(mask)
+    wrong = (values != 0) & (values != 1)
     if bool(wrong.any()):
-        first = octets[wrong].flatten()[0].item()
+        first = values[wrong].flatten()[0].item()
         raise MaskError(
             "a mask holds 0 and 1 alone",
             place=place,
@@ -51,9 +51,9 @@ def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str) -> 
     """Raises where a mask has not its weight's shape."""
     if tuple(mask) != tuple(weight):
         raise MaskError(
-            "a mask has its weight's shape",
+            "a mask has a weight of its shape",
             place=place,
-            received=f"a mask of {tuple(mask)} for a weight of {tuple(weight)}",
+            received=f"{tuple(mask)} for {tuple(weight)}",
             way_out="use the mask that was made for this weight",
         )
 
@@ -61,9 +61,9 @@ def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str) -> 
 def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str) -> None:
     """Raises where a shape asks for far more elements than its file can mean (None: it came from no file)."""
     elements = math.prod(shape)
-    if file_bytes is None or elements <= max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * file_bytes):
-        if elements < _memory():
-            return
+    believable = math.inf if file_bytes is None else max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * file_bytes)
+    if elements <= min(believable, _memory()):
+        return
     raise CheckpointError(
         "a tensor is of a size that its file and this machine's memory bear out",
         place=place,

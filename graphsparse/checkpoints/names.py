@@ -1,47 +1,140 @@
-"""Wrappers unpacked and prefixes stripped: the names that the model itself uses."""
+"""Names of parameters: without what wrappers add, and matched against a model's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import torch
+from graphsparse.errors import MaskError
 
-from graphsparse.errors import CheckpointError
+Shape = tuple[int, ...]
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-PREFIXES = ("module.", "_orig_mod.")
+# Whole parts of a dotted name that torch.compile, FSDP and activation checkpointing put in, wherever they wrap.
+_WRAPPER_PARTS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+_DATA_PARALLEL = "module."  # wraps the whole model, so it is on every name or it is a name of the model's own
+_SHOWN = 4
 
 
-def state_dict(content: Any, place: str) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint's content by name, out of any wrapper, without prefixes that all of them share.
+@dataclass(frozen=True)
+class Matching:
+    """Which name of a file is which parameter.
+
+    Attributes:
+        found: {name in the file: parameter of the model}, in the file's order.
+        unknown: names in the file that are no parameter of the model.
+        missing: parameters of the model that the file does not name.
+    """
+
+    found: Mapping[str, str]
+    unknown: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+def strip_wrappers(names: Iterable[str]) -> dict[str, str]:
+    """Returns {name: the name without what DataParallel, torch.compile, FSDP and checkpointing add}.
+
+    Example:
+        >>> strip_wrappers(["module._orig_mod.fc.weight"])
+        {'module._orig_mod.fc.weight': 'fc.weight'}
+    """
+    plain = {name: name for name in names}
+    while True:
+        plain = {
+            name: ".".join(p for p in short.split(".") if p not in _WRAPPER_PARTS) for name, short in plain.items()
+        }
+        if not plain or not all(short.startswith(_DATA_PARALLEL) for short in plain.values()):
+            return plain
+        plain = {name: short[len(_DATA_PARALLEL) :] for name, short in plain.items()}
+
+
+def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_order: bool = False) -> Matching:
+    """Returns which names are which parameters: equal names, equal but for wrappers, or but for one prefix.
+
+    Args:
+        shapes: {name in the file: shape}.
+        parameters: {name in the model: shape}.
+        by_order: where no name matches, take both in order; all shapes must fit.
 
     Raises:
-        CheckpointError: the content holds no tensors by name.
+        MaskError: nothing matches, or not in order.
     """
-    tensors = _unwrapped(content)
-    if not tensors:
-        raise CheckpointError(
-            "a checkpoint holds tensors by name",
-            place=place,
-            received=type(content).__name__ if not isinstance(content, Mapping) else f"keys {list(content)[:5]}",
-            way_out="save model.state_dict()",
-        )
-    return _without_prefixes(tensors)
+    own = {short: name for name, short in strip_wrappers(parameters).items()}
+    short_names = strip_wrappers(shapes)
+    found = {name: name if name in parameters else own.get(short) for name, short in short_names.items()}
+    if not any(found.values()):
+        found = _without_prefix(short_names, own)
+    if not any(found.values()) and by_order:
+        found = dict(zip(shapes, in_order(list(shapes.values()), parameters), strict=True))
+    if not any(found.values()):
+        raise _no_match(shapes, parameters)
+    named = {name: parameter for name, parameter in found.items() if parameter is not None}
+    unknown = tuple(name for name, parameter in found.items() if parameter is None)
+    missing = tuple(parameter for parameter in parameters if parameter not in named.values())
+    return Matching(named, unknown, missing)
 
 
-def _unwrapped(content: Any) -> dict[str, torch.Tensor]:
-    if not isinstance(content, Mapping):
-        return {}
-    for wrapper in WRAPPERS:
-        inner = content.get(wrapper)
-        if isinstance(inner, Mapping) and (found := _unwrapped(inner)):
-            return found
-    return {str(name): tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) -> list[str]:
+    """Returns the parameters that a list without names means, in order; None in the list fits any shape.
+
+    The list may stand for all parameters, for the kernels alone (rank 2 and more), or for the kernels after the
+    first (which several pruners leave dense).
+
+    Raises:
+        MaskError: none of these has as many entries, all of fitting shape.
+    """
+    kernels = [name for name, shape in parameters.items() if len(shape) > 1]
+    for names in (kernels, list(parameters), kernels[1:]):
+        if len(names) == len(shapes) and all(
+            shape is None or tuple(shape) == tuple(parameters[name]) for shape, name in zip(shapes, names, strict=True)
+        ):
+            return names
+    raise MaskError(
+        "masks without names fit the model's kernels in order, every one",
+        received=f"{len(shapes)} masks {shown(shapes)} for {len(kernels)} kernels "
+        f"{shown([tuple(parameters[name]) for name in kernels])}",
+        way_out="give the model that the masks were made for, or a file that names them",
+    )
 
 
-def _without_prefixes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in PREFIXES * 2:  # either may wrap the other
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name[len(prefix) :]: tensor for name, tensor in tensors.items()}
-    return tensors
+def shown(items: Sequence[object]) -> str:
+    """The first few of many, for a message."""
+    text = ", ".join(str(item) for item in items[:_SHOWN])
+    return text + (f", ... ({len(items)} in all)" if len(items) > _SHOWN else "")
+
+
+def _without_prefix(short_names: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str | None]:
+    """Matches names that differ by one leading part that all of one side share, as when a model sits in another."""
+    best: dict[str, str | None] = dict.fromkeys(short_names)
+    for prefix in _leading_parts(short_names.values()):
+        found = {name: own.get(short.removeprefix(prefix)) for name, short in short_names.items()}
+        best = max(best, found, key=_count)
+    for prefix in _leading_parts(own):
+        found = {name: own.get(prefix + short) for name, short in short_names.items()}
+        best = max(best, found, key=_count)
+    return best
+
+
+def _leading_parts(names: Iterable[str]) -> list[str]:
+    """Every leading part, dot included, that all the names share."""
+    every = list(names)
+    first = every[0].split(".") if every else []
+    prefixes = [".".join(first[:depth]) + "." for depth in range(1, len(first))]
+    return [prefix for prefix in prefixes if all(name.startswith(prefix) for name in every)]
+
+
+def _count(found: Mapping[str, str | None]) -> int:
+    return sum(parameter is not None for parameter in found.values())
+
+
+def _no_match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> MaskError:
+    try:
+        in_order(list(shapes.values()), parameters)
+        way_out = "in order all shapes fit: ask for by_order=True if the order is right"
+    except MaskError:
+        way_out = "give the model that the file was made for"
+    return MaskError(
+        "a file's names are the model's",
+        received=f"none of {len(shapes)} in common; the file has {shown(list(shapes))}, the model "
+        f"{shown(list(parameters))}",
+        way_out=way_out,
+    )

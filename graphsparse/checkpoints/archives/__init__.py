@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import zipfile
 from pathlib import Path
 
 from graphsparse.checkpoints.archives import exported, numpy_file, safetensors, sharded, torch_file
@@ -15,7 +14,8 @@ from graphsparse.errors import CheckpointError
 __all__ = ["Archive", "open_archive"]
 
 _NPY = b"\x93NUMPY"
-_PICKLES = (b"\x80\x02\x8a\x0a", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06")
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def open_archive(path: str | os.PathLike[str]) -> Archive:
@@ -44,7 +44,9 @@ def _open_file(path: Path, index_allowed: bool = False) -> Archive:
 
 
 def _by_content(path: Path, head: bytes, index_allowed: bool) -> Archive:
-    if head.startswith(b"PK") or (not head.startswith(_PICKLES) and zipfile.is_zipfile(path)):
+    if head[8:9] == b"{" and head[4:8] == b"\0\0\0\0":  # first: a length may look like another kind's first bytes
+        return safetensors.read(path)
+    if head.startswith(_ZIPS):
         return _zipped(path)
     if head.startswith(_NPY):
         return numpy_file.read_npy(path)

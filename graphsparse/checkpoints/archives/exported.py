@@ -14,6 +14,7 @@ import torch
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
+from graphsparse.checkpoints.archives.torch_file import refusal
 from graphsparse.checkpoints.archives.zip_directory import data_offset, read_directory
 from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
@@ -79,10 +80,7 @@ def unpickle_tensors(data: bytes, place: str) -> Any:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a stranger's bytes make torch raise anything
-        raise CheckpointError(
-            "a checkpoint is never unpickled with code execution", place=place,
-            received=f"{type(error).__name__}", way_out="export the model again with torch.export.save",
-        ) from error  # fmt: skip
+        raise refusal(error, place) from error
 
 
 def _begin(file: MappedFile, member: zipfile.ZipInfo) -> int:

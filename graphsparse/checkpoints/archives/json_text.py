@@ -29,6 +29,14 @@ def read_object(text: bytes, place: str) -> dict[str, Any]:
     return value
 
 
+def read_names(text: bytes, place: str) -> list[str]:
+    """Returns the JSON list of names in the text."""
+    names = read_object(b'{"names": ' + text + b"}", place).get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError("a list of names is a list of names", place=place, received=type(names).__name__)
+    return names
+
+
 def _object(pairs: list[tuple[str, Any]], place: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +19,8 @@ _SAFE_WAY_OUT = (
     "where you trust it, load it yourself and save torch.save(model.state_dict(), ...) or a safetensors file of it"
 )
 
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
 
 def read(path: Path) -> Archive:
     """Returns what torch.save wrote, as nested; tensors of the zip form stay unread until they are used.
@@ -32,11 +33,12 @@ def read(path: Path) -> Archive:
     """
     zipped = zipfile.is_zipfile(path)
     if zipped:
-        _check_members(read_directory(path, stored=True), path)
+        _check_no_program(read_directory(path, stored=False), path)
+        read_directory(path, stored=True)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a stranger's bytes make torch raise anything
-        raise _refusal(error, path) from error
+        raise refusal(error, str(path)) from error
     return Archive(str(path), "torch", content, {}, path.stat().st_size)
 
 
@@ -45,7 +47,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
     torch.save({name: pending.tensor().contiguous() for name, pending in tensors.items()}, file)
 
 
-def _check_members(members: Mapping[str, zipfile.ZipInfo], path: Path) -> None:
+def _check_no_program(members: Mapping[str, zipfile.ZipInfo], path: Path) -> None:
     if any(re.search(r"(^|/)(constants\.pkl|code/)", name) for name in members):
         raise CheckpointError(
             "a checkpoint holds tensors, not a program", place=str(path), received="a TorchScript archive",
@@ -53,20 +55,17 @@ def _check_members(members: Mapping[str, zipfile.ZipInfo], path: Path) -> None:
         )  # fmt: skip
 
 
-def _refusal(error: Exception, path: Path) -> CheckpointError:
+def refusal(error: Exception, place: str) -> CheckpointError:
+    """The error of this package for what torch's safe unpickler raised."""
     text = str(error)
-    wanted = re.search(r"(?:GLOBAL|Unsupported global:|reduce for unrecognized function|class|instance of) ([\w.<> ]+)", text)
-    if isinstance(error, pickle.UnpicklingError) and wanted:
+    if "weights_only" in text or "Weights only" in text:
+        wanted, cause = _GLOBAL.search(text), text.partition("WeightsUnpickler error:")[2].strip()
+        received = f"a pickle that asks for {wanted[1]}" if wanted else cause.partition("\n")[0][:80] or None
         return CheckpointError(
-            "a checkpoint is never unpickled with code execution", place=str(path),
-            received=f"a pickle that asks for {wanted.group(1).strip()}", way_out=_SAFE_WAY_OUT,
-        )  # fmt: skip
-    if "weights_only" in text:
-        return CheckpointError(
-            "a checkpoint is never unpickled with code execution", place=str(path), way_out=_SAFE_WAY_OUT
+            "a checkpoint is never unpickled with code execution", place=place, received=received, way_out=_SAFE_WAY_OUT
         )
     reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"[:160]
     return CheckpointError(
-        "a torch checkpoint reads as torch.save wrote it", place=str(path), received=reason,
+        "a torch checkpoint reads as torch.save wrote it", place=place, received=reason,
         way_out="the file is damaged or cut short: copy or download it again",
     )  # fmt: skip

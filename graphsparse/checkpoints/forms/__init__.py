@@ -1,8 +1,80 @@
-"""The ways a checkpoint says what is pruned: one file a form, read and write beside each other."""
+"""The table of forms, and which of them a file is."""
 
 from __future__ import annotations
 
-from graphsparse.checkpoints.forms import prune, zeros
+from collections.abc import Mapping
 
-FORMS = {form.NAME: form for form in (prune, zeros)}
-"""In the order in which they are looked for; every state dict without marks is read by its zeros."""
+from graphsparse.checkpoints.content import Content
+from graphsparse.checkpoints.forms.bitmask import BITMASK
+from graphsparse.checkpoints.forms.bitmask24 import BITMASK_24
+from graphsparse.checkpoints.forms.bits import BITS
+from graphsparse.checkpoints.forms.csr import CSR
+from graphsparse.checkpoints.forms.form import Entry, Form, Payload, Reading
+from graphsparse.checkpoints.forms.jaxpruner import JAXPRUNER
+from graphsparse.checkpoints.forms.keras import KERAS
+from graphsparse.checkpoints.forms.listed import LISTED
+from graphsparse.checkpoints.forms.module_mask import MODULE_MASK
+from graphsparse.checkpoints.forms.nncf import NNCF
+from graphsparse.checkpoints.forms.nni import NNI
+from graphsparse.checkpoints.forms.openlth import OPENLTH, OPENLTH_MODEL
+from graphsparse.checkpoints.forms.parametrization import PARAMETRIZATION
+from graphsparse.checkpoints.forms.prune import PRUNE
+from graphsparse.checkpoints.forms.rigl import RIGL
+from graphsparse.checkpoints.forms.torch_sparse import TORCH_SPARSE
+from graphsparse.checkpoints.forms.weight_mask import WEIGHT_MASK
+from graphsparse.checkpoints.forms.zeros import ZEROS
+from graphsparse.errors import CheckpointError
+
+__all__ = ["FORMS", "Entry", "Form", "Payload", "Reading", "form_named", "form_of"]
+
+# Forms with signs of their own: a file that bears the signs of two is ambiguous.
+_SIGNED = (
+    BITS, PRUNE, PARAMETRIZATION, WEIGHT_MASK, MODULE_MASK, NNCF, OPENLTH_MODEL, NNI, RIGL, LISTED, KERAS,
+    JAXPRUNER, BITMASK, BITMASK_24, TORCH_SPARSE, CSR,
+)  # fmt: skip
+
+FORMS: Mapping[str, Form] = {form.name: form for form in (*_SIGNED, OPENLTH, ZEROS)}
+
+
+def form_named(name: str) -> Form:
+    """Returns the form of this name.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if name not in FORMS:
+        raise CheckpointError(f"a form is one of {', '.join(FORMS)}", received=repr(name))
+    return FORMS[name]
+
+
+def form_of(content: Content) -> Form:
+    """Returns the form whose signs the content bears: the special ones first, then plain masks or plain weights.
+
+    Raises:
+        CheckpointError: the content bears the signs of several forms, or holds no tensors.
+    """
+    if BITS.recognise(content):  # says so itself
+        return BITS
+    found = [form for form in _SIGNED if form.recognise(content)]
+    plain = [OPENLTH] if OPENLTH.recognise(content) else [ZEROS] if ZEROS.recognise(content) else []
+    if not found or found == [NNI]:  # {"net": {"weight": mask}}: a module called net, or a wrapper around a state dict
+        found += plain
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CheckpointError(
+            "a checkpoint holds tensors by name", place=content.place, received=_described(content),
+            way_out="save a state dict, or masks in a form of the table",
+        )  # fmt: skip
+    names = ", ".join(form.name for form in found)
+    raise CheckpointError(
+        "a file is of one form", place=content.place, received=f"the signs of {names}",
+        way_out=f"name the form that is meant, one of {names}",
+    )  # fmt: skip
+
+
+def _described(content: Content) -> str:
+    raw = content.raw
+    if isinstance(raw, Mapping):
+        return f"a table of {', '.join(map(str, list(raw)[:6]))}" if raw else "an empty table"
+    return f"{type(raw).__name__}"

@@ -1,47 +1,46 @@
-"""torch.nn.utils.prune: X_orig beside X_mask, only where both exist."""
+"""torch.nn.utils.prune: ``X_orig`` and ``X_mask``, where both are there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 
-import torch
-
-from graphsparse.checkpoints.checks import check_binary, check_same_shape
-from graphsparse.checkpoints.forms import zeros
-
-NAME = "prune"
+from graphsparse.checkpoints.archives.pending import Pending, ready
+from graphsparse.checkpoints.content import Content, Request
+from graphsparse.checkpoints.forms.form import Form, Masks, Payload, Reading, Weights, masked_reading
 
 
-def _pruned(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    names = (name[: -len("_orig")] for name in tensors if name.endswith("_orig"))
-    return [name for name in names if f"{name}_mask" in tensors]
+def _pairs(content: Content) -> list[str]:
+    """The parameters that have both keys. A lone ``X_mask`` is something else (a causal mask, an attention mask)."""
+    names = (key.removesuffix("_orig") for key in content.tensors if key.endswith("_orig"))
+    return [name for name in names if f"{name}_mask" in content.tensors]
 
 
-def recognise(tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Whether any tensor comes as X_orig and X_mask."""
-    return bool(_pruned(tensors))
+def recognise(content: Content) -> bool:
+    return bool(_pairs(content))
 
 
-def read(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """The masks of pruned tensors, the zeros of the others; and the weights under their plain names, not yet masked."""
-    pruned = _pruned(tensors)
-    plain = {**{f"{name}_orig": name for name in pruned}, **{f"{name}_mask": None for name in pruned}}
-    places = {key: plain.get(key, key) for key in tensors}  # in the file's order, which a chain goes by
-    weights = {name: tensors[key] for key, name in places.items() if name is not None}
-    masks, _ = zeros.read(weights)
-    for name in pruned:
-        mask, original = tensors[f"{name}_mask"], tensors[f"{name}_orig"]
-        check_same_shape(mask.shape, original.shape, f"{name}_mask")
-        masks[name] = check_binary(mask, f"{name}_mask") != 0
-    return masks, weights
+def read(content: Content, request: Request) -> Reading:
+    return masked_reading(content, {name: (f"{name}_mask", f"{name}_orig") for name in _pairs(content)})
 
 
-def write(weights: Mapping[str, torch.Tensor], masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """X_orig and X_mask for every mask, in the weight's own type as torch.nn.utils.prune has them."""
-    result = {}
+def write(masks: Masks, weights: Weights) -> Payload:
+    """Writes the state dict of a model that torch.nn.utils.prune has pruned: masks in their weight's type."""
+    tensors = {}
     for name, weight in weights.items():
-        if name in masks:
-            result[f"{name}_orig"], result[f"{name}_mask"] = weight, masks[name].to(weight.dtype)
-        else:
-            result[name] = weight
-    return result
+        if name not in masks:
+            tensors[name] = ready(weight)
+            continue
+        tensors[f"{name}_orig"] = ready(weight)
+        tensors[f"{name}_mask"] = Pending(tuple(weight.shape), weight.dtype, partial(masks[name].to, weight.dtype))
+    return Payload(tensors, {"format": "pt"})
+
+
+PRUNE = Form(
+    "prune",
+    "torch.nn.utils.prune: X_orig and X_mask",
+    recognise,
+    read,
+    write,
+    ("torch", "safetensors"),
+    needs_weights=True,
+)

@@ -1,30 +1,54 @@
-"""Zeros are the mask: a plain state dict."""
+"""Plain weights, state dicts and exported programs alike: what is zero is pruned."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import warnings
+from functools import partial
 
 import torch
 
+from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.checks import nonzero
-
-NAME = "zeros"
-
-
-def recognise(tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Any state dict can be read so."""
-    return True
+from graphsparse.checkpoints.content import Content, Request
+from graphsparse.checkpoints.forms.form import LISTED_AS, Form, Masks, Payload, Reading, Weights, zeros_reading
 
 
-def read(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Masks of every floating tensor of two axes or more (NaN and infinity are kept), and the weights as they are."""
-    masks = {name: nonzero(t) for name, t in tensors.items() if t.is_floating_point() and t.dim() > 1}
-    return masks, dict(tensors)
+def recognise(content: Content) -> bool:
+    return bool(content.tensors)
 
 
-def write(weights: Mapping[str, torch.Tensor], masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights with zeros where a mask drops them; a NaN that is dropped becomes zero too."""
-    return {
-        name: torch.where(masks[name], weight, torch.zeros((), dtype=weight.dtype)) if name in masks else weight
-        for name, weight in weights.items()
-    }
+def read(content: Content, request: Request) -> Reading:
+    reading = zeros_reading(content, content.tensors)
+    return Reading(reading.entries, reading.others, {**content.ignored, **reading.ignored})
+
+
+def write(masks: Masks, weights: Weights) -> Payload:
+    """Writes the weights with zeros where the masks prune; a NaN that is pruned becomes zero too.
+
+    Warns where a kept weight is exactly zero: no reader of this form can tell it from a pruned one.
+    """
+    tensors = {name: ready(weight) for name, weight in weights.items() if name not in masks}
+    for name, mask in masks.items():
+        weight = weights[name]
+        tensors[name] = Pending(tuple(weight.shape), weight.dtype, partial(zeroed, weight, mask, name))
+    return Payload(tensors, {"format": "pt", LISTED_AS: json.dumps(list(masks))})
+
+
+def zeroed(weight: torch.Tensor, mask: torch.Tensor, name: str) -> torch.Tensor:
+    """Returns the weight with zeros where the mask is False, every other value as it is."""
+    lost = int((mask & ~nonzero(weight)).sum())
+    if lost:
+        warnings.warn(f"{lost} kept connections of {name} are exactly zero and will read as pruned", stacklevel=2)
+    return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype))
+
+
+ZEROS = Form(
+    "zeros",
+    "weights whose zeros are the mask: state dicts, safetensors, pt2",
+    recognise,
+    read,
+    write,
+    ("safetensors", "torch"),
+    needs_weights=True,
+)

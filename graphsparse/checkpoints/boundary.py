@@ -1,0 +1,38 @@
+"""Where a stranger's file ends: whatever goes wrong in it comes out as one error of one printable line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from graphsparse.errors import CheckpointError, GraphsparseError
+
+
+@contextmanager
+def refusing(place: str) -> Iterator[None]:
+    """Turns every exception of the block into one of the package, its text without control characters.
+
+    Raises:
+        CheckpointError, MaskError: those of the block, cleaned; a CheckpointError for any other exception.
+    """
+    try:
+        yield
+    except GraphsparseError as error:
+        if str(error).isprintable():
+            raise
+        parts = {"place": error.place, "received": error.received, "way_out": error.way_out}
+        clean = {key: None if part is None else printable(str(part)) for key, part in parts.items()}
+        raise type(error)(printable(error.rule), **clean) from error
+    except Exception as error:  # the last net: libraries answer a stranger's bytes with anything
+        text = str(error).splitlines()[0] if str(error) else ""
+        raise CheckpointError(
+            "a checkpoint's content fits its form",
+            place=printable(place),
+            received=printable(f"{type(error).__name__}: {text}"[:160]),
+            way_out="the file is damaged, or of another form: name it with form=",
+        ) from error
+
+
+def printable(text: str) -> str:
+    """Returns the text with line ends, control characters and halves of characters written out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

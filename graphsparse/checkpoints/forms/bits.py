@@ -1,0 +1,100 @@
+"""Masks alone in a safetensors file: a bit an entry, an eighth of the bytes of bools, and a header that says so.
+
+Each tensor is uint8: the mask flattened, row after row, the first entry the lowest bit of the first byte, the last
+byte filled up with zeros. The header's metadata holds ``format: graphsparse-masks`` and, under ``masks``, JSON
+{name: {"shape": [...], "kept": count, "crc32": of the bytes}}, so that a flipped bit is seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from graphsparse.checkpoints.archives.json_text import read_object
+from graphsparse.checkpoints.archives.pending import ready
+from graphsparse.checkpoints.checks import check_expansion
+from graphsparse.checkpoints.content import Content, Request
+from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
+from graphsparse.checkpoints.names import Shape
+from graphsparse.errors import CheckpointError, MaskError
+
+MARK = "graphsparse-masks"
+_WAY_OUT = "the file is damaged: copy or write it again"
+
+
+def recognise(content: Content) -> bool:
+    return content.metadata.get("format") == MARK
+
+
+def read(content: Content, request: Request) -> Reading:
+    """Reads the masks that the header lists.
+
+    Raises:
+        CheckpointError: the header and the tensors do not name the same masks, or sizes do not fit.
+    """
+    if not recognise(content):
+        raise CheckpointError("a file of masks is marked as one", place=content.place, way_out="name another form")
+    listed = read_object(content.metadata.get("masks", "").encode(), content.place)
+    if listed.keys() != content.tensors.keys():
+        raise CheckpointError(
+            "the header lists the masks of the file", place=content.place,
+            received=f"{len(listed)} listed, {len(content.tensors)} there", way_out=_WAY_OUT,
+        )  # fmt: skip
+    return Reading({name: _entry(content, name, about) for name, about in listed.items()})
+
+
+def write(masks: Masks, weights: Weights) -> Payload:
+    packed = {name: _pack(mask) for name, mask in masks.items()}
+    about = {
+        name: {"shape": list(mask.shape), "kept": int(mask.sum()), "crc32": _checksum(packed[name])}
+        for name, mask in masks.items()
+    }
+    tensors = {name: ready(octets) for name, octets in packed.items()}
+    return Payload(tensors, {"format": MARK, "masks": json.dumps(about, separators=(",", ":"))})
+
+
+def _entry(content: Content, name: str, about: object) -> Entry:
+    octets, place = content.tensors[name], content.named(name)
+    shape, kept, crc = _described(about, place)
+    if octets.dtype != torch.uint8 or octets.dim() != 1 or octets.numel() != -(-math.prod(shape) // 8):
+        raise CheckpointError(
+            "a mask has a bit an entry", place=place, received=f"{octets.numel()} bytes for {shape}", way_out=_WAY_OUT
+        )
+    check_expansion(shape, content.file_bytes, place)
+
+    def pattern() -> torch.Tensor:
+        mask = _unpack(octets, shape)
+        if _checksum(octets) != crc or int(mask.count_nonzero()) != kept:
+            raise MaskError("a mask has the bits that it was written with", place=place, way_out=_WAY_OUT)
+        return mask
+
+    return Entry(shape, pattern, (octets,))
+
+
+def _described(about: object, place: str) -> tuple[Shape, int, int]:
+    if isinstance(about, dict):
+        shape, kept, crc = about.get("shape"), about.get("kept"), about.get("crc32")
+        if isinstance(shape, list) and len(shape) <= 64 and all(type(n) is int and n >= 0 for n in (*shape, kept, crc)):
+            return tuple(shape), kept, crc  # type: ignore[return-value]  # the line above checks them
+    raise CheckpointError("the header gives a mask's shape, count and check sum", place=place, way_out=_WAY_OUT)
+
+
+def _checksum(octets: torch.Tensor) -> int:
+    return zlib.crc32(cast(Any, octets.numpy()))
+
+
+def _pack(mask: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.packbits(mask.contiguous().numpy().reshape(-1), bitorder="little"))
+
+
+def _unpack(octets: torch.Tensor, shape: Shape) -> torch.Tensor:
+    bits = np.unpackbits(octets.numpy(), count=math.prod(shape), bitorder="little")
+    return torch.from_numpy(bits.view(bool).reshape(shape))
+
+
+BITS = Form("bits", "masks alone, a bit an entry, in safetensors", recognise, read, write, ("safetensors",))

@@ -1,0 +1,188 @@
+"""What a form of masks is: how its files are known, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from graphsparse.checkpoints.archives.json_text import read_names
+from graphsparse.checkpoints.archives.pending import Pending
+from graphsparse.checkpoints.checks import check_binary, check_expansion, check_same_shape, nonzero
+from graphsparse.checkpoints.content import Content, Request
+from graphsparse.checkpoints.names import Shape
+from graphsparse.errors import MaskError
+
+# Buffers that batch normalisation keeps: no parameters, and a zero in them is a number like any other.
+_BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
+
+LISTED_AS = "graphsparse.masked"  # in a file's metadata: JSON list of the parameters whose zeros are masks
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One parameter's mask, not yet read.
+
+    Attributes:
+        shape: the parameter's shape.
+        pattern: makes a tensor of that shape whose non-zeros are the kept connections.
+        sources: the file's tensors that it is made from.
+        weight: makes the weight itself; None where the file has only masks.
+    """
+
+    shape: Shape
+    pattern: Callable[[], torch.Tensor]
+    sources: tuple[torch.Tensor, ...] = ()
+    weight: Callable[[], torch.Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a form finds in a file.
+
+    Attributes:
+        entries: {parameter: its mask}.
+        others: {name: makes the tensor} of tensors that are neither masks nor masked (buffers).
+        ignored: {name in the file: why}.
+        ordered: whether the names are the model's own, given to the entries in order.
+    """
+
+    entries: Mapping[str, Entry]
+    others: Mapping[str, Callable[[], torch.Tensor]] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    ordered: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """What a form writes."""
+
+    tensors: Mapping[str, Pending]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+Masks = Mapping[str, torch.Tensor]
+Weights = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """One form of masks: a row of the table.
+
+    Attributes:
+        name: how users call it.
+        about: one line for lists of forms.
+        recognise: whether a file's content bears this form's signs.
+        read: the masks in it.
+        write: the tensors of a file of this form, from masks and (None: without) weights; None where the form is
+            only read.
+        containers: the kinds of file that it may be written to, the usual one first.
+        needs_weights: whether a file of this form holds weights too.
+    """
+
+    name: str
+    about: str
+    recognise: Callable[[Content], bool]
+    read: Callable[[Content, Request], Reading]
+    write: Callable[[Masks, Weights], Payload] | None = None
+    containers: tuple[str, ...] = ()
+    needs_weights: bool = False
+
+
+def zeros_entry(tensor: torch.Tensor, content: Content, name: str) -> Entry:
+    """The entry of a weight whose zeros are its mask."""
+    check_expansion(tensor.shape, content.file_bytes, content.named(name))
+    return Entry(tuple(tensor.shape), lambda: tensor, (tensor,), lambda: tensor)
+
+
+def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Tensor | None = None) -> Entry:
+    """The entry of a mask of zeros and ones, beside its weight where the file has it.
+
+    Raises:
+        MaskError: the shapes differ (now), or the mask holds other values than 0 and 1 (when it is read).
+    """
+    place = content.named(name)
+    check_expansion(mask.shape, content.file_bytes, place)
+    if mask.layout != torch.strided:
+        raise MaskError("a mask is a dense tensor", place=place, received=mask.layout, way_out="save mask.to_dense()")
+    if weight is None:
+        return Entry(tuple(mask.shape), lambda: check_binary(mask, place), (mask,))
+    check_same_shape(mask.shape, weight.shape, place)
+    return Entry(tuple(mask.shape), lambda: check_binary(mask, place), (mask, weight), lambda: weight)
+
+
+def masked_reading(content: Content, masked: Mapping[str, tuple[str, str | None]]) -> Reading:
+    """The reading of a state dict with masks in it, in the file's order (which a chain of layers goes by).
+
+    Args:
+        content: the file.
+        masked: {parameter: (key of its mask, key of its weight)}. All other weights are masked by their zeros.
+    """
+    tensors = content.tensors
+    entries = {
+        name: mask_entry(tensors[mask], content, mask, None if weight is None else tensors[weight])
+        for name, (mask, weight) in masked.items()
+    }
+    keys = {name: (mask if weight is None else weight) for name, (mask, weight) in masked.items()}
+    return beside(content, entries, keys, (key for pair in masked.values() for key in pair if key is not None))
+
+
+def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, str], used: Iterable[str]) -> Reading:
+    """The entries together with those of the plain weights beside them, in the file's order.
+
+    Args:
+        content: the file.
+        entries: {parameter: mask} that the form has read.
+        keys: {parameter: the key of the file whose place it takes}, where that is not the parameter's name.
+        used: the file's keys that are read already.
+    """
+    taken = set(used)
+    rest = zeros_reading(content, (key for key in content.tensors if key not in taken))
+    clash = sorted(entries.keys() & rest.entries.keys())
+    if clash:
+        raise MaskError(
+            "a parameter has one weight", place=content.place, received=f"two of {', '.join(clash[:4])}",
+            way_out="save the state dict of one model",
+        )  # fmt: skip
+    places = {key: place for place, key in enumerate(content.tensors)}
+    both = {**entries, **rest.entries}
+    ordered = sorted(both, key=lambda name: places[keys.get(name, name)])
+    return Reading({name: both[name] for name in ordered}, rest.others, {**content.ignored, **rest.ignored})
+
+
+def zeros_reading(content: Content, names: Iterable[str]) -> Reading:
+    """The reading of plain weights: their zeros are their masks.
+
+    Kernels (rank 2 and more) are masked so; of rank 0 and 1 what the file lists as masked, and a scale that has a
+    zero. Biases and buffers are not: a zero there is a number like any other, and no connection.
+    """
+    tensors = {name: content.tensors[name] for name in names if content.tensors[name].layout == torch.strided}
+    floats = any(_may_be_weight(tensor) for tensor in content.tensors.values())
+    listed = _listed(content)
+    weights = [
+        name
+        for name, tensor in tensors.items()
+        if name in listed or ((_may_be_weight(tensor) or not floats) and _is_masked_by_zeros(name, tensor))
+    ]
+    entries = {name: zeros_entry(tensors[name], content, name) for name in weights}
+    others = {name: (lambda tensor=tensor: tensor) for name, tensor in tensors.items() if name not in entries}
+    return Reading(entries, others, dict.fromkeys(others, "a buffer, a bias or a scale: no connections"))
+
+
+def _listed(content: Content) -> frozenset[str]:
+    """The parameters that a file of our own lists as masked."""
+    text = content.metadata.get(LISTED_AS)
+    return frozenset(read_names(text.encode(), content.place)) if text else frozenset()
+
+
+def _may_be_weight(tensor: torch.Tensor) -> bool:
+    """Whether the dtype is one that weights have; other integers are counters and indices."""
+    return tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.int8
+
+
+def _is_masked_by_zeros(name: str, tensor: torch.Tensor) -> bool:
+    last = name.rpartition(".")[2]
+    if last in _BUFFERS or tensor.dim() > 1:
+        return last not in _BUFFERS
+    return not last.endswith("bias") and not bool(nonzero(tensor).all())

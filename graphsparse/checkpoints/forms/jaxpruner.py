@@ -1,0 +1,74 @@
+"""JaxPruner's packed masks: ``numpy.packbits`` of the flattened array, so flat and the first bit the highest.
+
+They carry no shape, so the model's parameters are needed. Source: jaxpruner/base_updater.py, ``use_packed_masks``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from graphsparse.checkpoints.content import Content, Request
+from graphsparse.checkpoints.forms.form import Entry, Form, Reading
+from graphsparse.checkpoints.forms.layouts import shape_from_torch, to_torch, torch_name
+from graphsparse.checkpoints.names import Shape, match
+from graphsparse.errors import MaskError
+
+
+def recognise(content: Content) -> bool:
+    tensors = content.tensors.values()
+    packed = bool(tensors) and all(t.dim() == 1 and t.dtype == torch.uint8 for t in tensors)
+    return packed and any(bool((t > 1).any()) for t in tensors)  # else they are masks of rank 1, a byte an entry
+
+
+def read(content: Content, request: Request) -> Reading:
+    if request.parameters is None:
+        raise MaskError(
+            "packed masks of JaxPruner carry no shape", place=content.place, way_out="give the model's parameters"
+        )
+    names = _names(content, request.parameters, request.by_order)
+    entries = {}
+    for key, (name, turned) in names.items():
+        shape = request.parameters[name]
+        entries[name] = _entry(content.tensors[key], tuple(shape), turned, content.named(key))
+    unknown = {key: "no parameter of the model" for key in content.tensors if key not in names}
+    return Reading(entries, {}, {**content.ignored, **unknown}, ordered=True)
+
+
+def _names(content: Content, parameters: Mapping[str, Shape], by_order: bool) -> dict[str, tuple[str, bool]]:
+    """{key: (parameter, whether it is packed in Flax' layout)}: a kernel that torch calls weight is."""
+    turned = {torch_name(key)[0]: (key, torch_name(key)[1]) for key in content.tensors}
+    if by_order and not any(name in parameters for name in (*turned, *content.tensors)):
+        kernels = [name for name, shape in parameters.items() if len(shape) > 1]
+        if len(kernels) == len(content.tensors):
+            return {key: (name, torch_name(key)[1]) for key, name in zip(content.tensors, kernels, strict=True)}
+    direct = {key: (key, False) for key in content.tensors if key in parameters}
+    if direct:
+        return direct
+    found = match(dict.fromkeys(turned, ()), parameters).found
+    return {turned[name][0]: (parameter, turned[name][1]) for name, parameter in found.items()}
+
+
+def _entry(packed: torch.Tensor, shape: Shape, turned: bool, place: str) -> Entry:
+    elements = math.prod(shape)
+    if packed.numel() != -(-elements // 8):
+        raise MaskError(
+            "a packed mask has a bit an entry", place=place,
+            received=f"{packed.numel()} bytes for {tuple(shape)}", way_out="give the model that it was made for",
+        )  # fmt: skip
+
+    def pattern() -> torch.Tensor:
+        bits = np.unpackbits(packed.numpy(), bitorder="big")
+        if bits[elements:].any():
+            raise MaskError("the last byte is filled up with zeros", place=place, way_out="give the right model")
+        flax_shape = shape_from_torch(shape) if turned else shape
+        mask = torch.from_numpy(bits[:elements].astype(bool).reshape(flax_shape))
+        return to_torch(mask) if turned else mask
+
+    return Entry(shape, pattern, (packed,))
+
+
+JAXPRUNER = Form("jaxpruner", "JaxPruner's packed masks: flat bits, the highest first", recognise, read)

@@ -1,0 +1,240 @@
+"""Masks and weights of any file, under the names that the model gives its parameters."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from graphsparse.checkpoints.archives import Archive, open_archive
+from graphsparse.checkpoints.boundary import refusing
+from graphsparse.checkpoints.checks import check_same_shape, nonzero
+from graphsparse.checkpoints.content import Content, Request, look_into
+from graphsparse.checkpoints.forms import Entry, Form, form_named, form_of
+from graphsparse.checkpoints.names import Matching, Shape, match, shown
+from graphsparse.errors import CheckpointError, MaskError
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
+
+
+class PartialMatch(UserWarning):
+    """A file's masks and a model's parameters match in part; the text lists both sides."""
+
+
+class LazyTensors(Mapping[str, torch.Tensor]):
+    """Tensors by name, each made when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]):
+        self._makers = dict(makers)
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A file whose form is known and whose names are matched; no mask of it is read yet.
+
+    Attributes:
+        archive: the file.
+        form: its form.
+        entries: {parameter: its mask, unread}, in the file's order.
+        others: {name: makes the tensor}, buffers and what else is no parameter.
+        ignored: {name in the file: why it is no mask of a parameter}.
+        missing: parameters of the model that the file has no mask for; empty where no model was given.
+    """
+
+    archive: Archive
+    form: Form
+    entries: Mapping[str, Entry]
+    others: Mapping[str, Callable[[], torch.Tensor]]
+    ignored: Mapping[str, str]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a file says of a network's connections.
+
+    Attributes:
+        place: the file.
+        form: the form that it was read in.
+        masks: {parameter: bool tensor}, True = kept.
+        weights: {parameter or buffer: tensor} without any pruning reparametrisation, made when asked for (so that the
+            weights of a large file are not all in memory); empty for a file of masks alone. A weight of ``prune``
+            and its kin is the unpruned original.
+        ignored: {name in the file: why it is no mask of a parameter}.
+        missing: parameters of the model that the file has no mask for; empty where no model was given.
+    """
+
+    place: str
+    form: str
+    masks: Mapping[str, torch.Tensor]
+    weights: Mapping[str, torch.Tensor]
+    ignored: Mapping[str, str]
+    missing: tuple[str, ...]
+
+
+def read_checkpoint(
+    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+) -> Checkpoint:
+    """Returns the masks of a checkpoint, with what was left out on both sides. Nothing in the file is executed.
+
+    Args:
+        source: a file, a folder, an index of shards, or the content itself: a state dict, a table or list of masks.
+        form: the form to read it in (``FORMS`` lists them); by default it is told from the content.
+        parameters: the model's parameters, {name: shape, or anything with a ``shape``}; then names are matched
+            (equal; or equal but for ``module.``, ``_orig_mod.`` or one common prefix) and shapes are checked.
+        by_order: match by order where the file has no names, or none in common; all shapes must fit.
+
+    Raises:
+        CheckpointError: the file is damaged, of no form or of several, or could be read only by running code.
+        MaskError: a mask holds other values than 0 and 1, or fits no weight; or no name is a parameter's.
+
+    Example:
+        >>> checkpoint = read_checkpoint({"fc.weight_orig": torch.ones(1, 2), "fc.weight_mask": torch.tensor([[1.0, 0.0]])})
+        >>> checkpoint.form, checkpoint.masks
+        ('prune', {'fc.weight': tensor([[ True, False]])})
+    """
+    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order)
+    masks = {name: read_mask(entry, name, plan) for name, entry in plan.entries.items()}
+    makers = {name: entry.weight for name, entry in plan.entries.items() if entry.weight is not None}
+    return Checkpoint(
+        plan.archive.place,
+        plan.form.name,
+        masks,
+        LazyTensors({**makers, **plan.others}),
+        MappingProxyType(dict(plan.ignored)),
+        plan.missing,
+    )
+
+
+def read_masks(
+    path_or_mapping: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+) -> dict[str, torch.Tensor]:
+    """Returns {parameter: bool tensor, True = kept} of a checkpoint in any form; see ``read_checkpoint`` for the arguments.
+
+    Names are those of ``model.named_parameters()`` without any pruning reparametrisation. Where a model's parameters
+    are given and the match is not complete, a ``PartialMatch`` warning lists both sides; where nothing matches, an
+    error does.
+
+    Example:
+        >>> read_masks({"fc.weight": torch.tensor([[0.5, 0.0]])})
+        {'fc.weight': tensor([[ True, False]])}
+    """
+    checkpoint = read_checkpoint(path_or_mapping, form=form, parameters=parameters, by_order=by_order)
+    tell_partial(checkpoint, parameters)
+    return dict(checkpoint.masks)
+
+
+def tell_partial(checkpoint: Checkpoint | Plan, parameters: Mapping[str, Any] | None) -> None:
+    """Warns where masks of the file fit no parameter, or kernels of the model have no mask."""
+    if parameters is None:
+        return
+    shapes = _shapes(parameters)
+    kernels = [name for name in checkpoint.missing if len(shapes[name]) > 1]
+    unknown = [name for name, why in checkpoint.ignored.items() if why == _UNKNOWN]
+    if not kernels and not unknown:
+        return
+    parts = []
+    if unknown:
+        parts.append(f"the file's {shown(unknown)} are no parameters of the model")
+    if kernels:
+        parts.append(f"the model's {shown(kernels)} have no mask in the file")
+    warnings.warn("; ".join(parts), PartialMatch, stacklevel=3)
+
+
+_UNKNOWN = "no parameter of the model"
+
+
+def plan_reading(
+    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+) -> Plan:
+    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there."""
+    request = Request(None if parameters is None else _shapes(parameters), by_order, named=form is not None)
+    with refusing(place_of(source)):
+        archive = opened(source)
+        content = look_into(archive)
+        chosen = form_of(content) if form is None else form_named(form)
+        return _planned(archive, content, chosen, request)
+
+
+def opened(source: Source) -> Archive:
+    """Returns the archive of a path, or of content that is already in memory."""
+    if isinstance(source, str | os.PathLike):
+        return open_archive(source)
+    if isinstance(source, Mapping | Sequence) and not isinstance(source, bytes | bytearray):
+        return Archive(place_of(source), "mapping", source)
+    raise CheckpointError(
+        "a checkpoint is a path, a mapping of names to tensors, or a list", received=type(source).__name__,
+        way_out="give model.state_dict() for a module",
+    )  # fmt: skip
+
+
+def place_of(source: Source) -> str:
+    """How messages call a source."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the state dict"
+
+
+def read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
+    """Returns the bool mask of one parameter, and gives the file's pages that it was read from back."""
+    mask = nonzero(read_pattern(entry, name, plan))
+    for tensor in entry.sources:
+        plan.archive.release(tensor)
+    return mask
+
+
+def read_pattern(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
+    """Returns a tensor whose non-zeros are the kept connections of one parameter.
+
+    Raises:
+        CheckpointError, MaskError: what the file holds there is damaged or no mask.
+    """
+    with refusing(f"{name} in {plan.archive.place}"):
+        return entry.pattern()
+
+
+def _planned(archive: Archive, content: Content, form: Form, request: Request) -> Plan:
+    reading = form.read(content, request)
+    if not reading.entries:
+        raise MaskError(
+            f"a file read as {form.name} holds masks in that form", place=content.place, received="none",
+            way_out="leave the form out to have it recognised",
+        )  # fmt: skip
+    parameters = request.parameters
+    if parameters is None:
+        return Plan(archive, form, reading.entries, reading.others, reading.ignored, ())
+    own = reading.entries.keys()
+    if reading.ordered:
+        matching = Matching({name: name for name in own}, (), tuple(name for name in parameters if name not in own))
+    else:
+        matching = match({name: reading.entries[name].shape for name in own}, parameters, by_order=request.by_order)
+    entries = {parameter: reading.entries[name] for name, parameter in matching.found.items()}
+    for name, entry in entries.items():
+        check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}")
+    others, ignored = dict(reading.others), dict(reading.ignored)
+    for name in matching.unknown:
+        ignored[name] = _UNKNOWN
+        make = reading.entries[name].weight
+        if make is not None:
+            others[name] = make
+    return Plan(archive, form, entries, others, ignored, matching.missing)
+
+
+def _shapes(parameters: Mapping[str, Any]) -> dict[str, Shape]:
+    return {name: tuple(int(size) for size in getattr(value, "shape", value)) for name, value in parameters.items()}

@@ -1,0 +1,132 @@
+"""Checkpoints larger than memory: what is in them without reading, and tensor by tensor with pages given back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from graphsparse.checkpoints.boundary import refusing
+from graphsparse.checkpoints.content import look_into
+from graphsparse.checkpoints.names import Shape
+from graphsparse.checkpoints.packing import pack_nonzero, unpack_words
+from graphsparse.checkpoints.reading import Plan, Source, opened, plan_reading, read_pattern
+
+
+class TensorInfo(NamedTuple):
+    """What a file says of a tensor before it is read."""
+
+    shape: Shape
+    dtype: torch.dtype
+    nbytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMask:
+    """One parameter's mask as bits.
+
+    Attributes:
+        shape: the parameter's shape.
+        words: uint64, (first axis, ceil(rest / 64)); see ``pack_nonzero``.
+        nbytes: bytes of the file that it was read from, for progress bars.
+    """
+
+    shape: Shape
+    words: np.ndarray
+    nbytes: int
+
+    def unpack(self) -> np.ndarray:
+        """The mask as a bool array of its shape."""
+        return unpack_words(self.words, self.shape)
+
+    def count(self) -> int:
+        """How many connections are kept."""
+        return int(np.bitwise_count(self.words).sum()) if hasattr(np, "bitwise_count") else int(self.unpack().sum())
+
+
+@dataclass(frozen=True, eq=False)
+class OpenCheckpoint:
+    """A checkpoint whose form and names are known, and of which nothing is read yet.
+
+    Attributes:
+        plan: the form, the parameters and what was left out.
+    """
+
+    plan: Plan
+
+    @property
+    def form(self) -> str:
+        return self.plan.form.name
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """{parameter: shape}, in the file's order."""
+        return {name: entry.shape for name, entry in self.plan.entries.items()}
+
+    @property
+    def ignored(self) -> Mapping[str, str]:
+        return self.plan.ignored
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return self.plan.missing
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that ``packed_masks`` reads in all, for progress bars."""
+        return sum(_nbytes(*entry.sources) for entry in self.plan.entries.values())
+
+    def packed_masks(self) -> Iterator[tuple[str, PackedMask]]:
+        """Yields (parameter, its mask as bits), each tensor read once and its memory given back.
+
+        Raises:
+            CheckpointError, MaskError: what the file holds there is damaged or no mask.
+        """
+        for name, entry in self.plan.entries.items():
+            words = pack_nonzero(read_pattern(entry, name, self.plan))
+            for tensor in entry.sources:
+                self.plan.archive.release(tensor)
+            yield name, PackedMask(entry.shape, words, _nbytes(*entry.sources))
+
+
+def open_checkpoint(
+    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+) -> OpenCheckpoint:
+    """Opens a checkpoint of any form for reading its masks one by one; arguments and errors as for ``read_checkpoint``.
+
+    Example:
+        >>> checkpoint = open_checkpoint({"fc.weight": torch.tensor([[0.5, 0.0], [0.0, 0.0]])})
+        >>> {name: packed.count() for name, packed in checkpoint.packed_masks()}
+        {'fc.weight': 1}
+    """
+    return OpenCheckpoint(plan_reading(source, form=form, parameters=parameters, by_order=by_order))
+
+
+def list_tensors(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:
+    """Returns {name: shape, dtype and size} of a file's tensors as it names them, wrappers stripped, unread."""
+    with refusing(os.fspath(path)):
+        content = look_into(opened(path))
+    return {name: TensorInfo(tuple(t.shape), t.dtype, _nbytes(t)) for name, t in content.tensors.items()}
+
+
+def tensors(path: str | os.PathLike[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yields (name, tensor) of a file, unread until it is used; its memory is given back when the next is asked for."""
+    with refusing(os.fspath(path)):
+        archive = opened(path)
+        content = look_into(archive)
+    for name, tensor in content.tensors.items():
+        yield name, tensor
+        archive.release(tensor)
+
+
+def _nbytes(*tensors: torch.Tensor) -> int:
+    return sum(t.numel() * t.element_size() if t.layout == torch.strided else _sparse_nbytes(t) for t in tensors)
+
+
+def _sparse_nbytes(tensor: torch.Tensor) -> int:
+    values = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
+    return values.numel() * values.element_size()

@@ -1,0 +1,142 @@
+"""Masks into files: any form that is written, in one step, the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from graphsparse.checkpoints.archives import numpy_file, safetensors, torch_file
+from graphsparse.checkpoints.archives.pending import Pending
+from graphsparse.checkpoints.atomic import replacing
+from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
+from graphsparse.checkpoints.forms import FORMS, Form, form_named
+from graphsparse.checkpoints.reading import Checkpoint, Source, read_checkpoint, tell_partial
+from graphsparse.errors import CheckpointError, MaskError
+
+Writer = Callable[[BinaryIO, Mapping[str, Pending], Mapping[str, str]], None]
+
+_CONTAINERS: Mapping[str, Writer] = {
+    "safetensors": safetensors.write,
+    "torch": torch_file.write,
+    "npz": numpy_file.write_npz,
+}
+_SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".bin": "torch",
+    ".ckpt": "torch",
+    ".npz": "npz",
+}
+
+
+def written_forms() -> tuple[str, ...]:
+    """Returns the names of the forms that can be written."""
+    return tuple(name for name, form in FORMS.items() if form.write is not None)
+
+
+def write_masks_file(
+    path: str | os.PathLike[str],
+    masks: Mapping[str, Any],
+    *,
+    form: str,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Writes masks to a file, in one step: killed at any moment it leaves the old file or the new one.
+
+    Args:
+        path: the file; its ending chooses the container where a form has several (``.pt`` or ``.safetensors``).
+        masks: {parameter: bool tensor, or zeros and ones}, True = kept.
+        form: one of ``written_forms()``: zeros, prune, parametrization and sparse-bitmask hold the weights too;
+            bits, openlth and csr hold masks alone (csr the kept values, where weights are given).
+        weights: {parameter or buffer: tensor}, all of the state dict; those without a mask are written as they are.
+
+    Raises:
+        CheckpointError: the form is not written or not to such a file, or the path cannot be written.
+        MaskError: a mask is not binary, names no weight, is not of its shape, or the form wants weights.
+
+    Example:
+        >>> write_masks_file("masks.safetensors", {"fc.weight": torch.eye(3) > 0}, form="bits")  # doctest: +SKIP
+    """
+    if not masks:
+        raise MaskError("a file of masks holds a mask", place=str(path), received="none")
+    _write(path, form, masks, {} if weights is None else weights)
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str], weights: Mapping[str, torch.Tensor], masks: Mapping[str, Any], *, form: str
+) -> None:
+    """Writes a state dict under its masks, which may be none; the same as ``write_masks_file`` but for that."""
+    _write(path, form, masks, weights)
+
+
+def _write(
+    path: str | os.PathLike[str], form: str, masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
+) -> None:
+    chosen = form_named(form)
+    if chosen.write is None:
+        raise CheckpointError(
+            "a form that is only read is not written", received=form, way_out=f"one of {', '.join(written_forms())}"
+        )
+    write = _CONTAINERS[_container(Path(path), chosen)]
+    payload = chosen.write(_checked(masks, weights, chosen), weights)
+    with replacing(path) as file:
+        write(file, payload.tensors, payload.metadata)
+
+
+def convert(
+    source: Source,
+    path: str | os.PathLike[str],
+    to: str,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    weights: Source | None = None,
+) -> Checkpoint:
+    """Writes a checkpoint's masks in another form, and returns what was read (with what was left out of it).
+
+    Args:
+        source, form, parameters, by_order: as for ``read_checkpoint``.
+        path, to: as path and form of ``write_masks_file``.
+        weights: a checkpoint with the weights, where the source holds masks alone and the new form holds weights.
+    """
+    checkpoint = read_checkpoint(source, form=form, parameters=parameters, by_order=by_order)
+    tell_partial(checkpoint, parameters)
+    dense = checkpoint.weights if weights is None else read_checkpoint(weights, parameters=parameters).weights
+    write_masks_file(path, checkpoint.masks, form=to, weights=dense)
+    return checkpoint
+
+
+def _container(path: Path, form: Form) -> str:
+    """The kind of file to write: what the ending says, else the form's usual one."""
+    wanted = _SUFFIXES.get(path.suffix.lower(), form.containers[0])
+    if wanted in form.containers:
+        return wanted
+    endings = [suffix for suffix, container in _SUFFIXES.items() if container in form.containers]
+    raise CheckpointError(
+        "a form goes into files of its kind", place=str(path), received=form.name,
+        way_out=f"end the name in {' or '.join(endings)}",
+    )  # fmt: skip
+
+
+def _checked(masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor], form: Form) -> dict[str, torch.Tensor]:
+    if form.needs_weights and masks and not weights:
+        raise MaskError(
+            f"a file of the form {form.name} holds the weights too", received="masks alone",
+            way_out="give weights=model.state_dict(), or write bits, openlth or csr",
+        )  # fmt: skip
+    checked = {name: nonzero(check_binary(torch.as_tensor(mask), name)).detach() for name, mask in masks.items()}
+    for name, mask in checked.items():
+        if weights and name not in weights:
+            raise MaskError(
+                "a mask has a weight of its shape", place=name, received="no such weight",
+                way_out="leave the mask out, or give its weight",
+            )  # fmt: skip
+        if weights:
+            check_same_shape(mask.shape, weights[name].shape, name)
+    return checked
