@@ -12,8 +12,8 @@ from rich.console import Console
 from graphsparse import data, zoo
 from graphsparse.capture import export
 from graphsparse.checkpoints import read_checkpoint
-from graphsparse.reports.analyze import report_of
-from graphsparse.reports.terminal import show
+from graphsparse.reports.report import report_of
+from graphsparse.reports.terminal import show, wide
 from graphsparse.surgery import effective_masks, write_masks
 from graphsparse.surgery.models import load_model
 
@@ -22,7 +22,7 @@ CHECKPOINT = "digits-mlp-50x.pt"
 
 def run(console: Console | None = None, checkpoint: str = CHECKPOINT) -> bool:
     """Run the demo and return whether the predictions stayed the same."""
-    console = console or Console()
+    console = wide(console or Console())
     name, path = data.CHECKPOINTS[checkpoint], data.path(checkpoint)
     example = torch.zeros(1, *zoo.input_shape(name))
     model, again = zoo.build(name).eval(), zoo.build(name).eval()
@@ -45,8 +45,9 @@ def _compare(console: Console, before: torch.nn.Module, after: torch.nn.Module, 
     same = int((first.argmax(1) == second.argmax(1)).sum())
     accuracy = [float(np.mean(out.argmax(1).numpy() == labels)) for out in (first, second)]
     console.print(
-        f"\nEffective masks written back: {folded} constants folded into biases, {kept} connections kept for theirs.\n"
-        f"Test images with the same prediction: {same} of {len(labels)}; accuracy {accuracy[0]:.1%} before, "
-        f"{accuracy[1]:.1%} after; largest change of an output {float((first - second).abs().max()):.1e}."
+        f"\n  Effective masks written back: {folded} constants folded into biases, {kept} connections kept for theirs.\n"
+        f"  Test images with the same prediction: {same} of {len(labels)}.\n"
+        f"  Accuracy {accuracy[0]:.1%} before, {accuracy[1]:.1%} after; "
+        f"largest change of an output {float((first - second).abs().max()):.1e}."
     )
     return same == len(labels)

@@ -1,18 +1,23 @@
-"""The command line as a user calls it: tables, JSON, exit statuses, one line for bad input."""
+"""The command line as a user calls it: tables, files, exit statuses, one line for bad input."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 
+import numpy as np
+import pandas
 import pytest
 import torch
 from torch import nn
 
-from graphsparse import cli, data, demo
+import graphsparse as gs
+from graphsparse import cli, data, demo, zoo
 
-MLP = ["analyze", str(data.path("digits-mlp-200x.pt")), "--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
+DIGITS = ["analyze", str(data.path("digits-mlp-50x.pt")), "--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -22,99 +27,211 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     return int(stop.value.code or 0), captured.out, captured.err
 
 
-def test_analyze_prints_the_table(capsys):
-    status, out, err = run(capsys, *MLP)
-    assert status == 0 and not err
-    assert "fc2.weight" in out and "starved" in out and "251 of 50,200 kept" in out and "202 of 50,200 active" in out
+@pytest.fixture()
+def net(tmp_path):
+    """3 > 4 > 2: of 6 kept connections 4 are active, so the effective compression is 20 / 4 = 5 (see test_report)."""
+    first = torch.tensor([[1.0, 0, 0], [0, 0, 0], [0, 2, 0], [0, 0, 3]])
+    second = torch.tensor([[1.0, 5, 0, 0], [0, 0, 6, 0]])
+    torch.save({"a.weight": first, "a.bias": torch.ones(4), "b.weight": second}, tmp_path / "net.pt")
+    return str(tmp_path / "net.pt")
 
 
-@pytest.mark.parametrize(("limit", "status"), [("248", 0), ("249", 1)])
-def test_fail_under(capsys, limit, status):
-    found, _, err = run(capsys, *MLP, "--fail-under", limit)
-    assert found == status and (("248.51 is under 249" in err) == bool(status))
+@pytest.fixture()
+def dense(tmp_path):
+    torch.save(zoo.build("digits_mlp", seed=1).state_dict(), tmp_path / "dense.pt")
+    return [str(tmp_path / "dense.pt"), "--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
 
 
-def test_json_to_output_and_to_a_file(capsys, tmp_path):
-    _, out, _ = run(capsys, *MLP, "--json", "-")
-    report = json.loads(out)
-    assert report["summary"]["active"] == 202 and report["parameters"][0]["shape"] == [300, 64]
-    run(capsys, *MLP, "--json", str(tmp_path / "out.json"))
-    assert json.loads((tmp_path / "out.json").read_text()) == report
+class TestAnalyze:
+    def test_prints_the_table(self, capsys, net):
+        status, out, err = run(capsys, "analyze", net, "--model", "chain")
+        assert status == 0 and not err
+        assert re.search(r"a\.weight +4x3 +12 +3 +2 +0\.7500 +0\.8333 +4 +1 +1", out)
+        assert "6 of 20 kept" in out and "4 of 20 active" in out and "compression 5.0x" in out
 
+    @pytest.mark.parametrize(("limit", "status"), [("5", 0), ("5.01", 1), ("0", 0), ("inf", 1)])
+    def test_fail_under(self, capsys, net, limit, status):
+        found, _, err = run(capsys, "analyze", net, "--model", "chain", "--fail-under", limit)
+        assert found == status and ("5.00 is under" in err) == bool(status)
 
-def test_collapse_has_no_infinity_in_json(capsys):
-    _, out, _ = run(
-        capsys, "analyze", str(data.path("digits-conv-200x.pt")), "--model", "graphsparse.zoo:digits_conv", "--input",
-        "1x8x8", "--json", "-",
-    )  # fmt: skip
-    report = json.loads(out, parse_constant=lambda name: pytest.fail(name))
-    assert report["summary"]["effective_compression"] is None and "Collapsed" in report["notes"][0]
+    def test_json_to_output_and_to_a_file(self, capsys, net, tmp_path):
+        _, out, _ = run(capsys, "analyze", net, "--model", "chain", "--json", "-")
+        report = json.loads(out)
+        assert report["summary"]["active"] == 4 and report["parameters"][0]["shape"] == [4, 3]
+        run(capsys, "analyze", net, "--model", "chain", "--json", str(tmp_path / "out.json"))
+        assert json.loads((tmp_path / "out.json").read_text()) == report
 
+    def test_a_page(self, capsys, net, tmp_path):
+        run(capsys, "analyze", net, "--model", "chain", "--html", str(tmp_path / "page.html"))
+        page = (tmp_path / "page.html").read_text()
+        assert "a.weight" in page and "4 x 3" in page and "{{" not in page
 
-def test_a_page(capsys, tmp_path):
-    run(capsys, *MLP, "--html", str(tmp_path / "page.html"))
-    page = (tmp_path / "page.html").read_text()
-    assert "fc1.weight" in page and "300 x 64" in page and "{{" not in page
+    def test_a_real_checkpoint_by_its_model_and_as_a_chain(self, capsys):
+        _, named, _ = run(capsys, *DIGITS, "--json", "-")
+        _, chained, _ = run(capsys, *DIGITS[:2], "--model", "chain", "--json", "-")
+        assert json.loads(named)["parameters"] == json.loads(chained)["parameters"]
+        assert json.loads(named)["summary"]["kept"] == 1004
 
+    def test_a_chain_of_convolutions_has_channels_only(self, capsys):
+        file = str(data.path("digits-conv-50x.safetensors"))
+        status, _, err = run(capsys, "analyze", file, "--model", "chain")
+        assert status == 2 and "resolution" in err
+        _, out, _ = run(capsys, "analyze", file, "--model", "chain", "--resolution", "channel", "--json", "-")
+        named = ["--model", "graphsparse.zoo:digits_conv", "--input", "1x8x8", "--resolution", "channel", "--json", "-"]
+        _, same, _ = run(capsys, "analyze", file, *named)
+        assert json.loads(out)["summary"]["active"] == json.loads(same)["summary"]["active"]
 
-def test_chain_needs_no_model_and_says_the_same(capsys):
-    _, out, _ = run(capsys, MLP[0], MLP[1], "--model", "chain", "--json", "-")
-    assert json.loads(out)["summary"]["active"] == 202
-    status, _, err = run(capsys, "analyze", str(data.path("digits-conv-50x.safetensors")), "--model", "chain")
-    assert status == 2 and "resolution" in err
-    _, out, _ = run(
-        capsys, "analyze", str(data.path("digits-conv-50x.safetensors")), "--model", "chain", "--resolution", "channel", "--json", "-"
-    )
-    assert json.loads(out)["summary"]["active"] == 981
+    def test_none_says_that_effective_needs_a_model(self, capsys, net):
+        status, out, _ = run(capsys, "analyze", net, "--model", "none")
+        assert status == 0 and "6 of 20 kept" in out and "needs a model" in out and "active" not in out
 
+    def test_arguments_reach_the_factory(self, capsys, tmp_path, monkeypatch):
+        code = (
+            "from torch import nn\ndef build(width, bias=True, name='x'):\n    return nn.Linear(3, width, bias=bias)\n"
+        )
+        (tmp_path / "own_nets.py").write_text(code)
+        torch.save({"weight": 2 * torch.ones(7, 3)}, tmp_path / "net.pt")
+        monkeypatch.chdir(tmp_path)
+        given = ["--model-arg", "width=7", "--model-arg", "bias=False", "--model-arg", "name=y"]
+        status, out, _ = run(capsys, "analyze", "net.pt", "--model", "own_nets:build", "--input", "3", *given)
+        assert status == 0 and "21 of 21 kept" in out
 
-def test_none_says_that_effective_needs_a_model(capsys):
-    status, out, _ = run(capsys, MLP[0], MLP[1], "--model", "none")
-    assert status == 0 and "251 of 50,200 kept" in out and "needs a model" in out
+    def test_tokens(self, capsys, tmp_path, monkeypatch):
+        code = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 2))\n"
+        (tmp_path / "token_nets.py").write_text(code)
+        table = torch.tensor([[1.0, 0, 0]] * 5)
+        torch.save({"0.weight": table, "1.weight": 2 * torch.ones(2, 3), "1.bias": torch.ones(2)}, tmp_path / "net.pt")
+        monkeypatch.chdir(tmp_path)
+        status, out, _ = run(capsys, "analyze", "net.pt", "--model", "token_nets:build", "--input", "int:4")
+        assert status == 0 and "11 of 21 kept" in out and "7 of 21 active" in out
 
-
-def test_an_exported_program(capsys, tmp_path):
-    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    with torch.no_grad():
-        model[0].weight[1] = 0
-    path = str(tmp_path / "net.pt2")
-    torch.export.save(torch.export.export(model, (torch.zeros(1, 4),)), path)
-    _, out, _ = run(capsys, "analyze", path, "--json", "-")
-    assert json.loads(out)["summary"] | {"kept": 14, "active": 12} == json.loads(out)["summary"]
+    def test_an_exported_program(self, capsys, tmp_path):
+        model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        with torch.no_grad():
+            model[0].weight[1] = 0
+        path = str(tmp_path / "net.pt2")
+        torch.export.save(torch.export.export(model, (torch.zeros(1, 4),)), path)
+        _, out, _ = run(capsys, "analyze", path, "--json", "-")
+        summary = json.loads(out)["summary"]
+        assert (summary["kept"], summary["active"]) == (14, 12)
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["analyze", "nowhere.pt", "--model", "chain"], "a checkpoint can be read, at nowhere.pt"),
-        (MLP[:2], "effective sparsity needs the network"),
-        ([*MLP[:3], "graphsparse.zoo:nope", *MLP[4:]], "a model's factory can be imported"),
-        ([*MLP[:3], "graphsparse.zoo:digits_conv", *MLP[4:]], "a checkpoint has the tensors of its model"),
-        ([*MLP[:5], "8xx"], "an input's shape is whole numbers joined by x"),
-        ([*MLP[:5], "3x9x9"], "the example inputs must be ones that the model's forward accepts"),
-        (MLP[:4], "the example inputs must be ones that the model's forward accepts"),
-        ([*MLP, "--resolution", "half"], "resolution is 'unrolled' or 'channel'"),
-        ([*MLP, "--json", "/nowhere/out.json"], "a file can be written there"),
+        (["analyze"], "Missing argument"),
+        (["analyze", "NET", "--nope"], "No such option"),
+        (["nope"], "No such command"),
+        (["analyze", "NET", "--model", "chain", "--fail-under", "much"], "Invalid value for '--fail-under'"),
+        (["analyze", "NET", "--model", "chain", "--fail-under", "nan"], "a compression is a number"),
+        (["analyze", "NET", "--model", "none", "--fail-under", "2"], "--fail-under compares effective"),
+        (["analyze", "nowhere.pt", "--model", "chain"], "nowhere.pt; received No such file"),
+        (["analyze", "NET"], "effective sparsity needs the network"),
+        (["analyze", "NET", "--model", "nope"], "a model is named as package.module:factory"),
+        (["analyze", "NET", "--model", "graphsparse.zoo:nope"], "a model's factory can be imported"),
+        (["analyze", "NET", "--model", "graphsparse.zoo:lenet5", "--model-arg", "seed"], "a factory's argument is KEY=VALUE"),
+        ([*DIGITS[:3], "graphsparse.zoo:lenet300100", *DIGITS[4:]], "fc1.weight"),
+        ([*DIGITS[:5], "8xx"], "an input's shape is whole numbers joined by x"),
+        ([*DIGITS[:5], "3x9x9"], "the example inputs must be ones that the model's forward accepts"),
+        (DIGITS[:4], "the example inputs must be ones that the model's forward accepts"),
+        ([*DIGITS, "--resolution", "half"], "resolution is 'unrolled' or 'channel'"),
+        ([*DIGITS, "--json", "/nowhere/out.json"], "/nowhere/out.json"),
+        ([*DIGITS, "--form", "nope"], "received 'nope'"),
+        (["convert", "NET", "OUT.pt", "--to", "nope"], "received 'nope'"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt"], "a target is a sparsity or a compression"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "20"], "the highest effective compression"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "6", "--method", "nope"], "known name"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "6", "--method", "snip"], "data"),
+        (["curve", "NET", "--model", "chain", "--method", "magnitude"], "a curve goes into a file"),
+        (["curve", "NET", "--model", "chain", "--method", "magnitude", "--plot", "OUT.exe"], "a picture is one of"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_status_2(capsys, arguments, text):
-    status, _, err = run(capsys, *arguments)
-    assert status == 2 and text in err
+def test_bad_input_is_one_line_and_status_2(capsys, net, tmp_path, monkeypatch, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *(net if argument == "NET" else argument for argument in arguments))
+    assert status == 2 and text in err and not out
     assert err.startswith("graphsparse: ") and len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("OUT*"))
 
 
-def test_convert(capsys, tmp_path):
-    target = str(tmp_path / "out.safetensors")
-    status, out, _ = run(capsys, "convert", str(data.path("digits-mlp-50x.pt")), target, "--to", "zeros")
-    assert status == 0 and "1,004 kept" in out
-    assert run(capsys, "convert", target, target, "--to", "nope")[0] == 2
+class TestPrune:
+    def test_to_an_effective_target(self, capsys, dense, tmp_path):
+        out = str(tmp_path / "pruned.safetensors")
+        target = ["--method", "igq-random", "--effective", "--compression", "100", "--seed", "3"]
+        status, text, _ = run(capsys, "prune", *dense, *target, "--out", out)
+        report = gs.analyze(out, "graphsparse.zoo:digits_mlp", torch.zeros(1, 1, 8, 8))
+        assert status == 0 and report.summary["kept"] == report.summary["active"] and "100.0x" in text
+        assert report.summary["active"] == 502
+
+    def test_to_a_direct_target_tells_what_it_dropped(self, capsys, dense, tmp_path):
+        out = str(tmp_path / "pruned.pt")
+        target = ["--method", "random", "--direct", "--sparsity", "0.98", "--to", "prune"]
+        status, text, _ = run(capsys, "prune", *dense, *target, "--out", out)
+        state = torch.load(out, weights_only=True)
+        kept = sum(int(tensor.sum()) for name, tensor in state.items() if name.endswith("_mask"))
+        assert status == 0 and kept < 1004 and f"{1004 - kept:,} dead connections" in text
+
+    def test_on_data(self, capsys, dense, tmp_path):
+        images, labels = data.digits("train")
+        np.savez(tmp_path / "train.npz", x=images[:64], y=labels[:64])
+        target = ["--method", "snip", "--data", str(tmp_path / "train.npz"), "--compression", "20"]
+        assert run(capsys, "prune", *dense, *target, "--out", str(tmp_path / "out.pt"))[0] == 0
+
+    def test_a_chain_keeps_the_tensors_that_it_left_out(self, capsys, tmp_path):
+        file, out = str(data.path("digits-conv-50x.safetensors")), str(tmp_path / "out.pt")
+        chain = ["--model", "chain", "--resolution", "channel", "--compression", "80"]
+        assert run(capsys, "prune", file, *chain, "--out", out)[0] == 0
+        before = gs.read_masks(file)
+        assert torch.load(out, weights_only=True).keys() >= before.keys()
+        assert gs.analyze(out, "graphsparse.zoo:digits_conv", torch.zeros(1, 1, 8, 8)).summary["kept"] < 1124
+
+
+def test_curve(capsys, dense, tmp_path):
+    csv, plot = tmp_path / "curve.csv", tmp_path / "curve.png"
+    methods = ["--method", "magnitude", "--method", "erk-random", "--points", "50"]
+    status, out, _ = run(capsys, "curve", *dense, *methods, "--csv", str(csv), "--plot", str(plot))
+    frame = pandas.read_csv(csv)
+    assert status == 0 and str(plot) in out and plot.read_bytes().startswith(b"\x89PNG")
+    for _, curve in frame.groupby("method"):
+        assert (
+            2 < len(curve) <= 52 and curve["kept"].is_monotonic_increasing and curve["active"].is_monotonic_increasing
+        )
+        assert (curve["active"] <= curve["kept"]).all() and curve["kept"].iloc[[0, -1]].tolist() == [1, 50200]
+    assert set(frame["method"]) == {"magnitude", "erk-random"}
+
+
+def test_convert_there_and_back(capsys, tmp_path):
+    source, masks, back = (
+        str(data.path("digits-mlp-50x.pt")),
+        str(tmp_path / "m.safetensors"),
+        str(tmp_path / "back.pt"),
+    )
+    status, out, _ = run(capsys, "convert", source, masks, "--to", "bits")
+    assert status == 0 and "(prune)" in out and "1,004 kept" in out
+    assert run(capsys, "convert", masks, back, "--to", "prune", "--weights", source)[0] == 0
+    for name, mask in gs.read_masks(source).items():
+        assert torch.equal(gs.read_masks(back)[name], mask)
 
 
 def test_demo(capsys):
     assert demo.run()
-    assert "same prediction: 500 of 500" in " ".join(capsys.readouterr().out.split())
+    out = capsys.readouterr().out
+    assert "same prediction: 500 of 500" in out and "fc2.weight" in out and "stranded" in out
 
 
-def test_help_has_examples_and_module_runs():
-    done = subprocess.run([sys.executable, "-m", "graphsparse", "analyze", "--help"], capture_output=True, text=True, check=True)
-    assert "graphsparse analyze lenet.pt --model graphsparse.zoo:lenet300100" in " ".join(done.stdout.split())
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "graphsparse", *arguments]
+
+
+@pytest.mark.parametrize("name", ["analyze", "prune", "curve", "convert", "demo"])
+def test_help_has_examples_and_the_module_runs(name):
+    done = subprocess.run(command(name, "--help"), capture_output=True, text=True, check=True)
+    assert "Example" in done.stdout and f"graphsparse {name}" in done.stdout.split("Example")[1]
+
+
+def test_a_closed_pipe_is_no_traceback(net):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command("analyze", net, "--model", "chain"), stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.returncode == cli.BROKEN_PIPE and not done.stderr

@@ -34,7 +34,9 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} if node.module != "graphsparse" else {f"graphsparse.{alias.name}" for alias in node.names}
+            found |= (
+                {node.module} if node.module != "graphsparse" else {f"graphsparse.{alias.name}" for alias in node.names}
+            )
     return found
 
 
@@ -51,21 +53,42 @@ def test_imports_go_one_way(path):
             assert part in WITH_TORCH, f"{part} imports torch"
 
 
-def test_public_names():
-    for name in ["LayeredGraph", "analyze", "effective_masks", "export", "read_masks", "sparsity", "write_masks"]:
-        public = getattr(gs, name)
-        assert name in gs.__all__ and public.__doc__
-    assert list(inspect.signature(gs.export).parameters)[:6] == [
-        "model", "example_inputs", "masks", "kwargs", "resolution", "norm_statistics",
-    ]  # fmt: skip
+PUBLIC = {
+    "LayeredGraph", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "export",
+    "prune", "quotas", "read_masks", "sparsity", "write_masks",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC | set(gs.__all__)))
+def test_public_names_are_there_and_documented(name):
+    assert name in gs.__all__ and name in dir(gs)
+    assert inspect.getdoc(getattr(gs, name))
+
+
+def test_signatures_that_stay():
+    def parameters(function) -> list[str]:
+        return list(inspect.signature(function).parameters)
+
+    assert parameters(gs.export)[:6] == ["model", "example_inputs", "masks", "kwargs", "resolution", "norm_statistics"]
+    assert parameters(gs.analyze)[:3] == ["source", "model", "example_inputs"]
+    pruning = ["model", "example_inputs", "method", "sparsity", "compression", "effective", "data", "seed"]
+    assert parameters(gs.prune)[:8] == pruning
+    assert parameters(gs.quotas) == ["name", "shapes", "sparsity"]
     with pytest.raises(AttributeError, match="nope"):
         gs.nope  # noqa: B018
 
 
-def test_importing_the_package_is_quick():
-    done = subprocess.run([sys.executable, "-c", "import graphsparse, sys; print('torch' in sys.modules, 'numba' in sys.modules)"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    assert done.stdout.split() == ["False", "False"]
+@pytest.mark.parametrize("module", ["graphsparse", "graphsparse.cli"])
+def test_importing_is_quick(module):
+    slow = "torch", "numba", "pandas", "networkx", "matplotlib", "transformers"
+    code = f"import {module}, sys; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_part_is_a_package():
+    folders = {path.parent for path in HOUSE.rglob("*.py")}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
 
 
 def test_an_error_says_rule_place_value_and_way_out():

@@ -22,7 +22,7 @@ class Sparsity:
     ``frame`` has a row per parameter: shape, connections, kept, active, direct and effective (sparsities), and the units
     of the layers that it feeds: units, starved (no source reaches them) and stranded (they reach no sink). A unit fed by
     several parameters is counted with each. ``collapsed`` names the parameters with nothing active; ``unused`` those
-    that the network never uses, which are not counted.
+    that the network never uses, which are not counted. ``connected``: whether any path leads from a source to a sink.
     """
 
     connections: int
@@ -30,6 +30,7 @@ class Sparsity:
     active: int
     frame: pandas.DataFrame
     unused: tuple[str, ...] = ()
+    connected: bool = True
 
     @property
     def direct(self) -> float:
@@ -86,7 +87,7 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
     frame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
     frame.index.name = "parameter"
     totals = {column: int(sum(row[column] for row in rows.values())) for column in ("connections", "kept", "active")}
-    return Sparsity(**totals, frame=frame, unused=graph.unused)
+    return Sparsity(**totals, frame=frame, unused=graph.unused, connected=bool(alive.signal[graph.sinks].any()))
 
 
 def _row(graph: LayeredGraph, alive: Liveness, name: str) -> dict[str, Any]:

@@ -3,57 +3,84 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
+from rich import box
 from rich.console import Console, Group
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from graphsparse.reports.analyze import Report
+from graphsparse.reports.report import Report
 
 COUNTS = ("connections", "kept", "active", "units", "starved", "stranded")
-
-
-def table(report: Report) -> Group:
-    """The parameters, the totals and the notes of a report."""
-    columns = [column for column in report.frame.columns if column != "shape"]
-    result = Table(title=report.title, title_justify="left", header_style="bold")
-    result.add_column("parameter", no_wrap=True)
-    result.add_column("shape", no_wrap=True)
-    for column in columns:
-        result.add_column(column, justify="right", no_wrap=True)
-    for name, row in report.frame.iterrows():
-        cells = [_number(column, row[column]) for column in columns]
-        result.add_row(str(name), "x".join(map(str, row["shape"])), *cells)
-    notes = [Text(f"  {note}", style="yellow") for note in report.notes]
-    return Group(result, *(Text(line) for line in totals(report)), *notes)
-
-
-def totals(report: Report) -> list[str]:
-    """Two lines that say it all."""
-    summary = report.summary
-    lines = [
-        f"  direct     {summary['kept']:>12,} of {summary['connections']:,} kept    "
-        f"sparsity {summary['direct_sparsity']:.6f}   compression {_times(summary['direct_compression'])}"
-    ]
-    if "active" in summary:
-        lines.append(
-            f"  effective  {summary['active']:>12,} of {summary['connections']:,} active  "
-            f"sparsity {summary['effective_sparsity']:.6f}   compression {_times(summary['effective_compression'])}"
-        )
-    return lines
-
-
-def _number(column: str, value: float) -> str:
-    return f"{int(value):,}" if column in COUNTS else f"{value:.4f}"
-
-
-def _times(compression: float) -> str:
-    return "infinite" if math.isinf(compression) else f"{compression:,.1f}x"
+SPARED = ("shape", "units", "connections", "direct")
+"""What a narrow terminal does without, in this order; the JSON and the frame have it all."""
+PIPE_WIDTH = 1000
 
 
 def show(report: Report, console: Console | None = None) -> None:
-    """Print a report; a pipe gets a table wide enough for every column."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, 140))
-    console.print(table(report))
+    """Print a report, as wide as the terminal; a pipe or file gets every column, unbroken."""
+    console = wide(console or Console())
+    console.print(Group(_fitting(report, console), *totals(report)))
+    for note in report.notes:
+        console.print(Text(f"  {printable(note)}", style="yellow"))
+
+
+def wide(console: Console) -> Console:
+    """The console itself where it is a terminal, else one to the same file that breaks no lines."""
+    return console if console.is_terminal else Console(file=console.file, width=PIPE_WIDTH)
+
+
+def table(report: Report, without: tuple[str, ...] = ()) -> Table:
+    """A row per parameter; its columns are those of the frame."""
+    columns = [column for column in report.frame.columns if column not in without]
+    result = Table(
+        title=Text(printable(report.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    result.add_column("parameter", overflow="fold", min_width=12)
+    for column in columns:
+        result.add_column(column, justify="left" if column == "shape" else "right", no_wrap=True)
+    for name, row in report.frame.iterrows():
+        result.add_row(Text(printable(str(name))), *(_cell(column, row[column]) for column in columns))
+    return result
+
+
+def _fitting(report: Report, console: Console) -> Table:
+    tables = (table(report, SPARED[:count]) for count in range(len(SPARED) + 1))
+    widest = next(tables)
+    for narrower in (widest, *tables):
+        if Measurement.get(console, console.options.update(width=PIPE_WIDTH), narrower).maximum <= console.width:
+            return narrower
+    return narrower
+
+
+def totals(report: Report) -> Iterator[Text]:
+    """Two lines that say it all."""
+    summary = report.summary
+    digits = len(f"{summary['kept']:,}")
+    for kind, verb in (("direct", "kept"), ("effective", "active")):
+        if verb in summary:
+            yield Text(
+                f"  {kind:<9} {summary[verb]:>{digits},} of {summary['connections']:,} {verb:<6}  "
+                f"sparsity {summary[f'{kind}_sparsity']:.6f}  compression {times(summary[f'{kind}_compression'])}"
+            )
+
+
+def times(compression: float) -> str:
+    """A compression as people say it."""
+    return "infinite" if math.isinf(compression) else f"{compression:,.1f}x"
+
+
+def printable(text: str) -> str:
+    """The text without control characters: names come from files."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _cell(column: str, value: object) -> Text:
+    if column == "shape":
+        return Text("x".join(map(str, value)))  # type: ignore[call-overload]
+    if column in COUNTS:
+        return Text(f"{int(value):,}")  # type: ignore[call-overload]
+    number = float(value)  # type: ignore[arg-type]
+    return Text(f"{min(number, 0.9999) if number < 1 else number:.4f}")  # 1.0000 means that nothing is left

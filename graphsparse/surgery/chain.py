@@ -36,7 +36,9 @@ class Chain(nn.Module):
                 parent = parent.get_submodule(folder)
             parent.register_parameter(leaf, parameter)
         except (KeyError, AttributeError, TypeError) as error:
-            raise ModelError("a chain's tensors have names that a module allows", place=name, way_out=WAY_OUT) from error
+            raise ModelError(
+                "a chain's tensors have names that a module allows", place=name, way_out=WAY_OUT
+            ) from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the kernels in order."""
@@ -79,10 +81,11 @@ def build_chain(weights: Tensors, place: str) -> Chained:
         ModelError: there are no kernels, two do not follow each other, or a scale between them has zeros.
     """
     kernels = {n: t for n, t in weights.items() if t.is_floating_point() and 2 <= t.dim() <= 5}
-    if not kernels or not all(t.numel() for t in kernels.values()):
+    empty = [f"{name} of shape {tuple(tensor.shape)}" for name, tensor in kernels.items() if not tensor.numel()]
+    if empty or not kernels:
         raise ModelError(
             "a chain is made of kernels with entries", place=place, way_out=WAY_OUT,
-            received=next((f"{n} of shape {tuple(t.shape)}" for n, t in kernels.items()), "no tensor of two to five axes"),
+            received=", ".join(empty[:3]) or "no floating tensor of two to five axes",
         )  # fmt: skip
     sites = max([1, *(_sites(before, after) for before, after in pairwise(kernels.items()))])
     biases = {bias_name(n): _bias(n, t, weights) for n, t in kernels.items() if bias_name(n) in weights}
@@ -96,9 +99,11 @@ def build_chain(weights: Tensors, place: str) -> Chained:
 
 
 def bias_name(kernel: str) -> str:
-    """Where the bias of a kernel is looked for: "fc1.bias" for "fc1.weight"."""
+    """Where the bias of a kernel is looked for: "fc1.bias" for "fc1.weight" or "fc1.kernel"."""
     folder, dot, leaf = kernel.rpartition(".")
-    return folder + dot + leaf.replace("weight", "bias")
+    return (
+        folder + dot + (leaf.replace("weight", "bias") if "weight" in leaf else f"{leaf}_bias" if not dot else "bias")
+    )
 
 
 def _sites(before: tuple[str, torch.Tensor], after: tuple[str, torch.Tensor]) -> int:

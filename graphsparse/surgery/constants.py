@@ -44,7 +44,9 @@ def carrying(graph: LayeredGraph, masks: Mapping[str, np.ndarray]) -> dict[str, 
     assert state.nonzero is not None
     constant = state.nonzero & (1 - state.signal)
     dropped = {
-        name: np.ascontiguousarray(graph.values[name] & ~np.asarray(masks[name], bool)) if name in masks else np.zeros(shape)
+        name: np.ascontiguousarray(graph.values[name] & ~np.asarray(masks[name], bool))
+        if name in masks
+        else np.zeros(shape)
         for name, shape in graph.shapes.items()
     }
     values = {**graph.values, **{name: array.astype(np.uint8) for name, array in dropped.items()}}
@@ -52,7 +54,9 @@ def carrying(graph: LayeredGraph, masks: Mapping[str, np.ndarray]) -> dict[str, 
     return {name: array.view(bool) for name, array in found.items() if array.any()}
 
 
-def fold(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: Mapping[str, np.ndarray]) -> Folding:
+def fold(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: Mapping[str, np.ndarray]
+) -> Folding:
     """Measure what the found connections contribute and say where it goes.
 
     ``model`` is a plain float64 copy in evaluation mode with its present masks applied; it is run twice, on the example
@@ -92,7 +96,9 @@ def _bias_name(model: nn.Module, module: nn.Module) -> str | None:
     return names[0] if names else None
 
 
-def _inputs_of(model: nn.Module, args: tuple, kwargs: Mapping, modules: Mapping[int, nn.Module]) -> dict[int, list[torch.Tensor]]:
+def _inputs_of(
+    model: nn.Module, args: tuple, kwargs: Mapping, modules: Mapping[int, nn.Module]
+) -> dict[int, list[torch.Tensor]]:
     """What each module is given, in every use, for the example inputs and for random ones."""
     seen: dict[int, list[torch.Tensor]] = {}
     hooks = [

@@ -21,7 +21,7 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.constants import Folding, carrying, fold
 from graphsparse.surgery.models import load_model
 
-FORMS = ("prune", "zeros")
+FORMS = ("prune", "zeros")  # on a live module; files are written in more
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,8 @@ def write_masks(
             about constants, so then ``fold_constants=False`` is needed.
         weights: for a file, where the weights come from (a checkpoint or state dict); by default the model, else the
             target itself.
-        form: "prune" (torch.nn.utils.prune; the default for a module) or "zeros" (the default for a file).
+        form: "prune" (torch.nn.utils.prune; the default for a module) or "zeros" (the default for a file); for a file
+            any other of `graphsparse.checkpoints.written_forms` too.
         norm_statistics: masks were found with it; models with layer, group or RMS normalisation need that.
         graph: the unrolled graph of the model under its present masks, where it is at hand; else it is exported.
 
@@ -76,8 +77,8 @@ def write_masks(
     """
     live = isinstance(target, nn.Module)
     form = form or ("prune" if live else "zeros")
-    if form not in FORMS:
-        raise MaskError("masks are written as 'prune' or 'zeros'", received=repr(form))
+    if live and form not in FORMS:
+        raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
     masks = {name: torch.as_tensor(mask).detach().cpu().bool() for name, mask in masks.items()}
     if isinstance(target, nn.Module):
         graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)

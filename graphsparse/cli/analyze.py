@@ -1,0 +1,89 @@
+"""``graphsparse analyze``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graphsparse.cli import options
+from graphsparse.errors import ModelError
+
+if TYPE_CHECKING:
+    from graphsparse.reports.report import Report
+
+EXAMPLES = """
+Examples:
+
+  graphsparse analyze net.pt --model graphsparse.zoo:lenet5 --input 3x32x32
+
+  graphsparse analyze net.pt --model nets:build --model-arg width=64 --input 8
+
+  graphsparse analyze mlp.safetensors --model chain --json -
+
+  graphsparse analyze exported.pt2 --resolution channel --html report.html
+
+  graphsparse analyze mlp.pt --model chain --fail-under 50
+
+  graphsparse analyze my-llama/ --resolution channel
+"""
+
+
+def analyze(
+    checkpoint: options.Checkpoint,
+    model: options.Model = None,
+    inputs: options.Inputs = None,
+    model_args: options.Arguments = None,
+    resolution: options.Resolution = "unrolled",
+    norm_statistics: options.Statistics = False,
+    form: options.Form = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for standard output.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Status 1 if the effective compression is below this."),
+    ] = None,
+) -> None:
+    """Direct and effective sparsity of a checkpoint, by parameter and in total.
+
+    With --model none: direct sparsity of each tensor, without a network.
+    """
+    if fail_under is not None:
+        _check_limit(fail_under, model)
+    from graphsparse.reports.analyze import analyze as run
+    from graphsparse.reports.terminal import show
+
+    report = run(
+        checkpoint, model, options.examples(inputs), resolution=resolution, norm_statistics=norm_statistics, form=form,
+        model_args=options.arguments(model_args),
+    )  # fmt: skip
+    if json and json != "-":
+        report.to_json(json)
+    if html:
+        report.to_html(html)
+    if json == "-":
+        print(report.to_json())
+    else:
+        show(report)
+    if fail_under is not None:
+        _check(report, fail_under)
+
+
+def _check_limit(fail_under: float, model: str | None) -> None:
+    if not fail_under >= 0:
+        raise ModelError("a compression is a number from 0", place="--fail-under", received=fail_under)
+    if model == "none":
+        raise ModelError(
+            "--fail-under compares effective compressions", received="--model none", way_out="name the model"
+        )
+
+
+def _check(report: Report, fail_under: float) -> None:
+    reached = report.summary["effective_compression"]
+    if reached < fail_under:
+        print(f"effective compression {reached:.2f} is under {fail_under:g}", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,59 @@
+"""Compression curves as one frame and one picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import pandas
+
+from graphsparse.checkpoints.atomic import replacing
+from graphsparse.errors import MissingExtra, TargetError
+from graphsparse.passes.curve import CompressionCurve
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> pandas.DataFrame:
+    """The curves below each other, with their names in the column "method".
+
+    Where a curve has more than ``points`` thresholds (0: take all), those next to points that lie evenly in log
+    compression stay, first and last among them.
+    """
+    frames = {name: _thinned(curve.frame, points) for name, curve in curves.items()}
+    return pandas.concat(frames, names=["method"]).reset_index(level="method").reset_index(drop=True)
+
+
+def _thinned(frame: pandas.DataFrame, points: int) -> pandas.DataFrame:
+    if points <= 0 or len(frame) <= points:
+        return frame
+    kept = frame["kept"].to_numpy()  # rises
+    wanted = np.geomspace(max(kept[0], 1), kept[-1], points)
+    rows = np.searchsorted(kept, wanted).clip(0, len(kept) - 1)
+    return frame.iloc[np.unique(np.r_[0, rows, len(kept) - 1])]
+
+
+def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:
+    """Draw effective against direct compression, both logarithmic, a line per method; above the diagonal is dead.
+
+    Needs the extra ``plots``. Raises TargetError for a file that is not .png, .svg or .pdf.
+    """
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending not in PICTURES:
+        raise TargetError("a picture is one of " + ", ".join(PICTURES), place=str(path), received=repr(ending))
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("a picture needs matplotlib", way_out="pip install 'graphsparse[plots]'") from error
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    for method, curve in frame.groupby("method", sort=False):
+        alive = curve[curve["active"] > 0]
+        axes.plot(alive["direct_compression"], alive["effective_compression"], label=str(method))
+    ends = [frame["direct_compression"].min(), frame.loc[frame["active"] > 0, "direct_compression"].max()]
+    axes.plot(ends, ends, color="0.6", linestyle=":", label="no dead connections")
+    axes.set(xscale="log", yscale="log", xlabel="direct compression", ylabel="effective compression", title=title)
+    axes.legend()
+    with replacing(path) as file:
+        figure.savefig(file, format=ending[1:], dpi=150)

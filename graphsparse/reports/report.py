@@ -1,0 +1,153 @@
+"""The report: what is said of a network, as a frame, a summary and notes, to be shown or written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from graphsparse.checkpoints import Checkpoint
+from graphsparse.checkpoints.atomic import replacing
+from graphsparse.errors import MissingExtra
+from graphsparse.graph import LayeredGraph
+from graphsparse.measures.sparsity import Sparsity, sparsity
+
+LISTED = 6  # names in a note; JSON has them all
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """How sparse a network is: ``sparsity`` (None without a model), a ``frame`` with a row per parameter, a ``summary``.
+
+    ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively.
+    """
+
+    title: str
+    frame: pandas.DataFrame
+    summary: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    sparsity: Sparsity | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values; an infinite compression is None, since JSON has no infinity."""
+        rows = [{"parameter": name, **_plain(dict(row))} for name, row in self.frame.iterrows()]
+        lists = (
+            {"collapsed": list(self.sparsity.collapsed), "unused": list(self.sparsity.unused)} if self.sparsity else {}
+        )
+        return {
+            "title": self.title,
+            "summary": _plain(self.summary),
+            "parameters": rows,
+            **lists,
+            "notes": list(self.notes),
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as JSON text, also written to a file where a path is given."""
+        text = json.dumps(self.to_dict(), indent=2)
+        if path is not None:
+            with replacing(path) as file:
+                file.write((text + "\n").encode())
+        return text
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write a page that stands alone. Needs the extra ``html``."""
+        try:
+            from jinja2 import Environment
+        except ImportError as error:
+            raise MissingExtra("a page needs Jinja2", way_out="pip install 'graphsparse[html]'") from error
+        template = (Path(__file__).parent / "page.html").read_text()
+        page = Environment(autoescape=True).from_string(template).render(report=self, rows=self.to_dict()["parameters"])
+        with replacing(path) as file:
+            file.write(page.encode())
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    def value(item: Any) -> Any:
+        if isinstance(item, tuple):
+            return list(item)
+        item = item.item() if hasattr(item, "item") else item
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    return {key: value(item) for key, item in values.items()}
+
+
+def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Report:
+    """The report of a graph under its masks; ``notes`` come before those of the graph itself."""
+    found = sparsity(graph)
+    summary = {
+        "resolution": graph.resolution,
+        "norm_statistics": graph.norm_statistics,
+        "connections": found.connections,
+        "kept": found.kept,
+        "active": found.active,
+        "direct_sparsity": found.direct,
+        "effective_sparsity": found.effective,
+        "direct_compression": found.direct_compression,
+        "effective_compression": found.effective_compression,
+        "units": graph.n_units,
+        "layers": len(graph.layers),
+        "sources": len(graph.sources),
+        "sinks": len(graph.sinks),
+    }
+    return Report(title, found.frame, summary, (*_of_sparsity(found), *notes, *_of_graph(graph)), found)
+
+
+def _of_sparsity(found: Sparsity) -> list[str]:
+    notes = []
+    if not found.connected:
+        notes.append(f"Collapsed: no path from an input to an output is left. {_break(found)}")
+    elif found.collapsed:
+        notes.append(f"Nothing is active in {_few(found.collapsed)}.")
+    if found.unused:
+        notes.append(f"Not used by the network, not counted: {_few(found.unused)}.")
+    return notes
+
+
+def _break(found: Sparsity) -> str:
+    """Where the network comes apart: parameters that keep nothing, else the first one behind which nothing is reached."""
+    frame = found.frame
+    empty = frame.index[(frame["kept"] == 0) & (frame["connections"] > 0)]
+    if len(empty):
+        return f"Nothing is kept in {_few(tuple(empty))}."
+    first = frame.index[frame["starved"] == frame["units"]][:1]
+    return f"The inputs reach no unit that {first[0]} feeds." if len(first) else ""
+
+
+def _of_graph(graph: LayeredGraph) -> list[str]:
+    notes = []
+    if graph.coverage.conservative:
+        reasons = sorted({f"{operation}: {reason}" for operation, _, reason in graph.coverage.conservative})
+        calls = len(graph.coverage.conservative)
+        notes.append(f"Decided on the safe side ({calls} calls): {'; '.join(reasons[:4])}.")
+    if graph.has_norm_statistics and not graph.norm_statistics:
+        notes.append(
+            "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
+        )
+    return notes
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def report_without_model(checkpoint: Checkpoint) -> Report:
+    """Direct sparsity by tensor, which needs no network."""
+    rows = {
+        name: {"shape": tuple(mask.shape), "connections": mask.numel(), "kept": int(mask.sum())}
+        for name, mask in checkpoint.masks.items()
+    }
+    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=["shape", "connections", "kept"])
+    frame.index.name = "parameter"
+    frame["direct"] = 1 - frame["kept"] / frame["connections"].clip(lower=1)
+    connections, kept = int(frame["connections"].sum()), int(frame["kept"].sum())
+    summary = {"connections": connections, "kept": kept, "direct_sparsity": 1 - kept / max(connections, 1),
+               "direct_compression": connections / kept if kept else math.inf}  # fmt: skip
+    note = "Effective sparsity needs a model, which says how the tensors are connected: name one."
+    return Report(Path(checkpoint.place).name, frame, summary, (note,))
