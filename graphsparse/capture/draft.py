@@ -58,7 +58,9 @@ class Draft:
         """Whether units are elements, not channels."""
         return self.resolution == "unrolled"
 
-    def layer(self, count: int, name: str | None = None, operation: str | None = None) -> tuple[LayerDraft, torch.Tensor]:
+    def layer(
+        self, count: int, name: str | None = None, operation: str | None = None
+    ) -> tuple[LayerDraft, torch.Tensor]:
         """A new layer of ``count`` units and their ids (count,)."""
         path, called = self.place
         draft = LayerDraft(name or path or called, operation or called, self._next, self._next + count)
@@ -73,7 +75,9 @@ class Draft:
         self.sources.append(ids)
         return Units(ids.reshape(sizes).expand(shape))
 
-    def kernel(self, weight: Weight, grouped: torch.Tensor, sources: torch.Tensor, taps: Taps, bias: Weight | None = None) -> torch.Tensor:
+    def kernel(
+        self, weight: Weight, grouped: torch.Tensor, sources: torch.Tensor, taps: Taps, bias: Weight | None = None
+    ) -> torch.Tensor:
         """A layer of the units that a kernel feeds: ids (groups, rows, positions).
 
         ``grouped`` is the weight's layout as (groups, rows, *columns); ``sources`` ids (groups, channels, size).
@@ -165,6 +169,8 @@ class Draft:
         ``by`` is a `Weight` of broadcastable shape; ``where`` a bool tensor of the elements that are lifted.
         """
         parts = entries_of(by) if by is not None else where.long() if where is not None else None
+        if parts is not None and not self.unrolled and _splits(value.ids, parts):  # a table of positions, which are one
+            by = where = parts = None
         ids, units, part = self.own(value, parts)
         if where is not None:
             units, part = units[part != 0], part[part != 0]
@@ -203,7 +209,9 @@ class Draft:
         for index in torch.bincount(owner).nonzero()[:, 0].tolist():
             use = (owner == index).numpy()
             entries = None if stage.entries is None else stage.entries[use]
-            self.layers[index].stages.append(cast("Lift | Scale", replace(cast(Any, stage), units=stage.units[use], entries=entries)))
+            self.layers[index].stages.append(
+                cast("Lift | Scale", replace(cast(Any, stage), units=stage.units[use], entries=entries))
+            )
 
 
 def _place_of(grouped: torch.Tensor) -> View | Places:
@@ -223,6 +231,12 @@ def entries_of(weight: Weight) -> torch.Tensor:
         shape[axis] = size
         index = index + (torch.arange(size) * stride).reshape(shape)
     return index.reshape(view.shape)
+
+
+def _splits(ids: torch.Tensor, parts: torch.Tensor) -> bool:
+    """Whether parts differ along an axis along which ids repeat."""
+    ids, parts = torch.broadcast_tensors(ids, parts)
+    return any(n > 1 and a == 0 and b != 0 for n, a, b in zip(ids.shape, ids.stride(), parts.stride(), strict=True))
 
 
 def _one_part_each(units: torch.Tensor, part: torch.Tensor) -> bool:

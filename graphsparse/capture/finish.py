@@ -38,7 +38,9 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
 
 def _fold_joined_inputs(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], np.ndarray]:
     """In channel resolution an image that only convolutions read has a source per channel, not per element."""
-    sources = np.unique(np.concatenate([as_ids(ids) for ids in draft.sources])) if draft.sources else np.empty(0, np.int64)
+    sources = (
+        np.unique(np.concatenate([as_ids(ids) for ids in draft.sources])) if draft.sources else np.empty(0, np.int64)
+    )
     drafts = list(draft.layers)
     for layer in [each for each in drafts if each.operation == "input"]:
         inside = lambda ids, layer=layer: (ids >= layer.start - 1) & (ids < layer.stop - 1)

@@ -41,7 +41,9 @@ class Lowering:
     sinks: list[torch.Tensor] = field(default_factory=list)
 
 
-def lower(program: ExportedProgram, draft: Draft, rules: Rules, names: Mapping[str, str], batch_axis: int | None) -> Lowering:
+def lower(
+    program: ExportedProgram, draft: Draft, rules: Rules, names: Mapping[str, str], batch_axis: int | None
+) -> Lowering:
     """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
     lowering = Lowering(draft, rules)
     inputs = _inputs(program, draft, names, batch_axis)
@@ -90,14 +92,17 @@ def _example_leaves(program: ExportedProgram) -> list[Any]:
 
 def _evaluate(lowering: Lowering, node: Node) -> Any:
     draft, target = lowering.draft, node.target
-    args, kwargs = tree_map(lambda a: _read(lowering, node, a) if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
+    args, kwargs = tree_map(
+        lambda a: _read(lowering, node, a) if isinstance(a, Node) else a, (node.args, dict(node.kwargs))
+    )
     leaves = tree_leaves((args, kwargs))
     if target is operator.getitem:
         return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
     place, module_type = _place(node)
     called = getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
     draft.place = (place, called)
-    has_rule = target in lowering.rules
+    rule = lowering.rules.get(target) or lowering.rules.get(str(target))
+    has_rule = rule is not None
     if any(isinstance(leaf, Refused) for leaf in leaves):
         return Refused() if has_rule else _refuse(lowering, target, place)
     moved = any(isinstance(leaf, Units) for leaf in leaves)
@@ -107,11 +112,11 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
         return transform(node, args, kwargs) if weights else compute(node, args, kwargs)
     if _is_constant(node):
         return tree_map(_shape_only, node.meta.get("val"))
-    if not has_rule:
+    if rule is None:
         return _refuse(lowering, target, place)
     shape, dtype = _result(node)
     call = Call(draft, target, shape, dtype, place, module_type)
-    value = lowering.rules[target](call, *args, **kwargs)
+    value = rule(call, *args, **kwargs)
     lowering.used[called] += 1
     lowering.conservative += [(called, place, reason) for reason in call.conservative]
     return value
@@ -130,7 +135,9 @@ def _is_constant(node: Node) -> bool:
 
 
 def _shape_only(value: Any) -> Any:
-    return Known(torch.empty(value.shape, dtype=value.dtype, device="meta")) if isinstance(value, torch.Tensor) else value
+    return (
+        Known(torch.empty(value.shape, dtype=value.dtype, device="meta")) if isinstance(value, torch.Tensor) else value
+    )
 
 
 def _refuse(lowering: Lowering, target: Any, place: str) -> Refused:
@@ -147,9 +154,7 @@ def _read(lowering: Lowering, reader: Node, node: Node) -> Any:
         return Units(value.ids)
     if isinstance(value, (tuple, list)) and len(node.users) > 1:
         readers = Counter(user.args[1] for user in node.users if user.target is operator.getitem)
-        return type(value)(
-            Units(v.ids) if isinstance(v, Units) and readers[i] > 1 else v for i, v in enumerate(value)
-        )
+        return type(value)(Units(v.ids) if isinstance(v, Units) and readers[i] > 1 else v for i, v in enumerate(value))
     return value
 
 
@@ -168,7 +173,11 @@ def _result(node: Node) -> tuple[torch.Size, torch.dtype]:
 
 
 def _collect_sinks(lowering: Lowering, node: Node, program: ExportedProgram) -> None:
-    wanted = {spec.arg.name for spec in program.graph_signature.output_specs if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")}
+    wanted = {
+        spec.arg.name
+        for spec in program.graph_signature.output_specs
+        if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")
+    }
     for leaf in tree_leaves(node.args):
         value = lowering.values.get(leaf) if isinstance(leaf, Node) else None
         if isinstance(value, Units) and leaf.name in wanted:

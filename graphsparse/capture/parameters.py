@@ -86,7 +86,9 @@ def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[
     }
 
 
-def parameters_of(graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+def parameters_of(
+    graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]
+) -> dict[str, np.ndarray]:
     """The masks that a model carries: those found on it, else where its weights are not zero."""
     masks = {name: parameters.kept(name) for name in graph.shapes}
     named = {parameters.canonical.get(name, name): mask.cpu().numpy() for name, mask in found.items()}

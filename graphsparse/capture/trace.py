@@ -119,4 +119,6 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any]) -> Captu
     else:
         rule = "torch.export must be able to capture the model"
         way_out = "try model(*example_inputs) and then torch.export.export(model, example_inputs, strict=False)"
-    return CaptureError(rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {brief}", way_out=way_out)
+    return CaptureError(
+        rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {brief}", way_out=way_out
+    )

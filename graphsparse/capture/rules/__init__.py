@@ -14,6 +14,7 @@ from graphsparse.capture.rules import (
     attention,
     convolution,
     embedding,
+    experts,
     interpolation,
     linear,
     movement,
@@ -46,7 +47,8 @@ RULED: Mapping[Any, Any] = {
     **embedding.RULES,
     **softmax.RULES,
     **attention.RULES,
+    **experts.RULES,
 }
-RULES: Mapping[Any, Rule] = attention.waiting(normalisation.by_hand(RULED))
+RULES: Mapping[Any, Rule] = attention.waiting(experts.stacked(normalisation.by_hand(RULED)))
 TAKES_KERNEL: Mapping[Any, int] = {**linear.TAKES_KERNEL, **convolution.TAKES_KERNEL}
 """Where an operation holds a kernel: its connections count even where what it reads is constant."""

@@ -45,7 +45,18 @@ def _made(call: Call, parts: Parts) -> torch.Tensor:
     return torch.where(parts.allowed, ids, CONSTANT).expand(parts.shape)  # what hides an entry is a number
 
 
-def attend(call: Call, query, key, value, mask=None, dropout: float = 0.0, is_causal: bool = False, *, scale=None, enable_gqa: bool = False):
+def attend(
+    call: Call,
+    query,
+    key,
+    value,
+    mask=None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale=None,
+    enable_gqa: bool = False,
+):
     """softmax(query @ key.T + mask) @ value, heads on the axis before the last two; grouped where they are fewer."""
     heads = query.shape[-3] if len(query.shape) > 2 else 1
     q, k, v = (call.ids(each) for each in (query, key, value))
@@ -105,7 +116,12 @@ def _scaled(call: Call, parts: Parts, left, right, **kwargs) -> Parts | None:
         return replace(parts, left=call.draft.scale(Units(parts.left), right).ids) if whole else None
     if isinstance(right, Units):
         return None
-    return parts if torch.broadcast_shapes(parts.shape, call.ids(right).shape) == parts.shape and bool((call.ids(right) != NOTHING).all()) else None
+    return (
+        parts
+        if torch.broadcast_shapes(parts.shape, call.ids(right).shape) == parts.shape
+        and bool((call.ids(right) != NOTHING).all())
+        else None
+    )
 
 
 def _shifted(call: Call, parts: Parts, left, right, *, alpha=1) -> Parts | None:
@@ -127,7 +143,11 @@ def _chosen(call: Call, parts: Parts, condition, chosen, other) -> Parts | None:
     """where() between scores and such a number."""
     if isinstance(condition, Scores):
         return None
-    return _masked(parts, condition, other, False) if isinstance(chosen, Scores) else _masked(parts, condition, chosen, True)
+    return (
+        _masked(parts, condition, other, False)
+        if isinstance(chosen, Scores)
+        else _masked(parts, condition, chosen, True)
+    )
 
 
 def _masked(parts: Parts, mask, filling, hide: bool) -> Parts | None:
@@ -155,7 +175,9 @@ STEPS: Mapping[Any, Callable[..., Parts | None]] = {
     aten.masked_fill.Scalar: _filled,
     aten.masked_fill.Tensor: _filled,
     **dict.fromkeys([aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf], _chosen),
-    **dict.fromkeys([aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unsqueeze.default], _viewed),
+    **dict.fromkeys(
+        [aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unsqueeze.default], _viewed
+    ),
 }
 RULES = {
     aten.scaled_dot_product_attention.default: attend,

@@ -21,7 +21,9 @@ def compute(node: Node, args: tuple, kwargs: dict) -> Any:
     An integer input that is only moved stays a token: any index may come in its place.
     """
     token = _token(args) if node.target in TOKEN_KEEPING else None
-    plain = tree_map(lambda a: a.tensor if isinstance(a, Known) else CPU if isinstance(a, torch.device) else a, (args, kwargs))
+    plain = tree_map(
+        lambda a: a.tensor if isinstance(a, Known) else CPU if isinstance(a, torch.device) else a, (args, kwargs)
+    )
     try:
         if callable(node.target):
             result = node.target(*plain[0], **plain[1])

@@ -48,10 +48,10 @@ def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, 
     kernel = kernel_view(weight.layout, groups, transposed)
     sources = small.expand(batch, ids.size(1), *sizes).transpose(0, 1).reshape(groups, ids.size(1) // groups, -1)
     if call.draft.unrolled:
-        table = convolution_table(
-            sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed
+        table = convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed)
+        bias_units = call.draft.kernel(
+            weight, kernel, sources, Taps.of(per_sample(table, batch, sizes), sources.size(2)), bias
         )
-        bias_units = call.draft.kernel(weight, kernel, sources, Taps.of(per_sample(table, batch, sizes), sources.size(2)), bias)
         made = bias_units.reshape(-1, batch, *out).transpose(0, 1)
     else:
         every = small.expand(batch, ids.size(1), *small.shape[2:]).transpose(0, 1).reshape(ids.size(1), -1)
@@ -76,7 +76,9 @@ def per_sample(table: np.ndarray, batch: int, sizes: tuple[int, ...]) -> np.ndar
     return np.where(table[:, None] < 0, -1, table[:, None] + shift).reshape(table.shape[0], -1)
 
 
-def by_numbers(call: Call, value: Units, weight: Value, stride, padding, dilation, groups: int, transposed: bool) -> Units:
+def by_numbers(
+    call: Call, value: Units, weight: Value, stride, padding, dilation, groups: int, transposed: bool
+) -> Units:
     """A kernel that is no parameter: wires where its numbers are not zero (blurs, filter banks), else from everywhere."""
     axes = len(weight.shape) - 2
     ids = value.ids if value.ids.dim() > axes + 1 else value.ids.unsqueeze(0)
@@ -86,7 +88,9 @@ def by_numbers(call: Call, value: Units, weight: Value, stride, padding, dilatio
     else:
         call.say_conservative("every entry of a kernel that is computed is taken as not zero")
         pattern = kernel_view(torch.ones(weight.shape, dtype=torch.bool), groups, transposed).flatten(3)
-    table = torch.from_numpy(convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed) + 1)
+    table = torch.from_numpy(
+        convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed) + 1
+    )
     (small,), _ = collapse(ids)
     flat = small.expand(small.size(0), *ids.shape[1:]).flatten(2).unflatten(1, (groups, -1))
     seen = torch.nn.functional.pad(flat, (1, 0))[..., table.long()]  # (batch, groups, channels, taps, positions)

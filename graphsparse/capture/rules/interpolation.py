@@ -55,7 +55,11 @@ def sampled(call: Call, value: Units, grid, *settings, **kwargs):
         answer = call.target(impulses, grid.tensor.double(), *settings, **kwargs).flatten(2)[0]
         return windowed(call, value, taps_of(answer.T != 0), out)
     call.say_conservative("the places that are sampled are computed: any position of a channel may be read")
-    whole = call.rows_union(value, value.ids.flatten(2)).reshape(*value.shape[:2], *[1] * axes).expand(*value.shape[:2], *out)
+    whole = (
+        call.rows_union(value, value.ids.flatten(2))
+        .reshape(*value.shape[:2], *[1] * axes)
+        .expand(*value.shape[:2], *out)
+    )
     if not isinstance(grid, Units):
         return call.fresh([value], whole)
     place = call.rows_union(grid, grid.ids).unsqueeze(1)

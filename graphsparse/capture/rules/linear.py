@@ -147,7 +147,9 @@ def every_input(call: Call, value: Units, matrix: Value) -> Units:
     joined = call.rows_union(value, value.ids).unsqueeze(-1)
     if len(matrix.shape) == 1:
         return call.fresh([value], joined.squeeze(-1))
-    lead = torch.broadcast_shapes(value.shape[:-1], (*matrix.shape[:-2], 1)) if len(value.shape) > 1 else matrix.shape[:-2]
+    lead = (
+        torch.broadcast_shapes(value.shape[:-1], (*matrix.shape[:-2], 1)) if len(value.shape) > 1 else matrix.shape[:-2]
+    )
     return call.fresh([value], joined.expand(*lead, matrix.shape[-1]))
 
 
@@ -176,9 +178,17 @@ def _flat_kernel(weight: Weight) -> Weight:
 
 RULES: dict[Any, Any] = {
     aten.linear.default: linear,
-    **dict.fromkeys([aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default], matmul),
+    **dict.fromkeys(
+        [aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default], matmul
+    ),
     **dict.fromkeys([aten.addmm.default, aten.baddbmm.default, aten.addmv.default], addmm),
     aten.bilinear.default: bilinear,
 }
-TAKES_KERNEL = {aten.linear.default: 1, aten.matmul.default: 1, aten.mm.default: 1, aten.bmm.default: 1, aten.addmm.default: 2}
+TAKES_KERNEL = {
+    aten.linear.default: 1,
+    aten.matmul.default: 1,
+    aten.mm.default: 1,
+    aten.bmm.default: 1,
+    aten.addmm.default: 2,
+}
 """Operations that hold a kernel at that place of their arguments, even where what it reads is constant."""

@@ -73,7 +73,13 @@ def group_norm(call: Call, value: Units, groups: int, weight=None, bias=None, *r
     """Over the channels of a group and all positions."""
     split = Units(value.ids.unflatten(1, (groups, -1)), value.exclusive)
     normal = centred(call, split, list(range(2, split.ids.dim())))
-    return affine(call, Units(normal.ids.reshape(value.shape) if normal is not split else value.ids, normal.exclusive), weight, bias, 1)
+    return affine(
+        call,
+        Units(normal.ids.reshape(value.shape) if normal is not split else value.ids, normal.exclusive),
+        weight,
+        bias,
+        1,
+    )
 
 
 def native_group_norm(call: Call, value: Units, weight, bias, n, channels, positions, groups: int, *rest):

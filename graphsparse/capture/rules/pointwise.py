@@ -42,7 +42,11 @@ def made_like(call: Call, *args, **kwargs):
         return Known(torch.ones((), dtype=kind).expand(shape))
     if "full" in str(call.target) or "fill" in str(call.target):
         fill = args[-1]
-        return fill if isinstance(fill, Units) else Known(torch.as_tensor(getattr(fill, "tensor", fill)).to(kind).expand(shape))
+        return (
+            fill
+            if isinstance(fill, Units)
+            else Known(torch.as_tensor(getattr(fill, "tensor", fill)).to(kind).expand(shape))
+        )
     return Known(torch.zeros((), dtype=kind).expand(shape))
 
 
@@ -64,7 +68,13 @@ PASSES = [
     aten.real.default, aten.imag.default, aten._conj.default, aten.conj.default, aten.conj_physical.default,
     aten.resolve_conj.default, aten.resolve_neg.default, aten._conj_physical.default,
 ]  # fmt: skip
-RANDOM = [aten.rand_like.default, aten.randn_like.default, aten.bernoulli.default, aten.bernoulli.p, aten.normal_functional.default]
+RANDOM = [
+    aten.rand_like.default,
+    aten.randn_like.default,
+    aten.bernoulli.default,
+    aten.bernoulli.p,
+    aten.normal_functional.default,
+]
 LIKE = [
     aten.zeros_like.default, aten.ones_like.default, aten.full_like.default, aten.empty_like.default, aten.new_zeros.default,
     aten.new_ones.default, aten.new_full.default, aten.new_empty.default, aten.fill.Scalar, aten.fill.Tensor,

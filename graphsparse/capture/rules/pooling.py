@@ -75,7 +75,9 @@ def unpool(call: Call, value: Units, indices, *sizes):
 def columns(call: Call, value: Units, kernel, dilation, padding, stride):
     """im2col: the elements of every window, moved."""
     sizes = tuple(value.shape[-2:])
-    table = convolution_table(sizes, _windows(sizes, kernel, dilation, padding, stride), *_settings(kernel, stride, padding, dilation))
+    table = convolution_table(
+        sizes, _windows(sizes, kernel, dilation, padding, stride), *_settings(kernel, stride, padding, dilation)
+    )
     flat = torch.nn.functional.pad(value.ids.flatten(-2), (1, 0))
     return Units(flat[..., torch.from_numpy(table + 1)].flatten(-3, -2))
 

@@ -83,7 +83,9 @@ REDUCTIONS = [
 RULES: dict[Any, Any] = {
     **dict.fromkeys(REDUCTIONS, reduce),
     **dict.fromkeys([aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim, aten.norm.Scalar], norm),
-    **dict.fromkeys([aten.var_mean.correction, aten.std_mean.correction, aten.var_mean.dim, aten.std_mean.dim], moments),
+    **dict.fromkeys(
+        [aten.var_mean.correction, aten.std_mean.correction, aten.var_mean.dim, aten.std_mean.dim], moments
+    ),
     **dict.fromkeys([aten.max.dim, aten.min.dim, aten.median.dim, aten.kthvalue.default, aten.mode.default], chosen),
     **dict.fromkeys([aten.prod.default, aten.prod.dim_int], multiplied),
     aten.logsumexp.default: lifted,

@@ -75,7 +75,9 @@ def take_flat(call: Call, value: Units, index):
 def overlay(call: Call, value, part, *where_to):
     """A slice, row or diagonal written into a value."""
     ids, source = call.ids(value).expand(value.shape), call.ids(part)
-    return call.fresh([value, part], tidy(call.target(ids.contiguous(), source.expand(part.shape).contiguous(), *where_to)))
+    return call.fresh(
+        [value, part], tidy(call.target(ids.contiguous(), source.expand(part.shape).contiguous(), *where_to))
+    )
 
 
 def put(call: Call, value, indices, values, accumulate: bool = False):

@@ -21,7 +21,9 @@ def by_pattern(call: Call, ids: torch.Tensor, pattern: torch.Tensor | None) -> t
         united = call.draft.rows(ids).unsqueeze(-2)
         return united if pattern is None or bool(pattern.any(-1).all()) else _where_any(united, pattern)
     pattern = canonical(pattern)
-    if pattern.dim() > 2 and all(pattern.stride(axis) == 0 or pattern.size(axis) == 1 for axis in range(pattern.dim() - 2)):
+    if pattern.dim() > 2 and all(
+        pattern.stride(axis) == 0 or pattern.size(axis) == 1 for axis in range(pattern.dim() - 2)
+    ):
         one = pattern[(0,) * (pattern.dim() - 2)]
         if bool((one[:, 1:] <= one[:, :-1]).all()) and one.size(0) > 2:
             return _up_to(call, ids, one.sum(1))

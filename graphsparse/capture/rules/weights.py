@@ -15,7 +15,7 @@ from graphsparse.capture.values import Known, Weight
 aten = torch.ops.aten
 MOVED = {
     *movement.MOVES, *movement.SHAPES, aten.expand.default, aten.index_select.default, aten.index.Tensor,
-    aten.constant_pad_nd.default, aten.pad.default,
+    aten.constant_pad_nd.default, aten.pad.default, aten.embedding.default,
 }  # fmt: skip
 NEVER = -1  # the entry of an element that is zero whatever the parameter holds
 

@@ -1,0 +1,362 @@
+"""Unmodified models of the transformers library, tiny and random, against the gradients of torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves
+
+import graphsparse as gs
+from graphsparse.graph import LayeredGraph
+from graphsparse.passes.liveness import active_connections
+from tests.judge import Smooth, positive, random_masks, without_normalisation
+
+hf = pytest.importorskip("transformers")
+
+VOCAB, LENGTH, RUNS = 9, 5, 3
+DENSITIES = (0.6, 0.35, 0.15)
+KERNEL_MODULES = ("Linear", "Conv1d", "Conv2d", "Conv3d", "Conv1D", "NonDynamicallyQuantizableLinear")
+
+
+class Mixed(Smooth):
+    """Every token is a mixture of all of them: sources are independent units, which the rows of a table read by one token are not."""
+
+    def __init__(self, run: int):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(run)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is nn.functional.embedding and len(args[1]) == VOCAB:
+            indices, weight = args[:2]
+            return (0.2 + torch.rand(*indices.shape, VOCAB, generator=self.generator, dtype=torch.float64)) @ weight
+        if getattr(function, "__name__", "") == "_grouped_mm":  # torch's own takes no float64
+            return by_expert(*args, **(kwargs or {}))
+        return super().__torch_function__(function, types, args, kwargs)
+
+
+def by_expert(rows: torch.Tensor, weight: torch.Tensor, *, offs: torch.Tensor, **rest: Any) -> torch.Tensor:
+    """Each expert's rows times its matrix."""
+    starts = [0, *offs.tolist()]
+    return torch.cat([rows[a:b] @ matrix for a, b, matrix in zip(starts, starts[1:], weight, strict=False)])
+
+
+class Called(nn.Module):
+    """A model called with some keyword arguments fixed, returning one named output."""
+
+    def __init__(self, model: nn.Module, output: str = "logits", **fixed: Any):
+        super().__init__()
+        self.model, self.output, self.fixed = model, output, fixed
+
+    def forward(self, **given):
+        return getattr(self.model(**given, **self.fixed), self.output)
+
+
+def tokens(run: int) -> torch.Tensor:
+    """A sequence of tokens; see `Mixed` for what stands in their place."""
+    return (torch.arange(LENGTH) * 2 % VOCAB)[None]
+
+
+def smooth(*shape: int) -> Callable[[int], torch.Tensor]:
+    """Positive numbers, others in each run."""
+    return lambda run: 0.2 + torch.rand(shape, generator=torch.Generator().manual_seed(run), dtype=torch.float64)
+
+
+def readied(model: nn.Module) -> nn.Module:
+    """Positive weights without biases."""
+    model = positive(model, scale=0.5)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    return model
+
+
+def judged(
+    model: nn.Module, inputs: Mapping[str, Callable], masks: Mapping[str, torch.Tensor], runs: int, statistics: bool
+):
+    """Which kept weights have a gradient that is not zero in any run, through elements that inputs move."""
+    model = model if statistics else without_normalisation(model)
+    for module in model.modules():
+        if type(module) is nn.Identity:  # some models ask a norm for its weight's type
+            module.weight = torch.ones(1, dtype=torch.float64)
+    named = dict(model.named_parameters())
+    stored = {name: parameter.detach().clone() for name, parameter in named.items()}
+    with torch.no_grad():
+        for name, mask in masks.items():
+            named[name].mul_(mask)
+    active = {name: np.zeros(tuple(mask.shape), bool) for name, mask in masks.items()}
+    moved = moved_by(model, inputs, runs)
+    for run in range(runs):
+        model.zero_grad(set_to_none=True)
+        with through(model, moved):
+            loss_of(model, inputs, run).backward()
+        for name, mask in masks.items():
+            if named[name].grad is not None:
+                active[name] |= ((named[name].grad != 0) & mask).numpy()
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(stored[name])
+    return active
+
+
+def loss_of(model: nn.Module, inputs: Mapping[str, Callable], run: int) -> torch.Tensor:
+    """All outputs, each with its own weight."""
+    with Mixed(run):
+        outputs = model(**{name: make(run) for name, make in inputs.items()})
+    generator = torch.Generator().manual_seed(run)
+    leaves = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+    return sum(
+        (leaf * (0.5 + torch.rand(leaf.shape, generator=generator, dtype=torch.float64))).sum() for leaf in leaves
+    )
+
+
+def kernels(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if type(module).__name__ in KERNEL_MODULES]
+
+
+def moved_by(model: nn.Module, inputs: Mapping[str, Callable], runs: int) -> list[torch.Tensor]:
+    """For each call of a layer, which elements of what it reads differ between any two runs."""
+    first: list[torch.Tensor] = []
+    moved: list[torch.Tensor] = []
+    for run in range(runs):
+        seen: list[torch.Tensor] = []
+        hooks = [
+            m.register_forward_pre_hook(lambda m, given, to=seen: to.append(given[0].detach().clone()))
+            for m in kernels(model)
+        ]
+        with torch.no_grad():
+            loss_of(model, inputs, run)
+        for hook in hooks:
+            hook.remove()
+        first = first or seen
+        differs = [one != two for one, two in zip(first, seen, strict=True)]
+        moved = [a | b for a, b in zip(moved, differs, strict=True)] if moved else differs
+    return moved
+
+
+@contextmanager
+def through(model: nn.Module, moved: list[torch.Tensor]):
+    """Weights have gradients only through elements that inputs move; what layers compute stays."""
+    calls = iter(moved)
+
+    def only(module: nn.Module, given: tuple, result: torch.Tensor) -> torch.Tensor:
+        part = given[0] * next(calls)
+        still = {name: parameter.detach() for name, parameter in module.named_parameters()}
+        whole = type(module).forward
+        with replaced(module, still):
+            rest = whole(module, given[0]) - whole(module, part)
+        return rest + whole(module, part)
+
+    hooks = [module.register_forward_hook(only) for module in kernels(model)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def replaced(module: nn.Module, tensors: Mapping[str, torch.Tensor]):
+    """The module's parameters are other tensors for a while."""
+    own = dict(module._parameters)
+    for name in own:
+        module._parameters[name] = tensors.get(name)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        module._parameters.update(own)
+
+
+def compare(
+    model: nn.Module, inputs: Mapping[str, Callable], runs: int = RUNS, statistics: bool = False, **options: Any
+) -> tuple[int, int, LayeredGraph]:
+    """Connections too many, and how many torch finds; none may be missed, and channel resolution contains unrolled."""
+    model = readied(model)
+    kwargs = {name: make(0) for name, make in inputs.items()}
+    options = {"kwargs": kwargs, "norm_statistics": statistics, **options}
+    graph = gs.export(model, (), masks={}, **options)
+    coarse = gs.export(model, (), masks={}, resolution="channel", **options)
+    assert dict(graph.shapes) == dict(coarse.shapes)
+    many = truly = 0
+    for seed, density in enumerate(DENSITIES):
+        masks = random_masks(graph.shapes, density, seed)
+        judge = judged(model, inputs, masks, runs, statistics)
+        found, above = active_connections(graph.with_masks(masks)), active_connections(coarse.with_masks(masks))
+        for name in masks:
+            missed, hidden = int((judge[name] & ~found[name]).sum()), int((found[name] & ~above[name]).sum())
+            assert missed == 0, f"{name}: {missed} of {int(judge[name].sum())} missed at density {density}"
+            assert hidden == 0, f"{name}: channel resolution misses {hidden} of unrolled's at density {density}"
+            many += int((found[name] & ~judge[name]).sum())
+            truly += int(judge[name].sum())
+    assert truly > 0, "torch finds nothing active: the test shows nothing"
+    return many, truly, graph
+
+
+TINY = {
+    "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 10, "vocab_size": VOCAB,
+    "max_position_embeddings": 16, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None,
+}  # fmt: skip
+TEXT = {"input_ids": tokens}
+
+
+def causal(name: str, *, sizes: Mapping[str, Any] = TINY, head: str = "", **settings: Any):
+    """A decoder of the library by its name, without a cache."""
+
+    def build(attention: str) -> nn.Module:
+        config = getattr(hf, f"{name}Config")(**{**sizes, **settings}, attn_implementation=attention)
+        return Called(getattr(hf, head or f"{name}ForCausalLM")(config), use_cache=False)
+
+    return build
+
+
+def masked(name: str, **settings: Any):
+    def build(attention: str) -> nn.Module:
+        config = getattr(hf, f"{name}Config")(**{**TINY, "pad_token_id": 0, **settings}, attn_implementation=attention)
+        return Called(getattr(hf, f"{name}ForMaskedLM")(config))
+
+    return build
+
+
+GROUPED = {"num_key_value_heads": 1, "head_dim": 4}
+DECODERS = {
+    "gpt2": causal(
+        "GPT2",
+        head="GPT2LMHeadModel",
+        sizes={},
+        n_embd=8,
+        n_layer=2,
+        n_head=2,
+        n_positions=16,
+        vocab_size=VOCAB,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
+    "opt": causal("OPT", ffn_dim=10, word_embed_proj_dim=8, pad_token_id=1),
+    "llama": causal("Llama", **GROUPED),
+    "llama-tied": causal("Llama", num_key_value_heads=2, tie_word_embeddings=True),
+    "mistral": causal("Mistral", **GROUPED, sliding_window=3),
+    "qwen2": causal("Qwen2", num_key_value_heads=1),
+    "qwen3": causal("Qwen3", **GROUPED),
+    "gemma": causal("Gemma", **GROUPED),
+    "gemma2": causal("Gemma2", **GROUPED, sliding_window=3),
+    "gemma3": causal("Gemma3Text", head="Gemma3ForCausalLM", **GROUPED, sliding_window=3),
+    "phi": causal("Phi", num_key_value_heads=2),
+    "phi3": causal("Phi3", num_key_value_heads=2),
+}
+ENCODERS = {
+    "bert": masked("Bert"),
+    "roberta": masked("Roberta", max_position_embeddings=20),
+    "distilbert": masked("DistilBert", dim=8, hidden_dim=10, n_heads=2, n_layers=2),
+}
+
+
+IMAGE = {"pixel_values": smooth(1, 3, 16, 16)}
+SEEN = {
+    "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 10, "image_size": 16,
+    "patch_size": 8,
+}  # fmt: skip
+
+
+def classifier(name: str, output: str = "logits", head: str = "", **settings: Any):
+    def build(attention: str) -> nn.Module:
+        config = getattr(hf, f"{name}Config")(**settings, **({"attn_implementation": attention} if attention else {}))
+        return Called(getattr(hf, head or f"{name}ForImageClassification")(config), output)
+
+    return build
+
+
+VISION = {
+    "vit": (classifier("ViT", **SEEN), IMAGE, 3),
+    "deit": (classifier("DeiT", **SEEN), IMAGE, 3),
+    "clip": (classifier("CLIPVision", "last_hidden_state", "CLIPVisionModel", **SEEN), IMAGE, 3),
+    "swin": (classifier("Swin", image_size=16, patch_size=2, embed_dim=4, depths=[2, 1], num_heads=[1, 2], window_size=4), IMAGE, 3),
+    "swinv2": (classifier("Swinv2", image_size=16, patch_size=2, embed_dim=4, depths=[2, 1], num_heads=[1, 2], window_size=4), IMAGE, 3),
+    "convnext": (classifier("ConvNext", hidden_sizes=[4, 6], depths=[1, 1], num_stages=2, patch_size=2), IMAGE, 3),
+    "convnextv2": (classifier("ConvNextV2", hidden_sizes=[4, 6], depths=[1, 1], num_stages=2, patch_size=2), IMAGE, 3),
+    "segformer": (classifier("Segformer", num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[4, 6], patch_sizes=[3, 3],
+                             strides=[2, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=5), IMAGE, 3),
+}  # fmt: skip
+
+
+def unparametrised(model: nn.Module) -> nn.Module:
+    """Kernels in place of their weight norm, whose length would make every entry of a kernel move every other."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight")
+    return model
+
+
+def whole(name: str, head: str, output: str = "logits", fixed: Mapping[str, Any] | None = None, **settings: Any):
+    """Any other model of the library."""
+
+    def build(attention: str) -> nn.Module:
+        config = getattr(hf, f"{name}Config")(**settings, **({"attn_implementation": attention} if attention else {}))
+        return Called(unparametrised(getattr(hf, head)(config)), output, **(fixed or {}))
+
+    return build
+
+
+BOTH = {"input_ids": tokens, "decoder_input_ids": tokens}
+SMALL = {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+         "encoder_ffn_dim": 10, "decoder_ffn_dim": 10, "vocab_size": VOCAB}  # fmt: skip
+OTHERS = {
+    "t5": (whole("T5", "T5ForConditionalGeneration", fixed={"use_cache": False}, vocab_size=VOCAB, d_model=8, d_kv=4, d_ff=10,
+                 num_layers=1, num_heads=2, decoder_start_token_id=0), BOTH, 3),
+    "bart": (whole("Bart", "BartForConditionalGeneration", fixed={"use_cache": False}, max_position_embeddings=16, pad_token_id=1,
+                   decoder_start_token_id=2, **SMALL), BOTH, 3),
+    "whisper": (whole("Whisper", "WhisperForConditionalGeneration", fixed={"use_cache": False}, num_mel_bins=4, max_source_positions=6,
+                      max_target_positions=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, **SMALL),
+                {"input_features": smooth(1, 4, 12), "decoder_input_ids": tokens}, 3),
+    "wav2vec2": (whole("Wav2Vec2", "Wav2Vec2ForCTC", hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=10,
+                       conv_dim=(4, 4), conv_stride=(3, 2), conv_kernel=(4, 3), num_feat_extract_layers=2, vocab_size=VOCAB,
+                       num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2), {"input_values": smooth(1, 40)}, 3),
+    "mamba": (whole("Mamba", "MambaForCausalLM", fixed={"use_cache": False}, vocab_size=VOCAB, hidden_size=6, state_size=3,
+                    num_hidden_layers=1, expand=2, time_step_rank=2, conv_kernel=3), TEXT, 3),
+    "mixtral": (whole("Mixtral", "MixtralForCausalLM", fixed={"use_cache": False}, num_key_value_heads=1, num_local_experts=3,
+                      num_experts_per_tok=3, **TINY), TEXT, 3),
+    "qwen-moe": (whole("Qwen2Moe", "Qwen2MoeForCausalLM", fixed={"use_cache": False}, num_key_value_heads=1, num_experts=3,
+                       num_experts_per_tok=3, moe_intermediate_size=5, shared_expert_intermediate_size=6, **TINY), TEXT, 3),
+}  # fmt: skip
+
+FAMILIES = {**{name: (build, TEXT, RUNS) for name, build in {**DECODERS, **ENCODERS}.items()}, **VISION, **OTHERS}
+ROUTED = ("mixtral", "qwen-moe")
+OWN_ATTENTION = ("convnext", "convnextv2", "mamba", "swinv2")  # no choice of implementation
+EAGER = ("gemma2", "t5", "gpt2", "bert", "swin")
+BY_STATISTICS = ("gpt2", "llama", "qwen3", "bert", "bart", "vit", "convnext", "wav2vec2", "mamba")
+
+
+def built(name: str, attention: str) -> nn.Module:
+    return FAMILIES[name][0]("" if name in OWN_ATTENTION else attention)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ROUTED])
+def test_family_is_exact(name):
+    many, truly, graph = compare(built(name, "eager" if name in EAGER else "sdpa"), *FAMILIES[name][1:])
+    assert many == 0, f"{many} too many, where {truly} are active"
+    assert not graph.coverage.conservative
+
+
+@pytest.mark.parametrize("name", BY_STATISTICS)
+def test_family_is_exact_with_norm_statistics(name):
+    many, truly, graph = compare(
+        built(name, "sdpa" if name in EAGER else "eager"), *FAMILIES[name][1:], statistics=True
+    )
+    assert many == 0, f"{many} too many, where {truly} are active"
+    assert graph.has_norm_statistics
+
+
+@pytest.mark.parametrize("name", ROUTED)
+def test_experts_are_a_superset_and_say_so(name):
+    many, truly, graph = compare(built(name, "sdpa"), *FAMILIES[name][1:])
+    assert many < 0.1 * truly, f"{many} too many, where {truly} are active"
+    assert any("expert" in reason for *_, reason in graph.coverage.conservative)
