@@ -1,8 +1,10 @@
 # Two commands: `make demo` and `make test`. Each makes .venv and installs the package at its pinned versions.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The CPU build of torch: on Linux the plain wheel asks for gigabytes of CUDA packages. TORCH_INDEX= takes the plain one.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test lint types bench clean
 
@@ -11,8 +13,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tested
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 bench: $(VENV)/.tested
 	$(BIN)/python benchmarks/liveness.py
@@ -20,14 +23,16 @@ bench: $(VENV)/.tested
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# The CPU build of torch is tried first: on Linux the plain wheel asks for gigabytes of CUDA packages.
+# setuptools and wheel come first and builds are not isolated, so that constraints.txt holds for them too. The step for
+# torch may fail (no way to that index): the next one then takes torch from where pip looks by itself.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install -q -c constraints.txt torch
-	$(PIP) install -q -c constraints.txt -e .
+	$(PIP) install -q -c constraints.txt setuptools wheel
+	$(if $(TORCH_INDEX),-$(PIP) install -q --no-deps --retries 1 --timeout 15 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch)
+	$(PIP) install -q --no-build-isolation -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt -e ".[test]"
+	$(PIP) install -q --no-build-isolation -c constraints.txt -e ".[test]"
 	touch $@
 
 clean:

@@ -14,7 +14,9 @@ from torch.nn import functional
 VGG19 = (2, 2, 4, 4, 4)
 
 
-def vgg_masks(masks: Mapping[str, torch.Tensor], blocks: tuple[int, ...] = VGG19, size: int = 32) -> dict[str, torch.Tensor]:
+def vgg_masks(
+    masks: Mapping[str, torch.Tensor], blocks: tuple[int, ...] = VGG19, size: int = 32
+) -> dict[str, torch.Tensor]:
     """Effective masks of a VGG by the gradient of its summed outputs."""
     kernels = [mask.to(torch.float64).requires_grad_() for mask in masks.values()]
     x, position = torch.ones(1, 3, size, size, dtype=torch.float64), 0

@@ -93,7 +93,11 @@ def against_graph_libraries() -> None:
     }, 3)  # fmt: skip
     rows = [{"edges": len(pairs), **{f"{name} ms": seconds * 1e3 for name, seconds in times.items()},
              "over networkx": times["networkx"] / times["ours"], "over igraph": times["igraph"] / times["ours"]}]  # fmt: skip
-    report("VGG-19, unrolled, compression 200, the same graph (goal 100x networkx, 20x igraph)", rows, HERE / "libraries.json")
+    report(
+        "VGG-19, unrolled, compression 200, the same graph (goal 100x networkx, 20x igraph)",
+        rows,
+        HERE / "libraries.json",
+    )
 
 
 def building() -> None:

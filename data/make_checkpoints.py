@@ -67,7 +67,9 @@ def save(model: nn.Module, file: Path, *, as_masks: bool) -> None:
 def main() -> None:
     """Make all four checkpoints, each from its own dense network."""
     torch.set_num_threads(1)
-    parts = [(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in map(data.digits, ("train", "test"))]
+    parts = [
+        (torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in map(data.digits, ("train", "test"))
+    ]
     for name, network in data.CHECKPOINTS.items():
         generator = torch.Generator().manual_seed(0)
         compression = int(name.split("-")[-1].split("x")[0])

@@ -41,7 +41,9 @@ def _tidy(matrix: sparse.csr_array, graph: LayeredGraph, blocks: list[Block]) ->
     if len(graph.cut):
         matrix = matrix.tocoo()
         through = ~np.isin(matrix.row, graph.cut) & ~np.isin(matrix.col, graph.cut)
-        return sparse.coo_array((matrix.data[through], (matrix.row[through], matrix.col[through])), matrix.shape).tocsr()
+        return sparse.coo_array(
+            (matrix.data[through], (matrix.row[through], matrix.col[through])), matrix.shape
+        ).tocsr()
     return matrix
 
 

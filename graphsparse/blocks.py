@@ -49,7 +49,9 @@ class Lift:
     def forwards(self, kept: Mapping[str, np.ndarray], state: State, zero: float, one: float) -> None:
         """Make the units not zero."""
         if state.nonzero is not None:
-            units = self.units if self.parameter is None else self.units[kept[self.parameter].ravel()[self.entries] != 0]
+            units = (
+                self.units if self.parameter is None else self.units[kept[self.parameter].ravel()[self.entries] != 0]
+            )
             state.nonzero[units] = one
 
 

@@ -22,14 +22,15 @@ def path(name: str) -> Path:
     """Return where a file of ``data/`` lies: beside the package in a checkout, else where the installer put it.
 
     Raises CheckpointError if it is in neither place. The installer's own record is asked, so any scheme
-    (virtual environment, ``--user``, ``--prefix``) is served.
+    (virtual environment, ``--user``, ``--prefix``) is served; ``--target`` moves files after recording them, to beside
+    the package.
 
     Example:
         >>> path("digits.npz").name
         'digits.npz'
     """
-    checkout = Path(__file__).resolve().parents[1] / "data" / name
-    for candidate in (checkout, *_installed(name)):
+    beside = Path(__file__).resolve().parents[1]
+    for candidate in (beside / "data" / name, beside / "share" / "graphsparse" / name, *_installed(name)):
         if candidate.is_file():
             return candidate
     raise CheckpointError(

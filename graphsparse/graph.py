@@ -230,7 +230,10 @@ def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
     if array.shape != tuple(shape):
         raise MaskError(
-            "a mask has the shape of its parameter", place=name, received=tuple(array.shape), way_out=f"give {tuple(shape)}"
+            "a mask has the shape of its parameter",
+            place=name,
+            received=tuple(array.shape),
+            way_out=f"give {tuple(shape)}",
         )
     if array.dtype == bool:
         return array

@@ -49,7 +49,12 @@ def to_networkx(graph: LayeredGraph) -> networkx.DiGraph:
     for unit, (rank, name) in enumerate(zip(*_node_columns(graph), strict=True)):
         result.add_node(unit, layer=rank, name=name)
     table = edge_table(graph)
-    columns = (table["source"].tolist(), table["target"].tolist(), table["weight"].tolist(), table["parameter"].tolist())
+    columns = (
+        table["source"].tolist(),
+        table["target"].tolist(),
+        table["weight"].tolist(),
+        table["parameter"].tolist(),
+    )
     result.add_edges_from((u, v, {"weight": w, "parameter": p}) for u, v, w, p in zip(*columns, strict=True))
     return result
 

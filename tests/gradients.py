@@ -40,7 +40,9 @@ def gradient_masks(model: nn.Module, masks: Mapping[str, torch.Tensor], inputs: 
             parameters[name].mul_(mask)
     outputs = torch.utils._pytree.tree_leaves(twin(*inputs))
     sum(output.sum() for output in outputs).backward()
-    return {name: (parameters[name].grad != 0) & mask for name, mask in masks.items() if parameters[name].grad is not None}
+    return {
+        name: (parameters[name].grad != 0) & mask for name, mask in masks.items() if parameters[name].grad is not None
+    }
 
 
 def assert_judged(model: nn.Module, *shapes: tuple[int, ...], densities=(0.6, 0.3, 0.1), seed: int = 0) -> None:

@@ -71,7 +71,9 @@ def _summed(value: torch.Tensor, dim=None, keepdim=False):
     if dim is None:
         return value.sum()
     total = value.sum(dim, keepdim)
-    return torch.return_types.max((total, torch.zeros_like(total, dtype=torch.int64))) if isinstance(dim, int) else total
+    return (
+        torch.return_types.max((total, torch.zeros_like(total, dtype=torch.int64))) if isinstance(dim, int) else total
+    )
 
 
 def _bent(value, *rest, **kwargs):
@@ -118,7 +120,12 @@ def smooth_inputs(example: Any, seed: int) -> Any:
 
 
 def gradient_masks(
-    model: nn.Module, args: tuple, masks: Mapping[str, torch.Tensor], *, kwargs: dict | None = None, inputs: int = 2,
+    model: nn.Module,
+    args: tuple,
+    masks: Mapping[str, torch.Tensor],
+    *,
+    kwargs: dict | None = None,
+    inputs: int = 2,
     smooth: bool = True,
 ) -> dict[str, np.ndarray]:
     """Which kept weights have a gradient that is not zero for any of several inputs."""
@@ -126,7 +133,9 @@ def gradient_masks(
     named = dict(model.named_parameters())
     with torch.no_grad():
         for name, mask in masks.items():
-            named[name].mul_(mask).div_(mask.double().mean().clamp(min=1e-3))  # values stay of one size whatever the density
+            named[name].mul_(mask).div_(
+                mask.double().mean().clamp(min=1e-3)
+            )  # values stay of one size whatever the density
     active = {name: np.zeros(tuple(mask.shape), bool) for name, mask in masks.items()}
     moved = moved_inputs(model, args, kwargs or {}, smooth)
     for seed in range(inputs):
@@ -148,7 +157,10 @@ def moved_inputs(model: nn.Module, args: tuple, kwargs: dict, smooth: bool) -> l
     seen: list[list[torch.Tensor]] = [[], []]
     for run, inputs in enumerate(seen):
         layers = [module for module in model.modules() if isinstance(module, KERNELS)]
-        hooks = [m.register_forward_pre_hook(lambda module, given, to=inputs: to.append(given[0].detach().clone())) for m in layers]
+        hooks = [
+            m.register_forward_pre_hook(lambda module, given, to=inputs: to.append(given[0].detach().clone()))
+            for m in layers
+        ]
         with torch.no_grad():
             _loss(model, smooth_inputs(args, 50 + run), smooth_inputs(kwargs, 50 + run), smooth, 0)
         for hook in hooks:
@@ -164,7 +176,11 @@ def only_moved(model: nn.Module, moved: list[torch.Tensor]) -> Iterator[None]:
     def masked(module: nn.Module, given: tuple, result: torch.Tensor) -> torch.Tensor:
         still = {name: parameter.detach() for name, parameter in module.named_parameters()}
         part = given[0] * next(calls)
-        return torch.func.functional_call(module, still, given) + module.forward(part) - torch.func.functional_call(module, still, part)
+        return (
+            torch.func.functional_call(module, still, given)
+            + module.forward(part)
+            - torch.func.functional_call(module, still, part)
+        )
 
     inside = {"on": False}
 
@@ -193,7 +209,9 @@ def _loss(model: nn.Module, args: tuple, kwargs: dict, smooth: bool, seed: int) 
         outputs = model(*args, **kwargs)
     generator = torch.Generator().manual_seed(100 + seed)
     leaves = [leaf for leaf in tree_leaves(_plain(outputs)) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
-    weighted = [(leaf * (0.5 + torch.rand(leaf.shape, generator=generator, dtype=torch.float64))).sum() for leaf in leaves]
+    weighted = [
+        (leaf * (0.5 + torch.rand(leaf.shape, generator=generator, dtype=torch.float64))).sum() for leaf in leaves
+    ]
     return torch.stack(weighted).sum() if weighted else torch.zeros((), requires_grad=True)
 
 
@@ -216,8 +234,15 @@ def traced_once() -> Iterator[None]:
 
 
 def excess(
-    model: nn.Module, args: tuple, *, kwargs: dict | None = None, densities: tuple[float, ...] = DENSITIES,
-    seeds: tuple[int, ...] = (0,), scale: float = 1.0, smooth: bool = True, export_options: dict | None = None,
+    model: nn.Module,
+    args: tuple,
+    *,
+    kwargs: dict | None = None,
+    densities: tuple[float, ...] = DENSITIES,
+    seeds: tuple[int, ...] = (0,),
+    scale: float = 1.0,
+    smooth: bool = True,
+    export_options: dict | None = None,
 ) -> tuple[int, int, LayeredGraph]:
     """Active connections too many against the judge, over all densities; none may be too few. And how many the judge has.
 
@@ -240,7 +265,9 @@ def excess(
             above = active_connections(coarse.with_masks(masks))
             for name in masks:
                 missed = int((judge[name] & ~found[name]).sum())
-                assert missed == 0, f"{name}: {missed} of {int(judge[name].sum())} active connections missed at density {density}"
+                assert missed == 0, (
+                    f"{name}: {missed} of {int(judge[name].sum())} active connections missed at density {density}"
+                )
                 hidden = int((found[name] & ~above[name]).sum())
                 assert hidden == 0, f"{name}: channel resolution misses {hidden} of unrolled's at density {density}"
                 too_many += int((found[name] & ~judge[name]).sum())

@@ -12,7 +12,9 @@ from tests.judge import assert_exact
 F = torch.nn.functional
 
 
-def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: type = nn.ReLU) -> nn.Sequential:
+def conv_block(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: type = nn.ReLU
+) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
@@ -47,7 +49,9 @@ class Inception(nn.Module):
     def __init__(self):
         super().__init__()
         self.one = conv_block(3, 4, 1)
-        self.three = nn.Sequential(conv_block(3, 3, 1), nn.Conv2d(3, 4, (1, 3), padding=(0, 1)), nn.Conv2d(4, 4, (3, 1), padding=(1, 0)))
+        self.three = nn.Sequential(
+            conv_block(3, 3, 1), nn.Conv2d(3, 4, (1, 3), padding=(0, 1)), nn.Conv2d(4, 4, (3, 1), padding=(1, 0))
+        )
         self.pooled = conv_block(3, 2, 1)
         self.down = conv_block(10, 5, 3, 2)
         self.head = nn.Linear(5, 3)
@@ -61,7 +65,11 @@ class Inception(nn.Module):
 class SqueezeExcite(nn.Module):
     def __init__(self, width: int, squeezed: int, gate: nn.Module):
         super().__init__()
-        self.avgpool, self.fc1, self.fc2 = nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, squeezed, 1), nn.Conv2d(squeezed, width, 1)
+        self.avgpool, self.fc1, self.fc2 = (
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(width, squeezed, 1),
+            nn.Conv2d(squeezed, width, 1),
+        )
         self.gate = gate
 
     def forward(self, x):
@@ -95,7 +103,10 @@ class Shuffle(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.branch = conv_block(3, 8), nn.Sequential(conv_block(4, 4, 1, groups=2), conv_block(4, 4, 3, groups=4))
+        self.stem, self.branch = (
+            conv_block(3, 8),
+            nn.Sequential(conv_block(4, 4, 1, groups=2), conv_block(4, 4, 3, groups=4)),
+        )
         self.out, self.head = conv_block(8, 6, 1, groups=2), nn.Linear(6, 3)
 
     def forward(self, x):
@@ -122,7 +133,9 @@ class UNet(nn.Module):
         x = F.pad(x, [0, second.size(3) - x.size(3), 0, second.size(2) - x.size(2)])
         x = self.merge(torch.cat([second, x], 1))
         align = None if self.mode == "nearest" else True
-        return self.last(torch.cat([first, F.interpolate(x, size=first.shape[2:], mode=self.mode, align_corners=align)], 1))
+        return self.last(
+            torch.cat([first, F.interpolate(x, size=first.shape[2:], mode=self.mode, align_corners=align)], 1)
+        )
 
 
 def generator() -> nn.Module:
@@ -245,6 +258,8 @@ def test_library_models_are_exact(name):
         pytest.skip("written-out statistics are followed until layer_norm and group_norm have rules")
     settings, example = LIBRARY[name]
     torch.manual_seed(0)
-    model = getattr(transformers, f"{name}ForImageClassification")(getattr(transformers, f"{name}Config")(num_labels=4, **settings))
+    model = getattr(transformers, f"{name}ForImageClassification")(
+        getattr(transformers, f"{name}Config")(num_labels=4, **settings)
+    )
     graph = assert_exact(model, (example,), densities=(0.6, 0.3))
     assert graph.coverage.conservative == ()

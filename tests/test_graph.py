@@ -32,8 +32,18 @@ def small() -> gs.LayeredGraph:
         def forward(self, x):
             return self.second(torch.relu(self.first(x))) + self.skip(x)
 
-    masks = {name: np.zeros(shape, bool) for name, shape in (("first.weight", (4, 3)), ("second.weight", (2, 4)), ("skip.weight", (2, 3)))}
-    for name, row, column in [("first", 0, 0), ("first", 0, 1), ("first", 3, 2), ("second", 1, 0), ("second", 0, 3), ("skip", 0, 1)]:
+    masks = {
+        name: np.zeros(shape, bool)
+        for name, shape in (("first.weight", (4, 3)), ("second.weight", (2, 4)), ("skip.weight", (2, 3)))
+    }
+    for name, row, column in [
+        ("first", 0, 0),
+        ("first", 0, 1),
+        ("first", 3, 2),
+        ("second", 1, 0),
+        ("second", 0, 3),
+        ("skip", 0, 1),
+    ]:
         masks[f"{name}.weight"][row, column] = True
     return gs.export(Net(), torch.zeros(1, 3), masks)
 
@@ -69,7 +79,11 @@ def test_liveness_of_the_small_graph():
     alive = liveness(small())
     assert np.flatnonzero(alive.starved).tolist() == [4, 5, 10]
     assert np.flatnonzero(alive.stranded).tolist() == [4, 5]
-    assert {name: int(mask.sum()) for name, mask in alive.active.items()} == {"first.weight": 3, "second.weight": 2, "skip.weight": 1}
+    assert {name: int(mask.sum()) for name, mask in alive.active.items()} == {
+        "first.weight": 3,
+        "second.weight": 2,
+        "skip.weight": 1,
+    }
 
 
 def test_networkx_draws_it():
@@ -112,7 +126,11 @@ def assert_reachability_is_networkx(graph: gs.LayeredGraph) -> None:
 
 @pytest.mark.parametrize("resolution", ["unrolled", "channel"])
 @settings(max_examples=12, deadline=None)
-@given(plan=st.lists(st.integers(0, 95), min_size=1, max_size=3), density=st.sampled_from([0.03, 0.1, 0.3]), seed=st.integers(0, 99))
+@given(
+    plan=st.lists(st.integers(0, 95), min_size=1, max_size=3),
+    density=st.sampled_from([0.03, 0.1, 0.3]),
+    seed=st.integers(0, 99),
+)
 def test_random_networks_against_networkx(resolution, plan, density, seed):
     model = Random(plan)
     try:

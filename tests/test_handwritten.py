@@ -281,4 +281,11 @@ def test_choices_by_value_are_conservative_and_say_so(name):
     model(rows)
     too_many, truly, graph = excess(model, (rows,), densities=(0.6, 0.25))
     assert truly > 0 and graph.coverage.conservative
-    assert {operation for operation, _, _ in graph.coverage.conservative} <= {"where", "topk", "sort", "gather", "scatter", "index"}
+    assert {operation for operation, _, _ in graph.coverage.conservative} <= {
+        "where",
+        "topk",
+        "sort",
+        "gather",
+        "scatter",
+        "index",
+    }

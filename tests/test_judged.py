@@ -56,7 +56,9 @@ POOLS = {
 
 @pytest.mark.parametrize("name", POOLS)
 def test_average_pooling(name):
-    assert_judged(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), POOLS[name], nn.Conv2d(3, 4, 1), nn.Flatten()), (1, 2, 7, 7))
+    assert_judged(
+        nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), POOLS[name], nn.Conv2d(3, 4, 1), nn.Flatten()), (1, 2, 7, 7)
+    )
 
 
 @pytest.mark.parametrize("pair", [(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 2, 1)), (nn.AdaptiveMaxPool2d(2), nn.AdaptiveAvgPool2d(2)),
@@ -162,5 +164,7 @@ def test_a_batch_size_written_into_the_model_makes_no_units():
     for density in (0.5, 0.2):
         masks = random_masks(fixed.shapes, density, 1)
         found = list(gs.effective_masks(fixed.with_masks(masks)).values())
-        judged = list(gs.effective_masks(plain.with_masks(dict(zip(plain.shapes, masks.values(), strict=True)))).values())
+        judged = list(
+            gs.effective_masks(plain.with_masks(dict(zip(plain.shapes, masks.values(), strict=True)))).values()
+        )
         assert all(torch.equal(a, b) for a, b in zip(found, judged, strict=True))

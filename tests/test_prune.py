@@ -21,7 +21,9 @@ def batches(name: str):
 
 
 # uniform_plus never prunes its first layer and a fifth of its last: beyond some compression it is one group of ties
-@pytest.mark.parametrize(("method", "compression"), [(m, c) for m in METHODS for c in (10, 300) if c < 300 or "plus" not in m])
+@pytest.mark.parametrize(
+    ("method", "compression"), [(m, c) for m in METHODS for c in (10, 300) if c < 300 or "plus" not in m]
+)
 def test_every_pruner_reaches_its_effective_target(method, compression):
     model, example = zoo.build("lenet300100"), torch.zeros(1, 1, 28, 28)
     before = copy.deepcopy(model.state_dict())

@@ -96,8 +96,12 @@ def test_wrong_shapes_are_one_sentence():
     with pytest.raises(CaptureError) as raised:
         gs.export(nn.Sequential(nn.Linear(4, 2)), torch.zeros(1, 5))
     text = str(raised.value)
-    assert text.startswith("the example inputs must be ones that the model's forward accepts, at Sequential; received inputs of shape (1, 5)")
-    assert text.endswith("Way out: give inputs with a leading batch axis, of the shapes and types that model(*example_inputs) takes.")
+    assert text.startswith(
+        "the example inputs must be ones that the model's forward accepts, at Sequential; received inputs of shape (1, 5)"
+    )
+    assert text.endswith(
+        "Way out: give inputs with a leading batch axis, of the shapes and types that model(*example_inputs) takes."
+    )
     assert "\n" not in text
 
 

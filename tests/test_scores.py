@@ -23,7 +23,11 @@ def drawn(graph: gs.LayeredGraph, seed: int, levels: int | None = None) -> dict[
     """Random scores, with many ties where ``levels`` is given."""
     rng = np.random.default_rng(seed)
     scores = {name: rng.random(shape, np.float32) for name, shape in graph.shapes.items()}
-    return scores if levels is None else {name: np.floor(array * levels).astype(np.float32) for name, array in scores.items()}
+    return (
+        scores
+        if levels is None
+        else {name: np.floor(array * levels).astype(np.float32) for name, array in scores.items()}
+    )
 
 
 def assert_thresholds(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], count: int = 6) -> None:
@@ -39,7 +43,11 @@ def assert_thresholds(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], cou
 
 @pytest.mark.parametrize("resolution", ["unrolled", "channel"])
 @settings(max_examples=8, deadline=None)
-@given(plan=st.lists(st.integers(0, 95), min_size=1, max_size=3), seed=st.integers(0, 99), levels=st.sampled_from([None, 4]))
+@given(
+    plan=st.lists(st.integers(0, 95), min_size=1, max_size=3),
+    seed=st.integers(0, 99),
+    levels=st.sampled_from([None, 4]),
+)
 def test_random_networks(resolution, plan, seed, levels):
     model = Random(plan)
     try:
@@ -75,7 +83,9 @@ def test_worked_by_hand():
                       {"1.weight": torch.tensor([[True, True, False]])})  # fmt: skip
     scores = {"0.weight": torch.tensor([[5.0], [2.0], [9.0]]), "1.weight": torch.tensor([[3.0, 7.0, 8.0]])}
     found = gs.effective_scores(graph, scores)
-    assert found["0.weight"].flatten().tolist() == [3.0, 2.0, -np.inf] and found["1.weight"].tolist() == [[3.0, 2.0, -np.inf]]
+    assert found["0.weight"].flatten().tolist() == [3.0, 2.0, -np.inf] and found["1.weight"].tolist() == [
+        [3.0, 2.0, -np.inf]
+    ]
 
 
 def test_the_curve_counts_every_threshold():

@@ -23,7 +23,9 @@ class Gated(nn.Module):
 
 
 def active(model: nn.Module, masks: dict[str, list], example=None) -> dict[str, list]:
-    graph = gs.export(model, torch.zeros(1, 2) if example is None else example, {n: torch.tensor(m) > 0 for n, m in masks.items()})
+    graph = gs.export(
+        model, torch.zeros(1, 2) if example is None else example, {n: torch.tensor(m) > 0 for n, m in masks.items()}
+    )
     return {name: mask.int().tolist() for name, mask in gs.effective_masks(graph).items()}
 
 
@@ -66,7 +68,9 @@ def test_network_slimming_by_zero_scales():
     assert found["0.weight"].flatten().tolist() == [True, False, True]
     assert found["3.weight"].flatten(1).tolist() == [[True, False, True]] * 2
     assert not graph.adjacency()[:, graph.cut].nnz and not graph.adjacency()[graph.cut].nnz
-    whole = gs.effective_masks(gs.export(model, torch.zeros(1, 1, 2, 2), {}))  # given masks leave a fresh zero to training
+    whole = gs.effective_masks(
+        gs.export(model, torch.zeros(1, 1, 2, 2), {})
+    )  # given masks leave a fresh zero to training
     assert bool(whole["0.weight"].all())
     masked = gs.export(model, torch.zeros(1, 1, 2, 2), {"1.weight": torch.tensor([True, True, False])})
     assert gs.effective_masks(masked)["0.weight"].flatten().tolist() == [True, True, False]
@@ -126,7 +130,9 @@ def test_tied_weights_are_one_parameter_active_in_any_use():
 
 
 def test_collapse_is_reported():
-    graph = gs.export(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), torch.zeros(1, 2), {"1.weight": torch.zeros(1, 2).bool()})
+    graph = gs.export(
+        nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)), torch.zeros(1, 2), {"1.weight": torch.zeros(1, 2).bool()}
+    )
     found = gs.sparsity(graph)
     assert found.active == 0 and found.effective == 1 and found.effective_compression == float("inf")
     assert found.collapsed == ("0.weight", "1.weight") and found.direct == pytest.approx(1 / 3)
@@ -152,4 +158,7 @@ def test_many_paths_do_not_wrap():
 
 def test_an_empty_row_does_not_take_its_neighbours_value():
     masks = {"0.weight": [[0, 0], [1, 0]], "1.weight": [[1, 0], [0, 0]]}
-    assert active(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), masks) == {"0.weight": [[0, 0]] * 2, "1.weight": [[0, 0]] * 2}
+    assert active(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), masks) == {
+        "0.weight": [[0, 0]] * 2,
+        "1.weight": [[0, 0]] * 2,
+    }

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from graphsparse.kernels.algebra import add, compiled, is_one, is_zero, mul, zero_like
 
-BLOCK = 512  # elements between two looks whether a row is settled: long enough to vectorise, short enough to leave early
+BLOCK = (
+    512  # elements between two looks whether a row is settled: long enough to vectorise, short enough to leave early
+)
 
 
 @compiled

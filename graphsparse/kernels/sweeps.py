@@ -89,4 +89,3 @@ def connections(values, signal, reach, sources, taps: Taps, targets) -> np.ndarr
         lambda first, last: maps.connections(rows, x, anywhere, full, y, result, first, last),
     )
     return result.reshape(values.shape)
-

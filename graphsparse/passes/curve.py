@@ -46,7 +46,12 @@ def compression_curve(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> 
     `graphsparse.effective_scores`.
     """
     effective = _flat(effective_scores(graph, scores))
-    direct = _flat({name: np.asarray(scores[name]) if name in scores else np.full(shape, np.inf) for name, shape in graph.shapes.items()})
+    direct = _flat(
+        {
+            name: np.asarray(scores[name]) if name in scores else np.full(shape, np.inf)
+            for name, shape in graph.shapes.items()
+        }
+    )
     kept = np.concatenate([np.asarray(graph.values[name]).ravel() for name in graph.shapes]).astype(bool)
     direct = np.sort(direct.astype(effective.dtype, copy=False)[kept])
     effective = np.sort(effective[effective > -np.inf])

@@ -31,7 +31,9 @@ def effective_scores(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> d
     algebra = MAX_MIN_64 if wide else MAX_MIN
     values = {name: _checked(graph, name, scores.get(name), algebra.dtype) for name in graph.shapes}
     for name in set(scores) - set(graph.shapes):
-        raise MaskError("scores go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}")
+        raise MaskError(
+            "scores go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}"
+        )
     state = reach.forwards(graph, values, algebra)
     reaches = reach.backwards(graph, values, state, algebra)
     return reach.connections(graph, values, state.signal, reaches, algebra)
@@ -43,7 +45,9 @@ def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: n
     if scores is None:
         scores = np.full(shape, np.inf, dtype)
     if scores.shape != shape:
-        raise MaskError("a score has the shape of its parameter", place=name, received=scores.shape, way_out=f"give {shape}")
+        raise MaskError(
+            "a score has the shape of its parameter", place=name, received=scores.shape, way_out=f"give {shape}"
+        )
     if np.isnan(scores).any():
         raise MaskError("a score is a number", place=name, received="NaN", way_out="replace it before pruning")
     scores = scores.astype(dtype, copy=False)

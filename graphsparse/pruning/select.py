@@ -14,7 +14,10 @@ from graphsparse.passes.scores import effective_scores
 def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression: float | None) -> int:
     """How many connections a target leaves: the fewest that do not go beyond it."""
     if (sparsity is None) == (compression is None):
-        raise TargetError("a target is a sparsity or a compression, one of them", received=f"sparsity={sparsity}, compression={compression}")
+        raise TargetError(
+            "a target is a sparsity or a compression, one of them",
+            received=f"sparsity={sparsity}, compression={compression}",
+        )
     if sparsity is not None and not 0 <= sparsity < 1:
         raise TargetError("a sparsity is from 0 to below 1", received=sparsity)
     if compression is not None and not 1 <= compression < np.inf:
@@ -54,7 +57,9 @@ def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: i
     """The ``wanted`` best connections; of equal scores the earlier one, by the order of parameters and then of entries."""
     flat = np.concatenate([np.where(graph.values[name] != 0, scores[name], -np.inf).ravel() for name in graph.shapes])
     if int(np.count_nonzero(flat > -np.inf)) < wanted:
-        raise TargetError("a target cannot be below the sparsity that is there already", received=f"{wanted:,} connections wanted")
+        raise TargetError(
+            "a target cannot be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
+        )
     threshold = np.partition(flat, len(flat) - wanted)[len(flat) - wanted]
     chosen = flat > threshold
     ties = np.flatnonzero(flat == threshold)

@@ -78,6 +78,9 @@ def _architecture(name: str) -> Architecture:
     known = {**ARCHITECTURES, **DIGITS}
     if name not in known:
         raise ModelError(
-            "the zoo has no such architecture", place="name", received=repr(name), way_out="take one of " + ", ".join(known)
+            "the zoo has no such architecture",
+            place="name",
+            received=repr(name),
+            way_out="take one of " + ", ".join(known),
         )
     return known[name]

@@ -20,7 +20,9 @@ class BasicBlock(nn.Module):
             [("relu1", nn.ReLU())],
             convolution("2", wide_out, wide_out, 3, batch_norm=batch_norm, padding=1),
         )
-        self.skip = chain(() if stride == 1 else convolution("", wide_in, wide_out, 1, batch_norm=batch_norm, stride=stride))
+        self.skip = chain(
+            () if stride == 1 else convolution("", wide_in, wide_out, 1, batch_norm=batch_norm, stride=stride)
+        )
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,13 @@
+"""Threads of the test workers: side by side they share the cores, instead of each taking all of them.
+
+Set before torch and numba are imported, since both read them once. Two threads at least, so that the threaded loops run.
+"""
+
+from __future__ import annotations
+
+import os
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = max(2, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    for name in ("GRAPHSPARSE_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, str(share))
