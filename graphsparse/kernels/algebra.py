@@ -8,6 +8,7 @@ that compiled loops call; the overload beside each says what it compiles to.
 from __future__ import annotations
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -15,6 +16,9 @@ from numba.extending import intrinsic, overload
 
 compiled = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_model="numpy")
 """How every loop of this package is compiled; NaN never gets here (refused with the parameter's name before)."""
+
+
+SCANNED = 64  # floats looked at together in a search
 
 
 def add(a, b):
@@ -127,26 +131,36 @@ def trailing_zeros(typing_context, word):
     return signature, generate
 
 
-def next_kept(row, start):
-    """The first index from ``start`` on whose value is not zero, or the row's length."""
+def next_above(row, start, low):
+    """The first index from ``start`` on whose value is greater than ``low``, or the row's length."""
     raise TypeError("only for compiled loops")
 
 
-@overload(next_kept)
-def _next_kept(row, start):
+@overload(next_above)
+def _next_above(row, start, low):
     return _next_float if isinstance(row.dtype, types.Float) else _next_byte
 
 
-def _next_float(row, start):
-    j = start
-    while j < row.size and is_zero(row[j]):
+def _next_float(row, start, low):
+    """Few values exceed what is there already, so blocks go by their maximum, which vectorises where a search does not."""
+    j, n = start, row.size
+    while j + SCANNED <= n:
+        most = row[j]
+        for k in range(1, SCANNED):
+            most = add(most, row[j + k])
+        if most > low:
+            break
+        j += SCANNED
+    while j < n and not row[j] > low:
         j += 1
     return j
 
 
-def _next_byte(row, start):
+def _next_byte(row, start, low):
     """Kept connections are rare, so zeros go by 32 bytes at a time: memory speed instead of a byte a cycle."""
     j, n = start, row.size
+    if low != 0:
+        return n
     while j + 32 <= n:
         a, b = load_word(row, j), load_word(row, j + 8)
         c, d = load_word(row, j + 16), load_word(row, j + 24)
@@ -164,31 +178,62 @@ def _next_byte(row, start):
     return j
 
 
-def next_kept_among(row, chosen, start):
-    """`next_kept` among the columns whose byte in ``chosen`` is 1."""
+def next_above_each(row, start, lows):
+    """`next_above` with a ``low`` for each element."""
     raise TypeError("only for compiled loops")
 
 
-@overload(next_kept_among)
-def _next_kept_among(row, chosen, start):
-    return _next_float_among if isinstance(row.dtype, types.Float) else _next_byte_among
+@overload(next_above_each)
+def _next_above_each(row, start, lows):
+    return _next_float_each if isinstance(row.dtype, types.Float) else _next_byte_each
 
 
-def _next_float_among(row, chosen, start):
-    j = start
-    while j < row.size and (chosen[j] == 0 or is_zero(row[j])):
+def _next_float_each(row, start, lows):
+    j, n = start, row.size
+    while j + SCANNED <= n:
+        above = 0
+        for k in range(SCANNED):
+            above |= row[j + k] > lows[j + k]
+        if above:
+            break
+        j += SCANNED
+    while j < n and not row[j] > lows[j]:
         j += 1
     return j
 
 
-def _next_byte_among(row, chosen, start):
+def _next_byte_each(row, start, lows):
     j, n = start, row.size
     while j + 16 <= n:
-        a = load_word(row, j) & load_word(chosen, j)
-        b = load_word(row, j + 8) & load_word(chosen, j + 8)
+        a = load_word(row, j) & ~load_word(lows, j)
+        b = load_word(row, j + 8) & ~load_word(lows, j + 8)
         if a | b:
             return j + (trailing_zeros(a) >> 3) if a else j + 8 + (trailing_zeros(b) >> 3)
         j += 16
-    while j < n and (row[j] & chosen[j]) == 0:
+    while j < n and row[j] <= lows[j]:
         j += 1
     return j
+
+
+def floor_of(a, ceiling):
+    """What the map ``a`` holds at least wherever it is below ``ceiling``, as a connection's value: nothing less adds to it."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(floor_of)
+def _floor_of(a, ceiling):
+    return _floor_of_floats if isinstance(a.dtype, types.Float) else _floor_of_bits
+
+
+def _floor_of_floats(a, ceiling):
+    low = a.dtype.type(np.inf)
+    for p in range(a.size):
+        low = mul(low, a[p] if a[p] < ceiling[p] else a.dtype.type(np.inf))
+    return low
+
+
+def _floor_of_bits(a, ceiling):
+    for p in range(a.size):
+        if ceiling[p] & ~a[p]:
+            return types.uint8(0)
+    return types.uint8(1)

@@ -1,8 +1,12 @@
 """Kernel rows against maps of positions: convolutions and sequence layers in unrolled resolution.
 
 Shapes: ``values`` (rows, columns), contiguous along columns; ``x`` (groups, columns, width) at the sources, gathered
-per tap; ``y`` (rows, width) at the targets; the rows of a group are neighbours. ``full`` (width,) is the map with
-every position one. In the boolean algebra values are bytes and maps words of 64 positions; in (max, min) both floats.
+per tap; ``y`` (rows, width) at the targets; the rows of a group are neighbours. A ``ceiling`` (groups, width) is the
+sum of all maps of a group: the most that any map on the other side can hold. In the boolean algebra values are bytes
+and maps words of 64 positions; in (max, min) both floats.
+
+Most connections add nothing: a map that already holds ``low`` wherever it can still grow takes nothing from values up to
+``low`` (`floor_of`). Looking for the next value above that is a search at memory speed, in either algebra.
 """
 
 from __future__ import annotations
@@ -12,13 +16,14 @@ import numpy as np
 from graphsparse.kernels.algebra import (
     add,
     compiled,
+    floor_of,
+    is_one,
     is_zero,
     mul,
     narrow,
-    next_kept,
-    next_kept_among,
+    next_above,
+    next_above_each,
     spread,
-    zero_like,
 )
 
 
@@ -27,15 +32,6 @@ def absorb(into, row, value):
     """``into += value * row``, position by position."""
     for p in range(into.size):
         into[p] = add(into[p], mul(value, row[p]))
-
-
-@compiled
-def same(a, b):
-    """Whether two maps are equal at every position."""
-    for p in range(a.size):
-        if a[p] != b[p]:
-            return False
-    return True
 
 
 @compiled
@@ -64,60 +60,69 @@ def totals(maps, out):
 
 
 @compiled
-def forwards(values, x, full, y, first, last):
-    """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last; a full map needs no more work."""
-    rows, columns = values.shape
-    for r in range(first, last):
-        inputs = x[r * x.shape[0] // rows]
-        j = next_kept(values[r], 0)
-        while j < columns and not same(y[r], full):
-            absorb(y[r], inputs[j], spread(values[r, j], full[0]))
-            j = next_kept(values[r], j + 1)
+def ceilings(maps, out):
+    """``out[g]`` = the sum over the maps of group ``g``, position by position; ``maps`` (groups, count, width)."""
+    for g in range(maps.shape[0]):
+        for j in range(maps.shape[1]):
+            for p in range(maps.shape[2]):
+                out[g, p] = add(out[g, p], maps[g, j, p])
 
 
 @compiled
-def backwards(values, y, full, x, first, last):
-    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last; left when every map is full."""
+def forwards(values, x, ceiling, y, first, last):
+    """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last."""
+    rows, columns = values.shape
+    for r in range(first, last):
+        g = r * x.shape[0] // rows
+        low = narrow(floor_of(y[r], ceiling[g]), values[r, 0])
+        j = next_above(values[r], 0, low)
+        while j < columns:
+            absorb(y[r], x[g, j], spread(values[r, j], ceiling[g, 0]))
+            low = narrow(floor_of(y[r], ceiling[g]), values[r, j])
+            j = next_above(values[r], j + 1, low)
+
+
+@compiled
+def backwards(values, y, ceiling, x, first, last):
+    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last; left when no map can grow."""
     rows = values.shape[0] // x.shape[0]
-    unfilled = np.empty(last - first, np.uint8)  # a column whose map is full is skipped like a dropped connection
+    lows = np.empty(last - first, values.dtype)
     for g in range(x.shape[0]):
         pending = 0
         for j in range(first, last):
-            unfilled[j - first] = not same(x[g, j], full)
-            pending += unfilled[j - first]
+            lows[j - first] = narrow(floor_of(x[g, j], ceiling[g]), values[0, 0])
+            pending += not is_one(lows[j - first])
         for r in range(g * rows, (g + 1) * rows):
             if pending == 0:
                 break
             if is_zero(total(y[r])):
                 continue
             row = values[r, first:last]
-            j = next_kept_among(row, unfilled, 0)
+            j = next_above_each(row, 0, lows)
             while j < last - first:
-                absorb(x[g, first + j], y[r], spread(row[j], full[0]))
-                if same(x[g, first + j], full):
-                    unfilled[j] = 0
-                    pending -= 1
-                j = next_kept_among(row, unfilled, j + 1)
+                absorb(x[g, first + j], y[r], spread(row[j], ceiling[g, 0]))
+                lows[j] = narrow(floor_of(x[g, first + j], ceiling[g]), row[j])
+                pending -= is_one(lows[j])
+                j = next_above_each(row, j + 1, lows)
 
 
 @compiled
-def connections(values, x, anywhere, full, y, out, first, last):
+def connections(values, x, anywhere, ceiling, y, out, first, last):
     """``out[r, j] = values[r, j] * sum over positions of x[j] * y[r]`` for rows first to last.
 
-    ``anywhere`` (groups, columns) is the sum of each ``x[j]`` over positions: all that a row with a full map needs.
+    ``anywhere`` (groups, columns) is the sum of each ``x[j]`` over positions. Where ``y[r]`` holds ``low`` at least, the
+    sum is no less than what ``low`` lets through, so only what exceeds ``low`` needs a look at the positions.
     """
     rows, columns = values.shape
     for r in range(first, last):
         g = r * x.shape[0] // rows
-        if same(y[r], full):
-            for j in range(columns):
-                out[r, j] = mul(values[r, j], anywhere[g, j])
-            continue
+        most = narrow(total(y[r]), values[r, 0])
         for j in range(columns):
-            out[r, j] = zero_like(values[r, j])
-        if is_zero(total(y[r])):
+            out[r, j] = mul(mul(values[r, j], anywhere[g, j]), most)
+        if is_zero(most):
             continue
-        j = next_kept(values[r], 0)
+        low = narrow(floor_of(y[r], ceiling[g]), values[r, 0])
+        j = next_above(out[r], 0, low)
         while j < columns:
             out[r, j] = mul(values[r, j], narrow(meet(x[g, j], y[r]), values[r, j]))
-            j = next_kept(values[r], j + 1)
+            j = next_above(out[r], j + 1, low)

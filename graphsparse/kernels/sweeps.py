@@ -16,7 +16,6 @@ from graphsparse.kernels.columns import (
     Taps,
     empty_flat,
     empty_maps,
-    full_map,
     gather,
     gather_flat,
     scatter,
@@ -37,6 +36,13 @@ def _own(positions: int) -> Taps:
     return Taps.of(np.arange(positions, dtype=np.int32)[None], positions)
 
 
+def _ceiling(grouped: np.ndarray, positions: int) -> np.ndarray:
+    """The sum of the maps of each group (groups, count, width)."""
+    ceiling = empty_maps(len(grouped), positions, grouped.dtype)
+    maps.ceilings(grouped, ceiling)
+    return ceiling
+
+
 def forwards(values, vector, sources, taps: Taps, targets) -> None:
     """Add to the targets what their kept connections bring from the sources."""
     rows, out = _rows(values), _rows(targets)
@@ -48,9 +54,9 @@ def forwards(values, vector, sources, taps: Taps, targets) -> None:
         scatter_flat(y, out, _own(1), vector)
         return
     x = gather(vector, _rows(sources), taps)
-    full, y = full_map(taps.positions, vector.dtype), empty_maps(len(rows), taps.positions, vector.dtype)
-    x = x.reshape(groups, -1, x.shape[1])
-    over(len(rows), rows.nbytes, lambda first, last: maps.forwards(rows, x, full, y, first, last))
+    y, x = empty_maps(len(rows), taps.positions, vector.dtype), x.reshape(groups, -1, x.shape[1])
+    ceiling = _ceiling(x, taps.positions)
+    over(len(rows), rows.nbytes, lambda first, last: maps.forwards(rows, x, ceiling, y, first, last))
     scatter(y, out, _own(taps.positions), vector)
 
 
@@ -63,10 +69,11 @@ def backwards(values, vector, sources, taps: Taps, targets) -> None:
         over(shape[1], rows.nbytes, lambda first, last: flat.backwards(rows, y, x, first, last), CACHE_LINE)
         scatter_flat(x.ravel(), units, taps, vector)
         return
-    full, y = full_map(taps.positions, vector.dtype), gather(vector, out, _own(taps.positions))
+    y = gather(vector, out, _own(taps.positions))
+    ceiling = _ceiling(y.reshape(shape[0], -1, y.shape[1]), taps.positions)
     x = empty_maps(shape[0] * shape[1], taps.positions, vector.dtype)
     grouped = x.reshape(*shape, -1)
-    over(shape[1], rows.nbytes, lambda first, last: maps.backwards(rows, y, full, grouped, first, last), CACHE_LINE)
+    over(shape[1], rows.nbytes, lambda first, last: maps.backwards(rows, y, ceiling, grouped, first, last), CACHE_LINE)
     scatter(x, units, taps, vector)
 
 
@@ -80,12 +87,13 @@ def connections(values, signal, reach, sources, taps: Taps, targets) -> np.ndarr
         over(len(rows), rows.nbytes, lambda first, last: flat.connections(rows, x, y, result, first, last))
         return result.reshape(values.shape)
     x, y = gather(signal, units, taps), gather(reach, out, _own(taps.positions))
-    anywhere, full = np.empty(len(x), rows.dtype), full_map(taps.positions, signal.dtype)
+    anywhere = np.empty(len(x), rows.dtype)
     maps.totals(x, anywhere)
     x, anywhere = x.reshape(groups, -1, x.shape[1]), anywhere.reshape(groups, -1)
+    ceiling = _ceiling(x, taps.positions)
     over(
         len(rows),
         rows.nbytes,
-        lambda first, last: maps.connections(rows, x, anywhere, full, y, result, first, last),
+        lambda first, last: maps.connections(rows, x, anywhere, ceiling, y, result, first, last),
     )
     return result.reshape(values.shape)

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.threads import each
 from graphsparse.passes import reach
 from graphsparse.semiring import MAX_MIN, MAX_MIN_64
 
@@ -29,7 +30,9 @@ def effective_scores(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> d
     scores = {graph.aliases.get(name, name): np.asarray(array) for name, array in scores.items()}
     wide = any(array.dtype.itemsize > 4 for array in scores.values())
     algebra = MAX_MIN_64 if wide else MAX_MIN
-    values = {name: _checked(graph, name, scores.get(name), algebra.dtype) for name in graph.shapes}
+    work = graph.n_connections * algebra.dtype.itemsize
+    checked = each(lambda name: _checked(graph, name, scores.get(name), algebra.dtype), graph.shapes, work)
+    values = dict(zip(graph.shapes, checked))
     for name in set(scores) - set(graph.shapes):
         raise MaskError(
             "scores go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}"
@@ -48,7 +51,7 @@ def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: n
         raise MaskError(
             "a score has the shape of its parameter", place=name, received=scores.shape, way_out=f"give {shape}"
         )
-    if np.isnan(scores).any():
+    if scores.size and np.isnan(np.min(scores)):  # a minimum hands NaN on, at the speed of memory
         raise MaskError("a score is a number", place=name, received="NaN", way_out="replace it before pruning")
     scores = scores.astype(dtype, copy=False)
     if name in graph.masks and not graph.masks[name].all():

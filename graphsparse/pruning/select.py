@@ -8,6 +8,8 @@ import numpy as np
 
 from graphsparse.errors import TargetError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.selection import nth_greatest
+from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
 
 
@@ -36,21 +38,25 @@ def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: i
             disconnected, and the text names the highest compression that can be reached.
     """
     effective = effective_scores(graph, scores)
-    flat = np.concatenate([array.ravel() for array in effective.values()])
-    alive = flat[flat > -np.inf]
-    if len(alive) < wanted:
+    arrays, total = list(effective.values()), graph.n_connections
+    threshold = nth_greatest(arrays, min(wanted, total))
+    if threshold == -np.inf:  # what is never active came into the count
+        alive = sum(int(np.count_nonzero(array > -np.inf)) for array in arrays)
         raise TargetError(
-            "a target cannot be below the sparsity that is there already", received=f"{wanted:,} active connections wanted",
-            way_out=f"at most {len(alive):,} of {len(flat):,} can be active",
-        )  # fmt: skip
-    threshold = np.partition(alive, len(alive) - wanted)[len(alive) - wanted]
-    fewest = int(np.count_nonzero(alive == alive.max()))
-    if wanted < fewest:
+            "a target cannot be below the sparsity that is there already",
+            received=f"{wanted:,} active connections wanted",
+            way_out=f"at most {alive:,} of {total:,} can be active",
+        )
+    masks = each(lambda array: array >= threshold, arrays, sum(array.nbytes for array in arrays))
+    active = sum(int(np.count_nonzero(mask)) for mask in masks)
+    if active > wanted and not any((array > threshold).any() for array in arrays):
         raise TargetError(
-            "the network disconnects before the target is reached", received=f"compression {len(flat) / wanted:,.1f}",
-            way_out=f"the highest effective compression of this ranking is {len(flat) / fewest:,.1f} ({fewest:,} connections)",
-        )  # fmt: skip
-    return {name: array >= threshold for name, array in effective.items()}
+            "the network disconnects before the target is reached",
+            received=f"compression {total / wanted:,.1f}",
+            way_out=f"the highest effective compression of this ranking is {total / active:,.1f} "
+            f"({active:,} connections)",
+        )
+    return dict(zip(effective, masks))
 
 
 def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
