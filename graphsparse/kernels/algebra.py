@@ -142,18 +142,21 @@ def _next_above(row, start, low):
 
 
 def _next_float(row, start, low):
-    """Few values exceed what is there already, so blocks go by their maximum, which vectorises where a search does not."""
-    j, n = start, row.size
-    while j + SCANNED <= n:
-        most = row[j]
-        for k in range(1, SCANNED):
-            most = add(most, row[j + k])
-        if most > low:
+    """Few values exceed what is there already, so they go by blocks: any of a block vectorises, a search does not.
+
+    Places count from the start, for only of a place that cannot be negative does the compiler know where it lies.
+    """
+    rest, j = row[start:], 0
+    while j + SCANNED <= rest.size:
+        above = 0
+        for k in range(SCANNED):
+            above |= rest[j + k] > low
+        if above:
             break
         j += SCANNED
-    while j < n and not row[j] > low:
+    while j < rest.size and not rest[j] > low:
         j += 1
-    return j
+    return start + j
 
 
 def _next_byte(row, start, low):
@@ -189,17 +192,17 @@ def _next_above_each(row, start, lows):
 
 
 def _next_float_each(row, start, lows):
-    j, n = start, row.size
-    while j + SCANNED <= n:
+    rest, floors, j = row[start:], lows[start:], 0
+    while j + SCANNED <= rest.size:
         above = 0
         for k in range(SCANNED):
-            above |= row[j + k] > lows[j + k]
+            above |= rest[j + k] > floors[j + k]
         if above:
             break
         j += SCANNED
-    while j < n and not row[j] > lows[j]:
+    while j < rest.size and not rest[j] > floors[j]:
         j += 1
-    return j
+    return start + j
 
 
 def _next_byte_each(row, start, lows):

@@ -1,62 +1,67 @@
-"""The value at a place of the falling order of many floats, without sorting them: a radix selection, 16 bits a pass."""
+"""The value at a place of the falling order of many floats, without sorting them; counts at every value, sorted."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from graphsparse.kernels.algebra import compiled
-from graphsparse.kernels.threads import limit, over
+from graphsparse.kernels.threads import each
 
-DIGIT, BINS = 16, 1 << 16
-_WORDS: dict[int, Any] = {4: np.uint32, 8: np.uint64}
+SAMPLED = 1 << 16
+SPREADS = 8  # standard deviations of a sample's rank: the bracket misses next to never, and then costs a second look
 
 
 def nth_greatest(arrays: Sequence[np.ndarray], n: int) -> np.floating:
     """The ``n``-th greatest (from 1) of all values of contiguous float arrays of one type, without NaN.
 
+    An even sample brackets the value; one pass counts what lies above the bracket and takes out what lies in it, which
+    is little. (Floyd and Rivest, Communications of the ACM 18(3), 1975.)
+
     Example:
         >>> float(nth_greatest([np.array([1.0, 4.0]), np.array([3.0, 3.0])], 2))
         3.0
     """
-    dtype = arrays[0].dtype
-    word = _WORDS[dtype.itemsize]
-    left, prefix = n, 0
-    for shift in range(8 * dtype.itemsize - DIGIT, -1, -DIGIT):
-        counts = sum(_counted(array.reshape(-1).view(word), word(prefix), shift) for array in arrays)
-        from_top = np.cumsum(np.asarray(counts)[::-1])
-        place = int(np.searchsorted(from_top, left))
-        left -= int(from_top[place - 1]) if place else 0
-        prefix = (prefix << DIGIT) | (BINS - 1 - place)
-    top = 8 * dtype.itemsize - 1
-    bits = prefix ^ (1 << top) if prefix >> top else prefix ^ ((1 << (top + 1)) - 1)
-    return np.array([bits], word).view(dtype)[0]
+    flat = [array.reshape(-1) for array in arrays]
+    total, work = sum(array.size for array in flat), sum(array.nbytes for array in flat)
+    low, high = _bracket(flat, n / total, max(1, total // SAMPLED))
+
+    def inside(values: np.ndarray) -> tuple[int, np.ndarray]:
+        return int(np.count_nonzero(values > high)), values[(values >= low) & (values <= high)]
+
+    parts = each(inside, flat, work)
+    place, candidates = n - sum(count for count, _ in parts), np.concatenate([values for _, values in parts])
+    if not 0 < place <= candidates.size:
+        place, candidates = n, np.concatenate(flat)
+    return np.partition(candidates, candidates.size - place)[candidates.size - place]
 
 
-def _counted(bits: np.ndarray, prefix: Any, shift: int) -> np.ndarray:
-    """How many values have each digit at ``shift`` among those that begin with ``prefix``."""
-    parts = max(1, min(limit(), bits.size >> 18))
-    counts = np.zeros((parts, BINS), np.int64)
-    ends = np.linspace(0, bits.size, parts + 1).astype(np.int64)
-    top = bits.dtype.type(1 << (8 * bits.itemsize - 1))
-    digit, whole = bits.dtype.type(shift), shift + DIGIT == 8 * bits.itemsize
-
-    def loop(first: int, last: int) -> None:
-        for part in range(first, last):
-            _count(bits[ends[part] : ends[part + 1]], top, prefix, digit, whole, counts[part])
-
-    over(parts, bits.nbytes, loop)
-    return counts.sum(0)
+def _bracket(flat: Sequence[np.ndarray], share: float, step: int) -> tuple[np.floating, np.floating]:
+    """Two values of a sample between which the value lies that so large a share of all values does not fall below."""
+    sample = np.sort(np.concatenate([array[::step] for array in flat]))
+    margin = SPREADS * (math.sqrt(sample.size * share * (1 - share)) + 1)
+    place = sample.size * (1 - share)
+    low, high = max(0, math.floor(place - margin)), min(sample.size - 1, math.ceil(place + margin))
+    # at the ends of the order no sample bounds the value
+    lowest, highest = sample.dtype.type(-np.inf), sample.dtype.type(np.inf)
+    return (sample[low] if low else lowest), (sample[high] if high < sample.size - 1 else highest)
 
 
 @compiled
-def _count(bits, top, prefix, shift, whole, counts):
-    """The digit of each value, as its bits sort: a negative one's are turned over, a positive one's sign is set."""
-    for i in range(bits.size):
-        word = bits[i]
-        word = ~word if word & top else word | top
-        word >>= shift
-        if whole or word >> type(word)(16) == prefix:
-            counts[np.int64(word & type(word)(0xFFFF))] += 1
+def count_falling(every, some, values, in_every, in_some):
+    """Each different value of the ascending ``every``, from the greatest, with how many of either are no less.
+
+    ``some`` ascends too. Fills the last three arrays, as long as ``every``, and returns how many values there are.
+    """
+    i, j, found = every.size, some.size, 0
+    while i > 0:
+        value = every[i - 1]
+        while i > 0 and every[i - 1] >= value:
+            i -= 1
+        while j > 0 and some[j - 1] >= value:
+            j -= 1
+        values[found], in_every[found], in_some[found] = value, every.size - i, some.size - j
+        found += 1
+    return found

@@ -56,7 +56,7 @@ def forwards(values, vector, sources, taps: Taps, targets) -> None:
     x = gather(vector, _rows(sources), taps)
     y, x = empty_maps(len(rows), taps.positions, vector.dtype), x.reshape(groups, -1, x.shape[1])
     ceiling = _ceiling(x, taps.positions)
-    over(len(rows), rows.nbytes, lambda first, last: maps.forwards(rows, x, ceiling, y, first, last))
+    over(len(rows), max(rows.nbytes, x.nbytes), lambda first, last: maps.forwards(rows, x, ceiling, y, first, last))
     scatter(y, out, _own(taps.positions), vector)
 
 
@@ -73,7 +73,7 @@ def backwards(values, vector, sources, taps: Taps, targets) -> None:
     ceiling = _ceiling(y.reshape(shape[0], -1, y.shape[1]), taps.positions)
     x = empty_maps(shape[0] * shape[1], taps.positions, vector.dtype)
     grouped = x.reshape(*shape, -1)
-    over(shape[1], rows.nbytes, lambda first, last: maps.backwards(rows, y, ceiling, grouped, first, last), CACHE_LINE)
+    over(shape[1], max(rows.nbytes, x.nbytes), lambda first, last: maps.backwards(rows, y, ceiling, grouped, first, last), CACHE_LINE)
     scatter(x, units, taps, vector)
 
 
@@ -93,7 +93,7 @@ def connections(values, signal, reach, sources, taps: Taps, targets) -> np.ndarr
     ceiling = _ceiling(x, taps.positions)
     over(
         len(rows),
-        rows.nbytes,
+        max(rows.nbytes, x.nbytes),
         lambda first, last: maps.connections(rows, x, anywhere, ceiling, y, result, first, last),
     )
     return result.reshape(values.shape)

@@ -10,6 +10,8 @@ import numpy as np
 import pandas
 
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.selection import count_falling
+from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
 
 
@@ -42,24 +44,31 @@ class CompressionCurve:
 def compression_curve(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> CompressionCurve:
     """Counts at every threshold of a ranking, in memory linear in the number of connections.
 
-    Kernels without scores count as kept throughout; connections that the masks drop never count. Scores as for
-    `graphsparse.effective_scores`.
+    Kernels without scores count as kept throughout; connections that the masks drop, or whose score is minus infinity,
+    never count. Scores as for `graphsparse.effective_scores`.
     """
-    effective = _flat(effective_scores(graph, scores))
-    direct = _flat(
-        {
-            name: np.asarray(scores[name]) if name in scores else np.full(shape, np.inf)
-            for name, shape in graph.shapes.items()
-        }
-    )
-    kept = np.concatenate([np.asarray(graph.values[name]).ravel() for name in graph.shapes]).astype(bool)
-    direct = np.sort(direct.astype(effective.dtype, copy=False)[kept])
-    effective = np.sort(effective[effective > -np.inf])
-    first = np.flatnonzero(np.r_[True, direct[1:] != direct[:-1]]) if len(direct) else np.empty(0, np.int64)
-    thresholds = direct[first][::-1]
-    active = len(effective) - np.searchsorted(effective, thresholds, "left")
-    return CompressionCurve(thresholds, (len(direct) - first)[::-1], active, graph.n_connections)
+    found = effective_scores(graph, scores)
+    dtype = next(iter(found.values())).dtype if found else np.dtype(np.float32)
+    given = {graph.aliases.get(name, name): np.asarray(array) for name, array in scores.items()}
+    direct = [_under_mask(graph, name, given.get(name), dtype) for name in graph.shapes]
+    both = [direct, [array.ravel() for array in found.values()]]
+    every, some = each(_ascending, both, 2 * graph.n_connections * dtype.itemsize)
+    counts = np.int32 if graph.n_connections < 2**31 else np.int64
+    thresholds, kept, active = np.empty_like(every), np.empty(len(every), counts), np.empty(len(every), counts)
+    n = count_falling(every, some, thresholds, kept, active)
+    return CompressionCurve(thresholds[:n], kept[:n], active[:n], graph.n_connections)
 
 
-def _flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([array.ravel() for array in arrays.values()])
+def _under_mask(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
+    """The scores of one parameter, flat; minus infinity where its mask drops a connection."""
+    whole = np.full(graph.shapes[name], np.inf, dtype) if scores is None else scores.astype(dtype, copy=False)
+    flat = whole.ravel()
+    mask = graph.values[name].ravel()
+    return flat if mask.all() else np.where(mask, flat, -np.inf)
+
+
+def _ascending(arrays: list[np.ndarray]) -> np.ndarray:
+    """All values above minus infinity, sorted."""
+    flat = np.concatenate(arrays) if arrays else np.empty(0, np.float32)
+    flat.sort()
+    return flat[np.searchsorted(flat, -np.inf, "right") :]
