@@ -77,6 +77,24 @@ def test_zoo(name):
     assert_thresholds(dropped, drawn(graph, 2), 4)
 
 
+def test_kernels_without_scores_are_kept_and_dropped_ones_never_come_back():
+    """Saturated maps beside empty ones: every second kernel is kept throughout, and masks leave little of all."""
+    graph = gs.export(zoo.build("lenet5"), torch.zeros(1, 3, 32, 32), {})
+    rng = np.random.default_rng(0)
+    for density in (0.5, 0.05, 0.01):
+        masked = graph.with_masks({name: rng.random(shape) < density for name, shape in graph.shapes.items()})
+        scores = {name: array for name, array in list(drawn(graph, 3, 20).items())[::2]}
+        found = effective_scores(masked, scores)
+        for threshold in (0, 3, 12, 19):
+            kept = {
+                name: masked.masks[name] & (scores[name] >= threshold if name in scores else True)
+                for name in graph.shapes
+            }
+            active = active_connections(graph.with_masks(kept))
+            for name in active:
+                np.testing.assert_array_equal(found[name] >= threshold, active[name])
+
+
 def test_worked_by_hand():
     """Two layers of two: the path over unit 0 has scores 5 and 3, that over unit 1 has 2 and 7; 9 leads to nothing."""
     graph = gs.export(nn.Sequential(nn.Linear(1, 3, bias=False), nn.Linear(3, 1, bias=False)), torch.zeros(1, 1),

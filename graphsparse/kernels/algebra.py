@@ -18,6 +18,22 @@ compiled = numba.njit(nogil=True, cache=True, fastmath={"nnan", "nsz"}, error_mo
 """How every loop of this package is compiled; NaN never gets here (refused with the parameter's name before)."""
 
 
+def _of_two_floats(name):
+    """An instruction of the machine: unlike a comparison and a choice it vectorises in a sum over many elements."""
+
+    @intrinsic
+    def chosen(typing_context, a, b):
+        def generate(context, builder, signature, arguments):
+            kind = arguments[0].type
+            function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind]))
+            return builder.call(function, arguments, fastmath=("nnan", "nsz"))
+
+        return a(a, a), generate
+
+    return chosen
+
+
+greater, lesser = _of_two_floats("llvm.maxnum"), _of_two_floats("llvm.minnum")
 SCANNED = 64  # floats looked at together in a search
 
 
@@ -29,7 +45,7 @@ def add(a, b):
 @overload(add)
 def _add(a, b):
     if isinstance(a, types.Float):
-        return lambda a, b: a if a > b else b
+        return lambda a, b: greater(a, b)
     return lambda a, b: a | b
 
 
@@ -41,7 +57,7 @@ def mul(a, b):
 @overload(mul)
 def _mul(a, b):
     if isinstance(a, types.Float):
-        return lambda a, b: a if a < b else b
+        return lambda a, b: lesser(a, b)
     return lambda a, b: a & b
 
 
@@ -218,24 +234,33 @@ def _next_byte_each(row, start, lows):
     return j
 
 
-def floor_of(a, ceiling):
-    """What the map ``a`` holds at least wherever it is below ``ceiling``, as a connection's value: nothing less adds to it."""
+def floor_of(a, ceiling, lowest):
+    """What the map ``a`` holds at least wherever it is below ``ceiling``, as a connection's value: nothing less adds to it.
+
+    ``lowest`` is the least element of the ceiling, in the algebra's order.
+    """
     raise TypeError("only for compiled loops")
 
 
 @overload(floor_of)
-def _floor_of(a, ceiling):
+def _floor_of(a, ceiling, lowest):
     return _floor_of_floats if isinstance(a.dtype, types.Float) else _floor_of_bits
 
 
-def _floor_of_floats(a, ceiling):
-    low = a.dtype.type(np.inf)
+def _floor_of_floats(a, ceiling, lowest):
+    least = a[0]
+    for p in range(1, a.size):
+        least = lesser(least, a[p])
+    if least < lowest:  # then it stands below its ceiling; the look at every one does not vectorise
+        return least
+    least = a.dtype.type(np.inf)
     for p in range(a.size):
-        low = mul(low, a[p] if a[p] < ceiling[p] else a.dtype.type(np.inf))
-    return low
+        if a[p] < ceiling[p] and a[p] < least:
+            least = a[p]
+    return least
 
 
-def _floor_of_bits(a, ceiling):
+def _floor_of_bits(a, ceiling, lowest):
     for p in range(a.size):
         if ceiling[p] & ~a[p]:
             return types.uint8(0)

@@ -44,6 +44,15 @@ def total(a):
 
 
 @compiled
+def least(a):
+    """The product over positions."""
+    result = a[0]
+    for p in range(1, a.size):
+        result = mul(result, a[p])
+    return result
+
+
+@compiled
 def meet(a, b):
     """The sum over positions of ``a * b``, as one element of the map."""
     result = mul(a[0], b[0])
@@ -74,11 +83,12 @@ def forwards(values, x, ceiling, y, first, last):
     rows, columns = values.shape
     for r in range(first, last):
         g = r * x.shape[0] // rows
-        low = narrow(floor_of(y[r], ceiling[g]), values[r, 0])
+        lowest = least(ceiling[g])
+        low = narrow(floor_of(y[r], ceiling[g], lowest), values[r, 0])
         j = next_above(values[r], 0, low)
         while j < columns:
             absorb(y[r], x[g, j], spread(values[r, j], ceiling[g, 0]))
-            low = narrow(floor_of(y[r], ceiling[g]), values[r, j])
+            low = narrow(floor_of(y[r], ceiling[g], lowest), values[r, j])
             j = next_above(values[r], j + 1, low)
 
 
@@ -88,9 +98,9 @@ def backwards(values, y, ceiling, x, first, last):
     rows = values.shape[0] // x.shape[0]
     lows = np.empty(last - first, values.dtype)
     for g in range(x.shape[0]):
-        pending = 0
+        lowest, pending = least(ceiling[g]), 0
         for j in range(first, last):
-            lows[j - first] = narrow(floor_of(x[g, j], ceiling[g]), values[0, 0])
+            lows[j - first] = narrow(floor_of(x[g, j], ceiling[g], lowest), values[0, 0])
             pending += not is_one(lows[j - first])
         for r in range(g * rows, (g + 1) * rows):
             if pending == 0:
@@ -101,7 +111,7 @@ def backwards(values, y, ceiling, x, first, last):
             j = next_above_each(row, 0, lows)
             while j < last - first:
                 absorb(x[g, first + j], y[r], spread(row[j], ceiling[g, 0]))
-                lows[j] = narrow(floor_of(x[g, first + j], ceiling[g]), row[j])
+                lows[j] = narrow(floor_of(x[g, first + j], ceiling[g], lowest), row[j])
                 pending -= is_one(lows[j])
                 j = next_above_each(row, j + 1, lows)
 
@@ -121,7 +131,7 @@ def connections(values, x, anywhere, ceiling, y, out, first, last):
             out[r, j] = mul(mul(values[r, j], anywhere[g, j]), most)
         if is_zero(most):
             continue
-        low = narrow(floor_of(y[r], ceiling[g]), values[r, 0])
+        low = narrow(floor_of(y[r], ceiling[g], least(ceiling[g])), values[r, 0])
         j = next_above(out[r], 0, low)
         while j < columns:
             out[r, j] = mul(values[r, j], narrow(meet(x[g, j], y[r]), values[r, j]))

@@ -73,7 +73,12 @@ def backwards(values, vector, sources, taps: Taps, targets) -> None:
     ceiling = _ceiling(y.reshape(shape[0], -1, y.shape[1]), taps.positions)
     x = empty_maps(shape[0] * shape[1], taps.positions, vector.dtype)
     grouped = x.reshape(*shape, -1)
-    over(shape[1], max(rows.nbytes, x.nbytes), lambda first, last: maps.backwards(rows, y, ceiling, grouped, first, last), CACHE_LINE)
+    over(
+        shape[1],
+        max(rows.nbytes, x.nbytes),
+        lambda first, last: maps.backwards(rows, y, ceiling, grouped, first, last),
+        CACHE_LINE,
+    )
     scatter(x, units, taps, vector)
 
 
