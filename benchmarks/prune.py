@@ -73,8 +73,8 @@ def against_bisection() -> None:
         wanted = graph.n_connections // compression
         ours, theirs = keep_active(graph, scores, wanted), bisected(scores, wanted, np.sort)
         agree = all(np.array_equal(ours[name], theirs[name].numpy()) for name in ours)
-        sweep = medians({"ours": lambda wanted=wanted: keep_active(graph, scores, wanted)}, 9)["ours"]
-        both = {"NumPy": np.sort, "torch": with_torch} if compression == 100 else {"NumPy": np.sort}
+        sweep = medians({"ours": partial(keep_active, graph, scores, wanted)}, 9)["ours"]
+        both: dict[str, Sort] = {"NumPy": np.sort, "torch": with_torch} if compression == 100 else {"NumPy": np.sort}
         search = medians({name: partial(bisected, scores, wanted, sort) for name, sort in both.items()}, 1)
         for name, seconds in search.items():
             rows.append({"compression": compression, "sort": name, "bisection s": seconds, "ours ms": sweep * 1e3,
@@ -123,9 +123,7 @@ def by_size() -> None:
         graph = gs.export(chain, torch.zeros(1, width, device="meta"), {})
         scores, wanted = drawn(graph), graph.n_connections // 100
         flat = np.concatenate([array.ravel() for array in scores.values()])
-        times = medians(
-            {"ours": partial(keep_active, graph, scores, wanted), "sort": lambda flat=flat: np.sort(flat)}, 5
-        )
+        times = medians({"ours": partial(keep_active, graph, scores, wanted), "sort": partial(np.sort, flat)}, 5)
         size = graph.n_connections / 1e6
         rows.append({"million connections": size, "ms": times["ours"] * 1e3,
                      "ns a connection": times["ours"] * 1e3 / size, "sort ms": times["sort"] * 1e3})  # fmt: skip
