@@ -235,3 +235,11 @@ def test_a_closed_pipe_is_no_traceback(net):
     done = subprocess.run(command("analyze", net, "--model", "chain"), stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert done.returncode == cli.BROKEN_PIPE and not done.stderr
+
+
+def test_a_collapsed_network_passes_no_limit_and_draws_no_curve(capsys, tmp_path):
+    collapsed = [str(data.path("digits-conv-200x.pt")), "--model", "graphsparse.zoo:digits_conv", "--input", "1x8x8"]
+    status, _, err = run(capsys, "analyze", *collapsed, "--fail-under", "10")
+    assert status == 1 and err == "nothing is active: the network has collapsed\n"
+    status, _, err = run(capsys, "curve", *collapsed, "--method", "magnitude", "--csv", str(tmp_path / "c.csv"))
+    assert status == 2 and "received a collapsed network" in err and not list(tmp_path.iterdir())

@@ -117,27 +117,32 @@ def test_the_curve_counts_every_threshold():
         assert (found.kept, found.active) == (curve.kept[at], curve.active[at])
 
 
-def bisected(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], wanted: int) -> int:
-    """The paper's search: over how many connections to keep, sorted by score, a sweep each; the active count found."""
+def bisected(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
+    """The paper's search: over how many connections to keep, sorted by score, a sweep each; the active ones found."""
     flat = np.sort(np.concatenate([array.ravel() for array in scores.values()]))[::-1]
+
+    def active(kept: int) -> dict[str, np.ndarray]:
+        return active_connections(graph.with_masks({name: array >= flat[kept - 1] for name, array in scores.items()}))
+
     low, high = 1, len(flat)
     while low < high:
         middle = (low + high) // 2
-        masks = {name: array >= flat[middle - 1] for name, array in scores.items()}
-        if sum(int(mask.sum()) for mask in active_connections(graph.with_masks(masks)).values()) >= wanted:
+        if sum(int(mask.sum()) for mask in active(middle).values()) >= wanted:
             high = middle
         else:
             low = middle + 1
-    masks = {name: array >= flat[low - 1] for name, array in scores.items()}
-    return sum(int(mask.sum()) for mask in active_connections(graph.with_masks(masks)).values())
+    return active(low)
 
 
 @pytest.mark.parametrize("compression", [3, 30, 300, 2000])
-def test_the_selection_is_the_bisections(compression):
-    graph = gs.export(zoo.build("lenet300100"), torch.zeros(1, 1, 28, 28), {})
-    scores, wanted = drawn(graph, 3), graph.n_connections // compression
-    masks = keep_active(graph, scores, wanted)
-    assert sum(int(mask.sum()) for mask in masks.values()) == bisected(graph, scores, wanted) >= wanted
+@pytest.mark.parametrize(("name", "levels"), [("lenet300100", None), ("lenet5", None), ("lenet5", 200)])
+def test_the_selection_is_the_bisections(name, levels, compression):
+    graph = gs.export(zoo.build(name), torch.zeros(1, *zoo.input_shape(name)), {})
+    scores, wanted = drawn(graph, 3, levels), graph.n_connections // compression
+    masks, theirs = keep_active(graph, scores, wanted), bisected(graph, scores, wanted)
+    assert sum(int(mask.sum()) for mask in masks.values()) >= wanted
+    for found in masks:
+        np.testing.assert_array_equal(masks[found], theirs[found])
 
 
 def test_bad_scores_are_refused():

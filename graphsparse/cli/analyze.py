@@ -45,7 +45,7 @@ def analyze(
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
     fail_under: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Status 1 if the effective compression is below this."),
+        typer.Option(metavar="X", help="Status 1 if the effective compression is below this, or nothing is active."),
     ] = None,
 ) -> None:
     """Direct and effective sparsity of a checkpoint, by parameter and in total.
@@ -84,6 +84,9 @@ def _check_limit(fail_under: float, model: str | None) -> None:
 
 def _check(report: Report, fail_under: float) -> None:
     reached = report.summary["effective_compression"]
+    if not report.summary["active"]:  # infinitely compressed, but nobody wants that
+        print("nothing is active: the network has collapsed", file=sys.stderr)
+        raise typer.Exit(1)
     if reached < fail_under:
         print(f"effective compression {reached:.2f} is under {fail_under:g}", file=sys.stderr)
         raise typer.Exit(1)

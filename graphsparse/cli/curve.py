@@ -59,6 +59,11 @@ def curve(
             )  # fmt: skip
             curves[method] = compression_curve(given.graph, scores)
     frame = frame_of(curves, points)
+    if not frame["active"].any():
+        raise TargetError(
+            "a curve is drawn of a network in which something is active", place=str(checkpoint),
+            received="a collapsed network", way_out="start from a checkpoint that is pruned less",
+        )  # fmt: skip
     if csv:
         frame.to_csv(csv, index=False)
     if plot:

@@ -39,7 +39,7 @@ Form = Annotated[
     str | None, typer.Option("--form", metavar="FORM", help="The checkpoint's form, if not to be recognised.")
 ]
 Statistics = Annotated[bool, typer.Option("--norm-statistics", help="Let normalisation statistics carry influence.")]
-Methods = "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random or magnitude under uniform, uniform_plus, erk, igq"
+Methods = "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; random or magnitude under uniform, uniform_plus, erk, igq"
 Data = Annotated[
     Path | None,
     typer.Option("--data", metavar="FILE", help="An npz of arrays x and y, for snip and grasp; whole samples."),
