@@ -11,6 +11,7 @@ from scipy import sparse
 from graphsparse.blocks import Block, Gate, KernelBlock
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.algebra import compiled
+from graphsparse.kernels.packed import dense
 
 
 def build(graph: LayeredGraph) -> sparse.csr_array:
@@ -63,7 +64,7 @@ class _Part:
     """A block's edges, counted per source unit and then written."""
 
     def __init__(self, block: KernelBlock, values):
-        kernel = block.view.of(values[block.parameter].reshape(-1))
+        kernel = block.view.of(dense(values[block.parameter]).reshape(-1))
         self.block, self.table = block, block.taps.table
         columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1]))
         self.bounds = np.searchsorted(columns, np.arange(kernel.shape[0] * kernel.shape[2] + 1))

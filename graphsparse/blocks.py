@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from graphsparse.kernels import sweeps, wires
+from graphsparse.kernels import packed, sweeps, wires
 from graphsparse.kernels.columns import Taps
+from graphsparse.kernels.packed import PackedKernel, PackedMask, dense
 
 NO_UNIT, CONSTANT = -1, -2
 
@@ -107,6 +109,10 @@ class View:
         ordered = all(n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense, strict=True))
         return self.offset == 0 and ordered and prod(self.shape) == size
 
+    def turns(self, shape: tuple[int, ...]) -> bool:
+        """Whether the view is the whole of a parameter of two axes with its axes exchanged."""
+        return len(shape) == 2 and self == View(0, (1, shape[1], shape[0]), (prod(shape), 1, shape[1]))
+
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element of the view."""
         axes = np.ogrid[tuple(slice(n) for n in self.shape)]
@@ -131,6 +137,10 @@ class Places:
         """Whether the kernel is the whole parameter in its own order; never, for then strides would say it."""
         return False
 
+    def turns(self, shape: tuple[int, ...]) -> bool:
+        """Never, as `covers`."""
+        return False
+
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element."""
         return self.index
@@ -152,26 +162,44 @@ class KernelBlock:
 
     def forwards(self, values: Mapping[str, np.ndarray], state: State) -> None:
         """Add to the targets what kept connections bring."""
-        kernel = self._kernel(values)
+        kernel, sweep = self._kernel(values)
         for vector in state.vectors:
-            sweeps.forwards(kernel, vector, self.sources, self.taps, self.targets)
+            sweep.forwards(kernel, vector, self.sources, self.taps, self.targets)
 
     def backwards(self, values: Mapping[str, np.ndarray], state: State, reach: np.ndarray) -> None:
         """Add to the sources what they reach along kept connections."""
-        sweeps.backwards(self._kernel(values), reach, self.sources, self.taps, self.targets)
+        kernel, sweep = self._kernel(values)
+        sweep.backwards(kernel, reach, self.sources, self.taps, self.targets)
 
-    def connections(self, values: Mapping[str, np.ndarray], origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """What each connection carries from ``origin`` (the signal of a state) to a sink, in the view's shape."""
-        return sweeps.connections(self._kernel(values), origin, reach, self.sources, self.taps, self.targets)
+    def connections(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> np.ndarray | PackedMask:
+        """What each connection carries from ``origin`` (the signal of a state) to a sink, in the view's shape.
 
-    def _kernel(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        kernel = self.view.of(values[self.parameter].reshape(-1))
-        return kernel if kernel.strides[2] == kernel.itemsize else np.ascontiguousarray(kernel)
+        Where the mask is held as bits and swept so, the result is a mask of the parameter, as bits.
+        """
+        kernel, sweep = self._kernel(values)
+        return sweep.connections(kernel, origin, reach, self.sources, self.taps, self.targets)
+
+    def count(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> int:
+        """How many connections are active, without making them where the mask is held as bits."""
+        kernel, sweep = self._kernel(values)
+        if isinstance(kernel, PackedKernel):
+            return packed.count_connections(kernel, origin, reach, self.sources, self.taps, self.targets)
+        return int(np.count_nonzero(sweep.connections(kernel, origin, reach, self.sources, self.taps, self.targets)))
+
+    def _kernel(self, values: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The values as the sweeps take them, and the module that takes them so: bits stay bits where they can."""
+        value = values[self.parameter]
+        if isinstance(value, PackedMask) and self.taps.positions == 1:
+            turned = self.view.turns(value.shape)
+            if turned or (len(value.shape) > 1 and self.view.covers(prod(value.shape))):
+                return PackedKernel(value, len(self.targets), turned), packed
+        kernel = self.view.of(dense(value).reshape(-1))
+        return (kernel if kernel.strides[2] == kernel.itemsize else np.ascontiguousarray(kernel)), sweeps
 
     def pairs(self, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources, targets and parameter entries of the kept connections, one of each per position they act at."""
         entries = self.view.entries()
-        g, o, j = np.nonzero(self.view.of(kept[self.parameter].reshape(-1)))
+        g, o, j = np.nonzero(self.view.of(dense(kept[self.parameter]).reshape(-1)))
         channel, tap = np.divmod(j, len(self.taps.table))
         position = self.taps.table[tap]
         sources = self.sources[g[:, None], channel[:, None], position]

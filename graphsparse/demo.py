@@ -15,7 +15,7 @@ from graphsparse.checkpoints import read_checkpoint
 from graphsparse.reports.report import report_of
 from graphsparse.reports.terminal import show, wide
 from graphsparse.surgery import effective_masks, write_masks
-from graphsparse.surgery.models import load_model
+from graphsparse.surgery.loading import load_model
 
 CHECKPOINT = "digits-mlp-50x.pt"
 

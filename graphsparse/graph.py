@@ -12,6 +12,7 @@ from scipy import sparse
 
 from graphsparse.blocks import Block, Gate, KernelBlock, Scale, Stage
 from graphsparse.errors import MaskError
+from graphsparse.kernels.packed import PackedMask
 
 if TYPE_CHECKING:
     import igraph
@@ -96,7 +97,7 @@ class LayeredGraph:
 
     ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
-    numpy arrays that may share the model's memory. A kernel without a mask is wholly kept. ``modulators`` are the biases
+    numpy arrays that may share the model's memory; masks may be held as bits (`PackedMask`). A kernel without a mask is wholly kept. ``modulators`` are the biases
     and scales on the way, which are no connections: bool arrays that hold where no mask says otherwise. ``sources`` and
     ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use `with_masks` for the same network under other masks.
     """
@@ -105,7 +106,7 @@ class LayeredGraph:
     sources: np.ndarray
     sinks: np.ndarray
     shapes: Mapping[str, tuple[int, ...]]
-    masks: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    masks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     modulators: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -126,11 +127,11 @@ class LayeredGraph:
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     @cached_property
-    def values(self) -> Mapping[str, np.ndarray]:
-        """The mask of every parameter that a block or a stage reads, bytes of 0 and 1 in the parameter's shape."""
+    def values(self) -> Mapping[str, Any]:
+        """The mask of every parameter that a block or a stage reads: bytes of 0 and 1 in the parameter's shape, or bits."""
         masks = {**self.modulators, **self.masks}
         whole = {name: np.ones(shape, bool) for name, shape in self.shapes.items() if name not in masks}
-        return {name: np.ascontiguousarray(mask).view(np.uint8) for name, mask in {**masks, **whole}.items()}
+        return {name: _as_bytes(mask) for name, mask in {**masks, **whole}.items()}
 
     @cached_property
     def cut(self) -> np.ndarray:
@@ -172,7 +173,7 @@ class LayeredGraph:
         """
         return replace(self, masks=self.checked(masks))
 
-    def checked(self, masks: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def checked(self, masks: Mapping[str, Any]) -> dict[str, Any]:
         """Masks under the graph's own names as bool arrays, or a `MaskError` that says what does not fit."""
         shapes = {**{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
         result = {}
@@ -188,7 +189,7 @@ class LayeredGraph:
                     received="a name that the graph does not have",
                     way_out=f"use the graph's names: {known}",
                 )
-            result[name] = _as_mask(given, mask, shapes[name])
+            result[name] = _as_mask(given, mask, tuple(shapes[name]))
         return result
 
     def adjacency(self) -> sparse.csr_array:
@@ -226,15 +227,25 @@ def feeding(block: Block, owner: np.ndarray) -> list[int]:
     return np.flatnonzero(np.bincount(owner[ids[ids >= 0]])).tolist()
 
 
-def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
-    if array.shape != tuple(shape):
+def _as_bytes(mask: np.ndarray | PackedMask) -> np.ndarray | PackedMask:
+    return mask if isinstance(mask, PackedMask) else np.ascontiguousarray(mask).view(np.uint8)
+
+
+def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | PackedMask:
+    if isinstance(mask, PackedMask) and len(shape) < 2:
+        mask = mask.unpack()
+    array = (
+        mask if isinstance(mask, PackedMask) else np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    )
+    if tuple(array.shape) != shape:
         raise MaskError(
             "a mask has the shape of its parameter",
             place=name,
             received=tuple(array.shape),
-            way_out=f"give {tuple(shape)}",
+            way_out=f"give {shape}",
         )
+    if isinstance(array, PackedMask):
+        return array
     if array.dtype == bool:
         return array
     if array.dtype.kind in "iuf" and bool(((array == 0) | (array == 1)).all()):

@@ -2,11 +2,10 @@
 
 from graphsparse.checkpoints.archives.program import check_program
 from graphsparse.checkpoints.forms import FORMS
-from graphsparse.checkpoints.packing import pack_nonzero, unpack_words
+from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.checkpoints.reading import Checkpoint, PartialMatch, read_checkpoint, read_masks
 from graphsparse.checkpoints.streaming import (
     OpenCheckpoint,
-    PackedMask,
     TensorInfo,
     list_tensors,
     open_checkpoint,
@@ -18,7 +17,6 @@ __all__ = [
     "FORMS",
     "Checkpoint",
     "OpenCheckpoint",
-    "PackedMask",
     "PartialMatch",
     "TensorInfo",
     "check_program",
@@ -29,7 +27,6 @@ __all__ = [
     "read_checkpoint",
     "read_masks",
     "tensors",
-    "unpack_words",
     "write_checkpoint",
     "write_masks_file",
     "written_forms",

@@ -1,4 +1,4 @@
-"""Non-zeros of a tensor as bits, at the speed of memory, and back."""
+"""Non-zeros of a tensor as bits, at the speed of memory; `graphsparse.kernels.packed` is what they are for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 
 from graphsparse.errors import CheckpointError
 from graphsparse.kernels import threads
-
-WORD_BITS = 64
+from graphsparse.kernels.packed import WORD, table_shape
 
 
 class _Lanes(NamedTuple):
@@ -64,11 +63,11 @@ def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
                [5]], dtype=uint64)
     """
     rows, columns = table_shape(tensor.shape)
-    packed = np.zeros((rows, -(-columns // WORD_BITS)), dtype=np.uint64)
+    packed = np.zeros((rows, -(-columns // WORD)), dtype=np.uint64)
     if tensor.numel() == 0:
         return packed
     elements, sign_counts = _as_integers(tensor)
-    if columns % WORD_BITS == 0 and elements.ctypes.data % 8 == 0:
+    if columns % WORD == 0 and elements.ctypes.data % 8 == 0:
         loads, words, lanes = elements.view(np.uint64), packed.reshape(-1), _LANES[elements.itemsize]
         threads.over(words.size, elements.nbytes, lambda a, b: _pack_loads(loads, words, a, b, *lanes, sign_counts), 8)
     else:
@@ -76,26 +75,6 @@ def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
         value_bits = table.dtype.type(_value_bits(table.itemsize, sign_counts))
         threads.over(rows, table.nbytes, lambda a, b: _pack_elements(table, packed, a, b, value_bits))
     return packed
-
-
-def unpack_words(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the bool array of the given shape whose non-zeros ``pack_nonzero`` packed.
-
-    Example:
-        >>> unpack_words(np.array([[2], [5]], dtype=np.uint64), (2, 3))
-        array([[False,  True, False],
-               [ True, False,  True]])
-    """
-    rows, columns = table_shape(shape)
-    octets = packed.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
-    return np.unpackbits(octets, axis=1, count=columns, bitorder="little").view(bool).reshape(shape)
-
-
-def table_shape(shape: tuple[int, ...] | torch.Size) -> tuple[int, int]:
-    """Returns (rows, columns) of a tensor that is read as a table: its first axis, and all the others flattened."""
-    if len(shape) < 2:
-        return 1, int(np.prod(shape, dtype=np.int64))
-    return int(shape[0]), int(np.prod(shape[1:], dtype=np.int64))
 
 
 def _as_integers(tensor: torch.Tensor) -> tuple[np.ndarray, bool]:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import Shape
-from graphsparse.checkpoints.packing import pack_nonzero, unpack_words
+from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.checkpoints.reading import Plan, Source, opened, plan_reading, read_pattern
+from graphsparse.kernels.packed import PackedMask
 
 
 class TensorInfo(NamedTuple):
@@ -23,29 +23,6 @@ class TensorInfo(NamedTuple):
     shape: Shape
     dtype: torch.dtype
     nbytes: int
-
-
-@dataclass(frozen=True, eq=False)
-class PackedMask:
-    """One parameter's mask as bits.
-
-    Attributes:
-        shape: the parameter's shape.
-        words: uint64, (first axis, ceil(rest / 64)); see ``pack_nonzero``.
-        nbytes: bytes of the file that it was read from, for progress bars.
-    """
-
-    shape: Shape
-    words: np.ndarray
-    nbytes: int
-
-    def unpack(self) -> np.ndarray:
-        """The mask as a bool array of its shape."""
-        return unpack_words(self.words, self.shape)
-
-    def count(self) -> int:
-        """How many connections are kept."""
-        return int(np.bitwise_count(self.words).sum()) if hasattr(np, "bitwise_count") else int(self.unpack().sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +57,8 @@ class OpenCheckpoint:
         """Bytes that ``packed_masks`` reads in all, for progress bars."""
         return sum(_nbytes(*entry.sources) for entry in self.plan.entries.values())
 
-    def packed_masks(self) -> Iterator[tuple[str, PackedMask]]:
-        """Yields (parameter, its mask as bits), each tensor read once and its memory given back.
+    def packed_masks(self) -> Iterator[tuple[str, PackedMask, int]]:
+        """Yields (parameter, its mask as bits, bytes read for it), each tensor read once and its memory given back.
 
         Raises:
             CheckpointError, MaskError: what the file holds there is damaged or no mask.
@@ -90,7 +67,7 @@ class OpenCheckpoint:
             words = pack_nonzero(read_pattern(entry, name, self.plan))
             for tensor in entry.sources:
                 self.plan.archive.release(tensor)
-            yield name, PackedMask(entry.shape, words, _nbytes(*entry.sources))
+            yield name, PackedMask(entry.shape, words), _nbytes(*entry.sources)
 
 
 def open_checkpoint(
@@ -100,7 +77,7 @@ def open_checkpoint(
 
     Example:
         >>> checkpoint = open_checkpoint({"fc.weight": torch.tensor([[0.5, 0.0], [0.0, 0.0]])})
-        >>> {name: packed.count() for name, packed in checkpoint.packed_masks()}
+        >>> {name: packed.count() for name, packed, _ in checkpoint.packed_masks()}
         {'fc.weight': 1}
     """
     return OpenCheckpoint(plan_reading(source, form=form, parameters=parameters, by_order=by_order))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphsparse.cli import options
+from graphsparse.cli.bars import reading
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,7 +37,14 @@ def analyze(
     model: options.Model = None,
     inputs: options.Inputs = None,
     model_args: options.Arguments = None,
-    resolution: options.Resolution = "unrolled",
+    resolution: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder).",
+        ),
+    ] = None,
     norm_statistics: options.Statistics = False,
     form: options.Form = None,
     json: Annotated[
@@ -57,10 +65,11 @@ def analyze(
     from graphsparse.reports.analyze import analyze as run
     from graphsparse.reports.terminal import show
 
-    report = run(
-        checkpoint, model, options.examples(inputs), resolution=resolution, norm_statistics=norm_statistics, form=form,
-        model_args=options.arguments(model_args),
-    )  # fmt: skip
+    with reading() as progress:
+        report = run(
+            checkpoint, model, options.examples(inputs), resolution=resolution, norm_statistics=norm_statistics,
+            form=form, model_args=options.arguments(model_args), progress=progress,
+        )  # fmt: skip
     if json and json != "-":
         report.to_json(json)
     if html:

@@ -43,7 +43,8 @@ def curve(
     """Effective against direct compression at every threshold, for one method or several."""
     if csv is None and plot is None:
         raise TargetError("a curve goes into a file", received="neither --csv nor --plot", way_out="name one")
-    from graphsparse.cli.scoring import bars, network
+    from graphsparse.cli.bars import bars
+    from graphsparse.cli.scoring import network
     from graphsparse.passes.curve import compression_curve
     from graphsparse.pruning.methods import saliency
     from graphsparse.reports.curves import draw, frame_of

@@ -44,7 +44,8 @@ def prune(
 ) -> None:
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
     from graphsparse.checkpoints import write_checkpoint
-    from graphsparse.cli.scoring import bars, network
+    from graphsparse.cli.bars import bars
+    from graphsparse.cli.scoring import network
     from graphsparse.pruning.prune import prune as run
     from graphsparse.reports.report import report_of
     from graphsparse.reports.terminal import show

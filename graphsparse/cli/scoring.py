@@ -1,23 +1,20 @@
-"""What the commands that score connections begin with: the network and its graph, and progress bars."""
+"""What the commands that score connections begin with: the network and its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.cli import options
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
-from graphsparse.surgery.models import load_network
+from graphsparse.surgery.loading import load_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +49,3 @@ def network(
         )  # fmt: skip
     weights = loaded.weights or {name: tensor.detach() for name, tensor in runnable.state_dict().items()}
     return Scorable(runnable, args or (), kwargs, graph, weights)
-
-
-@contextmanager
-def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Progress bars on a terminal, one for each name asked for; they go when the work is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
-
-        def progress(name: str) -> Callable[[int, int], None]:
-            task = shown.add_task(name, total=None)
-            return lambda done, rounds: shown.update(task, completed=done, total=rounds)
-
-        yield progress

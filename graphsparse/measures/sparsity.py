@@ -12,7 +12,8 @@ import pandas
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph
-from graphsparse.passes.liveness import Liveness, liveness
+from graphsparse.kernels.packed import count
+from graphsparse.passes import reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,19 +82,20 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
         >>> sparsity(graph).effective_compression  # doctest: +SKIP
         61.3
     """
-    alive = liveness(graph)
-    rows = {name: _row(graph, alive, name) for name in graph.shapes}
+    state = reach.forwards(graph, graph.values)
+    reaches = reach.backwards(graph, graph.values, state)
+    active = reach.count_connections(graph, graph.values, state.signal, reaches)
+    rows = {name: _row(graph, state.signal, reaches, name, active[name]) for name in graph.shapes}
     columns = ["shape", "connections", "kept", "active", "direct", "effective", "units", "starved", "stranded"]
     frame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
     frame.index.name = "parameter"
     totals = {column: int(sum(row[column] for row in rows.values())) for column in ("connections", "kept", "active")}
-    return Sparsity(**totals, frame=frame, unused=graph.unused, connected=bool(alive.signal[graph.sinks].any()))
+    return Sparsity(**totals, frame=frame, unused=graph.unused, connected=bool(state.signal[graph.sinks].any()))
 
 
-def _row(graph: LayeredGraph, alive: Liveness, name: str) -> dict[str, Any]:
+def _row(graph: LayeredGraph, signal: np.ndarray, reaches: np.ndarray, name: str, active: int) -> dict[str, Any]:
     shape = graph.shapes[name]
-    connections = int(np.prod(shape))
-    kept, active = int(np.count_nonzero(graph.values[name])), int(np.count_nonzero(alive.active[name]))
+    connections, kept = int(np.prod(shape)), count(graph.values[name])
     units = _fed_units(graph, name)
     return {
         "shape": tuple(shape),
@@ -103,8 +105,8 @@ def _row(graph: LayeredGraph, alive: Liveness, name: str) -> dict[str, Any]:
         "direct": _sparsity(kept, connections),
         "effective": _sparsity(active, connections),
         "units": len(units),
-        "starved": int(alive.starved[units].sum()),
-        "stranded": int(alive.stranded[units].sum()),
+        "starved": int(np.count_nonzero(signal[units] == 0)),
+        "stranded": int(np.count_nonzero(reaches[units] == 0)),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.packed import dense
 from graphsparse.kernels.selection import count_falling
 from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
@@ -63,7 +64,7 @@ def _under_mask(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype
     """The scores of one parameter, flat; minus infinity where its mask drops a connection."""
     whole = np.full(graph.shapes[name], np.inf, dtype) if scores is None else scores.astype(dtype, copy=False)
     flat = whole.ravel()
-    mask = graph.values[name].ravel()
+    mask = dense(graph.values[name]).ravel()
     return flat if mask.all() else np.where(mask, flat, -np.inf)
 
 

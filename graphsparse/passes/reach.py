@@ -8,16 +8,18 @@ there or not by the graph's masks, in every algebra.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from graphsparse.blocks import CONSTANT, KernelBlock, Scale, State
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.packed import Mask, PackedMask, count, dense
 from graphsparse.semiring import BOOLEAN, Semiring
 
 
 def forwards(
-    graph: LayeredGraph, values: Mapping[str, np.ndarray], algebra: Semiring = BOOLEAN, *, states: bool | None = None
+    graph: LayeredGraph, values: Mapping[str, Any], algebra: Semiring = BOOLEAN, *, states: bool | None = None
 ) -> State:
     """What reaches each unit from the sources: DESIGN 3's F, or the states of section 2 in the boolean algebra.
 
@@ -39,9 +41,7 @@ def forwards(
     return state
 
 
-def backwards(
-    graph: LayeredGraph, values: Mapping[str, np.ndarray], state: State, algebra: Semiring = BOOLEAN
-) -> np.ndarray:
+def backwards(graph: LayeredGraph, values: Mapping[str, Any], state: State, algebra: Semiring = BOOLEAN) -> np.ndarray:
     """What each unit reaches of the sinks: DESIGN 3's B, (n_units + 2,)."""
     reach = _units(graph, algebra)
     reach[graph.sinks] = algebra.one
@@ -56,30 +56,51 @@ def backwards(
 
 def connections(
     graph: LayeredGraph,
-    values: Mapping[str, np.ndarray],
+    values: Mapping[str, Any],
     origin: np.ndarray,
     reach: np.ndarray,
     algebra: Semiring = BOOLEAN,
 ) -> dict[str, np.ndarray]:
     """What each connection carries from a source to a sink, by parameter in its shape; the sum over a parameter's uses."""
+    uses = _uses(graph).items()
+    return {n: dense(_of_parameter(blocks, graph.shapes[n], values, origin, reach, algebra)) for n, blocks in uses}
+
+
+def count_connections(
+    graph: LayeredGraph, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray
+) -> dict[str, int]:
+    """How many of each parameter's connections are active; those of masks held as bits are not made for it."""
+
+    def counted(name: str, blocks: list[KernelBlock]) -> int:
+        if len(blocks) == 1 and isinstance(values[name], PackedMask):
+            return blocks[0].count(values, origin, reach)
+        return count(_of_parameter(blocks, graph.shapes[name], values, origin, reach, BOOLEAN))
+
+    return {name: counted(name, blocks) for name, blocks in _uses(graph).items()}
+
+
+def _uses(graph: LayeredGraph) -> dict[str, list[KernelBlock]]:
     uses: dict[str, list[KernelBlock]] = {name: [] for name in graph.shapes}
     for layer in graph.layers:
         for block in layer.blocks:
             if isinstance(block, KernelBlock):
                 uses[block.parameter].append(block)
-    return {
-        name: _of_parameter(blocks, graph.shapes[name], values, origin, reach, algebra) for name, blocks in uses.items()
-    }
+    return uses
 
 
-def _of_parameter(blocks, shape, values, origin, reach, algebra: Semiring) -> np.ndarray:
-    first = blocks[0]
+def _of_parameter(blocks, shape, values, origin, reach, algebra: Semiring) -> Mask:
     size = int(np.prod(shape))
-    if len(blocks) == 1 and first.view.covers(size):
-        return first.connections(values, origin, reach).reshape(shape)
+    found = [block.connections(values, origin, reach) for block in blocks]
+    if all(isinstance(each, PackedMask) for each in found):
+        return PackedMask(found[0].shape, np.bitwise_or.reduce([each.words for each in found]))
+    if len(blocks) == 1 and blocks[0].view.covers(size):
+        return found[0].reshape(shape)
     flat = np.full(size + 1, algebra.zero, origin.dtype)  # the last is for elements that are always zero
-    for block in blocks:
-        np.maximum.at(flat, block.view.entries(), block.connections(values, origin, reach))  # one entry may come twice
+    for block, each in zip(blocks, found, strict=True):
+        if isinstance(each, PackedMask):
+            np.maximum(flat[:size], dense(each).ravel(), out=flat[:size])
+        else:
+            np.maximum.at(flat, block.view.entries(), each)  # one entry may come twice
     return flat[:size].reshape(shape)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.packed import dense
 from graphsparse.kernels.threads import each
 from graphsparse.passes import reach
 from graphsparse.semiring import MAX_MIN, MAX_MIN_64
@@ -54,6 +55,7 @@ def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: n
     if scores.size and np.isnan(np.min(scores)):  # a minimum hands NaN on, at the speed of memory
         raise MaskError("a score is a number", place=name, received="NaN", way_out="replace it before pruning")
     scores = scores.astype(dtype, copy=False)
-    if name in graph.masks and not graph.masks[name].all():
-        scores = np.where(graph.masks[name], scores, -np.inf).astype(dtype, copy=False)
+    kept = dense(graph.masks[name]) if name in graph.masks else None
+    if kept is not None and not kept.all():
+        scores = np.where(kept, scores, -np.inf).astype(dtype, copy=False)
     return np.ascontiguousarray(scores)

@@ -12,6 +12,7 @@ from torch import nn
 from graphsparse.capture import export
 from graphsparse.errors import TargetError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.packed import dense
 from graphsparse.passes import curve, scores
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
@@ -80,7 +81,7 @@ def prune(
     wanted = wanted_connections(graph, sparsity, compression)
     ranking = saliency(
         method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,
-        masks={name: graph.masks[name] for name in graph.shapes if name in graph.masks}, seed=seed,
+        masks={name: dense(graph.masks[name]) for name in graph.shapes if name in graph.masks}, seed=seed,
         compression=graph.n_connections / wanted, progress=progress, **options,
     )  # fmt: skip
     if effective:

@@ -9,9 +9,10 @@ from typing import Any
 from torch import nn
 
 from graphsparse.capture import export
-from graphsparse.checkpoints import read_checkpoint
+from graphsparse.checkpoints import open_checkpoint
 from graphsparse.reports.report import Report, report_of, report_without_model
-from graphsparse.surgery.models import load_network
+from graphsparse.surgery.loading import Progress, load_network
+from graphsparse.surgery.pretrained import is_pretrained
 
 
 def analyze(
@@ -20,10 +21,11 @@ def analyze(
     example_inputs: Any = None,
     *,
     kwargs: Mapping[str, Any] | None = None,
-    resolution: str = "unrolled",
+    resolution: str | None = None,
     norm_statistics: bool = False,
     form: str | None = None,
     model_args: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Say how sparse a saved or live network is, directly and effectively.
 
@@ -33,9 +35,13 @@ def analyze(
             transformers ``config.json``, ``"chain"`` for a state dict whose kernels follow each other, or ``"none"`` for
             direct sparsity by tensor alone. A ``.pt2`` file and a transformers folder need no model beside them.
         example_inputs: what the model's forward takes; not needed for "chain", "none", .pt2 and most of transformers.
-        kwargs, resolution, norm_statistics: as for `graphsparse.export`.
+        kwargs, norm_statistics: as for `graphsparse.export`.
+        resolution: as for `graphsparse.export`; by default "unrolled", and "channel" for a transformers folder, since
+            the length of its input is arbitrary.
         form: the checkpoint's form, where it should not be recognised.
         model_args: keyword arguments of the factory.
+        progress: called with (bytes read, bytes in all) where a checkpoint is read tensor by tensor: always but for a
+            factory's model that has weights of its own. So a checkpoint may be larger than memory.
 
     Raises:
         CheckpointError, ModelError, MaskError, CaptureError: bad input, with the way out.
@@ -45,10 +51,13 @@ def analyze(
         12
     """
     if isinstance(source, nn.Module):
-        graph = export(source, example_inputs, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics)
+        graph = export(
+            source, example_inputs, kwargs=kwargs, resolution=resolution or "unrolled", norm_statistics=norm_statistics
+        )
         return report_of(type(source).__name__, graph)
     if isinstance(model, str) and model == "none":
-        return report_without_model(read_checkpoint(source, form=form))
-    network = load_network(source, model, form=form, arguments=model_args)
-    graph = network.graph(example_inputs, kwargs, resolution, norm_statistics)
+        return report_without_model(open_checkpoint(source, form=form), progress)
+    network = load_network(source, model, form=form, arguments=model_args, weightless=True, progress=progress)
+    folder = is_pretrained(source if model is None else model)
+    graph = network.graph(example_inputs, kwargs, resolution or ("channel" if folder else "unrolled"), norm_statistics)
     return report_of("state dict" if isinstance(source, Mapping) else Path(str(source)).name, graph, network.notes)

@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas
 
-from graphsparse.checkpoints import Checkpoint
+from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import LayeredGraph
 from graphsparse.measures.sparsity import Sparsity, sparsity
+from graphsparse.surgery.loading import Progress
 
 LISTED = 6  # names in a note; JSON has them all
 
@@ -137,12 +138,14 @@ def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
-def report_without_model(checkpoint: Checkpoint) -> Report:
-    """Direct sparsity by tensor, which needs no network."""
-    rows = {
-        name: {"shape": tuple(mask.shape), "connections": mask.numel(), "kept": int(mask.sum())}
-        for name, mask in checkpoint.masks.items()
-    }
+def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None = None) -> Report:
+    """Direct sparsity by tensor, which needs no network; each tensor is read once."""
+    rows, read = {}, 0
+    for name, mask, nbytes in checkpoint.packed_masks():
+        rows[name] = {"shape": mask.shape, "connections": math.prod(mask.shape), "kept": mask.count()}
+        read += nbytes
+        if progress is not None:
+            progress(read, checkpoint.nbytes)
     frame = pandas.DataFrame.from_dict(rows, orient="index", columns=["shape", "connections", "kept"])
     frame.index.name = "parameter"
     frame["direct"] = 1 - frame["kept"] / frame["connections"].clip(lower=1)
@@ -150,4 +153,4 @@ def report_without_model(checkpoint: Checkpoint) -> Report:
     summary = {"connections": connections, "kept": kept, "direct_sparsity": 1 - kept / max(connections, 1),
                "direct_compression": connections / kept if kept else math.inf}  # fmt: skip
     note = "Effective sparsity needs a model, which says how the tensors are connected: name one."
-    return Report(Path(checkpoint.place).name, frame, summary, (note,))
+    return Report(Path(checkpoint.plan.archive.place).name, frame, summary, (note,))

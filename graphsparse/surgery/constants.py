@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.packed import dense
 from graphsparse.passes import reach
 
 KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -44,7 +45,7 @@ def carrying(graph: LayeredGraph, masks: Mapping[str, np.ndarray]) -> dict[str, 
     assert state.nonzero is not None
     constant = state.nonzero & (1 - state.signal)
     dropped = {
-        name: np.ascontiguousarray(graph.values[name] & ~np.asarray(masks[name], bool))
+        name: np.ascontiguousarray(dense(graph.values[name]) & ~dense(masks[name]).astype(bool))
         if name in masks
         else np.zeros(shape)
         for name, shape in graph.shapes.items()

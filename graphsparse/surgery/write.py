@@ -18,8 +18,9 @@ from graphsparse.capture.pruned import plain
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.packed import dense
 from graphsparse.surgery.constants import Folding, carrying, fold
-from graphsparse.surgery.models import load_model
+from graphsparse.surgery.loading import load_model
 
 FORMS = ("prune", "zeros")  # on a live module; files are written in more
 
@@ -144,7 +145,7 @@ def _masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     with torch.no_grad():
         for name, parameter in twin.named_parameters():
             if name in graph.values:
-                parameter.copy_(torch.where(torch.from_numpy(np.array(graph.values[name])) != 0, parameter, 0.0))
+                parameter.copy_(torch.where(torch.from_numpy(np.array(dense(graph.values[name]))) != 0, parameter, 0.0))
     return twin
 
 

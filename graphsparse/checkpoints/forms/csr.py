@@ -17,8 +17,8 @@ from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
 from graphsparse.checkpoints.names import Shape
-from graphsparse.checkpoints.packing import table_shape
 from graphsparse.errors import CheckpointError
+from graphsparse.kernels.packed import table_shape
 
 _PARTS = ("indptr", "indices", "data", "shape")
 _WAY_OUT = "the file is damaged: write it again"

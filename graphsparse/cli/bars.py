@@ -1,0 +1,32 @@
+"""Progress bars, on a terminal alone; they go when the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Rounds done of rounds, a bar for each name asked for."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+
+        def progress(name: str) -> Callable[[int, int], None]:
+            task = shown.add_task(name, total=None)
+            return lambda done, rounds: shown.update(task, completed=done, total=rounds)
+
+        yield progress
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int, int], None]]:
+    """Bytes read of the bytes of a checkpoint, on standard error, so that a report can go into a pipe."""
+    console = Console(stderr=True)
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("reading", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)

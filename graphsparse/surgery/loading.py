@@ -1,0 +1,247 @@
+"""A checkpoint's network: a model with the checkpoint's masks, and with its weights where they are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from graphsparse.capture import export
+from graphsparse.checkpoints import Checkpoint, OpenCheckpoint, open_checkpoint, read_checkpoint
+from graphsparse.checkpoints.checks import nonzero
+from graphsparse.checkpoints.names import shown
+from graphsparse.errors import ModelError
+from graphsparse.graph import LayeredGraph
+from graphsparse.surgery.chain import build_chain
+from graphsparse.surgery.models import Model, named_model, parameters_of, read_program
+from graphsparse.surgery.pretrained import is_pretrained
+
+Progress = Callable[[int, int], None]
+UNKNOWN = "no parameter of the model"
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model with a checkpoint's weights and masks, and the inputs that it takes if they are known.
+
+    ``masks`` are the checkpoint's own, which say more than the zeros of the weights: a kept weight may be zero. A model
+    on the meta device has no weights, and its masks are held as bits. ``weights`` are the checkpoint's tensors as they
+    are, those too that the model does not have. ``channel_only``: positions are not known, so only the channel
+    resolution means anything. ``notes`` say what was taken for granted.
+    """
+
+    model: Model
+    example_inputs: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    masks: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    channel_only: bool = False
+    notes: tuple[str, ...] = ()
+
+    def inputs(self, example_inputs: Any, kwargs: Mapping[str, Any] | None) -> tuple[Any, Mapping[str, Any]]:
+        """The given inputs, or those that are known where none are given."""
+        given = example_inputs is not None or kwargs
+        return (example_inputs, kwargs or {}) if given else (self.example_inputs, self.kwargs)
+
+    def graph(
+        self,
+        example_inputs: Any = None,
+        kwargs: Mapping[str, Any] | None = None,
+        resolution: str = "unrolled",
+        norm_statistics: bool = False,
+    ) -> LayeredGraph:
+        """The graph of the model under the checkpoint's masks, for the given inputs or those that are known."""
+        if self.channel_only and resolution != "channel":
+            raise ModelError(
+                "a chain of convolutions has no known padding and pooling", received=f"resolution {resolution!r}",
+                way_out="use resolution 'channel', or name the model",
+            )  # fmt: skip
+        args, named = self.inputs(example_inputs, kwargs)
+        meta = any(tensor.is_meta for tensor in parameters_of(self.model).values())
+        masks: dict[str, Any] | None = {} if meta else None  # bits come after: nothing is made of all that is kept
+        graph = export(self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics)
+        known = {**graph.modulators, **graph.shapes}
+        own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
+        return graph.with_masks({**graph.masks, **graph.checked(own)}) if own else graph
+
+
+def load_network(
+    source: Any,
+    model: Any = None,
+    *,
+    form: str | None = None,
+    by_order: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    weightless: bool = False,
+    progress: Progress | None = None,
+) -> Loaded:
+    """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
+
+    Args:
+        source: a file, folder or state dict; weights, masks, or both. A ``.pt2`` archive and a transformers folder need
+            no model.
+        model: a module, a program, or a name of one (see `graphsparse.surgery.models`), or "chain".
+        form, by_order: as for `graphsparse.checkpoints.read_checkpoint`.
+        arguments: keyword arguments of the factory.
+        weightless: a chain's weights are not wanted, only its masks. Then, as for every model on the meta device, each
+            tensor is read once and held as bits, so that a checkpoint may be larger than memory.
+        progress: called with (bytes read, bytes in all) where tensors are read one by one.
+
+    Raises:
+        ModelError: the name leads to no model, or model and checkpoint do not fit; both sides are listed.
+        CheckpointError, MaskError: a file is damaged, would have to run code, or its masks are none.
+    """
+    if model is None and is_pretrained(source):
+        model = str(source)
+    if model is None:
+        if isinstance(source, (str, os.PathLike)) and str(source).endswith(".pt2"):
+            return _of_program(read_program(str(source)))
+        raise ModelError(
+            "effective sparsity needs the network, not only its tensors",
+            place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
+            way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
+        )  # fmt: skip
+    if isinstance(model, str) and model == "chain":
+        return (
+            _bare_chain(open_checkpoint(source, form=form), progress)
+            if weightless
+            else _chained(read_checkpoint(source, form=form))
+        )
+    inputs = None
+    if isinstance(model, str):
+        model, inputs = named_model(model, arguments or {})
+    parameters = parameters_of(model)
+    if any(tensor.is_meta for tensor in parameters.values()):
+        opened = open_checkpoint(source, form=form, by_order=by_order, parameters=parameters)
+        loaded = _on_meta(model, opened, progress)
+    else:
+        loaded = load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters))
+    return loaded if inputs is None else replace(loaded, kwargs=inputs)
+
+
+def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
+    """Put a checkpoint's weights on a model, dropped ones as zeros. Raises ModelError where the two do not fit."""
+    notes = []
+    if checkpoint.weights:
+        _fit(model, masked(checkpoint), checkpoint.place)
+    else:
+        notes = _told(model, checkpoint.masks, checkpoint.ignored)
+    masks = checkpoint.masks if checkpoint.form != "zeros" else {}
+    return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=tuple(notes))
+
+
+def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
+    """A model without weights under the masks of a checkpoint, as bits."""
+    lacking = _without_mask(model, opened.shapes)
+    if lacking:
+        raise _misfit(opened.plan.archive.place, {"missing": lacking, "not in the model": _unknown(opened.ignored)})
+    notes = _told(model, opened.shapes, opened.ignored)
+    return replace(_of_program(model), masks=stream(opened, progress), notes=tuple(notes))
+
+
+def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
+    """The masks of a checkpoint as bits, each tensor read once; and which entries of its biases are not zero."""
+    masks: dict[str, Any] = {}
+    read, total = 0, opened.nbytes
+    for name, mask, nbytes in opened.packed_masks():
+        masks[name], read = mask, read + nbytes
+        if progress is not None:
+            progress(read, total)
+    for name, make in opened.plan.others.items():
+        tensor = make()
+        if name.endswith("bias") and tensor.dim() == 1 and tensor.is_floating_point():
+            masks[name] = nonzero(tensor)
+    return masks
+
+
+def _of_program(model: Model) -> Loaded:
+    if isinstance(model, ExportedProgram):
+        return Loaded(model, *(model.example_inputs or (None, {})))
+    return Loaded(model)
+
+
+def _chained(checkpoint: Checkpoint) -> Loaded:
+    tensors = (
+        masked(checkpoint) if checkpoint.weights else {name: mask.float() for name, mask in checkpoint.masks.items()}
+    )
+    chained = build_chain(tensors, checkpoint.place)
+    masks = checkpoint.masks if checkpoint.form != "zeros" else {}
+    known = (chained.example_input,)
+    return Loaded(chained.model, known, {}, masks, checkpoint.weights, chained.channel_only, (chained.note,))
+
+
+def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
+    """A chain on the meta device, by the shapes of a checkpoint's kernels and biases."""
+    tensors = {name: make() for name, make in opened.plan.others.items()}
+    tensors.update({name: torch.empty(tensors[name].shape, device="meta") for name in tensors if name.endswith("bias")})
+    kernels = {
+        name: torch.empty(entry.shape, device="meta") if len(entry.shape) > 1 else entry.pattern()
+        for name, entry in opened.plan.entries.items()
+    }
+    chained = build_chain({**kernels, **tensors}, opened.plan.archive.place)
+    masks = stream(opened, progress)
+    return Loaded(chained.model, (chained.example_input,), {}, masks, {}, chained.channel_only, (chained.note,))
+
+
+def _tied(model: Model, names: Iterable[str]) -> set[str]:
+    """The names, and all others of the same parameters."""
+    parameters = parameters_of(model)
+    same = {id(parameters[name]) for name in names if name in parameters}
+    return {*names, *(name for name, parameter in parameters.items() if id(parameter) in same)}
+
+
+def _told(model: Model, masks: Iterable[str], ignored: Mapping[str, str]) -> list[str]:
+    """What does not match, on both sides."""
+    notes, lacking, unknown = [], _without_mask(model, masks), _unknown(ignored)
+    if lacking:
+        notes.append(f"Without a mask in the file, counted as wholly kept: {shown(lacking)}.")
+    if unknown:
+        notes.append(f"In the file, not in the model: {shown(unknown)}.")
+    return notes
+
+
+def _without_mask(model: Model, masks: Iterable[str]) -> list[str]:
+    covered = _tied(model, list(masks))
+    return [name for name, tensor in parameters_of(model).items() if tensor.dim() > 1 and name not in covered]
+
+
+def _unknown(ignored: Mapping[str, str]) -> list[str]:
+    return [name for name, why in ignored.items() if why == UNKNOWN]
+
+
+def masked(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The checkpoint's tensors with zeros where its masks drop them."""
+    return {name: _zeroed(weight, checkpoint.masks.get(name)) for name, weight in checkpoint.weights.items()}
+
+
+def _zeroed(weight: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    return weight if mask is None else torch.where(mask, weight, torch.zeros((), dtype=weight.dtype))
+
+
+def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
+    own = model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
+    covered = _tied(model, list(weights))
+    missing, extra = [n for n in own if n not in covered], [n for n in weights if n not in own]
+    wrong = [
+        f"{n} {tuple(weights[n].shape)} for {tuple(own[n].shape)}"
+        for n in own
+        if n in weights and own[n].shape != weights[n].shape
+    ]
+    if missing or extra or wrong:
+        raise _misfit(place, {"missing": missing, "not in the model": extra, "of another shape": wrong})
+    if isinstance(model, ExportedProgram):
+        own.update(weights)
+    else:
+        model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
+
+
+def _misfit(place: str, sides: Mapping[str, Sequence[str]]) -> ModelError:
+    return ModelError(
+        "a checkpoint has the tensors of its model", place=place, way_out="name the model that the checkpoint was saved from",
+        received="; ".join(f"{what}: {shown(names)}" for what, names in sides.items() if names),
+    )  # fmt: skip
