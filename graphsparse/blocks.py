@@ -111,7 +111,8 @@ class View:
 
     def turns(self, shape: tuple[int, ...]) -> bool:
         """Whether the view is the whole of a parameter of two axes with its axes exchanged."""
-        return len(shape) == 2 and self == View(0, (1, shape[1], shape[0]), (prod(shape), 1, shape[1]))
+        turned = len(shape) == 2 and self.shape == (1, *shape[::-1]) and self.strides[1:] == (1, shape[1])
+        return turned and self.offset == 0
 
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element of the view."""

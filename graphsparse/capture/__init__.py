@@ -38,6 +38,8 @@ def export(
 ) -> LayeredGraph:
     """Turn a model with masks into a sparse multipartite graph. The model is not changed.
 
+    What a decoder of the transformers library caches for its next token is not an output (``use_cache`` is off).
+
     Args:
         model: a module, captured by torch.export in evaluation mode; or an exported program, used as it is.
         example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts; only shapes matter for

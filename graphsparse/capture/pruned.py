@@ -26,10 +26,18 @@ def plain(model: nn.Module) -> Plain:
     twin = copy.deepcopy(model, shared).eval()
     masks: dict[str, torch.Tensor] = {}
     for path, module in list(twin.named_modules()):
+        _without_cache(module)
         prefix = f"{path}." if path else ""
         masks.update({prefix + name: mask for name, mask in _strip_hooks(module)})
         masks.update({prefix + name: mask for name, mask in _strip_parametrisations(module)})
     return Plain(twin, masks)
+
+
+def _without_cache(module: nn.Module) -> None:
+    """Keys and values that a decoder hands back for its next token are no outputs of the network, so no sinks."""
+    config = getattr(module, "config", None)
+    if getattr(config, "use_cache", None) is True:
+        config.use_cache = False  # type: ignore[union-attr]
 
 
 def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:

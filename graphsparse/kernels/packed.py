@@ -67,6 +67,8 @@ def unpack_words(packed: np.ndarray, shape: Shape) -> np.ndarray:
                [ True, False,  True]])
     """
     rows, columns = table_shape(shape)
+    if not rows * columns:
+        return np.zeros(shape, bool)
     octets = packed.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
     return np.unpackbits(octets, axis=1, count=columns, bitorder="little").view(bool).reshape(shape)
 

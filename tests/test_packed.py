@@ -1,0 +1,184 @@
+"""Masks held as bits give what masks held as bytes give, whichever way a kernel lies in its parameter."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import graphsparse as gs
+from graphsparse.checkpoints import open_checkpoint, pack_nonzero
+from graphsparse.kernels.packed import PackedKernel, PackedMask, unpack_words
+from graphsparse.passes import reach
+from graphsparse.surgery.loading import load_network
+
+hf = pytest.importorskip("transformers")
+
+
+def packed(masks: dict[str, torch.Tensor]) -> dict[str, PackedMask]:
+    return {name: PackedMask(tuple(mask.shape), pack_nonzero(mask)) for name, mask in masks.items()}
+
+
+def assert_same(graph: gs.LayeredGraph, masks: dict[str, torch.Tensor]) -> None:
+    """States of all units, active connections and counts agree, connection for connection."""
+    plain, bits = graph.with_masks(masks), graph.with_masks(packed(masks))
+    for states in (False, True):
+        one, two = (reach.forwards(each, each.values, states=states) for each in (plain, bits))
+        for a, b in zip(one.vectors, two.vectors, strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(
+            reach.backwards(plain, plain.values, one), reach.backwards(bits, bits.values, two)
+        )
+    ours, theirs = gs.effective_masks(bits), gs.effective_masks(plain)
+    assert all(torch.equal(ours[name], mask) for name, mask in theirs.items())
+    assert gs.sparsity(bits).frame.equals(gs.sparsity(plain).frame)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=st.lists(st.integers(0, 5), max_size=4).map(tuple), wide=st.integers(1, 200), seed=st.integers(0, 9))
+def test_packing_turns_back(shape, wide, seed):
+    mask = torch.rand((*shape, wide), generator=torch.Generator().manual_seed(seed)) < 0.4
+    held = PackedMask(tuple(mask.shape), pack_nonzero(mask))
+    assert np.array_equal(held.unpack(), mask.numpy()) and held.count() == int(mask.sum())
+    assert np.array_equal(unpack_words(held.words, tuple(mask.shape)), mask.numpy())
+
+
+def drawn(graph: gs.LayeredGraph, density: float, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(shape, generator=generator) < density for name, shape in graph.shapes.items()}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    widths=st.lists(st.sampled_from([1, 3, 63, 64, 65, 130]), min_size=2, max_size=5),
+    density=st.sampled_from([0.5, 0.05, 0.01]),
+    seed=st.integers(0, 99),
+)
+def test_chains_of_any_width(widths, density, seed):
+    layers = [nn.Linear(a, b, bias=bool(b % 2)) for a, b in pairwise(widths)]
+    graph = gs.export(nn.Sequential(*layers), torch.zeros(1, widths[0]), {})
+    assert_same(graph, drawn(graph, density, seed))
+
+
+class Mixed(nn.Module):
+    """Grouped and plain convolutions, a kernel used twice, one stored inputs first, and one of which a part is used."""
+
+    def __init__(self):
+        super().__init__()
+        self.grouped = nn.Conv2d(6, 8, 3, groups=2)
+        self.twice = nn.Conv2d(8, 8, 1)
+        self.first = nn.Parameter(torch.randn(8, 70))
+        self.part = nn.Parameter(torch.randn(5, 100))
+
+    def forward(self, x):
+        x = self.twice(torch.relu(self.twice(self.grouped(x)))).mean((2, 3))
+        return (x @ self.first) @ self.part[:, :70].T
+
+
+@pytest.mark.parametrize("resolution", ["channel", "unrolled"])
+@pytest.mark.parametrize("density", [0.5, 0.1, 0.03])
+def test_kernels_that_lie_in_every_way(resolution, density):
+    graph = gs.export(Mixed(), torch.zeros(1, 6, 6, 6), {}, resolution=resolution)
+    assert_same(graph, drawn(graph, density, 1))
+
+
+class Tokens(nn.Sequential):
+    """A table, a kernel stored outputs first, and the table once more."""
+
+    def forward(self, x):
+        return torch.relu(self[1](self[0](x))) @ self[0].weight.T
+
+
+def test_whole_kernels_are_never_unpacked(monkeypatch):
+    model = Tokens(nn.Embedding(80, 70), nn.Linear(70, 70))
+    graph = gs.export(model, torch.zeros(1, 3, dtype=torch.int64), {}, resolution="channel")
+    bits = graph.with_masks(packed(drawn(graph, 0.01, 0)))
+    monkeypatch.setattr(PackedMask, "unpack", lambda self: pytest.fail("unpacked"))
+    assert 0 < gs.sparsity(bits).active < gs.sparsity(bits).kept
+    blocks = [layer.blocks[0] for layer in graph.layers if layer.blocks]
+    assert all(isinstance(block._kernel(bits.values)[0], PackedKernel) for block in blocks)
+
+
+TINY = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70}
+FOLDERS = {
+    "llama": ("LlamaForCausalLM", hf.LlamaConfig(**TINY, num_key_value_heads=1)),
+    "llama-tied": ("LlamaForCausalLM", hf.LlamaConfig(**TINY, tie_word_embeddings=True)),
+    "gpt2": ("GPT2LMHeadModel", hf.GPT2Config(n_embd=12, n_layer=2, n_head=2, vocab_size=70, n_positions=32)),
+    "bert": ("BertForSequenceClassification", hf.BertConfig(**TINY, max_position_embeddings=32)),
+    "t5": (
+        "T5ForConditionalGeneration",
+        hf.T5Config(d_model=12, d_kv=6, d_ff=20, num_layers=2, num_heads=2, vocab_size=70),
+    ),
+}
+
+
+def saved(name: str, folder: Path, density: float = 0.3, shard: str = "4KB") -> nn.Module:
+    """A tiny pruned model in a folder as transformers saves it, bfloat16, in shards."""
+    torch.manual_seed(0)
+    kind, config = FOLDERS[name]
+    model = getattr(hf, kind)(config).bfloat16()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(torch.rand(parameter.shape) < density)
+    model.save_pretrained(folder, max_shard_size=shard)
+    return model
+
+
+@pytest.mark.parametrize("name", list(FOLDERS))
+def test_folders_give_what_the_live_model_gives(name, tmp_path):
+    model, seen = saved(name, tmp_path), []
+    assert list(tmp_path.glob("*.index.json"))
+    report = gs.analyze(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert report.summary["resolution"] == "channel" and 0 < report.summary["active"] < report.summary["kept"]
+    assert seen[-1][0] == seen[-1][1] and [done for done, _ in seen] == sorted(done for done, _ in seen)
+    model.config.use_cache = False
+    tokens = {"input_ids": torch.zeros(1, 16, dtype=torch.int64)}
+    tokens |= {"decoder_input_ids": tokens["input_ids"]} if name == "t5" else {}
+    live = gs.export(model.float().eval(), kwargs=tokens, resolution="channel")
+    assert report.sparsity.frame.equals(gs.sparsity(live).frame)
+
+
+def test_each_tensor_is_read_once_and_given_back(tmp_path, monkeypatch):
+    saved("llama", tmp_path)
+    released: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        "graphsparse.checkpoints.archives.mapped.MappedFile.release",
+        lambda self, tensor: released.append(tuple(tensor.shape)),
+    )
+    opened = open_checkpoint(tmp_path)
+    read = {name: (mask.count(), nbytes) for name, mask, nbytes in opened.packed_masks()}
+    assert sorted(released) == sorted(opened.shapes.values())
+    assert sum(nbytes for _, nbytes in read.values()) == opened.nbytes == sum(2 * int(np.prod(s)) for s in released)
+
+
+def test_a_chain_is_analysed_without_its_weights(tmp_path):
+    torch.manual_seed(0)
+    chain = nn.Sequential(nn.Linear(30, 70), nn.ReLU(), nn.Linear(70, 9))
+    with torch.no_grad():
+        for layer in (chain[0], chain[2]):
+            layer.weight.mul_(torch.rand(layer.weight.shape) < 0.05)
+            layer.bias[::2] = 0
+    torch.save(chain.state_dict(), tmp_path / "chain.pt")
+    loaded = load_network(tmp_path / "chain.pt", "chain", weightless=True)
+    assert all(parameter.is_meta for parameter in loaded.model.parameters())
+    live = gs.sparsity(gs.export(chain, torch.zeros(1, 30)))
+    report = gs.analyze(tmp_path / "chain.pt", "chain")
+    assert report.sparsity.frame.reset_index(drop=True).equals(live.frame.reset_index(drop=True))
+
+
+def test_without_a_model_direct_sparsity_alone(tmp_path):
+    torch.save({"w": torch.eye(3), "w.bias": torch.zeros(3)}, tmp_path / "w.pt")
+    seen: list[tuple[int, int]] = []
+    report = gs.analyze(tmp_path / "w.pt", "none", progress=lambda *at: seen.append(at))
+    assert report.summary["kept"] == 3 and report.summary["connections"] == 9 and report.sparsity is None
+    assert seen == [(36, 36)] and "Effective sparsity needs a model" in report.notes[0]
