@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from graphsparse import cli
 from graphsparse.checkpoints import check_program, list_tensors, open_checkpoint, read_checkpoint, write_masks_file
 from graphsparse.errors import CheckpointError, GraphsparseError
 
@@ -388,3 +389,23 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="No space left"):
         write_masks_file(tmp_path / "m.safetensors", {"a": torch.ones(3).bool()}, form="bits")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("files", [damaged_files, masks_that_are_none, code, bombs])
+@pytest.mark.parametrize("model", ["none", "chain"])
+@pytest.mark.filterwarnings("ignore")
+def test_at_the_command_line_one_line_and_status_2(tmp_path, capsys, files, model):
+    made = list(files(tmp_path))
+    for file in tmp_path.iterdir():
+        file.unlink()
+    for name, content, _ in made:
+        path, out = tmp_path / name, tmp_path / "out.safetensors"
+        path.write_bytes(content)
+        for command in (["analyze", str(path), "--model", model], ["convert", str(path), str(out), "--to", "bits"]):
+            with pytest.raises(SystemExit) as status:
+                cli.main(command)
+            printed = capsys.readouterr()
+            assert status.value.code == 2 and not printed.out, f"{name}: {printed}"
+            assert printed.err.startswith("graphsparse: ") and printed.err.count("\n") == 1, f"{name}: {printed.err}"
+        assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_bytes() == content
+        path.unlink()
