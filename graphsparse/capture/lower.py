@@ -19,7 +19,7 @@ from graphsparse.capture.rules import TAKES_KERNEL
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
 from graphsparse.capture.values import Known, Units, Weight
-from graphsparse.errors import CaptureError, UnsupportedOperations
+from graphsparse.errors import CaptureError, GraphsparseError, UnsupportedOperations
 
 Rules = Mapping[Any, Callable[..., Any]]
 
@@ -116,10 +116,25 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
         return _refuse(lowering, target, place)
     shape, dtype = _result(node)
     call = Call(draft, target, shape, dtype, place, module_type)
-    value = rule(call, *args, **kwargs)
+    value = _by_rule(rule, call, args, kwargs)
     lowering.used[called] += 1
     lowering.conservative += [(called, place, reason) for reason in call.conservative]
     return value
+
+
+def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> Any:
+    """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
+    try:
+        return rule(call, *args, **kwargs)
+    except GraphsparseError:
+        raise
+    except Exception as error:  # sizes that depend on values, combinations that nobody has met
+        brief = (str(error).splitlines() or [""])[0][:160]
+        raise CaptureError(
+            f"the rule of {call.target} takes every form of it", place=call.place or "the model",
+            received=f"{type(error).__name__}: {brief}",
+            way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
+        ) from error  # fmt: skip
 
 
 def _has_kernel(target: Any, args: tuple) -> bool:
@@ -169,7 +184,15 @@ def _place(node: Node) -> tuple[str, str]:
 
 def _result(node: Node) -> tuple[torch.Size, torch.dtype]:
     value = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
-    return (torch.Size(), torch.float32) if value is None else (torch.Size(value.shape), value.dtype)
+    if value is None:
+        return torch.Size(), torch.float32
+    if any(isinstance(size, torch.SymInt) for size in value.shape):
+        raise CaptureError(
+            "the sizes of values must not depend on the values of inputs", place=_place(node)[0] or str(node.target),
+            received=f"a result of shape {tuple(map(str, value.shape))}",
+            way_out="export the model without that step, or a form of it whose sizes are fixed",
+        )  # fmt: skip
+    return torch.Size(value.shape), value.dtype
 
 
 def _collect_sinks(lowering: Lowering, node: Node, program: ExportedProgram) -> None:
