@@ -128,13 +128,7 @@ def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> An
         return rule(call, *args, **kwargs)
     except GraphsparseError:
         raise
-    except Exception as error:
-        if any(isinstance(size, torch.SymInt) for size in call.shape):
-            raise CaptureError(
-                "the sizes of values must not depend on the values of inputs", place=call.place or "the model",
-                received=f"a result of {call.target} of shape {tuple(map(str, call.shape))}",
-                way_out="export the model without that step, or a form of it whose sizes are fixed",
-            ) from error  # fmt: skip
+    except Exception as error:  # combinations that nobody has met
         brief = (str(error).splitlines() or [""])[0][:160]
         raise CaptureError(
             f"the rule of {call.target} takes every form of it", place=call.place or "the model",
@@ -190,7 +184,16 @@ def _place(node: Node) -> tuple[str, str]:
 
 def _result(node: Node) -> tuple[torch.Size, torch.dtype]:
     value = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
-    return (torch.Size(), torch.float32) if value is None else (torch.Size(value.shape), value.dtype)
+    if value is None:
+        return torch.Size(), torch.float32
+    sizes = [size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size for size in value.shape]
+    if None in sizes:
+        raise CaptureError(
+            "the sizes of values must not depend on the values of inputs", place=_place(node)[0] or "the model",
+            received=f"a result of {node.target} of shape ({', '.join(map(str, value.shape))})",
+            way_out="export the model without that step, or a form of it whose sizes are fixed",
+        )  # fmt: skip
+    return torch.Size(sizes), value.dtype
 
 
 def _collect_sinks(lowering: Lowering, node: Node, program: ExportedProgram) -> None:
