@@ -129,9 +129,9 @@ class LayeredGraph:
     @cached_property
     def values(self) -> Mapping[str, Any]:
         """The mask of every parameter that a block or a stage reads: bytes of 0 and 1 in the parameter's shape, or bits."""
-        masks = {**self.modulators, **self.masks}
-        whole = {name: np.ones(shape, bool) for name, shape in self.shapes.items() if name not in masks}
-        return {name: _as_bytes(mask) for name, mask in {**masks, **whole}.items()}
+        masks = {name: _as_bytes(mask) for name, mask in {**self.modulators, **self.masks}.items()}
+        one = np.ones((), np.uint8)  # what is wholly kept takes no memory: a large model may have no masks at all
+        return {**masks, **{n: np.broadcast_to(one, shape) for n, shape in self.shapes.items() if n not in masks}}
 
     @cached_property
     def cut(self) -> np.ndarray:

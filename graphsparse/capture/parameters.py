@@ -90,6 +90,6 @@ def parameters_of(
     graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]
 ) -> dict[str, np.ndarray]:
     """The masks that a model carries: those found on it, else where its weights are not zero."""
-    masks = {name: parameters.kept(name) for name in graph.shapes}
+    masks = {name: parameters.kept(name) for name in graph.shapes if not parameters.tensors[name].is_meta}
     named = {parameters.canonical.get(name, name): mask.cpu().numpy() for name, mask in found.items()}
-    return {**masks, **{name: mask for name, mask in named.items() if name in masks or name in graph.modulators}}
+    return {**masks, **{name: mask for name, mask in named.items() if name in graph.shapes or name in graph.modulators}}
