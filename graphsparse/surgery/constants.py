@@ -65,7 +65,10 @@ def fold(
     """
     folding = Folding()
     owners = {name: _owner(model, name) for name in found}
-    seen = _inputs_of(model, args, kwargs, {id(module): module for module in owners.values() if module is not None})
+    try:
+        seen = _inputs_of(model, args, kwargs, {id(module): module for module in owners.values() if module is not None})
+    except RuntimeError:  # operations that have no form in double precision: what cannot be measured stays
+        return Folding(keep={name: torch.from_numpy(connections) for name, connections in found.items()})
     for name, connections in found.items():
         module, mask = owners[name], torch.from_numpy(connections)
         bias = None if module is None else _bias_name(model, module)
