@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,9 +97,10 @@ class LayeredGraph:
 
     ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
-    numpy arrays that may share the model's memory; masks may be held as bits (`PackedMask`). A kernel without a mask is wholly kept. ``modulators`` are the biases
-    and scales on the way, which are no connections: bool arrays that hold where no mask says otherwise. ``sources`` and
-    ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use `with_masks` for the same network under other masks.
+    numpy arrays that may share the model's memory; masks may be held as bits (`PackedMask`). A kernel without a mask is
+    wholly kept. ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold
+    where no mask says otherwise. ``sources`` and ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use
+    `with_masks` for the same network under other masks.
     """
 
     layers: tuple[Layer, ...]
@@ -130,8 +131,10 @@ class LayeredGraph:
     def values(self) -> Mapping[str, Any]:
         """The mask of every parameter that a block or a stage reads: bytes of 0 and 1 in the parameter's shape, or bits."""
         masks = {**self.modulators, **self.masks}
-        whole = {name: np.ones(shape, bool) for name, shape in self.shapes.items() if name not in masks}
-        return {name: _as_bytes(mask) for name, mask in {**masks, **whole}.items()}
+        bits = any(isinstance(mask, PackedMask) for mask in masks.values())
+        whole: Any = PackedMask.whole if bits else partial(np.ones, dtype=bool)
+        masks.update({name: whole(shape) for name, shape in self.shapes.items() if name not in masks})
+        return {name: _as_bytes(mask) for name, mask in masks.items()}
 
     @cached_property
     def cut(self) -> np.ndarray:
@@ -232,8 +235,6 @@ def _as_bytes(mask: np.ndarray | PackedMask) -> np.ndarray | PackedMask:
 
 
 def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | PackedMask:
-    if isinstance(mask, PackedMask) and len(shape) < 2:
-        mask = mask.unpack()
     array = (
         mask if isinstance(mask, PackedMask) else np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
     )

@@ -14,10 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 import graphsparse as gs
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero
-from graphsparse.kernels.packed import PackedKernel, PackedMask, unpack_words
+from graphsparse.kernels.lines import Lines
+from graphsparse.kernels.packed import PackedMask, unpack_words
 from graphsparse.passes import reach
 from graphsparse.surgery.loading import load_network
 
@@ -31,7 +33,7 @@ def packed(masks: dict[str, torch.Tensor]) -> dict[str, PackedMask]:
 def assert_same(graph: gs.LayeredGraph, masks: dict[str, torch.Tensor]) -> None:
     """States of all units, active connections and counts agree, connection for connection."""
     plain, bits = graph.with_masks(masks), graph.with_masks(packed(masks))
-    for states in (False, True):
+    for states in (None, True):
         one, two = (reach.forwards(each, each.values, states=states) for each in (plain, bits))
         for a, b in zip(one.vectors, two.vectors, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -91,6 +93,40 @@ def test_kernels_that_lie_in_every_way(resolution, density):
     assert_same(graph, drawn(graph, density, 1))
 
 
+class Parts(nn.Module):
+    """Rows, columns, every other row, and one expert of many, all of odd sizes: lines that begin at any bit."""
+
+    def __init__(self, narrow: int, wide: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(3 * wide, narrow))
+        self.experts = nn.Parameter(torch.randn(3, narrow, wide))
+        self.turned = nn.Parameter(torch.randn(3, narrow, wide))
+        self.strided = nn.Parameter(torch.randn(2 * wide, narrow))
+        self.bias = nn.Parameter(torch.tensor([0.0, 1.0]).repeat(narrow)[:narrow])
+
+    def forward(self, x):
+        wide = len(self.rows) // 3
+        x = functional.linear(x, self.rows[wide : 2 * wide]) * functional.linear(x, self.rows[2 * wide :])
+        x = sum(functional.linear(torch.relu(x), self.experts[e], self.bias) for e in (0, 2))
+        x = torch.relu(x) @ self.turned[1] + torch.relu(x) @ self.turned[2]
+        return functional.linear(x, self.strided[::2].T)
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [(5, 13), (64, 3), (7, 64), (66, 131)])
+@pytest.mark.parametrize("density", [0.5, 0.05])
+def test_parts_of_a_parameter(narrow, wide, density):
+    graph = gs.export(Parts(narrow, wide), torch.zeros(1, narrow), {}, resolution="channel")
+    assert_same(graph, drawn(graph, density, narrow))
+
+
+def test_threads_do_not_write_to_one_word(monkeypatch):
+    monkeypatch.setenv("GRAPHSPARSE_THREADS", "4")
+    monkeypatch.setattr("graphsparse.kernels.threads.SERIAL", 64)
+    graph = gs.export(Parts(67, 129), torch.zeros(1, 67), {}, resolution="channel")
+    for seed in range(5):
+        assert_same(graph, drawn(graph, 0.1, seed))
+
+
 class Tokens(nn.Sequential):
     """A table, a kernel stored outputs first, and the table once more."""
 
@@ -105,7 +141,7 @@ def test_whole_kernels_are_never_unpacked(monkeypatch):
     monkeypatch.setattr(PackedMask, "unpack", lambda self: pytest.fail("unpacked"))
     assert 0 < gs.sparsity(bits).active < gs.sparsity(bits).kept
     blocks = [layer.blocks[0] for layer in graph.layers if layer.blocks]
-    assert all(isinstance(block._kernel(bits.values)[0], PackedKernel) for block in blocks)
+    assert all(isinstance(block._kernel(bits.values)[0], Lines) for block in blocks)
 
 
 TINY = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70}
