@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives import Archive, open_archive
@@ -17,7 +18,9 @@ from graphsparse.checkpoints.checks import check_same_shape, nonzero
 from graphsparse.checkpoints.content import Content, Request, look_into
 from graphsparse.checkpoints.forms import Entry, Form, form_named, form_of
 from graphsparse.checkpoints.names import Matching, Shape, match, shown
+from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.kernels.packed import unpack_words
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
 
@@ -193,6 +196,8 @@ def place_of(source: Source) -> str:
 
 def read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
     """Returns the bool mask of one parameter, and gives the file's pages that it was read from back."""
+    if entry.words is not None:
+        return torch.from_numpy(unpack_words(read_words(entry, name, plan), entry.shape))
     mask = nonzero(read_pattern(entry, name, plan))
     for tensor in entry.sources:
         plan.archive.release(tensor)
@@ -207,6 +212,15 @@ def read_pattern(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
     """
     with refusing(f"{name} in {plan.archive.place}"):
         return entry.pattern()
+
+
+def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
+    """Returns the kept connections of one parameter as bits, and gives the file's pages back. Errors as `read_pattern`."""
+    with refusing(f"{name} in {plan.archive.place}"):
+        words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
+    for tensor in entry.sources:
+        plan.archive.release(tensor)
+    return words
 
 
 def _planned(archive: Archive, content: Content, form: Form, request: Request) -> Plan:

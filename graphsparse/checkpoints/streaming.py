@@ -12,8 +12,7 @@ import torch
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import Shape
-from graphsparse.checkpoints.packing import pack_nonzero
-from graphsparse.checkpoints.reading import Plan, Source, opened, plan_reading, read_pattern
+from graphsparse.checkpoints.reading import Plan, Source, opened, plan_reading, read_words
 from graphsparse.kernels.packed import PackedMask
 
 
@@ -64,10 +63,7 @@ class OpenCheckpoint:
             CheckpointError, MaskError: what the file holds there is damaged or no mask.
         """
         for name, entry in self.plan.entries.items():
-            words = pack_nonzero(read_pattern(entry, name, self.plan))
-            for tensor in entry.sources:
-                self.plan.archive.release(tensor)
-            yield name, PackedMask(entry.shape, words), _nbytes(*entry.sources)
+            yield name, PackedMask(entry.shape, read_words(entry, name, self.plan)), _nbytes(*entry.sources)
 
 
 def open_checkpoint(
