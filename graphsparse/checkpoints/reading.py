@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,7 @@ from graphsparse.checkpoints.archives import Archive, open_archive
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_same_shape, nonzero
 from graphsparse.checkpoints.content import Content, Request, look_into
-from graphsparse.checkpoints.forms import Entry, Form, form_named, form_of
+from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form_of
 from graphsparse.checkpoints.names import Matching, Shape, match, shown
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
@@ -166,10 +166,15 @@ _UNKNOWN = "no parameter of the model"
 
 
 def plan_reading(
-    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+    source: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    rename: Callable[[Iterable[str]], Mapping[str, str]] | None = None,
 ) -> Plan:
-    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there."""
-    request = Request(None if parameters is None else _shapes(parameters), by_order, named=form is not None)
+    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there; ``rename`` as in `Request`."""
+    request = Request(None if parameters is None else _shapes(parameters), by_order, form is not None, rename)
     with refusing(place_of(source)):
         archive = opened(source)
         content = look_into(archive)
@@ -230,6 +235,7 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request) -
             f"a file read as {form.name} holds masks in that form", place=content.place, received="none",
             way_out="leave the form out to have it recognised",
         )  # fmt: skip
+    reading = _under_new_names(reading, request, content.place)
     parameters = request.parameters
     if parameters is None:
         return Plan(archive, form, reading.entries, reading.others, reading.ignored, ())
@@ -241,13 +247,31 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request) -
     entries = {parameter: reading.entries[name] for name, parameter in matching.found.items()}
     for name, entry in entries.items():
         check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}")
-    others, ignored = dict(reading.others), dict(reading.ignored)
+    others = {matching.rename(name): make for name, make in reading.others.items()}
+    ignored = {matching.rename(name): why for name, why in reading.ignored.items()}
     for name in matching.unknown:
         ignored[name] = _UNKNOWN
         make = reading.entries[name].weight
         if make is not None:
             others[name] = make
     return Plan(archive, form, entries, others, ignored, matching.missing)
+
+
+def _under_new_names(reading: Reading, request: Request, place: str) -> Reading:
+    """The reading under the names that the model has today."""
+    if request.rename is None:
+        return reading
+    names = request.rename([*reading.entries, *reading.others, *reading.ignored])
+    if len({names[name] for name in reading.entries}) < len(reading.entries):
+        raise MaskError("two tensors have two names", place=place, received="old and new names of the same parameter")
+    entries = {names[name]: entry for name, entry in reading.entries.items()}
+    others = {names[name]: make for name, make in reading.others.items()}
+    return replace(
+        reading,
+        entries=entries,
+        others={name: make for name, make in others.items() if name not in entries},
+        ignored={names[name]: why for name, why in reading.ignored.items()},
+    )
 
 
 def _shapes(parameters: Mapping[str, Any]) -> dict[str, Shape]:

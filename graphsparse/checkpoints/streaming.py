@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +44,11 @@ class OpenCheckpoint:
         return {name: entry.shape for name, entry in self.plan.entries.items()}
 
     @property
+    def has_weights(self) -> bool:
+        """Whether the file holds weights, not masks alone."""
+        return any(entry.weight is not None for entry in self.plan.entries.values())
+
+    @property
     def ignored(self) -> Mapping[str, str]:
         return self.plan.ignored
 
@@ -67,16 +72,23 @@ class OpenCheckpoint:
 
 
 def open_checkpoint(
-    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+    source: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    rename: Callable[[Iterable[str]], Mapping[str, str]] | None = None,
 ) -> OpenCheckpoint:
     """Opens a checkpoint of any form for reading its masks one by one; arguments and errors as for ``read_checkpoint``.
+
+    ``rename`` tells, of all names of the file, what the model calls them today, where its file is of an older version.
 
     Example:
         >>> checkpoint = open_checkpoint({"fc.weight": torch.tensor([[0.5, 0.0], [0.0, 0.0]])})
         >>> {name: packed.count() for name, packed, _ in checkpoint.packed_masks()}
         {'fc.weight': 1}
     """
-    return OpenCheckpoint(plan_reading(source, form=form, parameters=parameters, by_order=by_order))
+    return OpenCheckpoint(plan_reading(source, form=form, parameters=parameters, by_order=by_order, rename=rename))
 
 
 def list_tensors(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:

@@ -19,7 +19,7 @@ from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.chain import build_chain
 from graphsparse.surgery.models import Model, named_model, parameters_of, read_program
-from graphsparse.surgery.pretrained import is_pretrained
+from graphsparse.surgery.pretrained import is_pretrained, new_names
 
 Progress = Callable[[int, int], None]
 UNKNOWN = "no parameter of the model"
@@ -117,7 +117,7 @@ def load_network(
         model, inputs = named_model(model, arguments or {})
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
-        opened = open_checkpoint(source, form=form, by_order=by_order, parameters=parameters)
+        opened = open_checkpoint(source, form=form, by_order=by_order, parameters=parameters, rename=new_names(model))
         loaded = _on_meta(model, opened, progress)
     else:
         loaded = load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters))
@@ -130,7 +130,7 @@ def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
     if checkpoint.weights:
         _fit(model, masked(checkpoint), checkpoint.place)
     else:
-        notes = _told(model, checkpoint.masks, checkpoint.ignored)
+        notes = _told(model, checkpoint.masks, _unknown(checkpoint.ignored))
     masks = checkpoint.masks if checkpoint.form != "zeros" else {}
     return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=tuple(notes))
 
@@ -140,12 +140,26 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     lacking = _without_mask(model, opened.shapes)
     if lacking:
         raise _misfit(opened.plan.archive.place, {"missing": lacking, "not in the model": _unknown(opened.ignored)})
-    notes = _told(model, opened.shapes, opened.ignored)
+    notes = _told(model, opened.shapes, _strangers(model, opened))
+    if opened.has_weights and (absent := _absent(model, opened)):
+        notes.append(f"Not in the file, taken as not zero: {shown(absent)}.")
     return replace(_of_program(model), masks=stream(opened, progress), notes=tuple(notes))
 
 
+def _strangers(model: Model, opened: OpenCheckpoint) -> list[str]:
+    """The file's tensors that the model does not have, buffers and biases too."""
+    own = _state_of(model)
+    return list(dict.fromkeys([*_unknown(opened.ignored), *(name for name in opened.plan.others if name not in own)]))
+
+
+def _absent(model: Model, opened: OpenCheckpoint) -> list[str]:
+    """The model's biases and scales that the file does not have."""
+    covered = _tied(model, [*opened.plan.entries, *opened.plan.others])
+    return [name for name, tensor in parameters_of(model).items() if tensor.dim() < 2 and name not in covered]
+
+
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
-    """The masks of a checkpoint as bits, each tensor read once; and which entries of its biases are not zero."""
+    """The masks of a checkpoint as bits, each tensor read once; and which entries of its biases and scales are not zero."""
     masks: dict[str, Any] = {}
     read, total = 0, opened.nbytes
     for name, mask, nbytes in opened.packed_masks():
@@ -154,7 +168,7 @@ def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str
             progress(read, total)
     for name, make in opened.plan.others.items():
         tensor = make()
-        if name.endswith("bias") and tensor.dim() == 1 and tensor.is_floating_point():
+        if tensor.dim() < 2 and tensor.is_floating_point():
             masks[name] = nonzero(tensor)
     return masks
 
@@ -195,9 +209,9 @@ def _tied(model: Model, names: Iterable[str]) -> set[str]:
     return {*names, *(name for name, parameter in parameters.items() if id(parameter) in same)}
 
 
-def _told(model: Model, masks: Iterable[str], ignored: Mapping[str, str]) -> list[str]:
+def _told(model: Model, masks: Iterable[str], unknown: Sequence[str]) -> list[str]:
     """What does not match, on both sides."""
-    notes, lacking, unknown = [], _without_mask(model, masks), _unknown(ignored)
+    notes, lacking = [], _without_mask(model, masks)
     if lacking:
         notes.append(f"Without a mask in the file, counted as wholly kept: {shown(lacking)}.")
     if unknown:
@@ -224,7 +238,7 @@ def _zeroed(weight: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
-    own = model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
+    own = _state_of(model)
     covered = _tied(model, list(weights))
     missing, extra = [n for n in own if n not in covered], [n for n in weights if n not in own]
     wrong = [
@@ -235,9 +249,13 @@ def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor]
     if missing or extra or wrong:
         raise _misfit(place, {"missing": missing, "not in the model": extra, "of another shape": wrong})
     if isinstance(model, ExportedProgram):
-        own.update(weights)
+        model.state_dict.update(weights)
     else:
         model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
+
+
+def _state_of(model: Model) -> Mapping[str, torch.Tensor]:
+    return model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
 
 
 def _misfit(place: str, sides: Mapping[str, Sequence[str]]) -> ModelError:
