@@ -85,7 +85,9 @@ def unpack_words(words: np.ndarray, shape: Shape) -> np.ndarray:
                [False, False,  True]])
     """
     octets = words.astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, count=prod(shape), bitorder="little").view(bool).reshape(shape)
+    flags = np.empty(octets.size, np.uint64)  # of eight bytes each
+    over(octets.size, flags.nbytes, lambda first, last: _spread(octets, flags, first, last), WORD)
+    return flags.view(np.uint8)[: prod(shape)].view(bool).reshape(shape)
 
 
 @intrinsic
@@ -98,6 +100,16 @@ def ones(typing_context, word):
         return builder.call(function, arguments)
 
     return types.int64(types.uint64), generate
+
+
+@compiled
+def _spread(octets, flags, first, last):
+    """The eight bits of a byte as eight bytes, halves moved apart three times."""
+    for i in range(first, last):
+        x = np.uint64(octets[i])
+        x = (x | (x << np.uint64(28))) & np.uint64(0x0000000F0000000F)
+        x = (x | (x << np.uint64(14))) & np.uint64(0x0003000300030003)
+        flags[i] = (x | (x << np.uint64(7))) & np.uint64(0x0101010101010101)
 
 
 @compiled
