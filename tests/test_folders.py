@@ -15,12 +15,13 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse.checkpoints.archives.mapped import MappedFile
-from graphsparse.errors import ModelError
+from graphsparse.errors import CheckpointError, MaskError, ModelError
 
 hf = pytest.importorskip("transformers")
 
 TINY = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = {**TINY, "vocab_size": 70, "max_position_embeddings": 32}
+MIXTURE = {**TEXT, "num_key_value_heads": 1, "num_local_experts": 11, "num_experts_per_tok": 2}
 IMAGE = {**TINY, "image_size": 16, "patch_size": 4}
 TOKENS = {"input_ids": torch.zeros(1, 16, dtype=torch.int64)}
 PIXELS = {"pixel_values": torch.zeros(1, 3, 16, 16)}
@@ -62,10 +63,11 @@ def rewritten(folder: Path, change) -> None:
         ("OPTForCausalLM", hf.OPTConfig(**TEXT, ffn_dim=20, word_embed_proj_dim=12), TOKENS),
         ("ViTForImageClassification", hf.ViTConfig(**IMAGE), PIXELS),
         ("GPTNeoXForCausalLM", hf.GPTNeoXConfig(**TEXT), TOKENS),
+        ("MixtralForCausalLM", hf.MixtralConfig(**MIXTURE), TOKENS),
     ],
 )
 def test_biases_scales_and_older_names_are_read_as_the_live_model_has_them(tmp_path, name, config, inputs):
-    """transformers itself saves the last two under names of older versions."""
+    """transformers itself saves the last three under names of older versions, the last with a tensor for each expert."""
     model = saved(getattr(hf, name)(config), tmp_path)
     report = gs.analyze(tmp_path)
     assert report.sparsity.frame.equals(gs.sparsity(live(model, inputs)).frame)
@@ -112,6 +114,20 @@ def test_a_prefix_that_differs_differs_for_biases_too(tmp_path):
     report = gs.analyze(tmp_path)
     assert report.sparsity.frame.equals(gs.sparsity(live(model, TOKENS)).frame)
     assert not [note for note in report.notes if "not in the model" in note]
+
+
+def test_experts_that_are_missing_or_there_twice(tmp_path):
+    saved(hf.MixtralForCausalLM(hf.MixtralConfig(**MIXTURE)), tmp_path)
+    last = "model.layers.1.block_sparse_moe.experts.10.w2.weight"
+    rewritten(tmp_path, lambda tensors: {name: tensor for name, tensor in tensors.items() if name != last})
+    with pytest.raises(MaskError, match=r"layers\.1\.mlp\.experts\.down_proj.*\(10, 12, 20\) for \(11, 12, 20\)"):
+        gs.analyze(tmp_path)
+    gate = "model.layers.0.block_sparse_moe.gate.weight"
+    rewritten(
+        tmp_path, lambda t: {**t, last: torch.ones(12, 20), gate.replace("block_sparse_moe", "mlp"): t[gate].clone()}
+    )
+    with pytest.raises(CheckpointError, match="by its old or its new name"):
+        gs.analyze(tmp_path)
 
 
 def test_one_tensor_is_in_memory_at_a_time(tmp_path, monkeypatch):

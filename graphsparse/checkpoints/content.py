@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +53,11 @@ class Request:
         parameters: {name: shape}, or None where no model was given.
         by_order: whether masks may be matched by their order alone.
         named: whether the caller named the form, so that nothing is left to be told from the content.
-        rename: what the model calls today what files of older versions name, {name in the file: name now} for all names.
     """
 
     parameters: Mapping[str, Shape] | None = None
     by_order: bool = False
     named: bool = False
-    rename: Callable[[Iterable[str]], Mapping[str, str]] | None = None
 
 
 def look_into(archive: Archive) -> Content:

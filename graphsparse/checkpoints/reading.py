@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,7 @@ from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.kernels.packed import unpack_words
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
+Translation = Callable[[Reading], Reading]
 
 
 class PartialMatch(UserWarning):
@@ -171,15 +172,19 @@ def plan_reading(
     form: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     by_order: bool = False,
-    rename: Callable[[Iterable[str]], Mapping[str, str]] | None = None,
+    translate: Translation | None = None,
 ) -> Plan:
-    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there; ``rename`` as in `Request`."""
-    request = Request(None if parameters is None else _shapes(parameters), by_order, form is not None, rename)
+    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there.
+
+    ``translate`` turns the tensors that the file has into those that the model has today (other names, merged ones).
+    """
+    request = Request(None if parameters is None else _shapes(parameters), by_order, named=form is not None)
     with refusing(place_of(source)):
         archive = opened(source)
         content = look_into(archive)
         chosen = form_of(content) if form is None else form_named(form)
-        return _planned(archive, content, chosen, request)
+        reading = chosen.read(content, request)
+        return _planned(archive, content, chosen, request, translate(reading) if translate else reading)
 
 
 def opened(source: Source) -> Archive:
@@ -228,14 +233,12 @@ def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
     return words
 
 
-def _planned(archive: Archive, content: Content, form: Form, request: Request) -> Plan:
-    reading = form.read(content, request)
+def _planned(archive: Archive, content: Content, form: Form, request: Request, reading: Reading) -> Plan:
     if not reading.entries:
         raise MaskError(
             f"a file read as {form.name} holds masks in that form", place=content.place, received="none",
             way_out="leave the form out to have it recognised",
         )  # fmt: skip
-    reading = _under_new_names(reading, request, content.place)
     parameters = request.parameters
     if parameters is None:
         return Plan(archive, form, reading.entries, reading.others, reading.ignored, ())
@@ -255,23 +258,6 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request) -
         if make is not None:
             others[name] = make
     return Plan(archive, form, entries, others, ignored, matching.missing)
-
-
-def _under_new_names(reading: Reading, request: Request, place: str) -> Reading:
-    """The reading under the names that the model has today."""
-    if request.rename is None:
-        return reading
-    names = request.rename([*reading.entries, *reading.others, *reading.ignored])
-    if len({names[name] for name in reading.entries}) < len(reading.entries):
-        raise MaskError("two tensors have two names", place=place, received="old and new names of the same parameter")
-    entries = {names[name]: entry for name, entry in reading.entries.items()}
-    others = {names[name]: make for name, make in reading.others.items()}
-    return replace(
-        reading,
-        entries=entries,
-        others={name: make for name, make in others.items() if name not in entries},
-        ignored={names[name]: why for name, why in reading.ignored.items()},
-    )
 
 
 def _shapes(parameters: Mapping[str, Any]) -> dict[str, Shape]:

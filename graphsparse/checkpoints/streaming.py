@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import torch
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import Shape
-from graphsparse.checkpoints.reading import Plan, Source, opened, plan_reading, read_words
+from graphsparse.checkpoints.reading import Plan, Source, Translation, opened, plan_reading, read_words
 from graphsparse.kernels.packed import PackedMask
 
 
@@ -77,18 +77,20 @@ def open_checkpoint(
     form: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     by_order: bool = False,
-    rename: Callable[[Iterable[str]], Mapping[str, str]] | None = None,
+    translate: Translation | None = None,
 ) -> OpenCheckpoint:
     """Opens a checkpoint of any form for reading its masks one by one; arguments and errors as for ``read_checkpoint``.
 
-    ``rename`` tells, of all names of the file, what the model calls them today, where its file is of an older version.
+    ``translate`` turns the tensors that the file has into those that the model has today (other names, merged ones).
 
     Example:
         >>> checkpoint = open_checkpoint({"fc.weight": torch.tensor([[0.5, 0.0], [0.0, 0.0]])})
         >>> {name: packed.count() for name, packed, _ in checkpoint.packed_masks()}
         {'fc.weight': 1}
     """
-    return OpenCheckpoint(plan_reading(source, form=form, parameters=parameters, by_order=by_order, rename=rename))
+    return OpenCheckpoint(
+        plan_reading(source, form=form, parameters=parameters, by_order=by_order, translate=translate)
+    )
 
 
 def list_tensors(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:

@@ -19,7 +19,8 @@ from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.chain import build_chain
 from graphsparse.surgery.models import Model, named_model, parameters_of, read_program
-from graphsparse.surgery.pretrained import is_pretrained, new_names
+from graphsparse.surgery.pretrained import is_pretrained
+from graphsparse.surgery.translation import translation
 
 Progress = Callable[[int, int], None]
 UNKNOWN = "no parameter of the model"
@@ -117,7 +118,9 @@ def load_network(
         model, inputs = named_model(model, arguments or {})
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
-        opened = open_checkpoint(source, form=form, by_order=by_order, parameters=parameters, rename=new_names(model))
+        opened = open_checkpoint(
+            source, form=form, by_order=by_order, parameters=parameters, translate=translation(model)
+        )
         loaded = _on_meta(model, opened, progress)
     else:
         loaded = load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,33 +53,6 @@ def build_pretrained(folder: Any) -> tuple[nn.Module, dict[str, Any] | None]:
             received=f"{type(error).__name__}: {brief}", way_out=WAY_OUT,
         ) from error  # fmt: skip
     return model, _inputs(model, config)
-
-
-def new_names(model: Any) -> Callable[[Iterable[str]], dict[str, str]] | None:
-    """How the installed transformers calls tensors today, by its own table; None for a model that is not its own.
-
-    The folders that it saves have the names of older versions for many models (ViT among them), and it translates when
-    it loads. Tensors that it would also cut or merge keep their names, and are then told as not matching.
-    """
-    if not type(model).__module__.startswith("transformers."):
-        return None
-    try:
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightRenaming
-    except ImportError:  # before version 5 there is no such table
-        return None
-
-    def rename(names: Iterable[str]) -> dict[str, str]:
-        steps = [step for step in get_model_conversion_mapping(model) if isinstance(step, WeightRenaming)]
-        found = {}
-        for name in sorted(names):  # some steps go by what they have seen, in this order
-            new = name
-            for step in steps:
-                new = step.rename_source_key(new)[0]
-            found[name] = new
-        return found
-
-    return rename
 
 
 def _class_of(config: Any, transformers: Any) -> type[nn.Module]:
