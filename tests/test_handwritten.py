@@ -289,3 +289,59 @@ def test_choices_by_value_are_conservative_and_say_so(name):
         "scatter",
         "index",
     }
+
+
+class Tables(nn.Module):
+    """Tokens on their way to a table: hashed into buckets, shifted behind a start, filled where a mask says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.hashed, self.shifted, self.filled, self.places = (nn.Embedding(n, 3) for n in (6, 9, 9, 12))
+        self.out = nn.Linear(3, 2, bias=False)
+
+    def forward(self, tokens, mask):
+        start = torch.zeros_like(tokens[:, :1])
+        shifted = torch.cat([start, tokens[:, :-1]], 1)
+        filled = torch.where(tokens > 4, torch.full_like(tokens, 2), tokens).masked_fill(tokens == 1, 0)
+        places = torch.cumsum(mask, 1) * mask + 1
+        parts = self.hashed((tokens * 31 + 7) % 6), self.shifted(shifted), self.filled(filled), self.places(places)
+        return self.out(sum(parts))
+
+
+@pytest.mark.parametrize("resolution", ["unrolled", "channel"])
+def test_tokens_stay_tokens_and_positions_are_constants(resolution):
+    model, tokens = Tables(), torch.tensor([[3, 1, 4, 7]])
+    graph = gs.export(model, (tokens, torch.ones_like(tokens)), {}, resolution=resolution)
+    active = active_connections(graph)
+    assert set(active) == {
+        "hashed.weight",
+        "shifted.weight",
+        "filled.weight",
+        "out.weight",
+    }  # places are no connections
+    assert all(mask.all() for mask in active.values())
+
+
+class Chosen(nn.Module):
+    """A bias for each of several experts, of which the input chooses one."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.body = nn.Linear(4, 3), nn.Linear(4, 5, bias=False)
+        self.biases = nn.Parameter(torch.ones(3, 5))
+        self.out = nn.Linear(5, 2, bias=False)
+
+    def forward(self, x):
+        return self.out(self.body(x) + self.biases[self.gate(x).argmax(-1)])
+
+
+def test_rows_of_a_parameter_that_the_input_chooses_are_constants():
+    graph = gs.export(Chosen(), torch.zeros(1, 4), {})
+    assert set(graph.shapes) == {"gate.weight", "body.weight", "out.weight"}
+    active = active_connections(graph)
+    assert active["body.weight"].all() and active["out.weight"].all() and not active["gate.weight"].any()
+
+
+def test_the_mean_of_a_scalar():
+    graph = gs.export(Written(lambda m, x: (x @ m.w).sum().mean() * 2, w=(4, 3)), rows.float(), {})
+    assert active_connections(graph)["w"].all()

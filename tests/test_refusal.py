@@ -155,3 +155,32 @@ def test_an_unknown_resolution_is_refused():
 def test_masks_that_do_not_fit_are_refused(masks, text):
     with pytest.raises(MaskError, match=text):
         gs.export(nn.Linear(4, 2), torch.zeros(1, 4), masks)
+
+
+def test_a_program_with_open_sizes_is_captured_at_those_of_its_example():
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+                                torch.nn.Linear(3, 2))  # fmt: skip
+    x = torch.zeros(2, 2, 8, 8)
+    sizes = {
+        "input": {
+            0: torch.export.Dim("batch"),
+            2: torch.export.Dim("height", min=4),
+            3: torch.export.Dim("width", min=4),
+        }
+    }
+    program = torch.export.export(model, (x,), dynamic_shapes=sizes)
+    ours, plain = gs.export(program), gs.export(model, x)
+    assert [len(layer) for layer in ours.layers] == [len(layer) for layer in plain.layers]
+    assert dict(ours.shapes) == dict(plain.shapes)
+
+
+class Ragged(torch.nn.Module):
+    """As many rows as the input has positive ones."""
+
+    def forward(self, x):
+        return x[x[:, 0] > 0] * 2
+
+
+def test_sizes_that_depend_on_values_are_refused_in_a_sentence():
+    with pytest.raises(CaptureError, match="must not depend on the values of"):
+        gs.export(Ragged(), torch.ones(3, 2), {})

@@ -16,7 +16,7 @@ from graphsparse.capture.lower import Lowering, lower, refuse_all, require_sinks
 from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
 from graphsparse.capture.pruned import plain
 from graphsparse.capture.rules import RULES, Rule
-from graphsparse.capture.trace import decomposed, functional, trace
+from graphsparse.capture.trace import decomposed, settled, trace
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Coverage, LayeredGraph
 
@@ -71,7 +71,7 @@ def export(
     rules = {**RULES, **(extra_rules or {})}
     found: dict[str, torch.Tensor] = {}
     if isinstance(model, ExportedProgram):
-        program, parameters = functional(model), Parameters.of_program(model)
+        program, parameters = settled(model, batch_axis), Parameters.of_program(model)
     else:
         twin = plain(model)
         found = twin.masks

@@ -234,9 +234,10 @@ def entries_of(weight: Weight) -> torch.Tensor:
 
 
 def _splits(ids: torch.Tensor, parts: torch.Tensor) -> bool:
-    """Whether parts differ along an axis along which ids repeat."""
-    ids, parts = torch.broadcast_tensors(ids, parts)
-    return any(n > 1 and a == 0 and b != 0 for n, a, b in zip(ids.shape, ids.stride(), parts.stride(), strict=True))
+    """Whether elements of one unit go with different parts."""
+    (small, parts), _ = collapse(ids, parts)
+    small, parts = small.reshape(-1), parts.reshape(-1)
+    return not _one_part_each(small[small > 0], parts[small > 0])
 
 
 def _one_part_each(units: torch.Tensor, part: torch.Tensor) -> bool:

@@ -19,7 +19,7 @@ from graphsparse.capture.rules import TAKES_KERNEL
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
 from graphsparse.capture.values import Known, Units, Weight
-from graphsparse.errors import CaptureError, UnsupportedOperations
+from graphsparse.errors import CaptureError, GraphsparseError, UnsupportedOperations
 
 Rules = Mapping[Any, Callable[..., Any]]
 
@@ -116,10 +116,31 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
         return _refuse(lowering, target, place)
     shape, dtype = _result(node)
     call = Call(draft, target, shape, dtype, place, module_type)
-    value = rule(call, *args, **kwargs)
+    value = _by_rule(rule, call, args, kwargs)
     lowering.used[called] += 1
     lowering.conservative += [(called, place, reason) for reason in call.conservative]
     return value
+
+
+def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> Any:
+    """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
+    try:
+        return rule(call, *args, **kwargs)
+    except GraphsparseError:
+        raise
+    except Exception as error:
+        if any(isinstance(size, torch.SymInt) for size in call.shape):
+            raise CaptureError(
+                "the sizes of values must not depend on the values of inputs", place=call.place or "the model",
+                received=f"a result of {call.target} of shape {tuple(map(str, call.shape))}",
+                way_out="export the model without that step, or a form of it whose sizes are fixed",
+            ) from error  # fmt: skip
+        brief = (str(error).splitlines() or [""])[0][:160]
+        raise CaptureError(
+            f"the rule of {call.target} takes every form of it", place=call.place or "the model",
+            received=f"{type(error).__name__}: {brief}",
+            way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
+        ) from error  # fmt: skip
 
 
 def _has_kernel(target: Any, args: tuple) -> bool:

@@ -59,6 +59,25 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
+    """A program as it is given, functional; one whose sizes were left open is captured again at those of its example."""
+    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node))
+    if not free:
+        return functional(program)
+    if program.example_inputs is None:
+        raise CaptureError(
+            "a graph is of inputs of one shape", place="the program", received="sizes left open and no example inputs",
+            way_out="export it with its example inputs, or without dynamic_shapes",
+        )  # fmt: skip
+    args, kwargs = program.example_inputs
+    return trace(program.module(), args, kwargs, batch_axis)
+
+
+def _shape(node: torch.fx.Node) -> Sequence[Any]:
+    value = node.meta.get("val")
+    return value.shape if isinstance(value, torch.Tensor) else ()
+
+
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operations; composite operations stay whole."""
     with _quiet(), torch.no_grad():

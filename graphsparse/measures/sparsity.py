@@ -96,7 +96,8 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
 def _row(graph: LayeredGraph, signal: np.ndarray, reaches: np.ndarray, name: str, active: int) -> dict[str, Any]:
     shape = graph.shapes[name]
     connections, kept = int(np.prod(shape)), count(graph.values[name])
-    units = _fed_units(graph, name)
+    first, fed = _fed_units(graph, name)
+    units = slice(first, first + len(fed))
     return {
         "shape": tuple(shape),
         "connections": connections,
@@ -104,13 +105,19 @@ def _row(graph: LayeredGraph, signal: np.ndarray, reaches: np.ndarray, name: str
         "active": active,
         "direct": _sparsity(kept, connections),
         "effective": _sparsity(active, connections),
-        "units": len(units),
-        "starved": int(np.count_nonzero(signal[units] == 0)),
-        "stranded": int(np.count_nonzero(reaches[units] == 0)),
+        "units": int(np.count_nonzero(fed)),
+        "starved": int(np.count_nonzero(fed & (signal[units] == 0))),
+        "stranded": int(np.count_nonzero(fed & (reaches[units] == 0))),
     }
 
 
-def _fed_units(graph: LayeredGraph, name: str) -> np.ndarray:
-    """The ids of the units that a parameter's connections end in."""
+def _fed_units(graph: LayeredGraph, name: str) -> tuple[int, np.ndarray]:
+    """The first unit that a parameter's connections end in, and of each from there to the last whether they do."""
     blocks = [b for layer in graph.layers for b in layer.blocks if isinstance(b, KernelBlock) and b.parameter == name]
-    return np.unique(np.concatenate([block.targets.ravel() for block in blocks]))
+    targets = [block.targets.ravel() for block in blocks if block.targets.size]
+    first = min((int(each.min()) for each in targets), default=0)
+    last = max((int(each.max()) for each in targets), default=-1)
+    fed = np.zeros(last + 1 - first, bool)
+    for each in targets:
+        fed[each - first] = True
+    return first, fed

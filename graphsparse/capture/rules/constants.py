@@ -6,21 +6,37 @@ from typing import Any
 
 import torch
 from torch.fx import Node
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.rules import movement
 from graphsparse.capture.values import Known
 
 CPU = torch.device("cpu")
-TOKEN_KEEPING = {*movement.KEEPS, *movement.MOVES, *movement.SHAPES, torch.ops.aten.expand.default}
+aten = torch.ops.aten
+TOKEN_KEEPING = {*movement.KEEPS, *movement.MOVES, *movement.SHAPES, aten.expand.default, aten.expand_as.default}
+TOKEN_AMONG = {
+    aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.masked_fill.Scalar, aten.masked_fill.Tensor,
+    aten.cat.default, aten.stack.default, aten.slice_scatter.default, aten.select_scatter.default, aten.copy.default,
+    aten.constant_pad_nd.default, aten.pad.default, aten.index_put.default, aten.scatter.src, aten.index_select.default,
+    aten.index.Tensor, aten.gather.default, aten.masked_scatter.default,
+}  # fmt: skip
+"""Tokens among other numbers: fillings, shifted sequences, padding."""
+TOKEN_ARITHMETIC = {
+    aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Scalar, aten.mul.Tensor,
+    aten.mul.Scalar, aten.remainder.Scalar, aten.fmod.Scalar, aten.clamp.default, aten.clamp_min.default,
+    aten.clamp_max.default, aten.floor_divide.default, aten.div.Tensor_mode, aten.abs.default, aten.neg.default,
+    aten.bitwise_and.Scalar, aten.bitwise_xor.Scalar,
+}  # fmt: skip
+"""Of tokens and plain numbers: offsets, buckets, hashes. Of two tensors it makes positions (a mask times its sum)."""
 
 
 def compute(node: Node, args: tuple, kwargs: dict) -> Any:
     """Run the operation on the numbers; where they are not known (meta device), keep the shape alone.
 
-    An integer input that is only moved stays a token: any index may come in its place.
+    An integer input that is moved, filled, shifted or put into buckets stays a token: any index may come in its place.
+    Comparisons, sums along an axis and places of maxima do not: masks and positions are constants.
     """
-    token = _token(args) if node.target in TOKEN_KEEPING else None
+    token = _token(node.target, args)
     plain = tree_map(
         lambda a: a.tensor if isinstance(a, Known) else CPU if isinstance(a, torch.device) else a, (args, kwargs)
     )
@@ -36,5 +52,10 @@ def _shape_only(value: Any) -> Any:
     return torch.empty(value.shape, dtype=value.dtype, device="meta") if isinstance(value, torch.Tensor) else value
 
 
-def _token(args: tuple) -> str | None:
-    return next((a.token for a in args if isinstance(a, Known) and a.token), None)
+def _token(target: Any, args: tuple) -> str | None:
+    tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Known)]
+    if target in TOKEN_ARITHMETIC:
+        tensors = tensors if sum(leaf.tensor.dim() > 0 for leaf in tensors) == 1 else []
+    elif target not in TOKEN_KEEPING and target not in TOKEN_AMONG:
+        return None
+    return next((leaf.token for leaf in tensors if leaf.token), None)

@@ -21,6 +21,8 @@ def reduce(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
 
 def over_axes(call: Call, ids: torch.Tensor, dim) -> torch.Tensor:
     """The unit of each group of elements along axes, the axes kept with size one."""
+    if not ids.dim():
+        return ids
     axes = all_axes(ids, dim)
     (small,), _ = collapse(ids)
     others = [axis for axis in range(ids.dim()) if axis not in axes]

@@ -25,9 +25,18 @@ def transform(node: Node, args: tuple, kwargs: dict) -> Any:
     weight = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight))
     if node.target in movement.KEEPS:
         return weight
+    unknown = any(isinstance(leaf, Known) and not leaf.known for leaf in tree_leaves((args, kwargs)))
+    if node.target in MOVED and unknown:  # rows that an input chooses: some number of the parameter
+        return tree_map(_unknown, node.meta.get("val"))
     if node.target in MOVED:
         return _moved(node, weight, args, kwargs)
     return tree_map(lambda value: _function(value, node, args, kwargs), node.meta.get("val"))
+
+
+def _unknown(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return Known(torch.empty(value.shape, dtype=value.dtype, device="meta"))
 
 
 def _moved(node: Node, weight: Weight, args: tuple, kwargs: dict) -> Any:
@@ -73,7 +82,7 @@ def _function(value: Any, node: Node, *node_args: Any) -> Any:
     same = [weight for weight in weights if weight.shape == value.shape]
     if same and value.is_floating_point():
         return Weight(same[0].name, same[0].view, True, _without_zeros(node, same[0], args, kwargs))
-    return Known(torch.empty(value.shape, dtype=value.dtype, device="meta"))
+    return _unknown(value)
 
 
 def _without_zeros(node: Node, weight: Weight, args: tuple, kwargs: dict) -> torch.Tensor | None:
