@@ -17,7 +17,9 @@ from torch import nn
 from torch.nn import functional
 
 import graphsparse as gs
+from graphsparse import zoo
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero
+from graphsparse.errors import ModelError
 from graphsparse.kernels.lines import Lines
 from graphsparse.kernels.packed import PackedMask, unpack_words
 from graphsparse.passes import reach
@@ -210,6 +212,75 @@ def test_a_chain_is_analysed_without_its_weights(tmp_path):
     live = gs.sparsity(gs.export(chain, torch.zeros(1, 30)))
     report = gs.analyze(tmp_path / "chain.pt", "chain")
     assert report.sparsity.frame.reset_index(drop=True).equals(live.frame.reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution"),
+    [("lenet300100", "unrolled"), ("lenet5", "unrolled"), ("lenet5", "channel"), ("resnet18", "channel")],
+)
+def test_a_factory_is_built_without_weights_and_gives_the_same(tmp_path, name, resolution):
+    torch.manual_seed(1)
+    model = zoo.build(name)
+    with torch.no_grad():
+        for each, parameter in model.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape))
+            parameter.mul_(
+                torch.rand(parameter.shape) < (0.02 if parameter.dim() > 1 else 0.5 if "bias" in each else 0.9)
+            )
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    inputs = (torch.zeros(1, *zoo.input_shape(name)),)
+    spec = f"graphsparse.zoo:{name}"
+    bare, whole = (load_network(tmp_path / "net.pt", spec, weightless=each) for each in (True, False))
+    assert all(p.is_meta for p in bare.model.parameters()) and not any(p.is_meta for p in whole.model.parameters())
+    one, two = (gs.sparsity(each.graph(inputs, resolution=resolution)) for each in (bare, whole))
+    assert one.frame.equals(two.frame) and 0 < one.active < one.kept
+
+
+FACTORIES = """
+import torch
+from torch import nn
+
+class Held(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+        self.register_buffer("mask", torch.tensor([1.0, 0.0, 1.0]), persistent=False)
+
+    def forward(self, x):
+        return self.fc(x) * self.mask
+
+def held():
+    return Held()
+
+def counted():
+    return nn.Linear(3, int(torch.ones(3).sum().item()))
+
+def plain():
+    return nn.Sequential(nn.Linear(3, 3))
+"""
+
+
+@pytest.mark.parametrize(("factory", "prefix"), [("held", "fc."), ("counted", "")])
+def test_a_factory_whose_values_matter_keeps_them(tmp_path, monkeypatch, factory, prefix):
+    """A buffer that cuts a unit, and a size that is computed: on the meta device both would be lost."""
+    (tmp_path / "valued_nets.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    torch.save({f"{prefix}weight": torch.ones(3, 3), f"{prefix}bias": torch.ones(3)}, "net.pt")
+    loaded = load_network("net.pt", f"valued_nets:{factory}", weightless=True)
+    assert not any(parameter.is_meta for parameter in loaded.model.parameters())
+    report = gs.analyze("net.pt", f"valued_nets:{factory}", torch.zeros(1, 3))
+    assert report.summary["active"] == (6 if factory == "held" else 9)
+
+
+def test_a_bare_factory_lists_both_sides_too(tmp_path, monkeypatch):
+    (tmp_path / "bare_nets.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    torch.save({"0.weight": torch.ones(3, 3), "1.weight": torch.ones(2, 2), "1.bias": torch.ones(2)}, "net.pt")
+    with pytest.raises(ModelError, match=r"missing: 0\.bias; not in the model: 1\.bias, 1\.weight"):
+        gs.analyze("net.pt", "bare_nets:plain", torch.zeros(1, 3))
+    masks = {"0.weight": torch.eye(3) > 0}
+    torch.save(masks, "masks.pt")  # masks alone: what the fresh model's biases are is part of the answer
+    assert gs.analyze("masks.pt", "bare_nets:plain", torch.zeros(1, 3)).summary["kept"] == 3
 
 
 def test_without_a_model_direct_sparsity_alone(tmp_path):

@@ -44,6 +44,16 @@ class OpenCheckpoint:
         return {name: entry.shape for name, entry in self.plan.entries.items()}
 
     @property
+    def place(self) -> str:
+        """The file."""
+        return self.plan.archive.place
+
+    @property
+    def all_shapes(self) -> dict[str, Shape]:
+        """{parameter or buffer: shape} of all tensors, unread."""
+        return {**{name: tuple(make().shape) for name, make in self.plan.others.items()}, **self.shapes}
+
+    @property
     def has_weights(self) -> bool:
         """Whether the file holds weights, not masks alone."""
         return any(entry.weight is not None for entry in self.plan.entries.values())
