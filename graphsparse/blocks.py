@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.kernels import packed, sweeps, wires
+from graphsparse.kernels import lines, sweeps, wires
 from graphsparse.kernels.columns import Taps
-from graphsparse.kernels.packed import PackedKernel, PackedMask, dense
+from graphsparse.kernels.lines import Lines, lines_of
+from graphsparse.kernels.packed import PackedMask, dense
 
 NO_UNIT, CONSTANT = -1, -2
 
@@ -52,7 +53,9 @@ class Lift:
         """Make the units not zero."""
         if state.nonzero is not None:
             units = (
-                self.units if self.parameter is None else self.units[kept[self.parameter].ravel()[self.entries] != 0]
+                self.units
+                if self.parameter is None
+                else self.units[dense(kept[self.parameter]).ravel()[self.entries] != 0]
             )
             state.nonzero[units] = one
 
@@ -70,7 +73,7 @@ class Scale:
 
     def cut(self, kept: Mapping[str, np.ndarray]) -> np.ndarray:
         """The units whose entry is not kept."""
-        scale = kept[self.parameter].ravel()
+        scale = dense(kept[self.parameter]).ravel()
         return self.units[:0] if scale.all() else self.units[scale[self.entries] == 0]
 
     def forwards(self, kept: Mapping[str, np.ndarray], state: State, zero: float, one: float) -> None:
@@ -109,10 +112,9 @@ class View:
         ordered = all(n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense, strict=True))
         return self.offset == 0 and ordered and prod(self.shape) == size
 
-    def turns(self, shape: tuple[int, ...]) -> bool:
-        """Whether the view is the whole of a parameter of two axes with its axes exchanged."""
-        turned = len(shape) == 2 and self.shape == (1, *shape[::-1]) and self.strides[1:] == (1, shape[1])
-        return turned and self.offset == 0
+    def lines(self, mask: PackedMask) -> Lines | None:
+        """The view as lines of a parameter's bits, which stay where they are; None where it is none."""
+        return lines_of(mask, self.offset, self.shape, self.strides)
 
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element of the view."""
@@ -138,9 +140,8 @@ class Places:
         """Whether the kernel is the whole parameter in its own order; never, for then strides would say it."""
         return False
 
-    def turns(self, shape: tuple[int, ...]) -> bool:
-        """Never, as `covers`."""
-        return False
+    def lines(self, mask: PackedMask) -> None:
+        """None, for then strides would say it."""
 
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element."""
@@ -172,30 +173,35 @@ class KernelBlock:
         kernel, sweep = self._kernel(values)
         sweep.backwards(kernel, reach, self.sources, self.taps, self.targets)
 
-    def connections(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> np.ndarray | PackedMask:
-        """What each connection carries from ``origin`` (the signal of a state) to a sink, in the view's shape.
+    def connections(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """What each connection carries from ``origin`` (the signal of a state) to a sink, in the view's shape."""
+        return sweeps.connections(self._dense(values), origin, reach, self.sources, self.taps, self.targets)
 
-        Where the mask is held as bits and swept so, the result is a mask of the parameter, as bits.
-        """
-        kernel, sweep = self._kernel(values)
-        return sweep.connections(kernel, origin, reach, self.sources, self.taps, self.targets)
+    def mark(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray, active: PackedMask) -> None:
+        """Set the bits of the active connections, where `bits` says that the values stay bits."""
+        bits = self.bits(values)
+        assert bits is not None
+        lines.mark(bits, origin, reach, self.sources, self.taps, self.targets, active.words)
 
     def count(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> int:
-        """How many connections are active, without making them where the mask is held as bits."""
-        kernel, sweep = self._kernel(values)
-        if isinstance(kernel, PackedKernel):
-            return packed.count_connections(kernel, origin, reach, self.sources, self.taps, self.targets)
-        return int(np.count_nonzero(sweep.connections(kernel, origin, reach, self.sources, self.taps, self.targets)))
+        """How many connections are active, where `bits` says that the values stay bits."""
+        bits = self.bits(values)
+        assert bits is not None
+        return lines.count_connections(bits, origin, reach, self.sources, self.taps, self.targets)
+
+    def bits(self, values: Mapping[str, Any]) -> Lines | None:
+        """The values as lines of bits; None where they are no bits, or must be unpacked to be swept."""
+        value = values[self.parameter]
+        return self.view.lines(value) if isinstance(value, PackedMask) and self.taps.positions == 1 else None
 
     def _kernel(self, values: Mapping[str, Any]) -> tuple[Any, Any]:
         """The values as the sweeps take them, and the module that takes them so: bits stay bits where they can."""
-        value = values[self.parameter]
-        if isinstance(value, PackedMask) and self.taps.positions == 1:
-            turned = self.view.turns(value.shape)
-            if turned or (len(value.shape) > 1 and self.view.covers(prod(value.shape))):
-                return PackedKernel(value, len(self.targets), turned), packed
-        kernel = self.view.of(dense(value).reshape(-1))
-        return (kernel if kernel.strides[2] == kernel.itemsize else np.ascontiguousarray(kernel)), sweeps
+        bits = self.bits(values)
+        return (self._dense(values), sweeps) if bits is None else (bits, lines)
+
+    def _dense(self, values: Mapping[str, Any]) -> np.ndarray:
+        kernel = self.view.of(dense(values[self.parameter]).reshape(-1))
+        return kernel if kernel.strides[2] == kernel.itemsize else np.ascontiguousarray(kernel)
 
     def pairs(self, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources, targets and parameter entries of the kept connections, one of each per position they act at."""

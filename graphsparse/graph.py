@@ -97,9 +97,10 @@ class LayeredGraph:
 
     ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
-    numpy arrays that may share the model's memory; masks may be held as bits (`PackedMask`). A kernel without a mask is wholly kept. ``modulators`` are the biases
-    and scales on the way, which are no connections: bool arrays that hold where no mask says otherwise. ``sources`` and
-    ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use `with_masks` for the same network under other masks.
+    numpy arrays that may share the model's memory; masks may be held as bits (`PackedMask`). A kernel without a mask is
+    wholly kept. ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold
+    where no mask says otherwise. ``sources`` and ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use
+    `with_masks` for the same network under other masks.
     """
 
     layers: tuple[Layer, ...]
@@ -130,8 +131,9 @@ class LayeredGraph:
     def values(self) -> Mapping[str, Any]:
         """The mask of every parameter that a block or a stage reads: bytes of 0 and 1 in the parameter's shape, or bits."""
         masks = {name: _as_bytes(mask) for name, mask in {**self.modulators, **self.masks}.items()}
-        one = np.ones((), np.uint8)  # what is wholly kept takes no memory: a large model may have no masks at all
-        return {**masks, **{n: np.broadcast_to(one, shape) for n, shape in self.shapes.items() if n not in masks}}
+        bits = any(isinstance(mask, PackedMask) for mask in masks.values())
+        whole: Any = PackedMask.whole if bits else _wholly_kept
+        return {**masks, **{name: whole(shape) for name, shape in self.shapes.items() if name not in masks}}
 
     @cached_property
     def cut(self) -> np.ndarray:
@@ -231,9 +233,12 @@ def _as_bytes(mask: np.ndarray | PackedMask) -> np.ndarray | PackedMask:
     return mask if isinstance(mask, PackedMask) else np.ascontiguousarray(mask).view(np.uint8)
 
 
+def _wholly_kept(shape: tuple[int, ...]) -> np.ndarray:
+    """One number seen as a whole mask: a large model captured without its weights may have no masks at all."""
+    return np.broadcast_to(np.ones((), np.uint8), shape)
+
+
 def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | PackedMask:
-    if isinstance(mask, PackedMask) and len(shape) < 2:
-        mask = mask.unpack()
     array = (
         mask if isinstance(mask, PackedMask) else np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
     )

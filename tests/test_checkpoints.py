@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from graphsparse.checkpoints import (
     FORMS,
     PartialMatch,
     convert,
+    open_checkpoint,
     read_checkpoint,
     write_checkpoint,
     write_masks_file,
@@ -44,13 +46,19 @@ def random_weight(shape, dtype, rng):
     return values.to(dtype).transpose(0, -1) if len(shape) else values.to(dtype)
 
 
+def random_mask(shape, rng):
+    """Laid out the other way round, so that from two axes on it is not contiguous."""
+    turned = torch.from_numpy(np.asarray(rng.random(shape[::-1]) < 0.5))
+    return turned.permute(*reversed(range(len(shape)))) if shape else turned
+
+
 @pytest.mark.parametrize("form", written_forms())
 @settings(max_examples=60, deadline=None)
 @given(shape=st.lists(st.integers(0, 5), max_size=5), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 999))
 def test_round_trip_of_every_rank_and_type(tmp_path_factory, form, shape, dtype, seed):
     rng = np.random.default_rng(seed)
     weight = random_weight(shape, dtype, rng)
-    mask = torch.from_numpy(np.asarray(rng.random(tuple(weight.shape)) < 0.5))
+    mask = random_mask(tuple(weight.shape), rng)
     folder = tmp_path_factory.mktemp("round")
     # zeros say in the file's metadata what is masked; without, vectors and bools are not taken for weights
     told = form == "zeros" and (len(shape) < 2 or dtype == torch.bool)
@@ -61,6 +69,10 @@ def test_round_trip_of_every_rank_and_type(tmp_path_factory, form, shape, dtype,
         found = read_checkpoint(path, form=form if dtype == torch.bool else None)
         assert found.form == form or (form == "sparse-bitmask" and not shape)  # rank 0 has no axis to pack
         assert set(found.masks) == {"a.weight"} and torch.equal(found.masks["a.weight"], mask)
+        opened = open_checkpoint(path, form=form if dtype == torch.bool else None)
+        ((name, bits, _),) = opened.packed_masks()
+        assert name == "a.weight" and bits.shape == tuple(mask.shape) and bits.count() == int(mask.sum())
+        assert np.array_equal(bits.unpack(), mask.numpy())
         if form in KEEPS_WEIGHTS and dtype != torch.bool:
             check_weight(found.weights["a.weight"], weight, mask, form)
         assert [file.name for file in folder.iterdir()] == [path.name]
@@ -163,6 +175,31 @@ def test_what_parametrize_saves_is_read_and_what_is_written_loads(tmp_path):
 def test_only_both_marks_make_a_mask():
     found = read_checkpoint({"a.weight_orig": torch.ones(2, 2), "b.weight_mask": torch.zeros(2, 2)})
     assert found.form == "zeros" and set(found.weights) == {"a.weight_orig", "b.weight_mask"}
+
+
+def test_a_mask_may_be_any_parametrization_of_several_but_only_one():
+    original = {"fc.parametrizations.weight.original": torch.ones(2, 2)}
+    second = {"fc.parametrizations.weight.1.mask": torch.eye(2)}
+    assert torch.equal(gs.read_masks({**original, **second})["fc.weight"], torch.eye(2).bool())
+    with pytest.raises(MaskError, match="a parameter has one mask"):
+        gs.read_masks({**original, **second, "fc.parametrizations.weight.0.mask": torch.ones(2, 2)})
+
+
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+def test_pieces_with_an_index(tmp_path, suffix):
+    """Both kinds that transformers has written: pytorch_model.bin.index.json and model.safetensors.index.json."""
+    weights = {"a.weight": torch.eye(3), "b.weight": torch.tensor([[0.0, 2.0, 0.0]]).half(), "b.bias": torch.zeros(1)}
+    save = torch.save if suffix == "bin" else lambda tensors, path: save_file(tensors, path, {"format": "pt"})
+    files = {name: f"model-{number}.{suffix}" for number, name in enumerate(weights)}
+    for name, file in files.items():
+        save({name: weights[name]}, tmp_path / file)
+    (tmp_path / f"model.{suffix}.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 0}, "weight_map": files})
+    )
+    for source in (tmp_path, tmp_path / f"model.{suffix}.index.json"):
+        found = read_checkpoint(source)
+        assert {name: mask.sum().item() for name, mask in found.masks.items()} == {"a.weight": 3, "b.weight": 1}
+        assert all(torch.equal(found.weights[name], weight) for name, weight in weights.items())
 
 
 def test_the_order_of_the_file_is_kept():

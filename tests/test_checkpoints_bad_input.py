@@ -251,7 +251,7 @@ def sharded(folder, index):
 INDEX = {"a.weight": "one.safetensors", "b.weight": "two.safetensors"}
 
 
-@pytest.mark.parametrize("index, word", [
+BAD_INDICES = [
     ({**INDEX, "c.weight": "three.safetensors", "d.weight": "four.safetensors"}, "2 of 4 missing: three.safetensors, four"),
     ({**INDEX, "c.weight": "one.safetensors"}, "a tensor is in the file that the index names, at c.weight"),
     ({**INDEX, "a.weight": "../one.safetensors"}, "files of its own folder"),
@@ -265,7 +265,10 @@ INDEX = {"a.weight": "one.safetensors", "b.weight": "two.safetensors"}
     ('{"weight_map": {}}', "has a weight_map"),
     ('{"weights": 1}', "has a weight_map"),
     ('{"weight_map"', "JSON"),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index, word", BAD_INDICES)
 def test_bad_indices(tmp_path, index, word):
     with pytest.raises(CheckpointError, match=word) as error:
         read_checkpoint(sharded(tmp_path / "net", index))
@@ -409,3 +412,78 @@ def test_at_the_command_line_one_line_and_status_2(tmp_path, capsys, files, mode
             assert printed.err.startswith("graphsparse: ") and printed.err.count("\n") == 1, f"{name}: {printed.err}"
         assert [file.name for file in tmp_path.iterdir()] == [name] and path.read_bytes() == content
         path.unlink()
+
+
+def links_and_pieces(folder):
+    """(what to name, a word of the error): a checkpoint that is several files, or none."""
+    os.symlink(folder / "b.pt", folder / "a.pt")
+    os.symlink(folder / "a.pt", folder / "b.pt")
+    yield folder / "a.pt", "symbolic links"
+    for number, (index, word) in enumerate(BAD_INDICES):
+        yield sharded(folder / f"net{number}", index), word
+    yield sharded(folder / "gone", INDEX), "1 of 2 missing: two.safetensors"
+    (folder / "gone" / "two.safetensors").unlink()
+    cut = sharded(folder / "cut", INDEX)
+    (cut / "two.safetensors").write_bytes((cut / "two.safetensors").read_bytes()[:-8])
+    yield cut, "within the file"
+    write_masks_file(folder / "flipped.safetensors", {"a": torch.ones(64, dtype=torch.bool)}, form="bits")
+    whole = bytearray((folder / "flipped.safetensors").read_bytes())
+    whole[-3] ^= 4
+    (folder / "flipped.safetensors").write_bytes(whole)
+    yield folder / "flipped.safetensors", "the bits that it was written with"
+
+
+def all_files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("model", ["none", "chain"])
+@pytest.mark.filterwarnings("ignore")
+def test_links_and_pieces_at_the_command_line(tmp_path, capsys, model):
+    cases = list(links_and_pieces(tmp_path))
+    before, out = all_files(tmp_path), tmp_path / "out.safetensors"
+    for path, word in cases:
+        for command in (["analyze", str(path), "--model", model], ["convert", str(path), str(out), "--to", "bits"]):
+            with pytest.raises(SystemExit) as status:
+                cli.main(command)
+            printed = capsys.readouterr()
+            assert status.value.code == 2 and not printed.out, f"{path}: {printed}"
+            assert printed.err.startswith("graphsparse: ") and printed.err.count("\n") == 1, f"{path}: {printed.err}"
+            assert re.search(word, printed.err), printed.err
+    assert all_files(tmp_path) == before
+
+
+TINY_LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8, "intermediate_size": 8,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "a folder holds a checkpoint"),
+        (lambda folder: (folder / "config.json").write_text("{"), "a config.json describes a model"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 9), "safetensors"),
+        (
+            lambda folder: (folder / "config.json").write_text(json.dumps({**TINY_LLAMA, "hidden_size": 16})),
+            "of its shape",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text(json.dumps({**TINY_LLAMA, "num_hidden_layers": 2})),
+            "missing: ",
+        ),
+    ],
+)
+def test_folders_of_transformers_at_the_command_line(tmp_path, capsys, change, word):
+    transformers = pytest.importorskip("transformers")
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**TINY_LLAMA)).save_pretrained(tmp_path)
+    change(tmp_path)
+    before = all_files(tmp_path)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as status:
+        cli.main(["analyze", str(tmp_path)])
+    printed = capsys.readouterr()
+    assert status.value.code == 2 and not printed.out and word in printed.err
+    assert printed.err.startswith("graphsparse: ") and printed.err.count("\n") == 1, printed.err
+    assert all_files(tmp_path) == before

@@ -14,10 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 import graphsparse as gs
+from graphsparse import zoo
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero
-from graphsparse.kernels.packed import PackedKernel, PackedMask, unpack_words
+from graphsparse.errors import ModelError
+from graphsparse.kernels.lines import Lines
+from graphsparse.kernels.packed import PackedMask, unpack_words
 from graphsparse.passes import reach
 from graphsparse.surgery.loading import load_network
 
@@ -31,7 +35,7 @@ def packed(masks: dict[str, torch.Tensor]) -> dict[str, PackedMask]:
 def assert_same(graph: gs.LayeredGraph, masks: dict[str, torch.Tensor]) -> None:
     """States of all units, active connections and counts agree, connection for connection."""
     plain, bits = graph.with_masks(masks), graph.with_masks(packed(masks))
-    for states in (False, True):
+    for states in (None, True):
         one, two = (reach.forwards(each, each.values, states=states) for each in (plain, bits))
         for a, b in zip(one.vectors, two.vectors, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -91,6 +95,40 @@ def test_kernels_that_lie_in_every_way(resolution, density):
     assert_same(graph, drawn(graph, density, 1))
 
 
+class Parts(nn.Module):
+    """Rows, columns, every other row, and one expert of many, all of odd sizes: lines that begin at any bit."""
+
+    def __init__(self, narrow: int, wide: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(3 * wide, narrow))
+        self.experts = nn.Parameter(torch.randn(3, narrow, wide))
+        self.turned = nn.Parameter(torch.randn(3, narrow, wide))
+        self.strided = nn.Parameter(torch.randn(2 * wide, narrow))
+        self.bias = nn.Parameter(torch.tensor([0.0, 1.0]).repeat(narrow)[:narrow])
+
+    def forward(self, x):
+        wide = len(self.rows) // 3
+        x = functional.linear(x, self.rows[wide : 2 * wide]) * functional.linear(x, self.rows[2 * wide :])
+        x = sum(functional.linear(torch.relu(x), self.experts[e], self.bias) for e in (0, 2))
+        x = torch.relu(x) @ self.turned[1] + torch.relu(x) @ self.turned[2]
+        return functional.linear(x, self.strided[::2].T)
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [(5, 13), (64, 3), (7, 64), (66, 131)])
+@pytest.mark.parametrize("density", [0.5, 0.05])
+def test_parts_of_a_parameter(narrow, wide, density):
+    graph = gs.export(Parts(narrow, wide), torch.zeros(1, narrow), {}, resolution="channel")
+    assert_same(graph, drawn(graph, density, narrow))
+
+
+def test_threads_do_not_write_to_one_word(monkeypatch):
+    monkeypatch.setenv("GRAPHSPARSE_THREADS", "4")
+    monkeypatch.setattr("graphsparse.kernels.threads.SERIAL", 64)
+    graph = gs.export(Parts(67, 129), torch.zeros(1, 67), {}, resolution="channel")
+    for seed in range(5):
+        assert_same(graph, drawn(graph, 0.1, seed))
+
+
 class Tokens(nn.Sequential):
     """A table, a kernel stored outputs first, and the table once more."""
 
@@ -105,7 +143,7 @@ def test_whole_kernels_are_never_unpacked(monkeypatch):
     monkeypatch.setattr(PackedMask, "unpack", lambda self: pytest.fail("unpacked"))
     assert 0 < gs.sparsity(bits).active < gs.sparsity(bits).kept
     blocks = [layer.blocks[0] for layer in graph.layers if layer.blocks]
-    assert all(isinstance(block._kernel(bits.values)[0], PackedKernel) for block in blocks)
+    assert all(isinstance(block._kernel(bits.values)[0], Lines) for block in blocks)
 
 
 TINY = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70}
@@ -174,6 +212,75 @@ def test_a_chain_is_analysed_without_its_weights(tmp_path):
     live = gs.sparsity(gs.export(chain, torch.zeros(1, 30)))
     report = gs.analyze(tmp_path / "chain.pt", "chain")
     assert report.sparsity.frame.reset_index(drop=True).equals(live.frame.reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution"),
+    [("lenet300100", "unrolled"), ("lenet5", "unrolled"), ("lenet5", "channel"), ("resnet18", "channel")],
+)
+def test_a_factory_is_built_without_weights_and_gives_the_same(tmp_path, name, resolution):
+    torch.manual_seed(1)
+    model = zoo.build(name)
+    with torch.no_grad():
+        for each, parameter in model.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape))
+            parameter.mul_(
+                torch.rand(parameter.shape) < (0.02 if parameter.dim() > 1 else 0.5 if "bias" in each else 0.9)
+            )
+    torch.save(model.state_dict(), tmp_path / "net.pt")
+    inputs = (torch.zeros(1, *zoo.input_shape(name)),)
+    spec = f"graphsparse.zoo:{name}"
+    bare, whole = (load_network(tmp_path / "net.pt", spec, weightless=each) for each in (True, False))
+    assert all(p.is_meta for p in bare.model.parameters()) and not any(p.is_meta for p in whole.model.parameters())
+    one, two = (gs.sparsity(each.graph(inputs, resolution=resolution)) for each in (bare, whole))
+    assert one.frame.equals(two.frame) and 0 < one.active < one.kept
+
+
+FACTORIES = """
+import torch
+from torch import nn
+
+class Held(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+        self.register_buffer("mask", torch.tensor([1.0, 0.0, 1.0]), persistent=False)
+
+    def forward(self, x):
+        return self.fc(x) * self.mask
+
+def held():
+    return Held()
+
+def counted():
+    return nn.Linear(3, int(torch.ones(3).sum().item()))
+
+def plain():
+    return nn.Sequential(nn.Linear(3, 3))
+"""
+
+
+@pytest.mark.parametrize(("factory", "prefix"), [("held", "fc."), ("counted", "")])
+def test_a_factory_whose_values_matter_keeps_them(tmp_path, monkeypatch, factory, prefix):
+    """A buffer that cuts a unit, and a size that is computed: on the meta device both would be lost."""
+    (tmp_path / "valued_nets.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    torch.save({f"{prefix}weight": torch.ones(3, 3), f"{prefix}bias": torch.ones(3)}, "net.pt")
+    loaded = load_network("net.pt", f"valued_nets:{factory}", weightless=True)
+    assert not any(parameter.is_meta for parameter in loaded.model.parameters())
+    report = gs.analyze("net.pt", f"valued_nets:{factory}", torch.zeros(1, 3))
+    assert report.summary["active"] == (6 if factory == "held" else 9)
+
+
+def test_a_bare_factory_lists_both_sides_too(tmp_path, monkeypatch):
+    (tmp_path / "bare_nets.py").write_text(FACTORIES)
+    monkeypatch.chdir(tmp_path)
+    torch.save({"0.weight": torch.ones(3, 3), "1.weight": torch.ones(2, 2), "1.bias": torch.ones(2)}, "net.pt")
+    with pytest.raises(ModelError, match=r"missing: 0\.bias; not in the model: 1\.bias, 1\.weight"):
+        gs.analyze("net.pt", "bare_nets:plain", torch.zeros(1, 3))
+    masks = {"0.weight": torch.eye(3) > 0}
+    torch.save(masks, "masks.pt")  # masks alone: what the fresh model's biases are is part of the answer
+    assert gs.analyze("masks.pt", "bare_nets:plain", torch.zeros(1, 3)).summary["kept"] == 3
 
 
 def test_without_a_model_direct_sparsity_alone(tmp_path):

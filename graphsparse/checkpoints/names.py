@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from graphsparse.errors import MaskError
 
@@ -23,11 +24,13 @@ class Matching:
         found: {name in the file: parameter of the model}, in the file's order.
         unknown: names in the file that are no parameter of the model.
         missing: parameters of the model that the file does not name.
+        rename: what the model calls any other tensor of the file (buffers, biases), by the same rule.
     """
 
     found: Mapping[str, str]
     unknown: tuple[str, ...]
     missing: tuple[str, ...]
+    rename: Callable[[str], str] = str
 
 
 def strip_wrappers(names: Iterable[str]) -> dict[str, str]:
@@ -61,8 +64,9 @@ def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_or
     own = {short: name for name, short in strip_wrappers(parameters).items()}
     short_names = strip_wrappers(shapes)
     found = {name: name if name in parameters else own.get(short) for name, short in short_names.items()}
+    rename: Callable[[str], str] = partial(_renamed, own=own)
     if not any(found.values()):
-        found = _without_prefix(short_names, own)
+        found, rename = _without_prefix(short_names, own)
     if not any(found.values()) and by_order:
         found = dict(zip(shapes, in_order(list(shapes.values()), parameters), strict=True))
     if not any(found.values()):
@@ -70,7 +74,7 @@ def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_or
     named = {name: parameter for name, parameter in found.items() if parameter is not None}
     unknown = tuple(name for name, parameter in found.items() if parameter is None)
     missing = tuple(parameter for parameter in parameters if parameter not in named.values())
-    return Matching(named, unknown, missing)
+    return Matching(named, unknown, missing, rename)
 
 
 def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) -> list[str]:
@@ -102,16 +106,23 @@ def shown(items: Sequence[object]) -> str:
     return text + (f", ... ({len(items)} in all)" if len(items) > _SHOWN else "")
 
 
-def _without_prefix(short_names: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str | None]:
+def _without_prefix(
+    short_names: Mapping[str, str], own: Mapping[str, str]
+) -> tuple[dict[str, str | None], Callable[[str], str]]:
     """Matches names that differ by one leading part that all of one side share, as when a model sits in another."""
     best: dict[str, str | None] = dict.fromkeys(short_names)
-    for prefix in _leading_parts(short_names.values()):
-        found = {name: own.get(short.removeprefix(prefix)) for name, short in short_names.items()}
-        best = max(best, found, key=_count)
-    for prefix in _leading_parts(own):
-        found = {name: own.get(prefix + short) for name, short in short_names.items()}
-        best = max(best, found, key=_count)
-    return best
+    rename = partial(_renamed, own=own)
+    prefixes = [(prefix, "") for prefix in _leading_parts(short_names.values())]
+    for less, more in [*prefixes, *(("", prefix) for prefix in _leading_parts(own))]:
+        found = {name: own.get(more + short.removeprefix(less)) for name, short in short_names.items()}
+        if _count(found) > _count(best):
+            best, rename = found, partial(_renamed, own=own, less=less, more=more)
+    return best, rename
+
+
+def _renamed(name: str, own: Mapping[str, str], less: str = "", more: str = "") -> str:
+    short = more + name.removeprefix(less)
+    return own.get(short, short)
 
 
 def _leading_parts(names: Iterable[str]) -> list[str]:

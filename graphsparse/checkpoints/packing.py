@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 
 from graphsparse.errors import CheckpointError
 from graphsparse.kernels import threads
-from graphsparse.kernels.packed import WORD, table_shape
+from graphsparse.kernels.algebra import compiled, load_word
+from graphsparse.kernels.packed import WORD, pack_flags, word_count
 
 
 class _Lanes(NamedTuple):
@@ -29,6 +29,7 @@ def _lanes(item_bytes: int) -> _Lanes:
     return _Lanes(np.uint64(high), np.uint64(bits - 1), np.uint64(gather), width)
 
 
+CACHE_LINE_WORDS = 8
 _LANES = {item_bytes: _lanes(item_bytes) for item_bytes in (1, 2, 4, 8)}
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _VIEWED = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -47,34 +48,28 @@ _NEVER_ZERO = {torch.float8_e8m0fnu}
 
 
 def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
-    """Returns which elements of a tensor are not zero, one bit each, rows padded to 64-bit words.
+    """Returns which elements of a tensor are not zero, one bit each: the words of a `PackedMask`.
 
-    The result has dtype uint64 and shape (rows, words): a row per entry of the first axis (tensors of rank 0 and 1
-    make one row), the other axes flattened into columns, words = ceil(columns / 64). Column j is bit ``j % 64`` of
-    word ``j // 64``; the padding bits are 0. NaN and infinity are not zero, minus zero is. Each element is read
-    once, from where it lies; contiguous tensors are not copied.
+    NaN and infinity are not zero, minus zero is. Each element is read once, from where it lies; contiguous tensors are
+    not copied.
 
     Raises:
         CheckpointError: the tensor's dtype has no zero that can be told from its bits.
 
     Example:
         >>> pack_nonzero(torch.tensor([[0.0, 1.5, 0.0], [2.0, 0.0, float("nan")]]))
-        array([[2],
-               [5]], dtype=uint64)
+        array([42], dtype=uint64)
     """
-    rows, columns = table_shape(tensor.shape)
-    packed = np.zeros((rows, -(-columns // WORD)), dtype=np.uint64)
+    words = np.zeros(word_count(tensor.numel()), np.uint64)
     if tensor.numel() == 0:
-        return packed
+        return words
     elements, sign_counts = _as_integers(tensor)
-    if columns % WORD == 0 and elements.ctypes.data % 8 == 0:
-        loads, words, lanes = elements.view(np.uint64), packed.reshape(-1), _LANES[elements.itemsize]
-        threads.over(words.size, elements.nbytes, lambda a, b: _pack_loads(loads, words, a, b, *lanes, sign_counts), 8)
-    else:
-        table = elements.reshape(rows, columns)
-        value_bits = table.dtype.type(_value_bits(table.itemsize, sign_counts))
-        threads.over(rows, table.nbytes, lambda a, b: _pack_elements(table, packed, a, b, value_bits))
-    return packed
+    octets, lanes, whole = elements.view(np.uint8), _LANES[elements.itemsize], elements.size // WORD
+    threads.over(whole, elements.nbytes, lambda a, b: _pack(octets, words, a, b, *lanes, sign_counts), CACHE_LINE_WORDS)
+    rest = elements[whole * WORD :]
+    if rest.size:
+        words[-1] = pack_flags(rest & rest.dtype.type(_value_bits(rest.itemsize, sign_counts)))[0]
+    return words
 
 
 def _as_integers(tensor: torch.Tensor) -> tuple[np.ndarray, bool]:
@@ -94,8 +89,8 @@ def _value_bits(item_bytes: int, sign_counts: bool) -> int:
     return (1 << (8 * item_bytes - (not sign_counts))) - 1
 
 
-@numba.njit(cache=True, nogil=True)
-def _pack_loads(loads, packed, first, last, high, shift, gather, width, sign_counts):
+@compiled
+def _pack(octets, packed, first, last, high, shift, gather, width, sign_counts):
     """Packs 64 elements a word, several elements a load: adding the largest value carries into a lane's top bit
     unless the lane is zero, and one product gathers those bits."""
     low = ~high
@@ -104,21 +99,9 @@ def _pack_loads(loads, packed, first, last, high, shift, gather, width, sign_cou
     for word in range(first, last):
         bits = np.uint64(0)
         for k in range(loads_per_word):
-            load = loads[word * loads_per_word + k]
+            load: Any = load_word(octets, (word * loads_per_word + k) * 8)  # type: ignore[call-arg]  # numba's first
             alive = (load & low) + low
             if sign_counts:
                 alive |= load
             bits |= ((((alive & high) >> shift) * gather) >> down) << np.uint64(k * width)
         packed[word] = bits
-
-
-@numba.njit(cache=True, nogil=True)
-def _pack_elements(table, packed, first, last, value_bits):
-    """Packs row by row, one element at a time: for rows that do not fill whole words."""
-    for row in range(first, last):
-        for word in range(packed.shape[1]):
-            bits = np.uint64(0)
-            start = word * 64
-            for j in range(start, min(start + 64, table.shape[1])):
-                bits |= np.uint64((table[row, j] & value_bits) != 0) << np.uint64(j - start)
-            packed[row, word] = bits

@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives import Archive, open_archive
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_same_shape, nonzero
 from graphsparse.checkpoints.content import Content, Request, look_into
-from graphsparse.checkpoints.forms import Entry, Form, form_named, form_of
+from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form_of
 from graphsparse.checkpoints.names import Matching, Shape, match, shown
+from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.kernels.packed import unpack_words
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
+Translation = Callable[[Reading], Reading]
 
 
 class PartialMatch(UserWarning):
@@ -163,15 +167,24 @@ _UNKNOWN = "no parameter of the model"
 
 
 def plan_reading(
-    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+    source: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    translate: Translation | None = None,
 ) -> Plan:
-    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there."""
+    """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there.
+
+    ``translate`` turns the tensors that the file has into those that the model has today (other names, merged ones).
+    """
     request = Request(None if parameters is None else _shapes(parameters), by_order, named=form is not None)
     with refusing(place_of(source)):
         archive = opened(source)
         content = look_into(archive)
         chosen = form_of(content) if form is None else form_named(form)
-        return _planned(archive, content, chosen, request)
+        reading = chosen.read(content, request)
+        return _planned(archive, content, chosen, request, translate(reading) if translate else reading)
 
 
 def opened(source: Source) -> Archive:
@@ -193,6 +206,8 @@ def place_of(source: Source) -> str:
 
 def read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
     """Returns the bool mask of one parameter, and gives the file's pages that it was read from back."""
+    if entry.words is not None:
+        return torch.from_numpy(unpack_words(read_words(entry, name, plan), entry.shape))
     mask = nonzero(read_pattern(entry, name, plan))
     for tensor in entry.sources:
         plan.archive.release(tensor)
@@ -209,8 +224,16 @@ def read_pattern(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
         return entry.pattern()
 
 
-def _planned(archive: Archive, content: Content, form: Form, request: Request) -> Plan:
-    reading = form.read(content, request)
+def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
+    """Returns the kept connections of one parameter as bits, and gives the file's pages back. Errors as `read_pattern`."""
+    with refusing(f"{name} in {plan.archive.place}"):
+        words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
+    for tensor in entry.sources:
+        plan.archive.release(tensor)
+    return words
+
+
+def _planned(archive: Archive, content: Content, form: Form, request: Request, reading: Reading) -> Plan:
     if not reading.entries:
         raise MaskError(
             f"a file read as {form.name} holds masks in that form", place=content.place, received="none",
@@ -227,7 +250,8 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request) -
     entries = {parameter: reading.entries[name] for name, parameter in matching.found.items()}
     for name, entry in entries.items():
         check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}")
-    others, ignored = dict(reading.others), dict(reading.ignored)
+    others = {matching.rename(name): make for name, make in reading.others.items()}
+    ignored = {matching.rename(name): why for name, why in reading.ignored.items()}
     for name in matching.unknown:
         ignored[name] = _UNKNOWN
         make = reading.entries[name].weight

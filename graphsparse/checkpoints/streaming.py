@@ -12,8 +12,7 @@ import torch
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import Shape
-from graphsparse.checkpoints.packing import pack_nonzero
-from graphsparse.checkpoints.reading import Plan, Source, opened, plan_reading, read_pattern
+from graphsparse.checkpoints.reading import Plan, Source, Translation, opened, plan_reading, read_words
 from graphsparse.kernels.packed import PackedMask
 
 
@@ -45,6 +44,21 @@ class OpenCheckpoint:
         return {name: entry.shape for name, entry in self.plan.entries.items()}
 
     @property
+    def place(self) -> str:
+        """The file."""
+        return self.plan.archive.place
+
+    @property
+    def all_shapes(self) -> dict[str, Shape]:
+        """{parameter or buffer: shape} of all tensors, unread."""
+        return {**{name: tuple(make().shape) for name, make in self.plan.others.items()}, **self.shapes}
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the file holds weights, not masks alone."""
+        return any(entry.weight is not None for entry in self.plan.entries.values())
+
+    @property
     def ignored(self) -> Mapping[str, str]:
         return self.plan.ignored
 
@@ -64,23 +78,29 @@ class OpenCheckpoint:
             CheckpointError, MaskError: what the file holds there is damaged or no mask.
         """
         for name, entry in self.plan.entries.items():
-            words = pack_nonzero(read_pattern(entry, name, self.plan))
-            for tensor in entry.sources:
-                self.plan.archive.release(tensor)
-            yield name, PackedMask(entry.shape, words), _nbytes(*entry.sources)
+            yield name, PackedMask(entry.shape, read_words(entry, name, self.plan)), _nbytes(*entry.sources)
 
 
 def open_checkpoint(
-    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+    source: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    translate: Translation | None = None,
 ) -> OpenCheckpoint:
     """Opens a checkpoint of any form for reading its masks one by one; arguments and errors as for ``read_checkpoint``.
+
+    ``translate`` turns the tensors that the file has into those that the model has today (other names, merged ones).
 
     Example:
         >>> checkpoint = open_checkpoint({"fc.weight": torch.tensor([[0.5, 0.0], [0.0, 0.0]])})
         >>> {name: packed.count() for name, packed, _ in checkpoint.packed_masks()}
         {'fc.weight': 1}
     """
-    return OpenCheckpoint(plan_reading(source, form=form, parameters=parameters, by_order=by_order))
+    return OpenCheckpoint(
+        plan_reading(source, form=form, parameters=parameters, by_order=by_order, translate=translate)
+    )
 
 
 def list_tensors(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:

@@ -1,10 +1,4 @@
-"""Masks as bits, and the boolean sweep on them: one position, a whole parameter as a table of rows of words.
-
-A table has a row per entry of the parameter's first axis and a bit per entry of all others; column j is bit j % 64 of
-word j // 64, the bits that pad a row are 0. A kernel may be the table as it stands (rows are targets) or turned over
-(rows are sources: embeddings, kernels that are stored inputs first). Either way its rows lie in ``groups`` of
-neighbours, each with columns of its own.
-"""
+"""Masks as bits: an eighth of the bytes, and 64 connections in every word that a sweep reads."""
 
 from __future__ import annotations
 
@@ -17,7 +11,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphsparse.kernels.algebra import compiled
-from graphsparse.kernels.columns import Taps, gather_flat, scatter_flat
 from graphsparse.kernels.threads import over
 
 WORD = 64
@@ -26,10 +19,21 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
-    """A parameter's mask as bits: its ``shape``, and ``words``, uint64 (rows, words of a row)."""
+    """A parameter's mask as bits: entry i of the flat parameter is bit ``i % 64`` of word ``i // 64``.
+
+    ``words`` is uint64, (ceil(entries / 64),); the bits beyond the last entry are 0.
+    """
 
     shape: Shape
     words: np.ndarray
+
+    @classmethod
+    def whole(cls, shape: Shape) -> PackedMask:
+        """The mask that keeps everything."""
+        words = np.full(word_count(prod(shape)), ~np.uint64(0))
+        if prod(shape) % WORD:
+            words[-1] >>= np.uint64(-prod(shape) % WORD)
+        return cls(tuple(shape), words)
 
     def unpack(self) -> np.ndarray:
         """The mask as a bool array of its shape."""
@@ -37,15 +41,19 @@ class PackedMask:
 
     def count(self) -> int:
         """How many entries are set."""
-        return _count_all(self.words.reshape(-1))
+        counts = np.zeros(word_count(self.words.size), np.int64)  # a place for each thread's range, summed last
+        over(self.words.size, self.words.nbytes, lambda first, last: _count(self.words, counts, first, last), WORD)
+        return int(counts.sum())
 
 
 Mask = np.ndarray | PackedMask
 
 
 def dense(mask: Mask) -> np.ndarray:
-    """A mask as an array, whichever way it is held."""
-    return mask.unpack().view(np.uint8) if isinstance(mask, PackedMask) else mask
+    """A mask as an array whose entries lie in order, whichever way it is held."""
+    if isinstance(mask, PackedMask):
+        return mask.unpack().view(np.uint8)
+    return mask if mask.flags.c_contiguous else np.ascontiguousarray(mask)
 
 
 def count(mask: Mask) -> int:
@@ -53,111 +61,35 @@ def count(mask: Mask) -> int:
     return mask.count() if isinstance(mask, PackedMask) else int(np.count_nonzero(mask))
 
 
-def table_shape(shape: Shape) -> tuple[int, int]:
-    """Returns (rows, columns) of a tensor that is read as a table: its first axis, and all the others flattened."""
-    return (1, prod(shape)) if len(shape) < 2 else (int(shape[0]), prod(shape[1:]))
+def word_count(entries: int) -> int:
+    """The number of words that hold a bit for each entry."""
+    return -(-entries // WORD)
 
 
-def unpack_words(packed: np.ndarray, shape: Shape) -> np.ndarray:
-    """Returns the bool array of the given shape whose non-zeros a table holds.
+def pack_flags(flags: np.ndarray) -> np.ndarray:
+    """The words of an array, flat: which entries are not zero.
 
     Example:
-        >>> unpack_words(np.array([[2], [5]], dtype=np.uint64), (2, 3))
-        array([[False,  True, False],
-               [ True, False,  True]])
+        >>> pack_flags(np.array([[1, 0, 1], [0, 0, 1]]))
+        array([37], dtype=uint64)
     """
-    rows, columns = table_shape(shape)
-    if not rows * columns:
-        return np.zeros(shape, bool)
-    octets = packed.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
-    return np.unpackbits(octets, axis=1, count=columns, bitorder="little").view(bool).reshape(shape)
+    octets = np.zeros(8 * word_count(flags.size), np.uint8)
+    octets[: -(-flags.size // 8)] = np.packbits(flags.reshape(-1) != 0, bitorder="little")
+    return octets.view("<u8").astype(np.uint64, copy=False)
 
 
-@dataclass(frozen=True, eq=False)
-class PackedKernel:
-    """A kernel block's mask as a table; ``turned``: rows are sources instead of targets."""
+def unpack_words(words: np.ndarray, shape: Shape) -> np.ndarray:
+    """The bool array of the given shape whose words these are.
 
-    mask: PackedMask
-    groups: int
-    turned: bool
-
-    @property
-    def columns(self) -> int:
-        """Bits of a row."""
-        return table_shape(self.mask.shape)[1]
-
-
-def forwards(kernel: PackedKernel, vector: np.ndarray, sources: np.ndarray, taps: Taps, targets: np.ndarray) -> None:
-    """Add to the targets what their kept connections bring from the sources."""
-    x = gather_flat(vector, _rows(sources), taps)
-    scatter_flat(_across(kernel, x) if kernel.turned else _along(kernel, x), _rows(targets), _SELF, vector)
-
-
-def backwards(kernel: PackedKernel, vector: np.ndarray, sources: np.ndarray, taps: Taps, targets: np.ndarray) -> None:
-    """Add to the sources what their kept connections bring from the targets."""
-    y = vector[targets.reshape(-1)]
-    scatter_flat(_along(kernel, y) if kernel.turned else _across(kernel, y), _rows(sources), taps, vector)
-
-
-def connections(
-    kernel: PackedKernel, signal: np.ndarray, reach: np.ndarray, sources: np.ndarray, taps: Taps, targets: np.ndarray
-) -> PackedMask:
-    """The kept connections whose origin is signal and whose target reaches a sink."""
-    words, by_row, by_column = _ends(kernel, signal, reach, sources, taps, targets)
-    result = np.empty_like(words)
-    over(len(words), words.nbytes, lambda first, last: _meet(words, by_row, by_column, result, first, last))
-    return PackedMask(kernel.mask.shape, result)
-
-
-def count_connections(
-    kernel: PackedKernel, signal: np.ndarray, reach: np.ndarray, sources: np.ndarray, taps: Taps, targets: np.ndarray
-) -> int:
-    """How many `connections` there are, without making them."""
-    words, by_row, by_column = _ends(kernel, signal, reach, sources, taps, targets)
-    counts = np.zeros(len(words), np.int64)
-    over(len(words), words.nbytes, lambda first, last: _count(words, by_row, by_column, counts, first, last))
-    return int(counts.sum())
-
-
-def _ends(kernel, signal, reach, sources, taps, targets):
-    """The table, a flag for each of its rows, and bits for the columns of each group."""
-    x, y = gather_flat(signal, _rows(sources), taps), reach[targets.reshape(-1)]
-    by_row, by_column = (x, y) if kernel.turned else (y, x)
-    return kernel.mask.words, by_row, _packed(by_column, kernel.groups)
-
-
-def _along(kernel: PackedKernel, flags: np.ndarray) -> np.ndarray:
-    """For each row whether it has a kept entry in a column whose flag is set."""
-    words, columns = kernel.mask.words, _packed(flags, kernel.groups)
-    found = np.zeros(len(words), np.uint8)
-    over(len(words), words.nbytes, lambda first, last: _any(words, columns, found, first, last))
-    return found
-
-
-def _across(kernel: PackedKernel, flags: np.ndarray) -> np.ndarray:
-    """For each column of each group whether it has a kept entry in a row whose flag is set."""
-    words = kernel.mask.words
-    found = np.zeros((kernel.groups, words.shape[1]), np.uint64)
-    full = _packed(np.ones(kernel.groups * kernel.columns, np.uint8), kernel.groups)
-    over(words.shape[1], words.nbytes, lambda first, last: _union(words, flags, full, found, first, last), 8)
-    octets = found.astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=kernel.columns, bitorder="little").reshape(-1)
-
-
-def _packed(flags: np.ndarray, groups: int) -> np.ndarray:
-    """Flags (groups * columns,) as words (groups, words)."""
-    rows = flags.reshape(groups, -1)
-    padded = np.zeros((groups, -(-rows.shape[1] // WORD) * 8), np.uint8)
-    octets = np.packbits(rows, axis=1, bitorder="little")
-    padded[:, : octets.shape[1]] = octets
-    return padded.view("<u8").astype(np.uint64, copy=False)
-
-
-def _rows(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, array.shape[-1])
-
-
-_SELF = Taps.of(np.zeros((1, 1)), 1)
+    Example:
+        >>> unpack_words(np.array([37], dtype=np.uint64), (2, 3))
+        array([[ True, False,  True],
+               [False, False,  True]])
+    """
+    octets = words.astype("<u8", copy=False).view(np.uint8)
+    flags = np.empty(octets.size, np.uint64)  # of eight bytes each
+    over(octets.size, flags.nbytes, lambda first, last: _spread(octets, flags, first, last), WORD)
+    return flags.view(np.uint8)[: prod(shape)].view(bool).reshape(shape)
 
 
 @intrinsic
@@ -173,59 +105,19 @@ def ones(typing_context, word):
 
 
 @compiled
-def _any(words, columns, found, first, last):
-    for r in range(first, last):
-        row, among = words[r], columns[r * columns.shape[0] // words.shape[0]]
-        w = 0
-        while w < row.size and found[r] == 0:
-            met, stop = np.uint64(0), min(w + 64, row.size)  # words between two looks whether the row is settled
-            for i in range(w, stop):
-                met |= row[i] & among[i]
-            found[r] = met != 0
-            w = stop
+def _spread(octets, flags, first, last):
+    """The eight bits of a byte as eight bytes, halves moved apart three times."""
+    for i in range(first, last):
+        x = np.uint64(octets[i])
+        x = (x | (x << np.uint64(28))) & np.uint64(0x0000000F0000000F)
+        x = (x | (x << np.uint64(14))) & np.uint64(0x0003000300030003)
+        flags[i] = (x | (x << np.uint64(7))) & np.uint64(0x0101010101010101)
 
 
 @compiled
-def _union(words, flags, full, found, first, last):
-    rows = words.shape[0] // found.shape[0]
-    for g in range(found.shape[0]):
-        unseen = 0
-        for r in range(g * rows, (g + 1) * rows):
-            if flags[r] == 0:
-                continue
-            for w in range(first, last):
-                found[g, w] |= words[r, w]
-            unseen += 1
-            if unseen == 8:  # looking costs as much as a row
-                unseen, lacking = 0, np.uint64(0)
-                for w in range(first, last):
-                    lacking |= full[g, w] & ~found[g, w]
-                if lacking == 0:
-                    break
-
-
-@compiled
-def _meet(words, by_row, by_column, result, first, last):
-    for r in range(first, last):
-        among = by_column[r * by_column.shape[0] // words.shape[0]]
-        for w in range(words.shape[1]):
-            result[r, w] = words[r, w] & among[w] if by_row[r] else np.uint64(0)
-
-
-@compiled
-def _count(words, by_row, by_column, counts, first, last):
-    for r in range(first, last):
-        if by_row[r]:
-            among = by_column[r * by_column.shape[0] // words.shape[0]]
-            total = 0
-            for w in range(words.shape[1]):
-                total += ones(words[r, w] & among[w])
-            counts[r] = total
-
-
-@compiled
-def _count_all(words):
+def _count(words, counts, first, last):
     total = 0
-    for w in range(words.size):
+    for w in range(first, last):
         total += ones(words[w])
-    return total
+    if last > first:
+        counts[first // WORD] = total

@@ -72,7 +72,7 @@ def count_connections(
     """How many of each parameter's connections are active; those of masks held as bits are not made for it."""
 
     def counted(name: str, blocks: list[KernelBlock]) -> int:
-        if len(blocks) == 1 and isinstance(values[name], PackedMask):
+        if len(blocks) == 1 and blocks[0].bits(values) is not None:
             return blocks[0].count(values, origin, reach)
         return count(_of_parameter(blocks, graph.shapes[name], values, origin, reach, BOOLEAN))
 
@@ -89,18 +89,17 @@ def _uses(graph: LayeredGraph) -> dict[str, list[KernelBlock]]:
 
 
 def _of_parameter(blocks, shape, values, origin, reach, algebra: Semiring) -> Mask:
+    if all(block.bits(values) is not None for block in blocks):
+        active = PackedMask(shape, np.zeros_like(values[blocks[0].parameter].words))
+        for block in blocks:
+            block.mark(values, origin, reach, active)
+        return active
     size = int(np.prod(shape))
-    found = [block.connections(values, origin, reach) for block in blocks]
-    if all(isinstance(each, PackedMask) for each in found):
-        return PackedMask(found[0].shape, np.bitwise_or.reduce([each.words for each in found]))
     if len(blocks) == 1 and blocks[0].view.covers(size):
-        return found[0].reshape(shape)
+        return blocks[0].connections(values, origin, reach).reshape(shape)
     flat = np.full(size + 1, algebra.zero, origin.dtype)  # the last is for elements that are always zero
-    for block, each in zip(blocks, found, strict=True):
-        if isinstance(each, PackedMask):
-            np.maximum(flat[:size], dense(each).ravel(), out=flat[:size])
-        else:
-            np.maximum.at(flat, block.view.entries(), each)  # one entry may come twice
+    for block in blocks:
+        np.maximum.at(flat, block.view.entries(), block.connections(values, origin, reach))  # one entry may come twice
     return flat[:size].reshape(shape)
 
 

@@ -18,8 +18,9 @@ from graphsparse.checkpoints.names import shown
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.chain import build_chain
-from graphsparse.surgery.models import Model, named_model, parameters_of, read_program
+from graphsparse.surgery.models import Model, is_factory, make_bare, named_model, parameters_of, read_program
 from graphsparse.surgery.pretrained import is_pretrained
+from graphsparse.surgery.translation import translation
 
 Progress = Callable[[int, int], None]
 UNKNOWN = "no parameter of the model"
@@ -88,8 +89,9 @@ def load_network(
         model: a module, a program, or a name of one (see `graphsparse.surgery.models`), or "chain".
         form, by_order: as for `graphsparse.checkpoints.read_checkpoint`.
         arguments: keyword arguments of the factory.
-        weightless: a chain's weights are not wanted, only its masks. Then, as for every model on the meta device, each
-            tensor is read once and held as bits, so that a checkpoint may be larger than memory.
+        weightless: weights are not wanted, only masks. Then a chain, and a factory's model where that is safe, is built
+            on the meta device; as for every model there, each tensor is read once and held as bits, so that a checkpoint
+            may be larger than memory.
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
 
     Raises:
@@ -112,16 +114,26 @@ def load_network(
             if weightless
             else _chained(read_checkpoint(source, form=form))
         )
+    if isinstance(model, str) and weightless and is_factory(model):
+        bare = make_bare(model, arguments or {})
+        opened = None if bare is None else _opened(source, bare, form, by_order)
+        if bare is not None and opened is not None and opened.has_weights:
+            _check_fit(bare, opened.all_shapes, opened.place)
+            return _on_meta(bare, opened, progress)
     inputs = None
     if isinstance(model, str):
         model, inputs = named_model(model, arguments or {})
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
-        opened = open_checkpoint(source, form=form, by_order=by_order, parameters=parameters)
-        loaded = _on_meta(model, opened, progress)
+        loaded = _on_meta(model, _opened(source, model, form, by_order), progress)
     else:
         loaded = load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters))
     return loaded if inputs is None else replace(loaded, kwargs=inputs)
+
+
+def _opened(source: Any, model: Model, form: str | None, by_order: bool) -> OpenCheckpoint:
+    parameters = parameters_of(model)
+    return open_checkpoint(source, form=form, by_order=by_order, parameters=parameters, translate=translation(model))
 
 
 def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
@@ -130,7 +142,7 @@ def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
     if checkpoint.weights:
         _fit(model, masked(checkpoint), checkpoint.place)
     else:
-        notes = _told(model, checkpoint.masks, checkpoint.ignored)
+        notes = _told(model, checkpoint.masks, _unknown(checkpoint.ignored))
     masks = checkpoint.masks if checkpoint.form != "zeros" else {}
     return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=tuple(notes))
 
@@ -139,13 +151,27 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     """A model without weights under the masks of a checkpoint, as bits."""
     lacking = _without_mask(model, opened.shapes)
     if lacking:
-        raise _misfit(opened.plan.archive.place, {"missing": lacking, "not in the model": _unknown(opened.ignored)})
-    notes = _told(model, opened.shapes, opened.ignored)
+        raise _misfit(opened.place, {"missing": lacking, "not in the model": _unknown(opened.ignored)})
+    notes = _told(model, opened.shapes, _strangers(model, opened))
+    if opened.has_weights and (absent := _absent(model, opened)):
+        notes.append(f"Not in the file, taken as not zero: {shown(absent)}.")
     return replace(_of_program(model), masks=stream(opened, progress), notes=tuple(notes))
 
 
+def _strangers(model: Model, opened: OpenCheckpoint) -> list[str]:
+    """The file's tensors that the model does not have, buffers and biases too."""
+    own = _state_of(model)
+    return list(dict.fromkeys([*_unknown(opened.ignored), *(name for name in opened.plan.others if name not in own)]))
+
+
+def _absent(model: Model, opened: OpenCheckpoint) -> list[str]:
+    """The model's biases and scales that the file does not have."""
+    covered = _tied(model, [*opened.plan.entries, *opened.plan.others])
+    return [name for name, tensor in parameters_of(model).items() if tensor.dim() < 2 and name not in covered]
+
+
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
-    """The masks of a checkpoint as bits, each tensor read once; and which entries of its biases are not zero."""
+    """The masks of a checkpoint as bits, each tensor read once; and which entries of its biases and scales are not zero."""
     masks: dict[str, Any] = {}
     read, total = 0, opened.nbytes
     for name, mask, nbytes in opened.packed_masks():
@@ -154,7 +180,7 @@ def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str
             progress(read, total)
     for name, make in opened.plan.others.items():
         tensor = make()
-        if name.endswith("bias") and tensor.dim() == 1 and tensor.is_floating_point():
+        if tensor.dim() < 2 and tensor.is_floating_point():
             masks[name] = nonzero(tensor)
     return masks
 
@@ -183,7 +209,7 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
         name: torch.empty(entry.shape, device="meta") if len(entry.shape) > 1 else entry.pattern()
         for name, entry in opened.plan.entries.items()
     }
-    chained = build_chain({**kernels, **tensors}, opened.plan.archive.place)
+    chained = build_chain({**kernels, **tensors}, opened.place)
     masks = stream(opened, progress)
     return Loaded(chained.model, (chained.example_input,), {}, masks, {}, chained.channel_only, (chained.note,))
 
@@ -195,9 +221,9 @@ def _tied(model: Model, names: Iterable[str]) -> set[str]:
     return {*names, *(name for name, parameter in parameters.items() if id(parameter) in same)}
 
 
-def _told(model: Model, masks: Iterable[str], ignored: Mapping[str, str]) -> list[str]:
+def _told(model: Model, masks: Iterable[str], unknown: Sequence[str]) -> list[str]:
     """What does not match, on both sides."""
-    notes, lacking, unknown = [], _without_mask(model, masks), _unknown(ignored)
+    notes, lacking = [], _without_mask(model, masks)
     if lacking:
         notes.append(f"Without a mask in the file, counted as wholly kept: {shown(lacking)}.")
     if unknown:
@@ -224,20 +250,28 @@ def _zeroed(weight: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
-    own = model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
-    covered = _tied(model, list(weights))
-    missing, extra = [n for n in own if n not in covered], [n for n in weights if n not in own]
+    _check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
+    if isinstance(model, ExportedProgram):
+        model.state_dict.update(weights)
+    else:
+        model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
+
+
+def _check_fit(model: Model, shapes: Mapping[str, Sequence[int]], place: str) -> None:
+    own = _state_of(model)
+    covered = _tied(model, list(shapes))
+    missing, extra = [n for n in own if n not in covered], [n for n in shapes if n not in own]
     wrong = [
-        f"{n} {tuple(weights[n].shape)} for {tuple(own[n].shape)}"
+        f"{n} {tuple(shapes[n])} for {tuple(own[n].shape)}"
         for n in own
-        if n in weights and own[n].shape != weights[n].shape
+        if n in shapes and tuple(own[n].shape) != tuple(shapes[n])
     ]
     if missing or extra or wrong:
         raise _misfit(place, {"missing": missing, "not in the model": extra, "of another shape": wrong})
-    if isinstance(model, ExportedProgram):
-        own.update(weights)
-    else:
-        model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
+
+
+def _state_of(model: Model) -> Mapping[str, torch.Tensor]:
+    return model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
 
 
 def _misfit(place: str, sides: Mapping[str, Sequence[str]]) -> ModelError:

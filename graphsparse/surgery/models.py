@@ -31,6 +31,11 @@ def named_model(name: str, arguments: Mapping[str, Any]) -> tuple[Model, dict[st
     return (read_program(name) if name.endswith(".pt2") else make(name, arguments)), None
 
 
+def is_factory(name: str) -> bool:
+    """Whether a name is one of a factory."""
+    return not is_pretrained(name) and not name.endswith(".pt2")
+
+
 def parameters_of(model: Model) -> dict[str, torch.Tensor]:
     """Every name of every parameter, tied ones too."""
     if isinstance(model, ExportedProgram):
@@ -62,6 +67,26 @@ def make(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise ModelError("a factory returns a torch.nn.Module", place=spec, received=type(made).__name__)
     return made
+
+
+STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
+
+
+def make_bare(spec: str, arguments: Mapping[str, Any]) -> nn.Module | None:
+    """The factory's model on the meta device, without weights; None where it must have values.
+
+    That is where the factory cannot build it so, or where its graph may depend on more than parameters: on buffers other
+    than those of batch normalisation, or on tensors that are plain attributes.
+    """
+    try:
+        with torch.device("meta"):
+            made = make(spec, arguments)
+    except ModelError:  # what is really wrong shows when it is built with weights
+        return None
+    bare = all(parameter.is_meta for parameter in made.parameters())
+    known = all(name.rpartition(".")[2] in STATISTICS for name, _ in made.named_buffers())
+    own = any(isinstance(value, torch.Tensor) for module in made.modules() for value in vars(module).values())
+    return made if bare and known and not own else None
 
 
 def read_program(path: str) -> ExportedProgram:

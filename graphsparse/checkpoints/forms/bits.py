@@ -22,6 +22,7 @@ from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
 from graphsparse.checkpoints.names import Shape
 from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.kernels.packed import PackedMask, unpack_words, word_count
 
 MARK = "graphsparse-masks"
 _WAY_OUT = "the file is damaged: copy or write it again"
@@ -67,13 +68,13 @@ def _entry(content: Content, name: str, about: object) -> Entry:
         )
     check_expansion(shape, content.file_bytes, place)
 
-    def pattern() -> torch.Tensor:
-        mask = _unpack(octets, shape)
-        if _checksum(octets) != crc or int(mask.count_nonzero()) != kept:
+    def words() -> np.ndarray:
+        found = _words(octets, shape)
+        if _checksum(octets) != crc or PackedMask(shape, found).count() != kept:
             raise MaskError("a mask has the bits that it was written with", place=place, way_out=_WAY_OUT)
-        return mask
+        return found
 
-    return Entry(shape, pattern, (octets,))
+    return Entry(shape, lambda: torch.from_numpy(unpack_words(words(), shape)), (octets,), words=words)
 
 
 def _described(about: object, place: str) -> tuple[Shape, int, int]:
@@ -92,9 +93,10 @@ def _pack(mask: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.packbits(mask.contiguous().numpy().reshape(-1), bitorder="little"))
 
 
-def _unpack(octets: torch.Tensor, shape: Shape) -> torch.Tensor:
-    bits = np.unpackbits(octets.numpy(), count=math.prod(shape), bitorder="little")
-    return torch.from_numpy(bits.view(bool).reshape(shape))
+def _words(octets: torch.Tensor, shape: Shape) -> np.ndarray:
+    filled = np.zeros(8 * word_count(math.prod(shape)), np.uint8)
+    filled[: octets.numel()] = octets.numpy()
+    return filled.view("<u8").astype(np.uint64, copy=False)
 
 
 BITS = Form("bits", "masks alone, a bit an entry, in safetensors", recognise, read, write, ("safetensors",))

@@ -18,7 +18,6 @@ from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
 from graphsparse.checkpoints.names import Shape
 from graphsparse.errors import CheckpointError
-from graphsparse.kernels.packed import table_shape
 
 _PARTS = ("indptr", "indices", "data", "shape")
 _WAY_OUT = "the file is damaged: write it again"
@@ -98,6 +97,11 @@ def _check(indptr: torch.Tensor, indices: torch.Tensor, data: torch.Tensor, shap
         raise CheckpointError(
             "indptr rises from 0 to the number of entries, and indices lie in their row", place=place, way_out=_WAY_OUT
         )
+
+
+def table_shape(shape: Shape) -> tuple[int, int]:
+    """(rows, columns) of a tensor that is read as a table: its first axis, and all the others flattened."""
+    return (1, math.prod(shape)) if len(shape) < 2 else (int(shape[0]), math.prod(shape[1:]))
 
 
 def _indptr(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

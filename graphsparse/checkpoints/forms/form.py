@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives.json_text import read_names
@@ -29,12 +30,14 @@ class Entry:
         pattern: makes a tensor of that shape whose non-zeros are the kept connections.
         sources: the file's tensors that it is made from.
         weight: makes the weight itself; None where the file has only masks.
+        words: makes the pattern as the words of a `PackedMask`, where the file holds bits.
     """
 
     shape: Shape
     pattern: Callable[[], torch.Tensor]
     sources: tuple[torch.Tensor, ...] = ()
     weight: Callable[[], torch.Tensor] | None = None
+    words: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
