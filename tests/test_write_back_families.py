@@ -41,6 +41,9 @@ def others(inputs, seed: int):
 
 
 def outputs(model: nn.Module, args: tuple, kwargs: dict) -> list[torch.Tensor]:
+    for module in model.modules():  # the grouped product of experts takes no sizes as small as these
+        if hasattr(getattr(module, "config", None), "_experts_implementation"):
+            module.config._experts_implementation = "eager"
     with torch.no_grad():
         return [leaf for leaf in tree_leaves(model(*args, **kwargs)) if isinstance(leaf, torch.Tensor)]
 
@@ -52,7 +55,7 @@ def assert_unchanged(
     kwargs = kwargs or {}
     graph = gs.export(model, args, kwargs=kwargs, norm_statistics=True)
     masks = gs.effective_masks(graph)
-    after = copy.deepcopy(model)
+    after = copy.deepcopy(model)  # `outputs` changes how experts are computed: both are written before they run
     written = gs.write_masks(
         after, masks, example_inputs=args, kwargs=kwargs, norm_statistics=True, fold_constants=fold, form="zeros"
     )
@@ -72,7 +75,7 @@ def test_transformers(name):
 
 @pytest.mark.parametrize("name", ROUTED)
 def test_experts(name):
-    """Their grouped product has no form in double precision."""
+    """Their grouped product has no form in double precision, in which constants are measured: they are kept."""
     model = pruned(built(name, "eager"), 0.3, 1).float()
     given = {key: value.float() if value.is_floating_point() else value for key, value in example(name).items()}
     assert_unchanged(model, kwargs=given, tolerance=1e-4)
