@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._higher_order_ops import scan
+from torch._higher_order_ops.map import map as mapped
 from torch.nn.utils import parametrizations, prune
 
 import graphsparse as gs
@@ -52,6 +54,12 @@ FORWARDS = {
     "nn.Bilinear": (lambda m, x: F.bilinear(x, torch.tanh(x), m.w) @ m.v, {"w": (3, 4, 4), "v": (3, 2)}),
     "gate of a parameter": (lambda m, x: (torch.sigmoid(m.g) * (x @ m.w)) @ m.v, {"w": (4, 6), "v": (6, 3), "g": (6,)}),
     "learned mixture": (lambda m, x: sum(p * (x @ w) for p, w in zip(torch.softmax(m.g, 0), (m.w, m.v), strict=True)), {"w": (4, 6), "v": (4, 6), "g": (2,)}),
+    "kernels joined to one": (lambda m, x: torch.cat(F.linear(x, torch.cat([m.q, m.k, m.v])).tanh().chunk(3, -1)[::2], -1) @ m.o, {"q": (4, 4), "k": (4, 4), "v": (3, 4), "o": (7, 3)}),
+    "kernels joined along the inputs": (lambda m, x: F.linear(torch.cat([x, x.tanh()], -1), torch.cat([m.w, m.v], 1)) @ m.o, {"w": (5, 4), "v": (5, 4), "o": (5, 3)}),
+    "kernels on top of each other": (lambda m, x: torch.einsum("btf,hfo->btho", x, torch.stack([m.w, m.v])).tanh().flatten(2) @ m.o, {"w": (4, 3), "v": (4, 3), "o": (6, 3)}),
+    "a part of joined kernels": (lambda m, x: F.linear(F.linear(x, torch.cat([m.w, m.v])[2:7].t().t()), m.o), {"w": (4, 4), "v": (4, 4), "o": (3, 5)}),
+    "kernels added up": (lambda m, x: F.linear(F.linear(x, m.w + m.v), m.o), {"w": (5, 4), "v": (5, 4), "o": (3, 5)}),
+    "joined kernels of a convolution": (lambda m, x: F.conv1d(F.conv1d(x.mT, torch.cat([m.w, m.v]), padding=1), m.o), {"w": (3, 4, 3), "v": (2, 4, 3), "o": (3, 5, 1)}),
     "0-d output": (lambda m, x: ((x @ m.w).tanh() @ m.v).mean(), {"w": (4, 6), "v": (6, 3)}),
 }  # fmt: skip
 
@@ -345,3 +353,74 @@ def test_rows_of_a_parameter_that_the_input_chooses_are_constants():
 def test_the_mean_of_a_scalar():
     graph = gs.export(Written(lambda m, x: (x @ m.w).sum().mean() * 2, w=(4, 3)), rows.float(), {})
     assert active_connections(graph)["w"].all()
+
+
+def test_biases_joined_with_zeros_lift_their_own_outputs():
+    """As in BEiT, which has no bias for keys: a factor that is always zero ends its partner's kernel."""
+
+    def forward(m, x):
+        factor = F.linear(x, m.g, torch.cat([m.q, torch.zeros(2), m.v]))
+        return F.linear(x, m.w) * factor
+
+    model = Written(forward, w=(5, 4), g=(5, 4), q=(2,), v=(1,))
+    masks = {"g": torch.zeros(5, 4, dtype=torch.bool)}
+    active = active_connections(gs.export(model, rows, masks))
+    assert active["w"].any(1).tolist() == [True, True, False, False, True]
+    masks["q"] = torch.tensor([True, False])
+    active = active_connections(gs.export(model, rows, masks))
+    assert active["w"].any(1).tolist() == [True, False, False, False, True]
+
+
+class Steps(nn.Module):
+    """One body over the rows of the input, by an operation that takes a program or by a loop of Python's."""
+
+    def __init__(self, carried: bool, written: bool):
+        super().__init__()
+        self.carried, self.written = carried, written
+        self.inner, self.head = nn.Linear(4, 4, bias=False), nn.Linear(4, 2, bias=False)
+
+    def step(self, state, row):
+        return torch.tanh(self.inner(state) + row), state + row
+
+    def forward(self, batch):
+        x = batch[0]
+        if self.written:
+            state, rows = x[0], []
+            for row in x[1:]:
+                state, made = self.step(state, row) if self.carried else (state, self.inner(row).tanh())
+                rows.append(made)
+            return self.head(torch.stack(rows)), state
+        if self.carried:
+            state, rows = scan(lambda state, row: self.step(state, row), x[0], x[1:], dim=0)
+            return self.head(rows), state
+        return self.head(mapped(lambda row: self.inner(row).tanh(), x[1:])), x[0]
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_body_over_rows_is_the_loop_that_it_stands_for(carried):
+    written = assert_exact(Steps(carried, True), (rows[:1],))
+    graph = gs.export(Steps(carried, False), rows[:1].float(), {})
+    for seed in range(3):
+        masks = random_masks(written.shapes, 0.3, seed)
+        one, other = (active_connections(g.with_masks(masks)) for g in (written, graph))
+        assert all(np.array_equal(one[name], other[name]) for name in masks)
+    assert not graph.coverage.conservative
+
+
+def test_either_branch_may_be_taken():
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.yes, self.no, self.head = (nn.Linear(4, n, bias=False) for n in (4, 4, 2))
+
+        def forward(self, x):
+            return self.head(torch.cond(x.sum() > 0, self.yes, lambda x: self.no(x).relu(), (x,)))
+
+    masks = {"yes.weight": torch.eye(4, dtype=torch.bool), "no.weight": torch.zeros(4, 4, dtype=torch.bool)}
+    masks["no.weight"][0, 1] = masks["no.weight"][1, 0] = True
+    masks["head.weight"] = torch.tensor([[True, False, False, True], [True, False, False, False]])
+    graph = gs.export(Branches(), rows, masks)
+    active = active_connections(graph)
+    assert active["yes.weight"].sum() == 2 and active["no.weight"].sum() == 1
+    assert active["head.weight"].sum() == 3
+    assert [reason for *_, reason in graph.coverage.conservative] == ["either branch may be taken"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,10 @@ from graphsparse.capture.values import Known, Units, Value, Weight
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """``target`` is the operation, ``shape`` that of its (first) result, ``place`` the module path it stands in."""
+    """``target`` is the operation, ``shape`` that of its (first) result, ``place`` the module path it stands in.
+
+    ``body(program, operands)`` lowers a program that an operation takes as an operand, for branches and loops.
+    """
 
     draft: Draft
     target: Any
@@ -24,6 +27,7 @@ class Call:
     place: str
     module_type: str = ""
     conservative: list[str] = field(default_factory=list)
+    body: Callable[[Any, Sequence[Any]], Any] = lambda program, operands: None
 
     def ids(self, value: Value | float) -> torch.Tensor:
         """The ids of any value: a constant is no unit where it is zero, and a constant unit elsewhere."""

@@ -10,7 +10,7 @@ import torch
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Places, Scale, View, Wiring
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical, collapse, distinct_sets, unique_rows
-from graphsparse.capture.values import Units, Weight
+from graphsparse.capture.values import NEVER, Units, Weight
 from graphsparse.kernels.columns import Taps
 
 
@@ -39,7 +39,7 @@ class Draft:
         self.resolution, self.norm_statistics = resolution, norm_statistics
         self.layers: list[LayerDraft] = []
         self.sources: list[torch.Tensor] = []
-        self.kernels: dict[str, torch.Size] = {}
+        self.kernels: set[str] = set()
         self.modulators: set[str] = set()
         self.scales: set[str] = set()
         self.read: set[str] = set()
@@ -85,19 +85,22 @@ class Draft:
         groups, rows = grouped.shape[:2]
         draft, ids = self.layer(groups * rows * taps.positions)
         ids = ids.reshape(groups, rows, taps.positions)
-        view = _place_of(grouped)
-        draft.blocks.append(KernelBlock(weight.name, view, as_ids(sources), as_ids(ids), taps))
-        self.kernels.setdefault(weight.name, weight.view.shape)
+        for name, layout in weight.stored(grouped):
+            draft.blocks.append(KernelBlock(name, _place_of(layout), as_ids(sources), as_ids(ids), taps))
+            self.kernels.add(name)
         if bias is not None:
-            entries = entries_of(bias).reshape(groups, rows, 1).expand(ids.shape)
-            draft.stages.append(self._lift_by(bias, ids.reshape(-1), entries.reshape(-1)))
+            entries = bias.index.reshape(groups, rows, 1).expand(ids.shape)
+            draft.stages += self._lifts(bias, ids.reshape(-1), entries.reshape(-1))
         return ids
 
-    def _lift_by(self, bias: Weight | None, units: torch.Tensor, entries: torch.Tensor) -> Lift:
-        if bias is None:
-            return Lift(as_ids(units))
-        self.modulators.add(bias.name)
-        return Lift(as_ids(units), bias.name, entries.numpy())
+    def _lifts(self, bias: Weight, units: torch.Tensor, entries: torch.Tensor) -> list[Lift]:
+        """What the entries of a bias do to units, one lift for each parameter that it is made of."""
+        lifts = []
+        for name, index in bias.stored(entries):
+            there = index != NEVER
+            self.modulators.add(name)
+            lifts.append(Lift(as_ids(units[there]), name, index[there].numpy()))
+        return lifts
 
     def union(self, rows: torch.Tensor) -> torch.Tensor:
         """The unit that depends on each row (rows, k) of ids: the row's own where it is one, else one per distinct set."""
@@ -168,27 +171,29 @@ class Draft:
 
         ``by`` is a `Weight` of broadcastable shape; ``where`` a bool tensor of the elements that are lifted.
         """
-        parts = entries_of(by) if by is not None else where.long() if where is not None else None
+        parts = by.index if by is not None else where.long() if where is not None else None
         if parts is not None and not self.unrolled and _splits(value.ids, parts):  # a table of positions, which are one
             by = where = parts = None
         ids, units, part = self.own(value, parts)
         if where is not None:
             units, part = units[part != 0], part[part != 0]
         if len(units):
-            self._stage(units, self._lift_by(by, units, part))
+            for lift in [Lift(as_ids(units))] if by is None else self._lifts(by, units, part):
+                self._stage(torch.from_numpy(lift.units) + 1, lift)
         (small,), _ = collapse(ids)
         if not bool((small == NOTHING).any()):
             return Units(ids, True)
-        lifted = torch.ones((), dtype=torch.bool) if where is None else where
+        lifted = torch.ones((), dtype=torch.bool) if parts is None else where if where is not None else parts != NEVER
         return Units(torch.where((ids == NOTHING) & lifted, CONSTANT, ids), True)
 
     def scale(self, value: Units, by: Weight) -> Units:
         """The value times entries of a parameter, which a mask can cut."""
-        ids, units, part = self.own(value, entries_of(by))
-        if len(units):
-            self.modulators.add(by.name)
-            self.scales.add(by.name)
-            self._stage(units, Scale(as_ids(units), by.name, part.numpy()))
+        ids, units, part = self.own(value, by.index)
+        for name, index in by.stored(part):
+            there = index != NEVER
+            self.modulators.add(name)
+            self.scales.add(name)
+            self._stage(units[there], Scale(as_ids(units[there]), name, index[there].numpy()))
         return Units(ids, True)
 
     def gate(self, lefts: torch.Tensor, rights: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Tensor:
@@ -218,19 +223,6 @@ def _place_of(grouped: torch.Tensor) -> View | Places:
     if grouped.is_meta:
         return View(int(grouped.storage_offset()), tuple(grouped.shape), tuple(grouped.stride()))
     return Places(np.ascontiguousarray(grouped.flatten(2).numpy()))
-
-
-def entries_of(weight: Weight) -> torch.Tensor:
-    """The flat index in the stored parameter of each element of a view of it."""
-    if weight.entries is not None:
-        return weight.entries
-    view = weight.view
-    index = torch.full((), int(view.storage_offset()), dtype=torch.int64)
-    for axis, (size, stride) in enumerate(zip(view.shape, view.stride(), strict=True)):
-        shape = [1] * view.dim()
-        shape[axis] = size
-        index = index + (torch.arange(size) * stride).reshape(shape)
-    return index.reshape(view.shape)
 
 
 def _splits(ids: torch.Tensor, parts: torch.Tensor) -> bool:

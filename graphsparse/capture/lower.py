@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
@@ -53,7 +54,7 @@ def lower(
         elif node.op == "call_function":
             lowering.values[node] = _evaluate(lowering, node)
         elif node.op == "get_attr":
-            lowering.values[node] = Known(getattr(program.graph_module, node.target))
+            lowering.values[node] = _attribute(program.graph_module, node)
         elif node.op == "output":
             _collect_sinks(lowering, node, program)
     return lowering
@@ -105,7 +106,7 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     has_rule = rule is not None
     if any(isinstance(leaf, Refused) for leaf in leaves):
         return Refused() if has_rule else _refuse(lowering, target, place)
-    moved = any(isinstance(leaf, Units) for leaf in leaves)
+    moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
     tokens = any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
     weights = any(isinstance(leaf, Weight) for leaf in leaves)
     if not moved and not (has_rule and weights and (tokens or _has_kernel(target, args))):
@@ -115,11 +116,31 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     if rule is None:
         return _refuse(lowering, target, place)
     shape, dtype = _result(node)
-    call = Call(draft, target, shape, dtype, place, module_type)
+    call = Call(draft, target, shape, dtype, place, module_type, body=partial(_body, lowering))
     value = _by_rule(rule, call, args, kwargs)
     lowering.used[called] += 1
     lowering.conservative += [(called, place, reason) for reason in call.conservative]
     return value
+
+
+def _attribute(module: GraphModule, node: Node) -> Any:
+    held = getattr(module, str(node.target))
+    return held if isinstance(held, GraphModule) else Known(held)
+
+
+def _body(lowering: Lowering, program: GraphModule, operands: Sequence[Any]) -> Any:
+    """What a program inside the program makes of its operands; others may hold their units too."""
+    given, place = iter(operands), lowering.draft.place
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            value = next(given)
+            lowering.values[node] = Units(value.ids) if isinstance(value, Units) else value
+        elif node.op == "call_function":
+            lowering.values[node] = _evaluate(lowering, node)
+        elif node.op == "get_attr":
+            lowering.values[node] = _attribute(program, node)
+    lowering.draft.place = place
+    return tree_map(lambda a: lowering.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
 
 
 def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> Any:

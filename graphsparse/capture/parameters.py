@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ class Parameters:
         tensor = self.tensors[name]
         return np.ones(tuple(tensor.shape), bool) if tensor.is_meta else (tensor != 0).cpu().numpy()
 
-    def in_order(self, kernels: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+    def in_order(self, kernels: Iterable[str]) -> dict[str, torch.Size]:
         """Kernels in the model's order of parameters, not in that of their use."""
         return {name: tensor.shape for name, tensor in self.tensors.items() if name in kernels}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
+
+NEVER = -1
+"""The entry of an element that is zero whatever the parameter holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +32,14 @@ class Weight:
 
     ``transformed``: its entries are functions of the stored ones at the same place (weight norm, standardisation).
     ``entries``: the flat index of each element in the stored parameter, where a copy was made that no strides describe.
+    ``joint``: where several parameters were joined, what they are; ``entries`` then count its places.
     """
 
     name: str
     view: torch.Tensor
     transformed: bool = False
     entries: torch.Tensor | None = None
+    joint: Joint | None = None
 
     @property
     def layout(self) -> torch.Tensor:
@@ -43,6 +49,41 @@ class Weight:
     @property
     def shape(self) -> torch.Size:
         return self.view.shape
+
+    @property
+    def index(self) -> torch.Tensor:
+        """The flat index in the stored parameter of each element, or NEVER."""
+        if self.entries is not None:
+            return self.entries
+        index = torch.full((), int(self.view.storage_offset()), dtype=torch.int64)
+        for axis, (size, stride) in enumerate(zip(self.view.shape, self.view.stride(), strict=True)):
+            shape = [1] * self.view.dim()
+            shape[axis] = size
+            index = index + (torch.arange(size) * stride).reshape(shape)
+        return index.reshape(self.view.shape)
+
+    def moved(self, move: Callable[[torch.Tensor], torch.Tensor]) -> Weight:
+        """The weight after an operation that only moves its elements."""
+        view = move(self.view)
+        copied = self.entries is None and not view._is_view()
+        return replace(self, view=view, entries=None if self.entries is None and not copied else move(self.index))
+
+    def stored(self, layout: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        """The parameters that a layout of this weight reads, each by its name with a layout of its own."""
+        if self.joint is None:
+            yield self.name, layout
+            return
+        for name, places in self.joint.parts:
+            entries = torch.where(layout == NEVER, NEVER, places[layout])
+            if bool((entries != NEVER).any()):
+                yield name, entries
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """Parameters put together: ``parts`` are (name, for each place of the whole its flat index or NEVER), added up."""
+
+    parts: tuple[tuple[str, torch.Tensor], ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphsparse.capture.rules import (
     attention,
+    bodies,
     convolution,
     embedding,
     experts,
@@ -48,6 +49,7 @@ RULED: Mapping[Any, Any] = {
     **softmax.RULES,
     **attention.RULES,
     **experts.RULES,
+    **bodies.RULES,
 }
 RULES: Mapping[Any, Rule] = attention.waiting(experts.stacked(normalisation.by_hand(RULED)))
 TAKES_KERNEL: Mapping[Any, int] = {**linear.TAKES_KERNEL, **convolution.TAKES_KERNEL}

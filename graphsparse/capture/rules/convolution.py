@@ -35,7 +35,7 @@ def along(bias: Value, axes: int):
         return Units(bias.ids.reshape(shape), bias.exclusive)
     if isinstance(bias, Known):
         return Known(bias.tensor.reshape(shape))
-    return bias and Weight(bias.name, bias.view.reshape(shape), bias.transformed)
+    return bias and bias.moved(lambda layout: layout.reshape(shape))
 
 
 def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, groups: int, transposed: bool) -> Units:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.draft import entries_of
 from graphsparse.capture.rules import attention, products, sums
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
@@ -76,7 +75,7 @@ def _transposed(value):
         return Units(value.ids.mT, value.exclusive)
     if isinstance(value, Known):
         return Known(value.tensor.mT)
-    return Weight(value.name, value.view.mT, value.transformed, None if value.entries is None else value.entries.mT)
+    return value.moved(lambda layout: layout.mT)
 
 
 def _turned(value: Units, left, right) -> Units:
@@ -115,7 +114,7 @@ def grouped(layout: torch.Tensor) -> torch.Tensor:
     try:
         return layout.view(sizes) if layout.dim() > 2 else layout.unsqueeze(0)
     except RuntimeError:
-        return (entries_of(Weight("", layout)) if layout.is_meta else layout).reshape(sizes)
+        return (Weight("", layout).index if layout.is_meta else layout).reshape(sizes)
 
 
 def by_numbers(call: Call, value: Units, matrix: Known) -> Units:
@@ -168,12 +167,7 @@ def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias=None):
     """left (..., i) and right (..., j) by weight (outputs, i, j): a layer over the products of their entries."""
     pairs = products.pairwise(call, Units(left.ids.unsqueeze(-1)), Units(right.ids.unsqueeze(-2)))
     flat = Units(pairs.ids.reshape(*call.shape[:-1], -1))
-    return biased(call, by_weight(call, flat, _flat_kernel(weight)), bias)
-
-
-def _flat_kernel(weight: Weight) -> Weight:
-    flat = None if weight.entries is None else weight.entries.flatten(1).T
-    return Weight(weight.name, weight.view.flatten(1).T, weight.transformed, flat)
+    return biased(call, by_weight(call, flat, weight.moved(lambda layout: layout.flatten(1).T)), bias)
 
 
 RULES: dict[Any, Any] = {

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 from graphsparse.capture.call import Call
 from graphsparse.capture.rules import products, sums
 from graphsparse.capture.rules.reductions import over_axes
-from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.values import Known, Units
 
 aten = torch.ops.aten
 
@@ -34,8 +34,7 @@ def along(weight, value: Units, axis: int | None):
         return Units(weight.ids.reshape(shape))
     if isinstance(weight, Known):
         return Known(weight.tensor.reshape(shape))
-    entries = None if weight.entries is None else weight.entries.reshape(shape)
-    return Weight(weight.name, weight.view.reshape(shape), weight.transformed, entries)
+    return weight.moved(lambda layout: layout.reshape(shape))
 
 
 def batch_norm(call: Call, value: Units, weight, bias, mean, variance, *rest):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.draft import entries_of
 from graphsparse.capture.rules import movement
-from graphsparse.capture.values import Known, Weight
+from graphsparse.capture.values import NEVER, Joint, Known, Weight
 
 aten = torch.ops.aten
 MOVED = {
     *movement.MOVES, *movement.SHAPES, aten.expand.default, aten.index_select.default, aten.index.Tensor,
     aten.constant_pad_nd.default, aten.pad.default, aten.embedding.default,
 }  # fmt: skip
-NEVER = -1  # the entry of an element that is zero whatever the parameter holds
 
 
 def transform(node: Node, args: tuple, kwargs: dict) -> Any:
@@ -26,6 +26,9 @@ def transform(node: Node, args: tuple, kwargs: dict) -> Any:
     if node.target in movement.KEEPS:
         return weight
     unknown = any(isinstance(leaf, Known) and not leaf.known for leaf in tree_leaves((args, kwargs)))
+    joined = _joined(node, args) if node.target in JOINING else None
+    if joined is not None:
+        return joined
     if node.target in MOVED and unknown:  # rows that an input chooses: some number of the parameter
         return tree_map(_unknown, node.meta.get("val"))
     if node.target in MOVED:
@@ -44,12 +47,13 @@ def _moved(node: Node, weight: Weight, args: tuple, kwargs: dict) -> Any:
     if weight.entries is None:
         views = _apply(node, weight.view, args, kwargs)
         if all(_shares(view, weight.view) for view in (views if isinstance(views, (tuple, list)) else (views,))):
-            return tree_map(lambda view: Weight(weight.name, view, weight.transformed), views)
-    from_one = _apply(node, entries_of(weight) + 1, args, kwargs)  # what an operation fills with zeros is never
+            return tree_map(lambda view: replace(weight, view=view), views)
+    from_one = _apply(node, weight.index + 1, args, kwargs)  # what an operation fills with zeros is never
 
     def copied(entries: torch.Tensor) -> Weight:
         cut = bool((entries == 0).any())
-        return Weight(weight.name, torch.empty(entries.shape, device="meta"), weight.transformed or cut, entries - 1)
+        view = torch.empty(entries.shape, device="meta")
+        return replace(weight, view=view, transformed=weight.transformed or cut, entries=entries - 1)
 
     return tree_map(copied, from_one)
 
@@ -73,6 +77,43 @@ def _root(view: torch.Tensor) -> torch.Tensor:
     return view._base if view._is_view() else view  # type: ignore[return-value]
 
 
+def _joined(node: Node, args: tuple) -> Weight | None:
+    """Parameters side by side, on top of each other or added up, as one weight; None where something else is among them."""
+    adds = node.target in ADDING
+    values = [*args[:2]] if adds else [*args[0]]
+    if not all(isinstance(value, Weight) or not adds and _is_zero(value) for value in values):
+        return None
+    weights = [value for value in values if isinstance(value, Weight)]
+    shape = node.meta["val"].shape
+    if adds:
+        entries = torch.arange(shape.numel()).reshape(shape)
+        parts = [(name, index.expand(shape).reshape(-1)) for w in weights for name, index in w.stored(w.index)]
+    else:
+        starts = dict(zip(weights, accumulate((w.shape.numel() for w in weights), initial=0), strict=False))
+        grids = [
+            starts[v] + torch.arange(v.shape.numel()).reshape(v.shape) if v in starts else torch.full(v.shape, NEVER)
+            for v in values
+        ]
+        size = sum(w.shape.numel() for w in weights)
+        parts = [(name, _among(size, starts[w], index)) for w in weights for name, index in w.stored(w.index)]
+        entries = node.target(grids, *args[1:])  # type: ignore[operator]
+    name = " and ".join(w.name for w in weights)
+    # a sum is not zero where only one of its terms is: as a scale it cuts nothing that a mask of one term would cut
+    changed = adds or any(w.transformed for w in weights)
+    return Weight(name, torch.empty(shape, device="meta"), changed, entries, Joint(tuple(parts)))
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, Known) and value.known and not bool(value.tensor.any())
+
+
+def _among(size: int, start: int, index: torch.Tensor) -> torch.Tensor:
+    """An index at its places among those of a whole."""
+    whole = torch.full((size,), NEVER)
+    whole[start : start + index.numel()] = index.reshape(-1)
+    return whole
+
+
 def _function(value: Any, node: Node, *node_args: Any) -> Any:
     """The result of arithmetic on parameters: it keeps the largest parameter's entries where it has its shape."""
     if not isinstance(value, torch.Tensor):
@@ -81,7 +122,7 @@ def _function(value: Any, node: Node, *node_args: Any) -> Any:
     weights = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight)]
     same = [weight for weight in weights if weight.shape == value.shape]
     if same and value.is_floating_point():
-        return Weight(same[0].name, same[0].view, True, _without_zeros(node, same[0], args, kwargs))
+        return replace(same[0], transformed=True, entries=_without_zeros(node, same[0], args, kwargs))
     return _unknown(value)
 
 
@@ -97,7 +138,9 @@ def _without_zeros(node: Node, weight: Weight, args: tuple, kwargs: dict) -> tor
         return weight.entries
     if kept.is_meta or bool((kept != 0).all()):
         return weight.entries
-    return torch.where(kept != 0, entries_of(weight), NEVER)
+    return torch.where(kept != 0, weight.index, NEVER)
 
 
+ADDING = {aten.add.Tensor, aten.sub.Tensor}
+JOINING = {aten.cat.default, aten.stack.default, *ADDING}
 CUTTING = {aten.mul.Tensor, aten.masked_fill.Scalar, aten.where.self, aten.where.ScalarOther, aten.masked_fill.Tensor}

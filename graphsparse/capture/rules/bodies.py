@@ -1,0 +1,70 @@
+"""Operations whose operands are programs of their own: branches, and loops over the rows of a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.rules import movement
+from graphsparse.capture.values import Known, Units
+
+EITHER = "either branch may be taken"
+
+
+def cond(call: Call, predicate, yes, no, operands: Sequence[Any] = ()):
+    """Both branches, each of whose results may be the result."""
+    call.say_conservative(EITHER)
+    results = [tree_leaves(call.body(branch, operands)) for branch in (yes, no)]
+    return tuple(_either(call, *pair) for pair in zip(*results, strict=True))
+
+
+def _either(call: Call, one, other):
+    if isinstance(one, Units) or isinstance(other, Units):
+        return call.union([one, other])
+    return one if one is other else Known(torch.empty(one.shape, device="meta"))
+
+
+def mapped(call: Call, body, over: Sequence[Any], operands: Sequence[Any] = ()):
+    """The body applied to every row of some values, one after the other."""
+    steps = [tree_leaves(call.body(body, [*rows, *operands])) for rows in _rows(call, over)]
+    return tuple(_stacked(call, made) for made in zip(*steps, strict=True))
+
+
+def scan(call: Call, body, carried: Sequence[Any], over: Sequence[Any], operands: Sequence[Any] = ()):
+    """The body applied to what the step before gave and to the next row: what the last gave, and all rows."""
+    state, rows = list(carried), []
+    for given in _rows(call, over):
+        made = tree_leaves(call.body(body, [*state, *given, *operands]))
+        state = made[: len(state)]
+        rows.append(made[len(state) :])
+    return (*state, *(_stacked(call, each) for each in zip(*rows, strict=True)))
+
+
+def _rows(call: Call, over: Sequence[Any]) -> list[list[Any]]:
+    """The rows of every value, step by step."""
+    return [[_row(call, value, step) for value in over] for step in range(over[0].shape[0])]
+
+
+def _row(call: Call, value, step: int):
+    if isinstance(value, Known):
+        return Known(value.tensor[step], value.token)
+    return Units(call.ids(value)[step])
+
+
+def _stacked(call: Call, rows: Sequence[Any]):
+    if not any(isinstance(row, Units) for row in rows):
+        return call.constants(torch.Size([len(rows), *rows[0].shape]))
+    return movement.stack(replace(call, shape=torch.Size([len(rows), *rows[0].shape])), rows)
+
+
+higher = torch.ops.higher_order
+RULES: dict[Any, Any] = {
+    operation: rule
+    for name, rule in (("cond", cond), ("map_impl", mapped), ("scan", scan))
+    if (operation := getattr(higher, name, None)) is not None
+}
