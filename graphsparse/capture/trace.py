@@ -35,10 +35,10 @@ def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
         args, kwargs = _on_meta(args), _on_meta(kwargs)
     with _quiet(), torch.no_grad():
         try:
-            return functional(torch.export.export(model, args, kwargs, strict=False))
+            return _without_writes(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
             with torch.enable_grad():
-                return torch.export.export(model, args, kwargs, strict=False).run_decompositions({})
+                return _without_writes(torch.export.export(model, args, kwargs, strict=False))
 
 
 def _on_meta(value: Any) -> Any:
@@ -63,7 +63,7 @@ def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram
     """A program as it is given, functional; one whose sizes were left open is captured again at those of its example."""
     free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node))
     if not free:
-        return functional(program)
+        return _without_writes(program)
     if program.example_inputs is None:
         raise CaptureError(
             "a graph is of inputs of one shape", place="the program", received="sizes left open and no example inputs",
@@ -79,9 +79,26 @@ def _shape(node: torch.fx.Node) -> Sequence[Any]:
 
 
 def functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operations; composite operations stay whole."""
+    """The program without in-place operations and training's forms; composite operations stay whole."""
     with _quiet(), torch.no_grad():
         return program.run_decompositions({})
+
+
+def _without_writes(program: ExportedProgram) -> ExportedProgram:
+    """A functional program: `functional` traces all of it again, as long as its capture took, so only where need be."""
+    modules = [module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
+    return functional(program) if any(map(_unsettled, modules)) else program
+
+
+def _unsettled(module: torch.fx.GraphModule) -> bool:
+    """Whether a call writes to a tensor that others may read, or is none of torch's operations but a function around some."""
+    targets = {node.target for node in module.graph.nodes if node.op == "call_function"}
+    return any(
+        target._schema.is_mutable
+        if isinstance(target, torch._ops.OpOverload)
+        else not isinstance(target, torch._ops.HigherOrderOperator) and getattr(target, "__module__", "") != "_operator"
+        for target in targets
+    )
 
 
 def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedProgram | None:

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import plain
-from graphsparse.capture.trace import decomposed, trace
+from graphsparse.capture.trace import decomposed, functional, trace
 from graphsparse.errors import UnsupportedOperations
 from graphsparse.pruning.flow import synaptic_flow
 from graphsparse.pruning.flow_table import RULES
@@ -87,7 +87,7 @@ def _captured(
     twin = plain(model).model
     inputs = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     with own_random_state(0):
-        program = trace(twin, tuple(inputs), kwargs, 0)
+        program = functional(trace(twin, tuple(inputs), kwargs, 0))
     first = Parameters.of_module(twin).canonical
     wanted = {first.get(name, name): name for name in parameters}
     inner = program.graph_signature.inputs_to_parameters.values()

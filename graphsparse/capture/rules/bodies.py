@@ -62,9 +62,16 @@ def _stacked(call: Call, rows: Sequence[Any]):
     return movement.stack(replace(call, shape=torch.Size([len(rows), *rows[0].shape])), rows)
 
 
-higher = torch.ops.higher_order
+def plainly(at: int):
+    """A rule for an operation that runs the body at that place of its arguments on those that follow."""
+    return lambda call, *args, **kwargs: call.body(args[at], args[at + 1 :])
+
+
+WRAPPED = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
+"""Bodies under a setting that no path depends on."""
+NAMES = {"cond": cond, "map_impl": mapped, "scan": scan, **{name: plainly(at) for name, at in WRAPPED.items()}}
 RULES: dict[Any, Any] = {
     operation: rule
-    for name, rule in (("cond", cond), ("map_impl", mapped), ("scan", scan))
-    if (operation := getattr(higher, name, None)) is not None
+    for name, rule in NAMES.items()
+    if (operation := getattr(torch.ops.higher_order, name, None)) is not None
 }
