@@ -424,3 +424,22 @@ def test_either_branch_may_be_taken():
     assert active["yes.weight"].sum() == 2 and active["no.weight"].sum() == 1
     assert active["head.weight"].sum() == 3
     assert [reason for *_, reason in graph.coverage.conservative] == ["either branch may be taken"]
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution"])
+def test_a_low_rank_update_is_wholly_not_zero(kind):
+    """What is added to a kernel connects where its own mask does not; the factors are no connections."""
+    if kind == "linear":
+        model = Written(
+            lambda m, x: F.linear(F.linear(x, m.w + m.b @ m.a), m.o), w=(5, 4), b=(5, 2), a=(2, 4), o=(3, 5)
+        )
+    else:
+        model = Written(lambda m, x: F.conv1d(F.conv1d(x.mT, m.w + (m.b @ m.a)[..., None]), m.o), w=(5, 4, 1), b=(5, 2), a=(2, 4), o=(3, 5, 1))  # fmt: skip
+    shapes = {"w": model.w.shape, "o": model.o.shape}
+    masks = random_masks(shapes, 0.3, 1)
+    judge = gradient_masks(model.double(), (rows.double(),), masks)
+    graph = gs.export(model.float(), rows.float(), masks)
+    active = active_connections(graph)
+    assert set(graph.shapes) == set(shapes)
+    assert all((judge[name] <= active[name]).all() for name in shapes) and active["o"].sum() == masks["o"].sum()
+    assert "computes" in graph.coverage.conservative[0][-1] or "computed" in graph.coverage.conservative[0][-1]

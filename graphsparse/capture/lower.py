@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft
-from graphsparse.capture.rules import TAKES_KERNEL
+from graphsparse.capture.rules import PRODUCTS, TAKES_KERNEL
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
 from graphsparse.capture.values import Known, Units, Weight
@@ -159,9 +159,13 @@ def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> An
 
 
 def _has_kernel(target: Any, args: tuple) -> bool:
-    """Whether a call reads a kernel: its connections count though what it is applied to is constant."""
+    """Whether a call reads a kernel: its connections count though what it is applied to is constant.
+
+    The product of two parameters has none of its own: it is a number that the model computes (low-rank updates).
+    """
     at = TAKES_KERNEL.get(target)
-    return at is not None and len(args) > at and isinstance(args[at], Weight)
+    of_two = target in PRODUCTS and at is not None and isinstance(args[at - 1], Weight)
+    return at is not None and len(args) > at and isinstance(args[at], Weight) and not of_two
 
 
 def _is_constant(node: Node) -> bool:

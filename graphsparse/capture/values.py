@@ -32,6 +32,7 @@ class Weight:
 
     ``transformed``: its entries are functions of the stored ones at the same place (weight norm, standardisation).
     ``entries``: the flat index of each element in the stored parameter, where a copy was made that no strides describe.
+    ``lifted``: numbers that the model computes are added to it, so that no element is surely zero.
     ``joint``: where several parameters were joined, what they are; ``entries`` then count its places.
     """
 
@@ -40,6 +41,7 @@ class Weight:
     transformed: bool = False
     entries: torch.Tensor | None = None
     joint: Joint | None = None
+    lifted: bool = False
 
     @property
     def layout(self) -> torch.Tensor:

@@ -52,5 +52,6 @@ RULED: Mapping[Any, Any] = {
     **bodies.RULES,
 }
 RULES: Mapping[Any, Rule] = attention.waiting(experts.stacked(normalisation.by_hand(RULED)))
+PRODUCTS = linear.PRODUCTS
 TAKES_KERNEL: Mapping[Any, int] = {**linear.TAKES_KERNEL, **convolution.TAKES_KERNEL}
 """Where an operation holds a kernel: its connections count even where what it reads is constant."""

@@ -14,6 +14,7 @@ from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.kernels.columns import Taps
 
 aten = torch.ops.aten
+COMPUTED = "a matrix that the model computes is taken as wholly not zero"
 
 
 def linear(call: Call, value: Value, weight: Value, bias: Value | None = None):
@@ -28,7 +29,8 @@ def linear(call: Call, value: Value, weight: Value, bias: Value | None = None):
     out = dense(call, ids.reshape(1, ids.size(0), -1), weight, kernel, inside)
     out = out[0].reshape(-1, *(lead if out.size(2) > 1 else [1] * len(lead)))
     out = out[0] if weight.view.dim() == 1 else out.movedim(0, -1)
-    return biased(call, Units(out.expand(call.shape), True), None if inside is bias else bias)
+    made = _with_added(call, value, _transposed(weight), Units(out.expand(call.shape), True))
+    return biased(call, made, None if inside is bias else bias)
 
 
 def at_once(bias: Value | None) -> bool:
@@ -105,7 +107,15 @@ def by_weight(call: Call, value: Value, weight: Weight) -> Units:
     order = [groups.index(a) if a in groups else len(groups) + 1 + others.index(a) for a in range(len(lead) + 1)]
     out = out.permute(*order, len(groups)).expand(*lead, ids.size(-2), layout.size(-1))
     out = out.select(-2, 0) if vector else out
-    return Units(out.select(-1, 0) if weight.view.dim() == 1 else out, True)
+    return _with_added(call, value, weight, Units(out.select(-1, 0) if weight.view.dim() == 1 else out, True))
+
+
+def _with_added(call: Call, value: Value, weight: Weight, made: Units) -> Units:
+    """What a kernel gives, and what the numbers give that are added to it (low-rank updates)."""
+    if not weight.lifted or not isinstance(value, Units):
+        return made
+    call.say_conservative(COMPUTED)
+    return call.union([made, every_input(call, value, weight)])
 
 
 def grouped(layout: torch.Tensor) -> torch.Tensor:
@@ -119,6 +129,8 @@ def grouped(layout: torch.Tensor) -> torch.Tensor:
 
 def by_numbers(call: Call, value: Units, matrix: Known) -> Units:
     """value (..., rows, inputs) @ matrix (..., inputs, outputs) of numbers that the model holds: wires where not zero."""
+    if not matrix.known:
+        call.say_conservative(COMPUTED)
     if not matrix.known or len(matrix.shape) != 2 and matrix.shape[:-2].numel() != 1:
         if matrix.known and len(matrix.shape) > 1:
             call.say_conservative("a stack of constant matrices is taken as wholly not zero")
@@ -178,6 +190,7 @@ RULES: dict[Any, Any] = {
     **dict.fromkeys([aten.addmm.default, aten.baddbmm.default, aten.addmv.default], addmm),
     aten.bilinear.default: bilinear,
 }
+PRODUCTS = {aten.matmul.default, aten.mm.default, aten.bmm.default, aten.addmm.default}
 TAKES_KERNEL = {
     aten.linear.default: 1,
     aten.matmul.default: 1,

@@ -122,7 +122,9 @@ def _function(value: Any, node: Node, *node_args: Any) -> Any:
     weights = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight)]
     same = [weight for weight in weights if weight.shape == value.shape]
     if same and value.is_floating_point():
-        return replace(same[0], transformed=True, entries=_without_zeros(node, same[0], args, kwargs))
+        added = any(isinstance(a, Known) and not _is_zero(a) for a in args) and node.target in ADDING
+        entries = _without_zeros(node, same[0], args, kwargs)
+        return replace(same[0], transformed=True, lifted=same[0].lifted or added, entries=entries)
     return _unknown(value)
 
 
