@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from graphsparse.checkpoints.names import Matching, Shape, match, shown
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.kernels.packed import unpack_words
+from graphsparse.kernels.threads import each
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
 Translation = Callable[[Reading], Reading]
@@ -112,7 +114,7 @@ def read_checkpoint(
         ('prune', {'fc.weight': tensor([[ True, False]])})
     """
     plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order)
-    masks = {name: read_mask(entry, name, plan) for name, entry in plan.entries.items()}
+    masks = _read_masks(plan)
     makers = {name: entry.weight for name, entry in plan.entries.items() if entry.weight is not None}
     return Checkpoint(
         plan.archive.place,
@@ -204,10 +206,21 @@ def place_of(source: Source) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the state dict"
 
 
-def read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
-    """Returns the bool mask of one parameter, and gives the file's pages that it was read from back."""
-    if entry.words is not None:
-        return torch.from_numpy(unpack_words(read_words(entry, name, plan), entry.shape))
+def _read_masks(plan: Plan) -> dict[str, torch.Tensor]:
+    """All masks in the file's order; bits are read and checked side by side, for a check sum goes by one core."""
+    packed = [(name, entry) for name, entry in plan.entries.items() if entry.words is not None]
+    work = sum(math.prod(entry.shape) // 8 for _, entry in packed)
+    words = dict(each(lambda item: (item[0], read_words(item[1], item[0], plan)), packed, work))
+    return {
+        name: torch.from_numpy(unpack_words(words.pop(name), entry.shape))
+        if name in words
+        else _read_mask(entry, name, plan)
+        for name, entry in plan.entries.items()
+    }
+
+
+def _read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
+    """The bool mask of one parameter; the file's pages that it was read from are given back."""
     mask = nonzero(read_pattern(entry, name, plan))
     for tensor in entry.sources:
         plan.archive.release(tensor)

@@ -7,6 +7,7 @@ core (a loop of 1 ms took 60 ms on four threads), and small work is faster on th
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+NAME = "graphsparse"
 SERIAL = 1 << 20  # bytes that one thread passes over in less time than it takes to wake another
 
 
@@ -28,7 +30,11 @@ def limit() -> int:
 @lru_cache(maxsize=4)
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     # the process is part of the key: threads do not survive a fork, and a pool without them would wait for ever
-    return ThreadPoolExecutor(threads, thread_name_prefix="graphsparse")
+    return ThreadPoolExecutor(threads, thread_name_prefix=NAME)
+
+
+def _in_pool() -> bool:
+    return threading.current_thread().name.startswith(NAME)
 
 
 def over(count: int, work: int, loop: Callable[[int, int], None], align: int = 1) -> None:
@@ -36,7 +42,7 @@ def over(count: int, work: int, loop: Callable[[int, int], None], align: int = 1
 
     Ranges begin at multiples of ``align``, so that two threads do not write to one cache line.
     """
-    threads = min(limit(), work // SERIAL, -(-count // align))
+    threads = 1 if _in_pool() else min(limit(), work // SERIAL, -(-count // align))
     if threads < 2:
         loop(0, count)
         return
@@ -52,8 +58,8 @@ def over(count: int, work: int, loop: Callable[[int, int], None], align: int = 1
 def each(function: Callable[[Item], Result], items: Iterable[Item], work: int) -> list[Result]:
     """``function`` of every item, in order, side by side where ``work`` bytes in all are worth it.
 
-    The function is one of NumPy's kind, which lets go of the interpreter's lock, and starts no loops of this module:
-    those would wait for the threads that it holds.
+    The function is one of NumPy's kind, which lets go of the interpreter's lock; loops of this module that it starts
+    stay on its thread, for they would wait for those that it and its like hold.
     """
     if work < 2 * SERIAL or limit() < 2:
         return [function(item) for item in items]
