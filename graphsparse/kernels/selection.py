@@ -11,6 +11,7 @@ from graphsparse.kernels.algebra import compiled
 from graphsparse.kernels.threads import each
 
 SAMPLED = 1 << 16
+BLOCK = 64
 SPREADS = 8  # standard deviations of a sample's rank: the bracket misses next to never, and then costs a second look
 
 
@@ -28,14 +29,18 @@ def nth_greatest(arrays: Sequence[np.ndarray], n: int) -> np.floating:
     total, work = sum(array.size for array in flat), sum(array.nbytes for array in flat)
     low, high = _bracket(flat, n / total, max(1, total // SAMPLED))
 
-    def inside(values: np.ndarray) -> tuple[int, np.ndarray]:
-        return int(np.count_nonzero(values > high)), values[(values >= low) & (values <= high)]
-
-    parts = each(inside, flat, work)
+    parts = each(lambda values: _above_and_inside(values, low, high), flat, work)
     place, candidates = n - sum(count for count, _ in parts), np.concatenate([values for _, values in parts])
     if not 0 < place <= candidates.size:
         place, candidates = n, np.concatenate(flat)
     return np.partition(candidates, candidates.size - place)[candidates.size - place]
+
+
+def _above_and_inside(values: np.ndarray, low: np.floating, high: np.floating) -> tuple[int, np.ndarray]:
+    """How many values exceed the bracket, and those in it: few, unless many are equal."""
+    inside = np.empty(values.size // 16 + BLOCK, values.dtype)
+    above, count = _split(values, low, high, inside)
+    return int(above), (inside[:count] if count <= inside.size else values[(values >= low) & (values <= high)])
 
 
 def _bracket(flat: Sequence[np.ndarray], share: float, step: int) -> tuple[np.floating, np.floating]:
@@ -47,6 +52,29 @@ def _bracket(flat: Sequence[np.ndarray], share: float, step: int) -> tuple[np.fl
     # at the ends of the order no sample bounds the value
     lowest, highest = sample.dtype.type(-np.inf), sample.dtype.type(np.inf)
     return (sample[low] if low else lowest), (sample[high] if high < sample.size - 1 else highest)
+
+
+@compiled
+def _split(values, low, high, inside):
+    """Counts values above ``high`` and those from ``low`` to it, and writes the latter to ``inside`` as far as they fit.
+
+    Counting a block vectorises; only one that has a value inside is gone through.
+    """
+    above, count = 0, 0
+    for start in range(0, values.size, BLOCK):
+        block = values[start : start + BLOCK]
+        over, under = 0, 0
+        for i in range(block.size):
+            over += block[i] > high
+            under += block[i] < low
+        above += over
+        if over + under < block.size:
+            for i in range(block.size):
+                if low <= block[i] <= high:
+                    if count < inside.size:
+                        inside[count] = block[i]
+                    count += 1
+    return above, count
 
 
 @compiled

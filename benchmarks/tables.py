@@ -1,0 +1,62 @@
+"""The newest results as one page: benchmarks/README.md from the JSON that each benchmark writes.
+
+Run: python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+HEAD = """# Benchmarks
+
+Each script prints tables and writes JSON beside itself, with the machine and versions; `tables.py` makes this page of
+them. Contenders run in turn within one run; numbers are medians. Goals are in the titles; what falls short of one is
+left in the table as it is.
+
+| script | takes | what |
+|---|---|---|
+| `liveness.py` | a minute | masks to effective masks, against gradients, counting, networkx and igraph |
+| `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
+| `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
+| `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
+| `headline.py` | a minute | the paper's kind of numbers, by simulation |
+| `pruners.py` | half an hour | every pruner on every network at compressions 10 to 100,000 |
+| `checkpoints.py` | six minutes with `0.3 1.1 3 7` | files larger than one would like, generated and deleted |
+| `fuzz_readers.py` | six minutes | 10,000 damaged files a form |
+"""
+SCRIPTS = {
+    "liveness.py": ("gradient", "counting", "libraries", "building"), "sweeps.py": ("sweeps",),
+    "capture_llama.py": ("capture",), "prune.py": ("bisection", "sorting", "igq", "size"),
+    "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
+    "pruners.py": ("pruners",),
+}  # fmt: skip
+
+
+def cell(value: Any) -> str:
+    """A number in three digits, never in powers of ten."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def section(name: str) -> str:
+    """One table under its title, with the machine."""
+    found = json.loads((HERE / f"{name}.json").read_text())
+    machine, rows = found["machine"], found["rows"]
+    versions = ", ".join(f"{part} {machine[part]}" for part in ("torch", "numpy", "scipy"))
+    lines = [
+        f"### {found['title']}", "", f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {versions}.",
+        "", "| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0]),
+        *("| " + " | ".join(map(cell, row.values())) + " |" for row in rows), "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parts = [HEAD]
+    for script, names in SCRIPTS.items():
+        parts += [f"## {script}\n", *map(section, names)]
+    (HERE / "README.md").write_text("\n".join(parts))
