@@ -9,6 +9,7 @@ from torch import nn
 from torch._higher_order_ops import scan
 from torch._higher_order_ops.map import map as mapped
 from torch.nn.utils import parametrizations, prune
+from torch.utils.checkpoint import checkpoint
 
 import graphsparse as gs
 from graphsparse.passes.liveness import active_connections
@@ -60,6 +61,8 @@ FORWARDS = {
     "a part of joined kernels": (lambda m, x: F.linear(F.linear(x, torch.cat([m.w, m.v])[2:7].t().t()), m.o), {"w": (4, 4), "v": (4, 4), "o": (3, 5)}),
     "kernels added up": (lambda m, x: F.linear(F.linear(x, m.w + m.v), m.o), {"w": (5, 4), "v": (5, 4), "o": (3, 5)}),
     "joined kernels of a convolution": (lambda m, x: F.conv1d(F.conv1d(x.mT, torch.cat([m.w, m.v]), padding=1), m.o), {"w": (3, 4, 3), "v": (2, 4, 3), "o": (3, 5, 1)}),
+    "vmap": (lambda m, x: torch.vmap(lambda row: torch.tanh(row @ m.w) @ m.v)(x), {"w": (4, 6), "v": (6, 3)}),
+    "checkpointed": (lambda m, x: checkpoint(lambda x: torch.tanh(x @ m.w), x, use_reentrant=False) @ m.v, {"w": (4, 6), "v": (6, 3)}),
     "0-d output": (lambda m, x: ((x @ m.w).tanh() @ m.v).mean(), {"w": (4, 6), "v": (6, 3)}),
 }  # fmt: skip
 

@@ -61,5 +61,5 @@ def prune(
     write_checkpoint(out, given.weights, masks, form=to)
     show(report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks})), console)
     if masks.dropped:
-        print(f"{sum(masks.dropped.values()):,} dead connections that the direct target kept were dropped.")
+        print(f"{sum(masks.dropped.values()):,} connections that rank as high are dead and were dropped.")
     print(f"Written: {out} ({to}).")

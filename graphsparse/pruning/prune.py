@@ -17,14 +17,14 @@ from graphsparse.passes import curve, scores
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
 from graphsparse.pruning.methods import saliency
-from graphsparse.pruning.select import keep_active, keep_direct, wanted_connections
+from graphsparse.pruning.select import active_at, keep_direct, wanted_connections
 
 
 class PrunedMasks(dict[str, torch.Tensor]):
     """Effective masks by parameter, and what is to be told of them.
 
     ``connections``, ``active``: how many there are and how many are left, all of them active. ``dropped``: by parameter,
-    how many connections the direct target kept that were dead and were dropped.
+    how many connections ranked high enough to be kept, were dead, and so were dropped.
     """
 
     def __init__(self, masks: Mapping[str, np.ndarray], dropped: Mapping[str, int]):
@@ -85,7 +85,10 @@ def prune(
         compression=graph.n_connections / wanted, progress=progress, **options,
     )  # fmt: skip
     if effective:
-        return PrunedMasks(keep_active(graph, ranking, wanted), {})
+        active, threshold = active_at(graph, ranking, wanted)
+        return PrunedMasks(
+            active, {name: _dead(graph, name, ranking[name] >= threshold, active[name]) for name in active}
+        )
     return _directly(graph, ranking, wanted)
 
 
@@ -100,7 +103,12 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
             received=f"direct compression {graph.n_connections / wanted:,.1f}",
             way_out=f"the highest direct compression that leaves a path is {best:,.1f}",
         )  # fmt: skip
-    return PrunedMasks(active, {name: int(np.count_nonzero(kept[name] & ~active[name])) for name in kept})
+    return PrunedMasks(active, {name: _dead(graph, name, kept[name], active[name]) for name in kept})
+
+
+def _dead(graph: LayeredGraph, name: str, above: np.ndarray, active: np.ndarray) -> int:
+    """How many connections that rank high enough, and that were there before, are dead."""
+    return int(np.count_nonzero(above & ~active & (dense(graph.values[name]) != 0)))
 
 
 def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[str, torch.Tensor]:

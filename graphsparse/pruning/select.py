@@ -29,7 +29,14 @@ def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression:
 
 
 def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
-    """The highest threshold at which at least ``wanted`` connections are active: their masks, nothing dead in them.
+    """The masks of `active_at`."""
+    return active_at(graph, scores, wanted)[0]
+
+
+def active_at(
+    graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int
+) -> tuple[dict[str, np.ndarray], np.floating]:
+    """The highest threshold at which at least ``wanted`` connections are active, and their masks: nothing dead in them.
 
     Connections whose effective scores are equal come alive together, so the count is exact to such a group.
 
@@ -56,7 +63,7 @@ def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: i
             way_out=f"the highest effective compression of this ranking is {total / active:,.1f} "
             f"({active:,} connections)",
         )
-    return dict(zip(effective, masks))
+    return dict(zip(effective, masks)), threshold
 
 
 def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
