@@ -61,6 +61,7 @@ FORWARDS = {
     "a part of joined kernels": (lambda m, x: F.linear(F.linear(x, torch.cat([m.w, m.v])[2:7].t().t()), m.o), {"w": (4, 4), "v": (4, 4), "o": (3, 5)}),
     "kernels added up": (lambda m, x: F.linear(F.linear(x, m.w + m.v), m.o), {"w": (5, 4), "v": (5, 4), "o": (3, 5)}),
     "joined kernels of a convolution": (lambda m, x: F.conv1d(F.conv1d(x.mT, torch.cat([m.w, m.v]), padding=1), m.o), {"w": (3, 4, 3), "v": (2, 4, 3), "o": (3, 5, 1)}),
+    "shaped like a value": (lambda m, x: (x @ m.w * m.g.expand_as(x @ m.w).view_as(x @ m.w)) @ m.v, {"w": (4, 6), "g": (6,), "v": (6, 3)}),
     "vmap": (lambda m, x: torch.vmap(lambda row: torch.tanh(row @ m.w) @ m.v)(x), {"w": (4, 6), "v": (6, 3)}),
     "checkpointed": (lambda m, x: checkpoint(lambda x: torch.tanh(x @ m.w), x, use_reentrant=False) @ m.v, {"w": (4, 6), "v": (6, 3)}),
     "0-d output": (lambda m, x: ((x @ m.w).tanh() @ m.v).mean(), {"w": (4, 6), "v": (6, 3)}),

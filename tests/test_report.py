@@ -274,3 +274,31 @@ def test_the_report_is_a_value():
     assert isinstance(report, Report)
     with pytest.raises(AttributeError):
         report.title = "other"  # type: ignore[misc]
+
+
+class Chosen(nn.Module):
+    """The best two of its units, whichever those are."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(3, 4, bias=False), nn.Linear(2, 2, bias=False)
+
+    def forward(self, x):
+        return self.head(self.body(x).topk(2).values)
+
+
+def test_what_each_rule_took_is_in_the_report_and_on_the_page(tmp_path):
+    report = gs.analyze({"body.weight": torch.ones(4, 3), "head.weight": torch.ones(2, 2)}, Chosen(), torch.zeros(1, 3))
+    found = json.loads(report.to_json())["coverage"]
+    assert found["operations"] == {"linear": 2, "topk": 1}
+    (call,) = found["conservative"]
+    assert call["operation"] == "topk" and "any element" in call["reason"]
+    report.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Decided on the safe side" in page and call["reason"] in page and "<td>topk</td>" in page
+    assert "<td>no</td>" in page  # norm statistics
+
+
+def test_a_file_that_is_not_there_is_what_is_wrong(tmp_path):
+    with pytest.raises(CheckpointError, match="No such file"):
+        gs.analyze(tmp_path / "nowhere.pt")

@@ -15,7 +15,7 @@ import pandas
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
-from graphsparse.graph import LayeredGraph
+from graphsparse.graph import Coverage, LayeredGraph
 from graphsparse.measures.sparsity import Sparsity, sparsity
 from graphsparse.surgery.loading import Progress
 
@@ -26,7 +26,8 @@ LISTED = 6  # names in a note; JSON has them all
 class Report:
     """How sparse a network is: ``sparsity`` (None without a model), a ``frame`` with a row per parameter, a ``summary``.
 
-    ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively.
+    ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
+    says how many operations each rule of capture took, and which were decided conservatively, where and why.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Report:
     summary: dict[str, Any]
     notes: tuple[str, ...] = ()
     sparsity: Sparsity | None = None
+    coverage: Coverage | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values; an infinite compression is None, since JSON has no infinity."""
@@ -46,6 +48,7 @@ class Report:
             "summary": _plain(self.summary),
             "parameters": rows,
             **lists,
+            **({"coverage": _covered(self.coverage)} if self.coverage else {}),
             "notes": list(self.notes),
         }
 
@@ -64,7 +67,9 @@ class Report:
         except ImportError as error:
             raise MissingExtra("a page needs Jinja2", way_out="pip install 'graphsparse[html]'") from error
         template = (Path(__file__).parent / "page.html").read_text()
-        page = Environment(autoescape=True).from_string(template).render(report=self, rows=self.to_dict()["parameters"])
+        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["shown"] = _shown
+        page = environment.from_string(template).render(report=self, rows=self.to_dict()["parameters"])
         with replacing(path) as file:
             file.write(page.encode())
 
@@ -77,6 +82,22 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
         return None if isinstance(item, float) and not math.isfinite(item) else item
 
     return {key: value(item) for key, item in values.items()}
+
+
+def _covered(coverage: Coverage) -> dict[str, Any]:
+    conservative = [dict(zip(("operation", "place", "reason"), call)) for call in coverage.conservative]
+    return {"operations": dict(coverage.rules), "conservative": conservative}
+
+
+def _shown(value: Any) -> str:
+    """A value of a page as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " x ".join(map(str, value))
+    if isinstance(value, float):
+        return "infinite" if math.isinf(value) else f"{value:,.6f}" if abs(value) < 1 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Report:
@@ -97,7 +118,7 @@ def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> R
         "sources": len(graph.sources),
         "sinks": len(graph.sinks),
     }
-    return Report(title, found.frame, summary, (*_of_sparsity(found), *notes, *_of_graph(graph)), found)
+    return Report(title, found.frame, summary, (*_of_sparsity(found), *notes, *_of_graph(graph)), found, graph.coverage)
 
 
 def _of_sparsity(found: Sparsity) -> list[str]:

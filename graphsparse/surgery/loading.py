@@ -101,6 +101,8 @@ def load_network(
     if model is None and is_pretrained(source):
         model = str(source)
     if model is None:
+        if isinstance(source, (str, os.PathLike)) and not os.path.exists(source):
+            open_checkpoint(source)  # what is wrong with a file that is not there is not that its model is not named
         if isinstance(source, (str, os.PathLike)) and str(source).endswith(".pt2"):
             return _of_program(read_program(str(source)))
         raise ModelError(

@@ -8,7 +8,7 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.units import canonical, collapse
-from graphsparse.capture.values import Known, Units
+from graphsparse.capture.values import Known, Units, Weight
 
 aten = torch.ops.aten
 
@@ -36,13 +36,22 @@ def _disjoint(parts) -> bool:
     return sum(map(len, units)) == len(torch.cat(units).unique())
 
 
-def reshape(call: Call, value: Units, *args, **kwargs):
+def reshape(call: Call, value, *args, **kwargs):
     """Any view that keeps the order of elements; ids have strides of their own, so it may copy."""
+    if not isinstance(value, Units):
+        return _constant(value, lambda layout: layout.reshape(call.shape))
     return Units(tidy(value.ids.reshape(call.shape), value.ids), value.exclusive)
 
 
-def expand(call: Call, value: Units, *args, **kwargs):
+def _constant(value, move):
+    """What no input moves, in a shape that a value gives (view_as, expand_as)."""
+    return value.moved(move) if isinstance(value, Weight) else Known(move(value.tensor), value.token)
+
+
+def expand(call: Call, value, *args, **kwargs):
     """Repeat along axes of size one."""
+    if not isinstance(value, Units):
+        return _constant(value, lambda layout: layout.expand(call.shape))
     return Units(value.ids.expand(call.shape), value.exclusive)
 
 
