@@ -62,6 +62,7 @@ FORWARDS = {
     "kernels added up": (lambda m, x: F.linear(F.linear(x, m.w + m.v), m.o), {"w": (5, 4), "v": (5, 4), "o": (3, 5)}),
     "joined kernels of a convolution": (lambda m, x: F.conv1d(F.conv1d(x.mT, torch.cat([m.w, m.v]), padding=1), m.o), {"w": (3, 4, 3), "v": (2, 4, 3), "o": (3, 5, 1)}),
     "shaped like a value": (lambda m, x: (x @ m.w * m.g.expand_as(x @ m.w).view_as(x @ m.w)) @ m.v, {"w": (4, 6), "g": (6,), "v": (6, 3)}),
+    "decays behind a mask": (lambda m, x: (torch.exp(torch.cumsum(x @ m.a, 1)[:, None, :, 0].expand(-1, 5, -1).masked_fill(torch.ones(5, 5).triu(-1).bool(), -torch.inf)) @ (x @ m.w)).tanh() @ m.v, {"a": (4, 1), "w": (4, 6), "v": (6, 3)}),
     "vmap": (lambda m, x: torch.vmap(lambda row: torch.tanh(row @ m.w) @ m.v)(x), {"w": (4, 6), "v": (6, 3)}),
     "checkpointed": (lambda m, x: checkpoint(lambda x: torch.tanh(x @ m.w), x, use_reentrant=False) @ m.v, {"w": (4, 6), "v": (6, 3)}),
     "0-d output": (lambda m, x: ((x @ m.w).tanh() @ m.v).mean(), {"w": (4, 6), "v": (6, 3)}),
@@ -447,3 +448,27 @@ def test_a_low_rank_update_is_wholly_not_zero(kind):
     assert set(graph.shapes) == set(shapes)
     assert all((judge[name] <= active[name]).all() for name in shapes) and active["o"].sum() == masks["o"].sum()
     assert "computes" in graph.coverage.conservative[0][-1] or "computed" in graph.coverage.conservative[0][-1]
+
+
+def chunked(m, x):
+    """A product over positions that are filled up with zeros to a round number, as scans by chunks have them."""
+    left, right = (F.pad(x @ kernel, (0, 0, 0, 27)) for kernel in (m.q, m.k))
+    return (torch.tanh(left @ right.mT) @ F.pad(x @ m.v, (0, 0, 0, 27)))[:, :5].tanh() @ m.o
+
+
+CHUNKED = {"q": (4, 3), "k": (4, 3), "v": (4, 6), "o": (6, 2)}
+
+
+def test_zeros_that_fill_a_product_up_are_no_terms(monkeypatch):
+    monkeypatch.setattr("graphsparse.capture.rules.matrices.MOST_TERMS", 200)
+    graph = assert_exact(Written(chunked, **CHUNKED), (rows,))
+    assert not graph.coverage.conservative
+
+
+def test_a_product_of_too_many_terms_is_a_superset_and_says_so(monkeypatch):
+    monkeypatch.setattr("graphsparse.capture.rules.matrices.MOST_TERMS", 20)
+    many, truly, graph = excess(Written(chunked, **CHUNKED), (rows,))
+    assert many < 0.3 * truly
+    assert {reason for *_, reason in graph.coverage.conservative} == {
+        "more than 20 million products of activations: positions are joined"
+    }

@@ -125,7 +125,7 @@ def _graph(draft, lowering: Lowering, parameters: Parameters, masks, found) -> L
         resolution=draft.resolution,
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
-        coverage=Coverage(dict(lowering.used), tuple(lowering.conservative)),
+        coverage=Coverage(dict(lowering.used), lowering.conservative),
     )
     return graph.with_masks(parameters_of(graph, parameters, found) if masks is None else masks)
 

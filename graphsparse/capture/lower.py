@@ -38,8 +38,13 @@ class Lowering:
     values: dict[Node, Any] = field(default_factory=dict)
     refused: dict[Any, list[str]] = field(default_factory=lambda: defaultdict(list))
     used: Counter = field(default_factory=Counter)
-    conservative: list[tuple[str, str, str]] = field(default_factory=list)
+    said: list[tuple[str, Call]] = field(default_factory=list)
     sinks: list[torch.Tensor] = field(default_factory=list)
+
+    @property
+    def conservative(self) -> tuple[tuple[str, str, str], ...]:
+        """What was decided on the safe side; asked for last, since some values are made when they are first read."""
+        return tuple((called, call.place, reason) for called, call in self.said for reason in call.conservative)
 
 
 def lower(
@@ -119,7 +124,7 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     call = Call(draft, target, shape, dtype, place, module_type, body=partial(_body, lowering))
     value = _by_rule(rule, call, args, kwargs)
     lowering.used[called] += 1
-    lowering.conservative += [(called, place, reason) for reason in call.conservative]
+    lowering.said.append((called, call))
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -24,6 +24,13 @@ class Units:
     @property
     def shape(self) -> torch.Size:
         return self.ids.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Masked(Units):
+    """A value that is minus infinity where ``hidden`` (bool, of its shape) holds: there its exponential is zero."""
+
+    hidden: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.bool))
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,9 +40,26 @@ def _distinct(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     found = _one_each(b.mT)
     if found is not None:
         return _factored(call, found, b.mT != NOTHING, a.mT).mT
-    if a.shape[:-1].numel() * b.size(-1) * a.size(-1) > MOST_TERMS:
-        a, b = _joined(call, a, b)
-    return dots(call, a, b.mT)
+    if _count(a, b) <= MOST_TERMS:
+        return dots(call, a, b.mT)
+    rows, inner, columns = _there(a, -2), _there(a, -1) & _there(b, -2), _there(b, -1)
+    parts = a[..., rows, :][..., inner], b[..., inner, :][..., columns]  # chunks filled up with zeros are mostly these
+    made = dots(call, parts[0], parts[1].mT) if _count(*parts) <= MOST_TERMS else _dots_of_joined(call, *parts)
+    result = torch.full((*a.shape[:-1], b.size(-1)), NOTHING)
+    result[..., rows.nonzero(), columns.nonzero()[:, 0]] = made.expand(
+        *a.shape[:-2], int(rows.sum()), int(columns.sum())
+    )
+    return result
+
+
+def _count(a: torch.Tensor, b: torch.Tensor) -> int:
+    """How many products of elements a matrix product has."""
+    return a.shape[:-1].numel() * b.size(-1) * a.size(-1)
+
+
+def _there(ids: torch.Tensor, axis: int) -> torch.Tensor:
+    """Along one axis, whether there is any unit or constant."""
+    return (ids != NOTHING).movedim(axis, 0).flatten(1).any(1)
 
 
 def _one_each(ids: torch.Tensor) -> torch.Tensor | None:
@@ -60,12 +77,12 @@ def _factored(call: Call, single: torch.Tensor, pattern: torch.Tensor, b: torch.
     return pairwise(call, Units(single.unsqueeze(-1)), Units(united)).ids
 
 
-def _joined(call: Call, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The longest axis, which is that of positions, made one."""
+def _dots_of_joined(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The products with the longest axis, which is that of positions, made one."""
     call.say_conservative("more than 20 million products of activations: positions are joined")
-    if a.size(-1) > max(a.size(-2), b.size(-1)):
-        return call.draft.rows(a).unsqueeze(-1), call.draft.rows(b.mT).unsqueeze(-2)
-    return call.draft.rows(a.mT).unsqueeze(-2), call.draft.rows(b).unsqueeze(-1)
+    if a.size(-1) >= max(a.size(-2), b.size(-1)):
+        return dots(call, call.draft.rows(a).unsqueeze(-1), call.draft.rows(b.mT).unsqueeze(-1))
+    return dots(call, call.draft.rows(a.mT).unsqueeze(-2), call.draft.rows(b).unsqueeze(-2))
 
 
 def dots(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.values import Known, Units
+from graphsparse.capture.units import NOTHING
+from graphsparse.capture.values import Known, Masked, Units
 
 aten = torch.ops.aten
 
@@ -18,6 +19,12 @@ def function(call: Call, *args, **kwargs):
     zero = torch.zeros(1, dtype=torch.complex128 if call.dtype.is_complex else torch.float64)
     at_zero = call.target(*(zero if a is value else a for a in args), **kwargs)
     return value if bool((at_zero == 0).all()) else call.draft.lift(value)
+
+
+def exponential(call: Call, value: Units, *args, **kwargs):
+    """Never zero, but for where the value is minus infinity."""
+    made = function(call, value, *args, **kwargs)
+    return Units(torch.where(value.hidden, NOTHING, made.ids)) if isinstance(value, Masked) else made
 
 
 def passes(call: Call, value: Units, *args, **kwargs):
@@ -83,6 +90,7 @@ LIKE = [
 RULES: dict[Any, Any] = {
     **{getattr(aten, name).default: function for name in NAMES if hasattr(aten, name)},
     **dict.fromkeys(OVERLOADS, function),
+    **dict.fromkeys([aten.exp.default, aten.exp2.default, aten.sigmoid.default], exponential),
     **dict.fromkeys(PASSES, passes),
     **dict.fromkeys(LIKE, made_like),
     aten.glu.default: gated,

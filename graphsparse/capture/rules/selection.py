@@ -10,7 +10,7 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.rules.movement import tidy
 from graphsparse.capture.rules.reductions import over_axes
 from graphsparse.capture.units import collapse
-from graphsparse.capture.values import Known, Units
+from graphsparse.capture.values import Known, Masked, Units, Weight
 
 aten = torch.ops.aten
 ANY = "the index is computed from the input: any element along its axis may be meant"
@@ -20,12 +20,29 @@ def where(call: Call, condition: Known, chosen, other):
     """A known condition picks, a computed one may take either."""
     if isinstance(condition, Known) and condition.known:
         parts = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
-        return call.fresh([], tidy(torch.where(*parts))) if parts[0].numel() else Units(parts[1])
+        if parts[0].numel() == 0:
+            return Units(parts[1])
+        hidden = torch.where(parts[0], minus_infinity(chosen), minus_infinity(other))
+        ids = tidy(torch.where(*parts))
+        return Masked(ids, False, hidden) if bool(hidden.any()) else call.fresh([], ids)
     values = [v for v in (chosen, other) if isinstance(v, Units)]
     if len(values) == 2:
         call.say_conservative("the condition is computed from the input: either branch may be taken")
     made = call.union([chosen, other])
     return Units(made.ids.expand(call.shape), made.exclusive)
+
+
+def minus_infinity(value) -> torch.Tensor:
+    """Where a value is minus infinity, as masks of a softmax or of decays are."""
+    if isinstance(value, Masked):
+        return value.hidden
+    if isinstance(value, (Units, Weight)):
+        return torch.tensor(False)
+    return (
+        torch.as_tensor(getattr(value, "tensor", value)) == -torch.inf
+        if getattr(value, "known", True)
+        else torch.tensor(False)
+    )
 
 
 def fill(call: Call, value, mask, filling):
