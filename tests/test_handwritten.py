@@ -63,6 +63,8 @@ FORWARDS = {
     "joined kernels of a convolution": (lambda m, x: F.conv1d(F.conv1d(x.mT, torch.cat([m.w, m.v]), padding=1), m.o), {"w": (3, 4, 3), "v": (2, 4, 3), "o": (3, 5, 1)}),
     "shaped like a value": (lambda m, x: (x @ m.w * m.g.expand_as(x @ m.w).view_as(x @ m.w)) @ m.v, {"w": (4, 6), "g": (6,), "v": (6, 3)}),
     "decays behind a mask": (lambda m, x: (torch.exp(torch.cumsum(x @ m.a, 1)[:, None, :, 0].expand(-1, 5, -1).masked_fill(torch.ones(5, 5).triu(-1).bool(), -torch.inf)) @ (x @ m.w)).tanh() @ m.v, {"a": (4, 1), "w": (4, 6), "v": (6, 3)}),
+    "a stack of one pattern": (lambda m, x: ((x @ m.w)[:, None] @ torch.eye(6, dtype=x.dtype)[:, :4].expand(3, 6, 4)).mean(1) @ m.v, {"w": (4, 6), "v": (4, 3)}),
+    "a state that is zero at first": (lambda m, x: ((x @ m.w) @ torch.zeros(1, 6, 2, dtype=x.dtype) + x @ m.u) @ m.v, {"w": (4, 6), "u": (4, 2), "v": (2, 3)}),
     "vmap": (lambda m, x: torch.vmap(lambda row: torch.tanh(row @ m.w) @ m.v)(x), {"w": (4, 6), "v": (6, 3)}),
     "checkpointed": (lambda m, x: checkpoint(lambda x: torch.tanh(x @ m.w), x, use_reentrant=False) @ m.v, {"w": (4, 6), "v": (6, 3)}),
     "0-d output": (lambda m, x: ((x @ m.w).tanh() @ m.v).mean(), {"w": (4, 6), "v": (6, 3)}),

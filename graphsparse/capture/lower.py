@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
@@ -53,7 +53,7 @@ def lower(
     """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
     lowering = Lowering(draft, rules)
     inputs = _inputs(program, draft, names, batch_axis)
-    for node in program.graph.nodes:
+    for node in _needed(program.graph):
         if node.op == "placeholder":
             lowering.values[node] = inputs(node)
         elif node.op == "call_function":
@@ -63,6 +63,15 @@ def lower(
         elif node.op == "output":
             _collect_sinks(lowering, node, program)
     return lowering
+
+
+def _needed(graph: Graph) -> list[Node]:
+    """The inputs, and the calls that an output depends on: what is computed for nothing uses no parameter."""
+    wanted = {graph.output_node()}
+    for node in reversed(graph.nodes):
+        if node in wanted:
+            wanted.update(node.all_input_nodes)
+    return [node for node in graph.nodes if node in wanted or node.op == "placeholder"]
 
 
 def _inputs(program: ExportedProgram, draft: Draft, names: Mapping[str, str], batch_axis: int | None):
@@ -136,7 +145,7 @@ def _attribute(module: GraphModule, node: Node) -> Any:
 def _body(lowering: Lowering, program: GraphModule, operands: Sequence[Any]) -> Any:
     """What a program inside the program makes of its operands; others may hold their units too."""
     given, place = iter(operands), lowering.draft.place
-    for node in program.graph.nodes:
+    for node in _needed(program.graph):
         if node.op == "placeholder":
             value = next(given)
             lowering.values[node] = Units(value.ids) if isinstance(value, Units) else value

@@ -131,12 +131,18 @@ def by_numbers(call: Call, value: Units, matrix: Known) -> Units:
     """value (..., rows, inputs) @ matrix (..., inputs, outputs) of numbers that the model holds: wires where not zero."""
     if not matrix.known:
         call.say_conservative(COMPUTED)
-    if not matrix.known or len(matrix.shape) != 2 and matrix.shape[:-2].numel() != 1:
-        if matrix.known and len(matrix.shape) > 1:
-            call.say_conservative("a stack of constant matrices is taken as wholly not zero")
         return every_input(call, value, matrix)
-    pattern = matrix.tensor.reshape(-1, matrix.shape[-1]) if len(matrix.shape) > 1 else matrix.tensor[:, None]
-    return wired(call, value, pattern.T != 0, vector=len(matrix.shape) == 1)
+    if len(matrix.shape) < 3:
+        pattern = matrix.tensor != 0
+        return wired(call, value, pattern.T if len(matrix.shape) > 1 else pattern[None], vector=len(matrix.shape) == 1)
+    stack = (matrix.tensor != 0).reshape(-1, *matrix.shape[-2:])
+    if not bool((stack == stack[:1]).all()):
+        call.say_conservative("a stack of constant matrices of several patterns is taken as wholly not zero")
+        return every_input(call, value, matrix)
+    lead = torch.broadcast_shapes(value.shape[:-2], matrix.shape[:-2])
+    rows = value.ids.unsqueeze(0) if len(value.shape) == 1 else value.ids
+    made = wired(call, Units(rows.expand(*lead, *rows.shape[-2:])), stack[0].T)
+    return Units(made.ids.squeeze(-2)) if len(value.shape) == 1 else made
 
 
 def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False) -> Units:
@@ -146,7 +152,7 @@ def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False)
     small = small.expand(value.shape[-1], *small.shape[1:])
     made = []
     for row in pattern[first]:
-        chosen = small[row].reshape(int(row.sum()), -1).T
+        chosen = small[row].flatten(1).T if small.dim() > 1 else small[row][None]
         made.append(call.draft.union(chosen) if chosen.size(1) else torch.full((len(chosen),), NOTHING))
     out = torch.stack(made)[kind].reshape(len(pattern), *small.shape[1:]).movedim(0, -1)
     out = out.expand(*value.shape[:-1], len(pattern))
