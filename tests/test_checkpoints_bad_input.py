@@ -121,7 +121,7 @@ def code(folder):
     canary = Canary(folder / "canary")
     yield "pickle.pt", pickle.dumps({"a": canary}), "code execution"
     yield "protocol2.pt", pickle.dumps({"a": canary}, protocol=2), "code execution"
-    yield "zipped.pt", torch_bytes({"a": canary}), "asks for io.open"
+    yield "zipped.pt", torch_bytes({"a": canary}), "io.open"
     yield "old.pt", torch_bytes({"a": canary}, _use_new_zipfile_serialization=False), "code execution"
     yield "module.pt", torch_bytes(nn.Linear(2, 2)), "asks for torch.nn.modules.linear.Linear"
     objects = io.BytesIO()
@@ -357,7 +357,7 @@ def test_programs_that_would_unpickle_or_call_are_refused(tmp_path):
         path = program(tmp_path, change)
         with pytest.raises(CheckpointError, match="code execution"):
             check_program(path)
-    with pytest.raises(CheckpointError, match="asks for io.open"):
+    with pytest.raises(CheckpointError, match=r"asks for _?io\.open"):
         read_checkpoint(program(tmp_path, weight))
     assert not (tmp_path / "canary").exists()
 

@@ -7,6 +7,7 @@ one for all. It translates when it loads; here the masks go the same way, unread
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -152,8 +153,7 @@ def _merged_others(target: str, merge: _Merge, reading: Reading, model: Any) -> 
 
 def _run(merge: _Merge, target: str, model: Any, made: Callable[[str], torch.Tensor]) -> dict[str, torch.Tensor]:
     """What the converter makes of the tensors, by the model's names."""
-    step = merge.converter
-    converter = step.copy(list(step.source_patterns), list(step.target_patterns), operations=step.operations)
+    converter = deepcopy(merge.converter)  # it collects what it is given, as transformers' own loading does with a copy
     for pattern, names in merge.sources.items():
         for name in names:
             converter.add_tensor(target, name, pattern, made(name))
