@@ -474,3 +474,18 @@ def test_a_product_of_too_many_terms_is_a_superset_and_says_so(monkeypatch):
     assert {reason for *_, reason in graph.coverage.conservative} == {
         "more than 20 million products of activations: positions are joined"
     }
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_scale_of_what_was_chosen_leaves_what_it_was_chosen_from(filled):
+    half = torch.tensor([True, False] * 3)
+
+    def forward(m, x):
+        whole = x @ m.w
+        chosen = whole.masked_fill(~half, 0.0) if filled else torch.where(half, whole, torch.zeros(6))
+        return (chosen * m.g + whole) @ m.v
+
+    graph = gs.export(
+        Written(forward, w=(4, 6), g=(6,), v=(6, 3)), rows.float(), {"g": torch.zeros(6, dtype=torch.bool)}
+    )
+    assert all(mask.all() for mask in active_connections(graph).values())

@@ -24,7 +24,7 @@ def where(call: Call, condition: Known, chosen, other):
             return Units(parts[1])
         hidden = torch.where(parts[0], minus_infinity(chosen), minus_infinity(other))
         ids = tidy(torch.where(*parts))
-        return Masked(ids, False, hidden) if bool(hidden.any()) else call.fresh([], ids)
+        return Masked(ids, False, hidden) if bool(hidden.any()) else call.fresh([chosen, other], ids)
     values = [v for v in (chosen, other) if isinstance(v, Units)]
     if len(values) == 2:
         call.say_conservative("the condition is computed from the input: either branch may be taken")
