@@ -260,5 +260,19 @@ def test_library_models_are_exact(name):
     model = getattr(transformers, f"{name}ForImageClassification")(
         getattr(transformers, f"{name}Config")(num_labels=4, **settings)
     )
-    graph = assert_exact(model, (example,), densities=(0.6, 0.3))
+    graph = assert_exact(model, (example,))
     assert graph.coverage.conservative == ()
+
+
+@pytest.mark.parametrize("name", ["ConvNext", "PoolFormer", "MobileViT"])
+def test_library_models_are_exact_with_norm_statistics(name):
+    """Those whose normalisations have statistics at inference, unlike batch norm."""
+    transformers = pytest.importorskip("transformers")
+    from tests.test_transformers import Called, compare, smooth
+
+    settings, example = LIBRARY[name]
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(num_labels=4, **settings)
+    model = Called(getattr(transformers, f"{name}ForImageClassification")(config))
+    many, truly, graph = compare(model, {"pixel_values": smooth(*example.shape)}, 3, statistics=True)
+    assert many == 0 and graph.has_norm_statistics, f"{many} too many, where {truly} are active"
