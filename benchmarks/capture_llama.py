@@ -6,7 +6,6 @@ Run: python benchmarks/capture_llama.py [layers ...]     (default 2 4 8 16 32; u
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -14,17 +13,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-
 import torch
+import transformers
+from timing import report
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import graphsparse as gs
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from timing import report  # noqa: E402
+transformers.logging.set_verbosity_error()
 
 
 def model(layers: int) -> torch.nn.Module:

@@ -7,7 +7,6 @@ Everything is generated with a seed in a temporary folder and deleted after.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-
 import numpy as np
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
+from timing import medians, report
 from torch import nn
 
 import graphsparse as gs
@@ -33,9 +32,8 @@ from graphsparse.surgery.models import parameters_of
 from graphsparse.surgery.pretrained import build_pretrained
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+transformers.logging.set_verbosity_error()
 
-from timing import medians, report  # noqa: E402
 
 SIZES = {  # hidden, intermediate, layers, heads, heads of keys and values
     0.3: (1024, 2816, 20, 16, 4), 1.1: (2048, 5632, 22, 32, 4), 3.0: (3200, 8640, 26, 32, 32), 7.0: (4096, 11008, 32, 32, 32),
@@ -78,7 +76,8 @@ def count_with_torch(folder: Path) -> int:
     kept = 0
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118  it is no mapping
+            names = file.keys()
+            for name in names:
                 kept += int(torch.count_nonzero(file.get_tensor(name)))
     return kept
 

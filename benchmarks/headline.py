@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from timing import report
 
 import graphsparse as gs
 from graphsparse import zoo
@@ -18,9 +19,7 @@ from graphsparse.measures.expected import simulate_effective
 from graphsparse.pruning.methods import saliency
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 
-from timing import report  # noqa: E402
 
 WIDTHS = (784, 300, 100, 10)
 PAPER = {"uniform": 1044, "erk": 115, "igq": 102}

@@ -5,23 +5,21 @@ Run: python benchmarks/liveness.py   (some two minutes)
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import igraph
 import networkx
 import numpy as np
 import torch
+from gradient import vgg_masks
+from timing import medians, report
 from torch import nn
 
 import graphsparse as gs
 from graphsparse import zoo
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 
-from gradient import vgg_masks  # noqa: E402
-from timing import medians, report  # noqa: E402
 
 COMPRESSIONS = (1, 10, 100, 1000)
 

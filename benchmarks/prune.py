@@ -5,13 +5,14 @@ Run: python benchmarks/prune.py   (some two minutes)
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from gradient import vgg_masks
+from timing import medians, report
 from torch import nn
 
 import graphsparse as gs
@@ -21,10 +22,7 @@ from graphsparse.pruning.methods import saliency
 from graphsparse.pruning.select import keep_active
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 
-from gradient import vgg_masks  # noqa: E402
-from timing import medians, report  # noqa: E402
 
 STEPS = 25  # of the paper's search
 Arrays = Mapping[str, np.ndarray]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timing import report
 
 import graphsparse as gs
 from graphsparse import zoo
@@ -24,9 +25,7 @@ from graphsparse.pruning.methods import METHODS, saliency
 from graphsparse.pruning.select import keep_active, wanted_connections
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
 
-from timing import report  # noqa: E402
 
 COMPRESSIONS = (10, 100, 1000, 10_000, 100_000)
 

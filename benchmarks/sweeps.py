@@ -5,23 +5,19 @@ Run: python benchmarks/sweeps.py   (a minute or two)
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-
 import torch
 import transformers
+from timing import medians, report
 
 import graphsparse as gs
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+transformers.logging.set_verbosity_error()
 
-from timing import medians, report  # noqa: E402
 
 MODELS = {
     "ViT-B/16": lambda: transformers.ViTForImageClassification(transformers.ViTConfig()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -35,9 +35,9 @@ def plain(model: nn.Module) -> Plain:
 
 def _without_cache(module: nn.Module) -> None:
     """Keys and values that a decoder hands back for its next token are no outputs of the network, so no sinks."""
-    config = getattr(module, "config", None)
+    config: Any = getattr(module, "config", None)
     if getattr(config, "use_cache", None) is True:
-        config.use_cache = False  # type: ignore[union-attr]
+        config.use_cache = False
 
 
 def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:

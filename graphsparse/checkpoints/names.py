@@ -15,6 +15,8 @@ _WRAPPER_PARTS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_modu
 _DATA_PARALLEL = "module."  # wraps the whole model, so it is on every name or it is a name of the model's own
 _SHOWN = 4
 
+UNKNOWN = "no parameter of the model"
+
 
 @dataclass(frozen=True)
 class Matching:
@@ -149,3 +151,8 @@ def _no_match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> M
         f"{shown(list(parameters))}",
         way_out=way_out,
     )
+
+
+def unknown(ignored: Mapping[str, str]) -> list[str]:
+    """Those of what a reading ignored that are no parameters of the model."""
+    return [name for name, why in ignored.items() if why == UNKNOWN]

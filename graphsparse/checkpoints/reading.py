@@ -18,7 +18,7 @@ from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_same_shape, nonzero
 from graphsparse.checkpoints.content import Content, Request, look_into
 from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form_of
-from graphsparse.checkpoints.names import Matching, Shape, match, shown
+from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown, unknown
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.kernels.packed import unpack_words
@@ -154,18 +154,15 @@ def tell_partial(checkpoint: Checkpoint | Plan, parameters: Mapping[str, Any] | 
         return
     shapes = _shapes(parameters)
     kernels = [name for name in checkpoint.missing if len(shapes[name]) > 1]
-    unknown = [name for name, why in checkpoint.ignored.items() if why == _UNKNOWN]
-    if not kernels and not unknown:
+    strange = unknown(checkpoint.ignored)
+    if not kernels and not strange:
         return
     parts = []
-    if unknown:
-        parts.append(f"the file's {shown(unknown)} are no parameters of the model")
+    if strange:
+        parts.append(f"the file's {shown(strange)} are no parameters of the model")
     if kernels:
         parts.append(f"the model's {shown(kernels)} have no mask in the file")
     warnings.warn("; ".join(parts), PartialMatch, stacklevel=3)
-
-
-_UNKNOWN = "no parameter of the model"
 
 
 def plan_reading(
@@ -266,7 +263,7 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request, r
     others = {matching.rename(name): make for name, make in reading.others.items()}
     ignored = {matching.rename(name): why for name, why in reading.ignored.items()}
     for name in matching.unknown:
-        ignored[name] = _UNKNOWN
+        ignored[name] = UNKNOWN
         make = reading.entries[name].weight
         if make is not None:
             others[name] = make

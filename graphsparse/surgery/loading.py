@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,16 +14,16 @@ from torch.export import ExportedProgram
 from graphsparse.capture import export
 from graphsparse.checkpoints import Checkpoint, OpenCheckpoint, open_checkpoint, read_checkpoint
 from graphsparse.checkpoints.checks import nonzero
-from graphsparse.checkpoints.names import shown
+from graphsparse.checkpoints.names import shown, unknown
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.chain import build_chain
+from graphsparse.surgery.fitting import absent, check_fit, misfit, strangers, told, without_mask
 from graphsparse.surgery.models import Model, is_factory, make_bare, named_model, parameters_of, read_program
 from graphsparse.surgery.pretrained import is_pretrained
 from graphsparse.surgery.translation import translation
 
 Progress = Callable[[int, int], None]
-UNKNOWN = "no parameter of the model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def load_network(
         bare = make_bare(model, arguments or {})
         opened = None if bare is None else _opened(source, bare, form, by_order)
         if bare is not None and opened is not None and opened.has_weights:
-            _check_fit(bare, opened.all_shapes, opened.place)
+            check_fit(bare, opened.all_shapes, opened.place)
             return _on_meta(bare, opened, progress)
     inputs = None
     if isinstance(model, str):
@@ -144,32 +144,20 @@ def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
     if checkpoint.weights:
         _fit(model, masked(checkpoint), checkpoint.place)
     else:
-        notes = _told(model, checkpoint.masks, _unknown(checkpoint.ignored))
+        notes = told(model, checkpoint.masks, unknown(checkpoint.ignored))
     masks = checkpoint.masks if checkpoint.form != "zeros" else {}
     return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=tuple(notes))
 
 
 def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
     """A model without weights under the masks of a checkpoint, as bits."""
-    lacking = _without_mask(model, opened.shapes)
+    lacking = without_mask(model, opened.shapes)
     if lacking:
-        raise _misfit(opened.place, {"missing": lacking, "not in the model": _unknown(opened.ignored)})
-    notes = _told(model, opened.shapes, _strangers(model, opened))
-    if opened.has_weights and (absent := _absent(model, opened)):
-        notes.append(f"Not in the file, taken as not zero: {shown(absent)}.")
+        raise misfit(opened.place, {"missing": lacking, "not in the model": unknown(opened.ignored)})
+    notes = told(model, opened.shapes, strangers(model, opened))
+    if opened.has_weights and (lost := absent(model, opened)):
+        notes.append(f"Not in the file, taken as not zero: {shown(lost)}.")
     return replace(_of_program(model), masks=stream(opened, progress), notes=tuple(notes))
-
-
-def _strangers(model: Model, opened: OpenCheckpoint) -> list[str]:
-    """The file's tensors that the model does not have, buffers and biases too."""
-    own = _state_of(model)
-    return list(dict.fromkeys([*_unknown(opened.ignored), *(name for name in opened.plan.others if name not in own)]))
-
-
-def _absent(model: Model, opened: OpenCheckpoint) -> list[str]:
-    """The model's biases and scales that the file does not have."""
-    covered = _tied(model, [*opened.plan.entries, *opened.plan.others])
-    return [name for name, tensor in parameters_of(model).items() if tensor.dim() < 2 and name not in covered]
 
 
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
@@ -216,30 +204,12 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
     return Loaded(chained.model, (chained.example_input,), {}, masks, {}, chained.channel_only, (chained.note,))
 
 
-def _tied(model: Model, names: Iterable[str]) -> set[str]:
-    """The names, and all others of the same parameters."""
-    parameters = parameters_of(model)
-    same = {id(parameters[name]) for name in names if name in parameters}
-    return {*names, *(name for name, parameter in parameters.items() if id(parameter) in same)}
-
-
-def _told(model: Model, masks: Iterable[str], unknown: Sequence[str]) -> list[str]:
-    """What does not match, on both sides."""
-    notes, lacking = [], _without_mask(model, masks)
-    if lacking:
-        notes.append(f"Without a mask in the file, counted as wholly kept: {shown(lacking)}.")
-    if unknown:
-        notes.append(f"In the file, not in the model: {shown(unknown)}.")
-    return notes
-
-
-def _without_mask(model: Model, masks: Iterable[str]) -> list[str]:
-    covered = _tied(model, list(masks))
-    return [name for name, tensor in parameters_of(model).items() if tensor.dim() > 1 and name not in covered]
-
-
-def _unknown(ignored: Mapping[str, str]) -> list[str]:
-    return [name for name, why in ignored.items() if why == UNKNOWN]
+def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
+    check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
+    if isinstance(model, ExportedProgram):
+        model.state_dict.update(weights)
+    else:
+        model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
 
 
 def masked(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
@@ -249,35 +219,3 @@ def masked(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 def _zeroed(weight: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     return weight if mask is None else torch.where(mask, weight, torch.zeros((), dtype=weight.dtype))
-
-
-def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
-    _check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
-    if isinstance(model, ExportedProgram):
-        model.state_dict.update(weights)
-    else:
-        model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
-
-
-def _check_fit(model: Model, shapes: Mapping[str, Sequence[int]], place: str) -> None:
-    own = _state_of(model)
-    covered = _tied(model, list(shapes))
-    missing, extra = [n for n in own if n not in covered], [n for n in shapes if n not in own]
-    wrong = [
-        f"{n} {tuple(shapes[n])} for {tuple(own[n].shape)}"
-        for n in own
-        if n in shapes and tuple(own[n].shape) != tuple(shapes[n])
-    ]
-    if missing or extra or wrong:
-        raise _misfit(place, {"missing": missing, "not in the model": extra, "of another shape": wrong})
-
-
-def _state_of(model: Model) -> Mapping[str, torch.Tensor]:
-    return model.state_dict if isinstance(model, ExportedProgram) else model.state_dict()
-
-
-def _misfit(place: str, sides: Mapping[str, Sequence[str]]) -> ModelError:
-    return ModelError(
-        "a checkpoint has the tensors of its model", place=place, way_out="name the model that the checkpoint was saved from",
-        received="; ".join(f"{what}: {shown(names)}" for what, names in sides.items() if names),
-    )  # fmt: skip

@@ -124,17 +124,20 @@ def _merged_entries(target: str, merge: _Merge, entries: Mapping[str, Entry], mo
     names = [name for each in merge.sources.values() for name in each]
     shapes = _run(merge, target, model, lambda name: torch.empty(entries[name].shape, device="meta"))
     sources = tuple(tensor for name in names for tensor in entries[name].sources)
-    weighed = all(entries[name].weight is not None for name in names)
+    makers = {name: make for name in names if (make := entries[name].weight) is not None}
 
     def pattern(result: str) -> torch.Tensor:
         return _run(merge, target, model, lambda name: nonzero(entries[name].pattern()))[result]
 
     def weight(result: str) -> torch.Tensor:
-        return _run(merge, target, model, lambda name: entries[name].weight())[result]  # type: ignore[misc]
+        return _run(merge, target, model, lambda name: makers[name]())[result]
 
     return {
         result: Entry(
-            tuple(shape.shape), partial(pattern, result), sources, partial(weight, result) if weighed else None
+            tuple(shape.shape),
+            partial(pattern, result),
+            sources,
+            partial(weight, result) if len(makers) == len(names) else None,
         )
         for result, shape in shapes.items()
     }

@@ -65,7 +65,12 @@ def _apply(node: Node, layout: torch.Tensor, args: tuple, kwargs: dict) -> Any:
     )
     if node.target in movement.SHAPES:
         return layout.reshape(node.meta["val"].shape)
-    return node.target(*plain[0], **plain[1])  # type: ignore[operator]
+    return _run(node, *plain[0], **plain[1])
+
+
+def _run(node: Node, *args: Any, **kwargs: Any) -> Any:
+    operation: Any = node.target
+    return operation(*args, **kwargs)
 
 
 def _shares(part: Any, view: torch.Tensor) -> bool:
@@ -96,7 +101,7 @@ def _joined(node: Node, args: tuple) -> Weight | None:
         ]
         size = sum(w.shape.numel() for w in weights)
         parts = [(name, _among(size, starts[w], index)) for w in weights for name, index in w.stored(w.index)]
-        entries = node.target(grids, *args[1:])  # type: ignore[operator]
+        entries = _run(node, grids, *args[1:])
     name = " and ".join(w.name for w in weights)
     # a sum is not zero where only one of its terms is: as a scale it cuts nothing that a mask of one term would cut
     changed = adds or any(w.transformed for w in weights)
@@ -135,7 +140,7 @@ def _without_zeros(node: Node, weight: Weight, args: tuple, kwargs: dict) -> tor
     try:
         plain = tree_map(lambda a: torch.ones(a.shape) if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a,
                          (args, kwargs))  # fmt: skip
-        kept = node.target(*plain[0], **plain[1])
+        kept = _run(node, *plain[0], **plain[1])
     except (RuntimeError, NotImplementedError):
         return weight.entries
     if kept.is_meta or bool((kept != 0).all()):
