@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 import graphsparse as gs
+from graphsparse.errors import UnsupportedOperations
 from graphsparse.passes.liveness import active_connections
 from tests.judge import assert_exact, excess, gradient_masks, positive, random_masks
 
@@ -489,3 +490,24 @@ def test_a_scale_of_what_was_chosen_leaves_what_it_was_chosen_from(filled):
         Written(forward, w=(4, 6), g=(6,), v=(6, 3)), rows.float(), {"g": torch.zeros(6, dtype=torch.bool)}
     )
     assert all(mask.all() for mask in active_connections(graph).values())
+
+
+class Inside(nn.Module):
+    """An operation in one of two branches."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+        self.yes, self.no, self.head = (nn.Linear(4, n, bias=False) for n in (4, 4, 2))
+
+    def forward(self, x):
+        return self.head(
+            torch.cond(x.sum() > 0, lambda x: self.operation(self.yes(x)), lambda x: self.no(x).relu(), (x,))
+        )
+
+
+def test_a_composite_in_a_branch_is_taken_apart_and_one_without_a_rule_is_named():
+    graph = gs.export(Inside(lambda y: torch.einsum("bti->bti", y) * 2), rows.float(), {})
+    assert list(graph.shapes) == ["yes.weight", "no.weight", "head.weight"]
+    with pytest.raises(UnsupportedOperations, match="1 of . operations have no rule\n.*cdist"):
+        gs.export(Inside(lambda y: torch.cdist(y, y) @ y), rows.float(), {})

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft
+from graphsparse.capture.nodes import attribute, is_constant, needed, place_of, result_of
 from graphsparse.capture.rules import PRODUCTS, TAKES_KERNEL
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
@@ -27,6 +28,10 @@ Rules = Mapping[Any, Callable[..., Any]]
 
 class Refused:
     """The result of an operation that has no rule; what reads it is looked up too, so that all are named at once."""
+
+
+class _RefusedInside(Exception):
+    """A program that an operation takes as an operand needs an operation that has no rule, noted already."""
 
 
 @dataclass
@@ -53,25 +58,20 @@ def lower(
     """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
     lowering = Lowering(draft, rules)
     inputs = _inputs(program, draft, names, batch_axis)
-    for node in _needed(program.graph):
-        if node.op == "placeholder":
-            lowering.values[node] = inputs(node)
-        elif node.op == "call_function":
-            lowering.values[node] = _evaluate(lowering, node)
-        elif node.op == "get_attr":
-            lowering.values[node] = _attribute(program.graph_module, node)
-        elif node.op == "output":
-            _collect_sinks(lowering, node, program)
+    _walk(lowering, program.graph_module, inputs)
+    _collect_sinks(lowering, program)
     return lowering
 
 
-def _needed(graph: Graph) -> list[Node]:
-    """The inputs, and the calls that an output depends on: what is computed for nothing uses no parameter."""
-    wanted = {graph.output_node()}
-    for node in reversed(graph.nodes):
-        if node in wanted:
-            wanted.update(node.all_input_nodes)
-    return [node for node in graph.nodes if node in wanted or node.op == "placeholder"]
+def _walk(lowering: Lowering, program: GraphModule, given: Callable[[Node], Any]) -> None:
+    """Lower what the outputs depend on; ``given`` says what each input of the program is."""
+    for node in needed(program.graph):
+        if node.op == "placeholder":
+            lowering.values[node] = given(node)
+        elif node.op == "call_function":
+            lowering.values[node] = _evaluate(lowering, node)
+        elif node.op == "get_attr":
+            lowering.values[node] = attribute(program, node)
 
 
 def _inputs(program: ExportedProgram, draft: Draft, names: Mapping[str, str], batch_axis: int | None):
@@ -113,7 +113,7 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     leaves = tree_leaves((args, kwargs))
     if target is operator.getitem:
         return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
-    place, module_type = _place(node)
+    place, module_type = place_of(node)
     called = getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
     draft.place = (place, called)
     rule = lowering.rules.get(target) or lowering.rules.get(str(target))
@@ -125,43 +125,42 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     weights = any(isinstance(leaf, Weight) for leaf in leaves)
     if not moved and not (has_rule and weights and (tokens or _has_kernel(target, args))):
         return transform(node, args, kwargs) if weights else compute(node, args, kwargs)
-    if _is_constant(node):
+    if is_constant(node):
         return tree_map(_shape_only, node.meta.get("val"))
     if rule is None:
         return _refuse(lowering, target, place)
-    shape, dtype = _result(node)
+    shape, dtype = result_of(node)
     call = Call(draft, target, shape, dtype, place, module_type, body=partial(_body, lowering))
-    value = _by_rule(rule, call, args, kwargs)
+    try:
+        value = _by_rule(rule, call, args, kwargs)
+    except _RefusedInside:
+        return Refused()
     lowering.used[called] += 1
     lowering.said.append((called, call))
     return value
 
 
-def _attribute(module: GraphModule, node: Node) -> Any:
-    held = getattr(module, str(node.target))
-    return held if isinstance(held, GraphModule) else Known(held)
-
-
 def _body(lowering: Lowering, program: GraphModule, operands: Sequence[Any]) -> Any:
     """What a program inside the program makes of its operands; others may hold their units too."""
-    given, place = iter(operands), lowering.draft.place
-    for node in _needed(program.graph):
-        if node.op == "placeholder":
-            value = next(given)
-            lowering.values[node] = Units(value.ids) if isinstance(value, Units) else value
-        elif node.op == "call_function":
-            lowering.values[node] = _evaluate(lowering, node)
-        elif node.op == "get_attr":
-            lowering.values[node] = _attribute(program, node)
+    operand, place = iter(operands), lowering.draft.place
+
+    def shared(_: Node) -> Any:
+        value = next(operand)
+        return Units(value.ids) if isinstance(value, Units) else value
+
+    _walk(lowering, program, shared)
     lowering.draft.place = place
-    return tree_map(lambda a: lowering.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
+    outputs = tree_map(lambda a: lowering.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
+    if any(isinstance(leaf, Refused) for leaf in tree_leaves(outputs)):
+        raise _RefusedInside
+    return outputs
 
 
 def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> Any:
     """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
     try:
         return rule(call, *args, **kwargs)
-    except GraphsparseError:
+    except (GraphsparseError, _RefusedInside):
         raise
     except Exception as error:  # combinations that nobody has met
         brief = (str(error).splitlines() or [""])[0][:160]
@@ -180,12 +179,6 @@ def _has_kernel(target: Any, args: tuple) -> bool:
     at = TAKES_KERNEL.get(target)
     of_two = target in PRODUCTS and at is not None and isinstance(args[at - 1], Weight)
     return at is not None and len(args) > at and isinstance(args[at], Weight) and not of_two
-
-
-def _is_constant(node: Node) -> bool:
-    """Whether all that a call gives is integer or boolean, or nothing at all: no input is followed through those."""
-    leaves = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
-    return not any(leaf.is_floating_point() or leaf.is_complex() for leaf in leaves)
 
 
 def _shape_only(value: Any) -> Any:
@@ -212,36 +205,13 @@ def _read(lowering: Lowering, reader: Node, node: Node) -> Any:
     return value
 
 
-def _place(node: Node) -> tuple[str, str]:
-    """The path of the module that a call stands in, and its type's name."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack:
-        return "", ""
-    path, kind = stack[-1]
-    return path.split("@")[0], (kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
-
-
-def _result(node: Node) -> tuple[torch.Size, torch.dtype]:
-    value = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
-    if value is None:
-        return torch.Size(), torch.float32
-    sizes = [size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size for size in value.shape]
-    if None in sizes:
-        raise CaptureError(
-            "the sizes of values must not depend on the values of inputs", place=_place(node)[0] or "the model",
-            received=f"a result of {node.target} of shape ({', '.join(map(str, value.shape))})",
-            way_out="export the model without that step, or a form of it whose sizes are fixed",
-        )  # fmt: skip
-    return torch.Size(sizes), value.dtype
-
-
-def _collect_sinks(lowering: Lowering, node: Node, program: ExportedProgram) -> None:
+def _collect_sinks(lowering: Lowering, program: ExportedProgram) -> None:
     wanted = {
         spec.arg.name
         for spec in program.graph_signature.output_specs
         if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")
     }
-    for leaf in tree_leaves(node.args):
+    for leaf in tree_leaves(program.graph.output_node().args):
         value = lowering.values.get(leaf) if isinstance(leaf, Node) else None
         if isinstance(value, Units) and leaf.name in wanted:
             lowering.sinks.append(value.ids)

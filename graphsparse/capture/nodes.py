@@ -1,0 +1,61 @@
+"""What a node of a captured program says of itself: what it holds, where it stands, what it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import Graph, GraphModule, Node
+from torch.utils._pytree import tree_leaves
+
+from graphsparse.capture.values import Known
+from graphsparse.errors import CaptureError
+
+
+def needed(graph: Graph) -> list[Node]:
+    """The inputs, and the calls that an output depends on: what is computed for nothing uses no parameter."""
+    wanted = {graph.output_node()}
+    for node in reversed(graph.nodes):
+        if node in wanted:
+            wanted.update(node.all_input_nodes)
+    return [node for node in graph.nodes if node in wanted or node.op == "placeholder"]
+
+
+def attribute(module: GraphModule, node: Node) -> Any:
+    """A tensor that the program holds, or a program of its own."""
+    held = getattr(module, str(node.target))
+    return held if isinstance(held, GraphModule) else Known(held)
+
+
+def is_constant(node: Node) -> bool:
+    """Whether all that a call gives is integer or boolean, or nothing at all: no input is followed through those."""
+    leaves = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    return not any(leaf.is_floating_point() or leaf.is_complex() for leaf in leaves)
+
+
+def place_of(node: Node) -> tuple[str, str]:
+    """The path of the module that a call stands in, and its type's name."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return "", ""
+    path, kind = stack[-1]
+    return path.split("@")[0], (kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
+
+
+def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
+    """Shape and type of the (first) result of a call.
+
+    Raises:
+        CaptureError: its sizes depend on the values of inputs.
+    """
+    value = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
+    if value is None:
+        return torch.Size(), torch.float32
+    sizes = [size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size for size in value.shape]
+    if None in sizes:
+        raise CaptureError(
+            "the sizes of values must not depend on the values of inputs", place=place_of(node)[0] or "the model",
+            received=f"a result of {node.target} of shape ({', '.join(map(str, value.shape))})",
+            way_out="export the model without that step, or a form of it whose sizes are fixed",
+        )  # fmt: skip
+    return torch.Size(sizes), value.dtype
