@@ -511,3 +511,22 @@ def test_a_composite_in_a_branch_is_taken_apart_and_one_without_a_rule_is_named(
     assert list(graph.shapes) == ["yes.weight", "no.weight", "head.weight"]
     with pytest.raises(UnsupportedOperations, match="1 of . operations have no rule\n.*cdist"):
         gs.export(Inside(lambda y: torch.cdist(y, y) @ y), rows.float(), {})
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_what_is_computed_for_nothing_is_unused_however_the_program_is_captured(inplace):
+    """A pooler that nobody asks for. In-place operations make torch trace the program once more, which drops it."""
+
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.pooler = nn.Linear(4, 3), nn.Linear(3, 3)
+            self.act = nn.ReLU(inplace)
+
+        def forward(self, x):
+            y = self.act(self.body(x))
+            self.pooler(y).tanh()
+            return y
+
+    graph = gs.export(Pooled(), rows.float(), {})
+    assert list(graph.shapes) == ["body.weight"] and graph.unused == ("pooler.weight",)

@@ -20,6 +20,7 @@ import graphsparse as gs
 from graphsparse import zoo
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero
 from graphsparse.errors import ModelError
+from graphsparse.kernels import threads
 from graphsparse.kernels.lines import Lines
 from graphsparse.kernels.packed import PackedMask, unpack_words
 from graphsparse.passes import reach
@@ -289,3 +290,10 @@ def test_without_a_model_direct_sparsity_alone(tmp_path):
     report = gs.analyze(tmp_path / "w.pt", "none", progress=lambda *at: seen.append(at))
     assert report.summary["kept"] == 3 and report.summary["connections"] == 9 and report.sparsity is None
     assert seen == [(36, 36)] and "Effective sparsity needs a model" in report.notes[0]
+
+
+def test_loops_inside_the_pool_stay_on_their_thread(monkeypatch):
+    """Each of more tasks than threads would otherwise wait for threads that the others hold."""
+    monkeypatch.setattr("graphsparse.kernels.threads.SERIAL", 64)
+    mask = PackedMask.whole((1000, 64))
+    assert threads.each(lambda _: mask.count(), range(64), 10**9) == [64_000] * 64
