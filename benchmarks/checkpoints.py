@@ -26,7 +26,7 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero, write_masks_file
-from graphsparse.kernels.packed import PackedMask
+from graphsparse.kernels.masks import Mask
 from graphsparse.surgery.loading import stream
 from graphsparse.surgery.models import parameters_of
 from graphsparse.surgery.pretrained import build_pretrained
@@ -173,7 +173,7 @@ def sweep_on_bits() -> None:
     for compression in (2, 10, 100, 1000):
         generator = torch.Generator().manual_seed(0)
         masks = {name: torch.rand(shape, generator=generator) < 1 / compression for name, shape in graph.shapes.items()}
-        held = graph.with_masks({n: PackedMask(tuple(m.shape), pack_nonzero(m)) for n, m in masks.items()})
+        held = graph.with_masks({n: Mask(tuple(m.shape), pack_nonzero(m)) for n, m in masks.items()})
         arrays = [mask.numpy() for mask in masks.values()]
         times = medians({"ours": partial(gs.sparsity, held), "count": partial(_count_all, arrays)})
         rows.append({"compression": compression, "ours ms": times["ours"] * 1e3, "count_nonzero ms": times["count"] * 1e3,

@@ -23,6 +23,7 @@ _HOMES = {
     "quotas": "graphsparse.pruning.quotas",
     "read_masks": "graphsparse.checkpoints",
     "sparsity": "graphsparse.measures.sparsity",
+    "sparsity_of": "graphsparse.measures.batch",
     "write_masks": "graphsparse.surgery",
 }
 """Where each public name lives; it is imported when it is first asked for, so that ``import graphsparse`` is quick."""

@@ -10,8 +10,7 @@ from scipy import sparse
 
 from graphsparse.blocks import Block, Gate, KernelBlock
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.algebra import compiled
-from graphsparse.kernels.packed import dense
+from graphsparse.kernels.compiling import compiled
 
 
 def build(graph: LayeredGraph) -> sparse.csr_array:
@@ -20,7 +19,7 @@ def build(graph: LayeredGraph) -> sparse.csr_array:
     Parallel connections (the taps of a kernel in channel resolution) are one entry.
     """
     blocks = [block for layer in graph.layers for block in layer.blocks]
-    parts = [_Part.of(block, graph.values) for block in blocks]
+    parts = [_Part.of(block, graph.kept) for block in blocks]
     starts = np.zeros(graph.n_units + 1, np.int64)
     for part in parts:
         part.count(starts[1:])
@@ -64,7 +63,7 @@ class _Part:
     """A block's edges, counted per source unit and then written."""
 
     def __init__(self, block: KernelBlock, values):
-        kernel = block.view.of(dense(values[block.parameter]).reshape(-1))
+        kernel = block.view.of(values[block.parameter].unpack().reshape(-1))
         self.block, self.table = block, block.taps.table
         columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1]))
         self.bounds = np.searchsorted(columns, np.arange(kernel.shape[0] * kernel.shape[2] + 1))

@@ -1,41 +1,44 @@
-"""The ways that units connect: kernels of a parameter, fixed wiring, and gates; and what happens to
-units on the way, lifts and scales.
+"""The ways that units connect: kernels of a parameter, fixed wires, and gates; and what happens to units on the way.
 
-A block is data, read by every pass. Each answers four questions: what reaches its targets (`forwards`), what its
-sources reach (`backwards`), what each of its connections carries (`connections`), and which pairs of units it joins
-(`pairs`). Unit ids are int32; -1 is no unit (padding, a constant zero) and -2 a constant that is not zero.
+A block is data that every sweep reads. It answers what reaches its targets (`forwards`), what its sources reach
+(`backwards`) and which pairs of units it joins (`pairs`), in any algebra. Unit ids are int32; -1 is no unit (padding, a
+constant zero) and -2 a constant that is not zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from graphsparse.kernels import lines, sweeps, wires
-from graphsparse.kernels.columns import Taps
-from graphsparse.kernels.lines import Lines, lines_of
-from graphsparse.kernels.packed import PackedMask, dense
+from graphsparse.algebras import Algebra
+from graphsparse.kernels.layout import CONSTANT, NO_UNIT, Kernel, Places, Taps, View
+from graphsparse.kernels.masks import Mask
 
-NO_UNIT, CONSTANT = -1, -2
+__all__ = ["CONSTANT", "NO_UNIT", "Block", "Gate", "KernelBlock", "Lift", "Places", "Scale", "Stage", "State", "Taps",
+           "View", "Wiring"]  # fmt: skip
+
+Values = Mapping[str, Any]
+"""What each connection carries, by parameter: masks in the algebra (or, and), arrays in others."""
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Two numbers per unit, each (units + 2,) with the constant and the missing unit last: where an input moves it, and
-    where it is not zero. ``nonzero`` is None where no product and no constant is asked for."""
+    """Two values per unit in an algebra's own form: how an input moves it, and how it is not zero.
 
-    signal: np.ndarray
-    nonzero: np.ndarray | None
+    ``nonzero`` is None where no product and no constant is asked for. ``known``: it is known before the sweep.
+    """
+
+    signal: Any
+    nonzero: Any | None
+    known: bool = False
 
     @property
-    def vectors(self) -> tuple[np.ndarray, ...]:
-        """The numbers that are there."""
-        return (self.signal,) if self.nonzero is None else (self.signal, self.nonzero)
+    def vectors(self) -> tuple[Any, ...]:
+        """The values that the sweep finds."""
+        return (self.signal,) if self.nonzero is None or self.known else (self.signal, self.nonzero)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +52,14 @@ class Lift:
     parameter: str | None = None
     entries: np.ndarray | None = None
 
-    def forwards(self, kept: Mapping[str, np.ndarray], state: State, zero: float, one: float) -> None:
+    def forwards(self, kept: Mapping[str, Mask], state: State, algebra: Algebra) -> None:
         """Make the units not zero."""
-        if state.nonzero is not None:
-            units = (
-                self.units
-                if self.parameter is None
-                else self.units[dense(kept[self.parameter]).ravel()[self.entries] != 0]
-            )
-            state.nonzero[units] = one
+        if len(state.vectors) == 1:
+            return
+        units = self.units
+        if self.parameter is not None:
+            units = units[kept[self.parameter].unpack().ravel()[self.entries]]
+        algebra.put(state.nonzero, units, True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,142 +73,38 @@ class Scale:
     parameter: str
     entries: np.ndarray
 
-    def cut(self, kept: Mapping[str, np.ndarray]) -> np.ndarray:
+    def cut(self, kept: Mapping[str, Mask]) -> np.ndarray:
         """The units whose entry is not kept."""
-        scale = dense(kept[self.parameter]).ravel()
-        return self.units[:0] if scale.all() else self.units[scale[self.entries] == 0]
+        scale = kept[self.parameter].unpack().ravel()
+        return self.units[:0] if scale.all() else self.units[~scale[self.entries]]
 
-    def forwards(self, kept: Mapping[str, np.ndarray], state: State, zero: float, one: float) -> None:
+    def forwards(self, kept: Mapping[str, Mask], state: State, algebra: Algebra) -> None:
         """Make the units zero whose entry is not kept."""
-        for vector in state.vectors:
-            vector[self.cut(kept)] = zero
+        units = self.cut(kept)
+        for vector in state.vectors if len(units) else ():
+            algebra.put(vector, units, False)
 
-    def backwards(self, kept: Mapping[str, np.ndarray], reach: np.ndarray, zero: float) -> None:
+    def backwards(self, kept: Mapping[str, Mask], reach: Any, algebra: Algebra) -> None:
         """What a unit reaches, it reaches only where its entry is kept."""
-        reach[self.cut(kept)] = zero
+        algebra.put(reach, self.cut(kept), False)
 
 
-@dataclass(frozen=True)
-class View:
-    """Where a kernel lies in its parameter: the strided view (groups, rows, *columns) of the flat parameter.
+class KernelBlock(Kernel):
+    """A linear, convolution or embedding operation: one connection per entry of its view of the parameter."""
 
-    The column axes are the channels and then the taps; together they are the columns of a block.
-    """
-
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def of(self, flat: np.ndarray) -> np.ndarray:
-        """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow."""
-        if self.covers(flat.size):
-            return flat.reshape(*self.shape[:2], -1)
-        strides = [s * flat.itemsize for s in self.strides]
-        grouped = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides)
-        return grouped.reshape(*self.shape[:2], -1)
-
-    @lru_cache(maxsize=4096)  # noqa: B019  a view is four tuples of numbers; asked for in every sweep of every block
-    def covers(self, size: int) -> bool:
-        """Whether the view is the whole parameter of that size in its own order."""
-        dense = [prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
-        ordered = all(n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense, strict=True))
-        return self.offset == 0 and ordered and prod(self.shape) == size
-
-    def lines(self, mask: PackedMask) -> Lines | None:
-        """The view as lines of a parameter's bits, which stay where they are; None where it is none."""
-        return lines_of(mask, self.offset, self.shape, self.strides)
-
-    def entries(self) -> np.ndarray:
-        """The index in the flat parameter of each element of the view."""
-        axes = np.ogrid[tuple(slice(n) for n in self.shape)]
-        index = self.offset + sum(axis * stride for axis, stride in zip(axes, self.strides, strict=True))
-        return np.asarray(index).reshape(*self.shape[:2], -1)
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where a kernel lies in its parameter where no strides can say it: the flat index of each element, (groups, rows, columns).
-
-    -1 is an element that is always zero, whatever the parameter holds.
-    """
-
-    index: np.ndarray
-
-    def of(self, flat: np.ndarray) -> np.ndarray:
-        """The kernel (groups, rows, columns) of a flat parameter, a copy."""
-        return np.append(flat, np.asarray([-np.inf if flat.dtype.kind == "f" else 0], flat.dtype))[self.index]
-
-    def covers(self, size: int) -> bool:
-        """Whether the kernel is the whole parameter in its own order; never, for then strides would say it."""
-        return False
-
-    def lines(self, mask: PackedMask) -> None:
-        """None, for then strides would say it."""
-
-    def entries(self) -> np.ndarray:
-        """The index in the flat parameter of each element."""
-        return self.index
-
-
-@dataclass(frozen=True, eq=False)
-class KernelBlock:
-    """A linear, convolution or embedding operation: one connection per entry of its view of the parameter.
-
-    ``sources`` (groups, channels, size) and ``targets`` (groups, rows, positions) are unit ids; ``taps`` says which of
-    the ``size`` units of a channel a tap reads at each position.
-    """
-
-    parameter: str
-    view: View | Places
-    sources: np.ndarray
-    targets: np.ndarray
-    taps: Taps
-
-    def forwards(self, values: Mapping[str, np.ndarray], state: State) -> None:
-        """Add to the targets what kept connections bring."""
-        kernel, sweep = self._kernel(values)
+    def forwards(self, values: Values, state: State, algebra: Algebra) -> None:
+        """Add to the targets what connections bring."""
         for vector in state.vectors:
-            sweep.forwards(kernel, vector, self.sources, self.taps, self.targets)
+            algebra.forwards(self, values[self.parameter], vector)
 
-    def backwards(self, values: Mapping[str, np.ndarray], state: State, reach: np.ndarray) -> None:
-        """Add to the sources what they reach along kept connections."""
-        kernel, sweep = self._kernel(values)
-        sweep.backwards(kernel, reach, self.sources, self.taps, self.targets)
+    def backwards(self, values: Values, state: State, reach: Any, algebra: Algebra) -> None:
+        """Add to the sources what they reach along connections."""
+        algebra.backwards(self, values[self.parameter], reach)
 
-    def connections(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """What each connection carries from ``origin`` (the signal of a state) to a sink, in the view's shape."""
-        return sweeps.connections(self._dense(values), origin, reach, self.sources, self.taps, self.targets)
-
-    def mark(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray, active: PackedMask) -> None:
-        """Set the bits of the active connections, where `bits` says that the values stay bits."""
-        bits = self.bits(values)
-        assert bits is not None
-        lines.mark(bits, origin, reach, self.sources, self.taps, self.targets, active.words)
-
-    def count(self, values: Mapping[str, Any], origin: np.ndarray, reach: np.ndarray) -> int:
-        """How many connections are active, where `bits` says that the values stay bits."""
-        bits = self.bits(values)
-        assert bits is not None
-        return lines.count_connections(bits, origin, reach, self.sources, self.taps, self.targets)
-
-    def bits(self, values: Mapping[str, Any]) -> Lines | None:
-        """The values as lines of bits; None where they are no bits, or must be unpacked to be swept."""
-        value = values[self.parameter]
-        return self.view.lines(value) if isinstance(value, PackedMask) and self.taps.positions == 1 else None
-
-    def _kernel(self, values: Mapping[str, Any]) -> tuple[Any, Any]:
-        """The values as the sweeps take them, and the module that takes them so: bits stay bits where they can."""
-        bits = self.bits(values)
-        return (self._dense(values), sweeps) if bits is None else (bits, lines)
-
-    def _dense(self, values: Mapping[str, Any]) -> np.ndarray:
-        kernel = self.view.of(dense(values[self.parameter]).reshape(-1))
-        return kernel if kernel.strides[2] == kernel.itemsize else np.ascontiguousarray(kernel)
-
-    def pairs(self, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def pairs(self, kept: Mapping[str, Mask]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources, targets and parameter entries of the kept connections, one of each per position they act at."""
         entries = self.view.entries()
-        g, o, j = np.nonzero(self.view.of(dense(kept[self.parameter]).reshape(-1)))
+        g, o, j = np.nonzero(self.view.of(kept[self.parameter].unpack().reshape(-1)))
         channel, tap = np.divmod(j, len(self.taps.table))
         position = self.taps.table[tap]
         sources = self.sources[g[:, None], channel[:, None], position]
@@ -222,16 +120,16 @@ class Wiring:
     sources: np.ndarray
     targets: np.ndarray
 
-    def forwards(self, values: Mapping[str, np.ndarray], state: State) -> None:
+    def forwards(self, values: Values, state: State, algebra: Algebra) -> None:
         """Add to the targets what their sources hold."""
         for vector in state.vectors:
-            wires.join_forwards(vector, self.sources, self.targets)
+            algebra.join(vector, self.sources, self.targets)
 
-    def backwards(self, values: Mapping[str, np.ndarray], state: State, reach: np.ndarray) -> None:
+    def backwards(self, values: Values, state: State, reach: Any, algebra: Algebra) -> None:
         """Add to the sources what their targets reach."""
-        wires.join_backwards(reach, self.sources, self.targets)
+        algebra.join_back(reach, self.sources, self.targets)
 
-    def pairs(self, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, None]:
+    def pairs(self, kept: Mapping[str, Mask]) -> tuple[np.ndarray, np.ndarray, None]:
         """Sources and targets of every wire."""
         real = self.sources >= 0
         return self.sources[real], self.targets[real], None
@@ -245,17 +143,17 @@ class Gate:
     rights: np.ndarray
     targets: np.ndarray
 
-    def forwards(self, values: Mapping[str, np.ndarray], state: State) -> None:
+    def forwards(self, values: Values, state: State, algebra: Algebra) -> None:
         """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
         assert state.nonzero is not None, "a graph with gates is swept with both states"
-        wires.gate_forwards(state.signal, state.nonzero, self.lefts, self.rights, self.targets)
+        algebra.gate(state.signal, state.nonzero, state.known, self.lefts, self.rights, self.targets)
 
-    def backwards(self, values: Mapping[str, np.ndarray], state: State, reach: np.ndarray) -> None:
+    def backwards(self, values: Values, state: State, reach: Any, algebra: Algebra) -> None:
         """An operand reaches what the product reaches while the other operand is not zero."""
         assert state.nonzero is not None, "a graph with gates is swept with both states"
-        wires.gate_backwards(reach, state.nonzero, self.lefts, self.rights, self.targets)
+        algebra.gate_back(reach, state.nonzero, self.lefts, self.rights, self.targets)
 
-    def pairs(self, kept: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, None]:
+    def pairs(self, kept: Mapping[str, Mask]) -> tuple[np.ndarray, np.ndarray, None]:
         """Both operands of every product, each with its target."""
         sources, targets = np.concatenate([self.lefts, self.rights]), np.concatenate([self.targets, self.targets])
         real = sources >= 0

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from graphsparse.blocks import Block, Gate, KernelBlock, Scale, Stage
 from graphsparse.errors import MaskError
-from graphsparse.kernels.packed import PackedMask
+from graphsparse.kernels.masks import Mask
 
 if TYPE_CHECKING:
     import igraph
@@ -62,7 +62,7 @@ class Edge:
 
         A bool `scipy.sparse.csr_array` (n_source_units, n_target_units), built when asked for.
         """
-        from_ids, to_ids, _ = self.block.pairs(self.graph.values)
+        from_ids, to_ids, _ = self.block.pairs(self.graph.kept)
         use = (from_ids >= self.source.start) & (from_ids < self.source.stop)
         use &= ~np.isin(from_ids, self.graph.cut) & ~np.isin(to_ids, self.graph.cut)
         rows, columns = from_ids[use] - self.source.start, to_ids[use] - self.target.start
@@ -97,8 +97,7 @@ class LayeredGraph:
 
     ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
-    numpy arrays that may share the model's memory; masks may be held as bits (`PackedMask`). A kernel without a mask is
-    wholly kept. ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold
+    masks as bits, weights as numpy arrays that may share the model's memory. A kernel without a mask is wholly kept. ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold
     where no mask says otherwise. ``sources`` and ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use
     `with_masks` for the same network under other masks.
     """
@@ -107,7 +106,7 @@ class LayeredGraph:
     sources: np.ndarray
     sinks: np.ndarray
     shapes: Mapping[str, tuple[int, ...]]
-    masks: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    masks: Mapping[str, Mask] = field(default_factory=dict, repr=False)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     modulators: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -128,18 +127,27 @@ class LayeredGraph:
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     @cached_property
-    def values(self) -> Mapping[str, Any]:
-        """The mask of every parameter that a block or a stage reads: bytes of 0 and 1 in the parameter's shape, or bits."""
-        masks = {name: _as_bytes(mask) for name, mask in {**self.modulators, **self.masks}.items()}
-        bits = any(isinstance(mask, PackedMask) for mask in masks.values())
-        whole: Any = PackedMask.whole if bits else _wholly_kept
-        return {**masks, **{name: whole(shape) for name, shape in self.shapes.items() if name not in masks}}
+    def kept(self) -> Mapping[str, Mask]:
+        """The mask of every parameter that a block or a stage reads, in the parameter's shape."""
+        modulators = {name: Mask.of(array) for name, array in self.modulators.items() if name not in self.masks}
+        whole = {name: Mask.whole(shape) for name, shape in self.shapes.items() if name not in self.masks}
+        return {**modulators, **self.masks, **whole}
+
+    @cached_property
+    def uses(self) -> Mapping[str, list[KernelBlock]]:
+        """The blocks of each parameter that holds connections."""
+        found: dict[str, list[KernelBlock]] = {name: [] for name in self.shapes}
+        for layer in self.layers:
+            for block in layer.blocks:
+                if isinstance(block, KernelBlock):
+                    found[block.parameter].append(block)
+        return found
 
     @cached_property
     def cut(self) -> np.ndarray:
         """The ids of units that a masked scale makes zero: no edge leads through them."""
         scales = [stage for layer in self.layers for stage in layer.stages if isinstance(stage, Scale)]
-        return np.unique(np.concatenate([np.empty(0, np.int32), *(scale.cut(self.values) for scale in scales)]))
+        return np.unique(np.concatenate([np.empty(0, np.int32), *(scale.cut(self.kept) for scale in scales)]))
 
     @cached_property
     def gated(self) -> bool:
@@ -175,8 +183,8 @@ class LayeredGraph:
         """
         return replace(self, masks=self.checked(masks))
 
-    def checked(self, masks: Mapping[str, Any]) -> dict[str, Any]:
-        """Masks under the graph's own names as bool arrays, or a `MaskError` that says what does not fit."""
+    def checked(self, masks: Mapping[str, Any]) -> dict[str, Mask]:
+        """Masks under the graph's own names as bits, or a `MaskError` that says what does not fit."""
         shapes = {**{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
         result = {}
         for given, mask in masks.items():
@@ -229,19 +237,11 @@ def feeding(block: Block, owner: np.ndarray) -> list[int]:
     return np.flatnonzero(np.bincount(owner[ids[ids >= 0]])).tolist()
 
 
-def _as_bytes(mask: np.ndarray | PackedMask) -> np.ndarray | PackedMask:
-    return mask if isinstance(mask, PackedMask) else np.ascontiguousarray(mask).view(np.uint8)
-
-
-def _wholly_kept(shape: tuple[int, ...]) -> np.ndarray:
-    """One number seen as a whole mask: a large model captured without its weights may have no masks at all."""
-    return np.broadcast_to(np.ones((), np.uint8), shape)
-
-
-def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | PackedMask:
-    array = (
-        mask if isinstance(mask, PackedMask) else np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
-    )
+def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Mask:
+    if isinstance(mask, Mask):
+        array: Any = mask
+    else:
+        array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
     if tuple(array.shape) != shape:
         raise MaskError(
             "a mask has the shape of its parameter",
@@ -249,20 +249,13 @@ def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> np.ndarray | Packe
             received=tuple(array.shape),
             way_out=f"give {shape}",
         )
-    if isinstance(array, PackedMask):
+    if isinstance(array, Mask):
         return array
-    if array.dtype == bool:
-        return array
-    if array.dtype.kind in "iuf" and bool(((array == 0) | (array == 1)).all()):
-        return array.astype(bool)
+    if array.dtype == bool or array.dtype.kind in "iuf" and bool(((array == 0) | (array == 1)).all()):
+        return Mask.of(array)
     raise MaskError(
         "a mask is boolean, True where the weight is kept",
         place=name,
         received=f"{array.dtype} with values other than 0 and 1",
         way_out="give mask != 0",
     )
-
-
-def parameters_of(layer: Layer) -> tuple[str, ...]:
-    """The names of the parameters whose connections end in a layer."""
-    return tuple(dict.fromkeys(b.parameter for b in layer.blocks if isinstance(b, KernelBlock)))

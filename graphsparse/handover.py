@@ -29,7 +29,7 @@ def edge_table(graph: LayeredGraph) -> pandas.DataFrame:
 
 
 def _rows(graph: LayeredGraph, block) -> pandas.DataFrame:
-    sources, targets, entries = block.pairs(graph.values)
+    sources, targets, entries = block.pairs(graph.kept)
     name = getattr(block, "parameter", None)
     weights = graph.weights.get(name) if name is not None and entries is not None else None
     weight = np.ones(len(sources)) if weights is None else weights.reshape(-1)[entries].astype(float)

@@ -13,7 +13,7 @@ from torch import nn
 import graphsparse as gs
 from graphsparse import zoo
 from graphsparse.errors import MaskError
-from graphsparse.passes.liveness import liveness
+from graphsparse.sweep import sweep
 from tests.gradients import random_masks
 from tests.test_judged import Random, Residual
 
@@ -76,10 +76,10 @@ def test_adjacency_is_the_edges():
 
 
 def test_liveness_of_the_small_graph():
-    alive = liveness(small())
-    assert np.flatnonzero(alive.starved).tolist() == [4, 5, 10]
-    assert np.flatnonzero(alive.stranded).tolist() == [4, 5]
-    assert {name: int(mask.sum()) for name, mask in alive.active.items()} == {
+    alive = sweep(small())
+    assert np.flatnonzero(~alive.signal).tolist() == [4, 5, 10]
+    assert np.flatnonzero(~alive.reaches).tolist() == [4, 5]
+    assert {name: mask.count() for name, mask in alive.connections().items()} == {
         "first.weight": 3,
         "second.weight": 2,
         "skip.weight": 1,
@@ -106,7 +106,7 @@ def test_igraph_has_the_same_edges():
 
 def assert_reachability_is_networkx(graph: gs.LayeredGraph) -> None:
     """Signal units are the descendants of the sources, reaching ones the ancestors of the sinks; edges say the same."""
-    handed, alive = graph.to_networkx(), liveness(graph)
+    handed, alive = graph.to_networkx(), sweep(graph)
     below = set(graph.sources.tolist()).union(*(networkx.descendants(handed, s) for s in graph.sources.tolist()))
     above = set(graph.sinks.tolist()).union(*(networkx.ancestors(handed, s) for s in graph.sinks.tolist()))
     assert set(np.flatnonzero(alive.signal)) == below
@@ -116,12 +116,12 @@ def assert_reachability_is_networkx(graph: gs.LayeredGraph) -> None:
     used = {name: np.zeros(shape, bool) for name, shape in graph.shapes.items()}
     for layer in graph.layers:
         for block in layer.blocks:
-            sources, targets, entries = block.pairs(graph.values)
+            sources, targets, entries = block.pairs(graph.kept)
             if entries is not None:
                 live = np.isin(sources, list(below)) & np.isin(targets, list(above))
                 used[block.parameter].reshape(-1)[entries[live]] = True
     for name, mask in used.items():
-        np.testing.assert_array_equal(mask, alive.active[name])
+        np.testing.assert_array_equal(mask, alive.connections()[name].unpack())
 
 
 @pytest.mark.parametrize("resolution", ["unrolled", "channel"])

@@ -1,4 +1,4 @@
-"""Masks held as bits give what masks held as bytes give, whichever way a kernel lies in its parameter."""
+"""The sweep over bits gives what the sweep over elements gives, whichever way a kernel lies in its parameter."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from torch.nn import functional
 
 import graphsparse as gs
 from graphsparse import zoo
+from graphsparse.algebras import OR_AND, WORDS
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero
 from graphsparse.errors import ModelError
 from graphsparse.kernels import threads
-from graphsparse.kernels.lines import Lines
-from graphsparse.kernels.packed import PackedMask, unpack_words
-from graphsparse.passes import reach
+from graphsparse.kernels.masks import Mask, unpack
 from graphsparse.surgery.loading import load_network
+from graphsparse.sweep import sweep
 
 hf = pytest.importorskip("transformers")
 
 
-def packed(masks: dict[str, torch.Tensor]) -> dict[str, PackedMask]:
-    return {name: PackedMask(tuple(mask.shape), pack_nonzero(mask)) for name, mask in masks.items()}
+def packed(masks: dict[str, torch.Tensor]) -> dict[str, Mask]:
+    return {name: Mask(tuple(mask.shape), pack_nonzero(mask)) for name, mask in masks.items()}
 
 
 def assert_same(graph: gs.LayeredGraph, masks: dict[str, torch.Tensor]) -> None:
     """States of all units, active connections and counts agree, connection for connection."""
-    plain, bits = graph.with_masks(masks), graph.with_masks(packed(masks))
+    masked = graph.with_masks(packed(masks))
     for states in (None, True):
-        one, two = (reach.forwards(each, each.values, states=states) for each in (plain, bits))
-        for a, b in zip(one.vectors, two.vectors, strict=True):
-            np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(
-            reach.backwards(plain, plain.values, one), reach.backwards(bits, bits.values, two)
-        )
-    ours, theirs = gs.effective_masks(bits), gs.effective_masks(plain)
-    assert all(torch.equal(ours[name], mask) for name, mask in theirs.items())
-    assert gs.sparsity(bits).frame.equals(gs.sparsity(plain).frame)
+        bits, words = (sweep(masked, states=states, algebra=algebra) for algebra in (OR_AND, WORDS))
+        np.testing.assert_array_equal(bits.signal, words.signal != 0)
+        np.testing.assert_array_equal(bits.reaches, words.reaches != 0)
+        if bits.state.nonzero is not None:
+            np.testing.assert_array_equal(bits.nonzero, words.nonzero != 0)
+    active = gs.effective_masks(masked)
+    for name, found in words.connections().items():
+        assert np.array_equal(active[name].numpy(), found != 0) and bits.count()[name] == int((found != 0).sum())
+    assert gs.sparsity(masked).frame.equals(gs.sparsity(graph.with_masks(masks)).frame)
 
 
 @settings(max_examples=30, deadline=None)
 @given(shape=st.lists(st.integers(0, 5), max_size=4).map(tuple), wide=st.integers(1, 200), seed=st.integers(0, 9))
 def test_packing_turns_back(shape, wide, seed):
     mask = torch.rand((*shape, wide), generator=torch.Generator().manual_seed(seed)) < 0.4
-    held = PackedMask(tuple(mask.shape), pack_nonzero(mask))
+    held = Mask(tuple(mask.shape), pack_nonzero(mask))
     assert np.array_equal(held.unpack(), mask.numpy()) and held.count() == int(mask.sum())
-    assert np.array_equal(unpack_words(held.words, tuple(mask.shape)), mask.numpy())
+    assert np.array_equal(unpack(held.words, tuple(mask.shape)), mask.numpy())
 
 
 def drawn(graph: gs.LayeredGraph, density: float, seed: int) -> dict[str, torch.Tensor]:
@@ -141,10 +141,9 @@ def test_whole_kernels_are_never_unpacked(monkeypatch):
     model = Tokens(nn.Embedding(80, 70), nn.Linear(70, 70))
     graph = gs.export(model, torch.zeros(1, 3, dtype=torch.int64), {}, resolution="channel")
     bits = graph.with_masks(packed(drawn(graph, 0.01, 0)))
-    monkeypatch.setattr(PackedMask, "unpack", lambda self: pytest.fail("unpacked"))
+    monkeypatch.setattr(Mask, "unpack", lambda self: pytest.fail("unpacked"))
     assert 0 < gs.sparsity(bits).active < gs.sparsity(bits).kept
-    blocks = [layer.blocks[0] for layer in graph.layers if layer.blocks]
-    assert all(isinstance(block._kernel(bits.values)[0], Lines) for block in blocks)
+    assert all(block.in_place for blocks in graph.uses.values() for block in blocks)
 
 
 TINY = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70}
@@ -295,5 +294,5 @@ def test_without_a_model_direct_sparsity_alone(tmp_path):
 def test_loops_inside_the_pool_stay_on_their_thread(monkeypatch):
     """Each of more tasks than threads would otherwise wait for threads that the others hold."""
     monkeypatch.setattr("graphsparse.kernels.threads.SERIAL", 64)
-    mask = PackedMask.whole((1000, 64))
+    mask = Mask.whole((1000, 64))
     assert threads.each(lambda _: mask.count(), range(64), 10**9) == [64_000] * 64

@@ -35,7 +35,7 @@ def assert_thresholds(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], cou
     found = effective_scores(graph, scores)
     flat = np.sort(np.concatenate([array.ravel() for array in scores.values()]))
     for threshold in flat[np.linspace(0, len(flat) - 1, count).astype(int)]:
-        masks = {name: (array >= threshold) & (graph.values[name] != 0) for name, array in scores.items()}
+        masks = {name: (array >= threshold) & graph.kept[name].unpack() for name, array in scores.items()}
         active = active_connections(graph.with_masks({**graph.masks, **masks}))
         for name in active:
             np.testing.assert_array_equal(found[name] >= threshold, active[name])
@@ -87,7 +87,7 @@ def test_kernels_without_scores_are_kept_and_dropped_ones_never_come_back():
         found = effective_scores(masked, scores)
         for threshold in (0, 3, 12, 19):
             kept = {
-                name: masked.masks[name] & (scores[name] >= threshold if name in scores else True)
+                name: masked.masks[name].unpack() & (scores[name] >= threshold if name in scores else True)
                 for name in graph.shapes
             }
             active = active_connections(graph.with_masks(kept))

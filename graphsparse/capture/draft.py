@@ -11,7 +11,7 @@ import torch
 from graphsparse.blocks import Gate, KernelBlock, Lift, Places, Scale, View, Wiring
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical, collapse, distinct_sets, unique_rows
 from graphsparse.capture.values import NEVER, Units, Weight
-from graphsparse.kernels.columns import Taps
+from graphsparse.kernels.layout import Taps
 
 
 @dataclass

@@ -21,7 +21,7 @@ from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form
 from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown, unknown
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
-from graphsparse.kernels.packed import unpack_words
+from graphsparse.kernels.masks import unpack
 from graphsparse.kernels.threads import each
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
@@ -209,9 +209,7 @@ def _read_masks(plan: Plan) -> dict[str, torch.Tensor]:
     work = sum(math.prod(entry.shape) // 8 for _, entry in packed)
     words = dict(each(lambda item: (item[0], read_words(item[1], item[0], plan)), packed, work))
     return {
-        name: torch.from_numpy(unpack_words(words.pop(name), entry.shape))
-        if name in words
-        else _read_mask(entry, name, plan)
+        name: torch.from_numpy(unpack(words.pop(name), entry.shape)) if name in words else _read_mask(entry, name, plan)
         for name, entry in plan.entries.items()
     }
 

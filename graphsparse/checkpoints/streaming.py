@@ -13,7 +13,7 @@ from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import Shape
 from graphsparse.checkpoints.reading import Plan, Source, Translation, opened, plan_reading, read_words
-from graphsparse.kernels.packed import PackedMask
+from graphsparse.kernels.masks import Mask
 
 
 class TensorInfo(NamedTuple):
@@ -71,14 +71,14 @@ class OpenCheckpoint:
         """Bytes that ``packed_masks`` reads in all, for progress bars."""
         return sum(_nbytes(*entry.sources) for entry in self.plan.entries.values())
 
-    def packed_masks(self) -> Iterator[tuple[str, PackedMask, int]]:
+    def packed_masks(self) -> Iterator[tuple[str, Mask, int]]:
         """Yields (parameter, its mask as bits, bytes read for it), each tensor read once and its memory given back.
 
         Raises:
             CheckpointError, MaskError: what the file holds there is damaged or no mask.
         """
         for name, entry in self.plan.entries.items():
-            yield name, PackedMask(entry.shape, read_words(entry, name, self.plan)), _nbytes(*entry.sources)
+            yield name, Mask(entry.shape, read_words(entry, name, self.plan)), _nbytes(*entry.sources)
 
 
 def open_checkpoint(

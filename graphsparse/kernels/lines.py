@@ -1,254 +1,273 @@
-"""Kernel blocks whose mask is bits: one value per unit against lines of the mask, 64 connections a step.
+"""Lines of a mask's bits against what lies along them, 64 connections a step.
 
-A kernel lies in its parameter as lines of neighbouring entries: the line of a target (its columns), or, where the kernel
-is the parameter's transpose, the line of a source (its rows). Forwards and backwards are then the same two loops, one
-along the lines and one across them. Boolean algebra alone: a threshold is no bit.
+A kernel lies in its parameter as lines of neighbouring entries: rows of the kernel, or, where it is the parameter's
+transpose, columns. Each line belongs to one end of its connections; the entries along it are the other ends. At one
+position an end is a bit (`meet`, `gather`, ...); at many it is a map, a row of words (`collect`, `spread`, ...).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import gcd
-
 import numpy as np
 
-from graphsparse.kernels.algebra import compiled
-from graphsparse.kernels.columns import Taps, gather_flat, scatter_flat
-from graphsparse.kernels.packed import WORD, PackedMask, ones, pack_flags, word_count
-from graphsparse.kernels.threads import over
-
-CACHE_LINE_WORDS = 8
-_SELF = Taps.of(np.zeros((1, 1)), 1)
+from graphsparse.kernels.compiling import compiled, inlined
+from graphsparse.kernels.maps import bits_at, is_set, put_bits, tail
+from graphsparse.kernels.masks import ones, trailing_zeros
 
 
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """A kernel (groups, rows, columns) as lines of a parameter's bits.
-
-    Line i of group g begins at bit ``offset + g * group_step + i * step`` of ``words`` and is ``length`` long; there are
-    ``count`` lines a group. ``by_source``: a line is a column of the kernel and runs over its rows.
-    """
-
-    words: np.ndarray
-    offset: int
-    groups: int
-    group_step: int
-    count: int
-    step: int
-    length: int
-    by_source: bool
-
-    @property
-    def geometry(self) -> tuple[int, int, int, int]:
-        """What the loops need to find a line."""
-        return self.offset, self.group_step, self.count, self.step
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a pass over all lines reads."""
-        return self.groups * self.count * self.length // 8
-
-    @property
-    def apart(self) -> int:
-        """Lines after which a word begins, so that two threads do not write to one; all of them where that is never."""
-        whole = self.offset % WORD == 0 and self.group_step == self.count * self.step and self.step == self.length
-        return WORD // gcd(self.step, WORD) if whole else self.groups * self.count
+@inlined
+def _start(lines, i):
+    """The entry at which line i of all groups begins."""
+    g = i // lines.count
+    return lines.offset + g * lines.group_step + (i - g * lines.count) * lines.step
 
 
-def lines_of(mask: PackedMask, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Lines | None:
-    """The lines of the strided view (groups, rows, *columns) of a mask; None where it has none."""
-    columns = _one_axis(shape[2:], strides[2:])
-    if columns is None:
-        return None
-    (n, step), (groups, group_step), (rows, row_step) = columns, *zip(shape[:2], strides[:2])
-    if step == 1 or n == 1:
-        return Lines(mask.words, offset, groups, group_step, rows, row_step, n, False)
-    if row_step == 1 or rows == 1:
-        return Lines(mask.words, offset, groups, group_step, n, step, rows, True)
-    return None
-
-
-def _one_axis(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int] | None:
-    """Size and stride of several axes as one, where neighbours lie at one distance."""
-    n, step = 1, 1
-    for size, stride in zip(reversed(shape), reversed(strides)):
-        if size == 1:
-            continue
-        if n == 1:
-            n, step = size, stride
-        elif stride == n * step:
-            n *= size
-        else:
-            return None
-    return n, step
-
-
-def forwards(lines: Lines, vector, sources, taps: Taps, targets) -> None:
-    """Add to the targets what their kept connections bring from the sources; bytes of 0 and 1 by unit."""
-    x = gather_flat(vector, _rows(sources), taps)
-    y = _across(lines, x) if lines.by_source else _along(lines, x)
-    scatter_flat(y, _rows(targets), _SELF, vector)
-
-
-def backwards(lines: Lines, vector, sources, taps: Taps, targets) -> None:
-    """Add to the sources what their kept connections bring from the targets."""
-    y = vector[targets.reshape(-1)]
-    x = _along(lines, y) if lines.by_source else _across(lines, y)
-    scatter_flat(x, _rows(sources), taps, vector)
-
-
-def mark(lines: Lines, signal, reach, sources, taps: Taps, targets, out: np.ndarray) -> None:
-    """Set the bits of the active connections in ``out``, the words of a mask of the parameter."""
-    ends, among = _ends(lines, signal, reach, sources, taps, targets)
-    over(
-        len(ends),
-        lines.nbytes,
-        lambda first, last: _mark(lines.words, *lines.geometry, ends, among, out, first, last),
-        lines.apart,
-    )
-
-
-def count_connections(lines: Lines, signal, reach, sources, taps: Taps, targets) -> int:
-    """How many connections are active, without making them."""
-    ends, among = _ends(lines, signal, reach, sources, taps, targets)
-    counts = np.zeros(len(ends), np.int64)
-    over(
-        len(ends),
-        lines.nbytes,
-        lambda first, last: _count(lines.words, *lines.geometry, ends, among, counts, first, last),
-        CACHE_LINE_WORDS,
-    )
-    return int(counts.sum())
-
-
-def _ends(lines: Lines, signal, reach, sources, taps: Taps, targets) -> tuple[np.ndarray, np.ndarray]:
-    """A flag for each line, and bits for the places along the lines of each group."""
-    x, y = gather_flat(signal, _rows(sources), taps), reach[targets.reshape(-1)]
-    by_line, along = (x, y) if lines.by_source else (y, x)
-    return by_line, _table(lines, along)
-
-
-def _rows(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1, array.shape[-1])
-
-
-def _table(lines: Lines, flags: np.ndarray) -> np.ndarray:
-    """Bytes along the lines as words, (groups, words), each group beginning a word."""
-    return np.stack([pack_flags(part) for part in flags.reshape(lines.groups, lines.length)])
-
-
-def _along(lines: Lines, flags: np.ndarray) -> np.ndarray:
-    """For each line whether a kept connection meets a flag, bytes (groups * count,)."""
-    among, found = _table(lines, flags), np.zeros(lines.groups * lines.count, np.uint8)
-    over(len(found), lines.nbytes, lambda a, b: _meet(lines.words, *lines.geometry, among, found, a, b), WORD)
-    return found
-
-
-def _across(lines: Lines, flags: np.ndarray) -> np.ndarray:
-    """For each place along the lines whether a flagged line keeps it, bytes (groups * length,)."""
-    width = word_count(lines.length)
-    full = pack_flags(np.ones(lines.length, bool))
-    into = np.zeros((lines.groups, width), np.uint64)
-    over(
-        width,
-        lines.nbytes,
-        lambda first, last: _gather(lines.words, *lines.geometry, flags, full, into, first, last),
-        CACHE_LINE_WORDS,
-    )
-    octets = into.astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=lines.length, bitorder="little").reshape(-1)
+# One position: a bit for each end.
 
 
 @compiled
-def _word_at(words, bit):
-    """The 64 bits that begin at a bit; beyond the last word they are 0."""
-    k, shift = bit >> 6, np.uint64(bit & 63)
-    low = words[k] >> shift
-    if shift and k + 1 < words.size:
-        low |= words[k + 1] << (np.uint64(64) - shift)
-    return low
-
-
-@compiled
-def _meet(words, offset, group_step, count, step, among, found, first, last):
-    """``found[i]`` = whether line i has a bit in common with its group's row of ``among``, left at the first."""
+def meet(words, lines, along, found, first, last):
+    """Bit i of ``found`` = whether line i keeps a connection to a set bit of its group's row ``along``."""
     for i in range(first, last):
-        g = i // count
-        start = offset + g * group_step + (i - g * count) * step
-        for w in range(among.shape[1]):
-            if among[g, w] and _word_at(words, start + 64 * w) & among[g, w]:
-                found[i] = 1
+        g, start = i // lines.count, _start(lines, i)
+        for w in range(along.shape[1]):
+            if along[g, w] and bits_at(words, start + 64 * w) & along[g, w]:
+                found[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
                 break
 
 
 @compiled
-def _gather(words, offset, group_step, count, step, flags, full, into, first, last):
-    """Each group's row of ``into`` |= its flagged lines, for words first to last, left when every bit is set."""
-    for g in range(into.shape[0]):
+def gather(words, lines, ends, into, first, last):
+    """Words first to last of each group's row ``into`` |= its lines whose bit is set; left when every bit is set."""
+    for g in range(lines.groups):
         row, unseen = into[g, first:last], 0
-        for i in range(count):
-            if not flags[g * count + i]:
+        for i in range(g * lines.count, (g + 1) * lines.count):
+            if not is_set(ends, i):
                 continue
             if unseen == 8:  # looking costs as much as a line
-                if _filled(row, full[first:last]):
+                if _filled(row, lines.length - 64 * first):
                     break
                 unseen = 0
             unseen += 1
-            start = offset + g * group_step + i * step + 64 * first
-            if start & 63:
-                for w in range(row.size):
-                    row[w] |= _word_at(words, start + 64 * w)
-            else:
-                _join(row, words[start >> 6 : (start >> 6) + row.size])
+            _join(row, words, _start(lines, i) + 64 * first)
+        row[row.size - 1] &= tail(lines.length - 64 * first, row.size - 1)
 
 
-@compiled
-def _join(row, line):
+@inlined
+def _join(row, words, start):
+    """``row`` |= the words from bit ``start`` on."""
+    if start & 63 or (start >> 6) + row.size > words.size:
+        for w in range(row.size):
+            row[w] |= bits_at(words, start + 64 * w)
+    else:
+        line = words[start >> 6 : (start >> 6) + row.size]
+        for w in range(row.size):
+            row[w] |= line[w]
+
+
+@inlined
+def _filled(row, size):
     for w in range(row.size):
-        row[w] |= line[w]
-
-
-@compiled
-def _filled(row, full):
-    for w in range(row.size):
-        if row[w] & full[w] != full[w]:
+        if ~row[w] & tail(size, w):
             return False
     return True
 
 
 @compiled
-def _mark(words, offset, group_step, count, step, flags, among, out, first, last):
-    """``out`` |= the bits of the flagged lines that are also in their group's row of ``among``."""
+def mark(words, lines, ends, along, out, first, last):
+    """``out`` |= the kept connections of lines whose bit is set to set bits along them."""
     for i in range(first, last):
-        if not flags[i]:
-            continue
-        g = i // count
-        start = offset + g * group_step + (i - g * count) * step
-        k, shift = start >> 6, np.uint64(start & 63)
-        if shift:
-            for w in range(among.shape[1]):
-                kept = _word_at(words, start + 64 * w) & among[g, w]
-                out[k + w] |= kept << shift
-                if kept >> (np.uint64(64) - shift):
-                    out[k + w + 1] |= kept >> (np.uint64(64) - shift)
-        else:
-            for w in range(among.shape[1]):
-                out[k + w] |= words[k + w] & among[g, w]
+        if is_set(ends, i):
+            _put_common(words, _start(lines, i), along[i // lines.count], out)
+
+
+@inlined
+def _put_common(words, start, along, out):
+    """``out`` |= the words from bit ``start`` on, where ``along`` has bits too."""
+    if start & 63:
+        for w in range(along.size):
+            kept = bits_at(words, start + 64 * w) & along[w]
+            if kept:
+                put_bits(out, start + 64 * w, kept)
+        return
+    line, into = words[start >> 6 : (start >> 6) + along.size], out[start >> 6 : (start >> 6) + along.size]
+    for w in range(along.size):
+        into[w] |= line[w] & along[w]
+
+
+@inlined
+def _next_common(words, start, along, w):
+    """The first word from w on in which the words from bit ``start`` on and ``along`` have a bit in common."""
+    if start & 63 == 0:
+        line = words[start >> 6 : (start >> 6) + along.size]
+        while w + 8 <= along.size:
+            some = np.uint64(0)
+            for k in range(8):
+                some |= line[w + k] & along[w + k]
+            if some:
+                break
+            w += 8
+        while w < along.size and line[w] & along[w] == 0:
+            w += 1
+        return w
+    while w < along.size and bits_at(words, start + 64 * w) & along[w] == 0:
+        w += 1
+    return w
 
 
 @compiled
-def _count(words, offset, group_step, count, step, flags, among, counts, first, last):
-    """``counts[i]`` = the bits of line i that are also in its group's row of ``among``, where the line is flagged."""
+def count(words, lines, ends, along, counts, first, last):
+    """``counts[first]`` += how many connections `mark` would set."""
+    total = 0
     for i in range(first, last):
-        if not flags[i]:
+        if is_set(ends, i):
+            g, start = i // lines.count, _start(lines, i)
+            if start & 63:
+                for w in range(along.shape[1]):
+                    total += ones(bits_at(words, start + 64 * w) & along[g, w])
+            else:
+                for w in range(along.shape[1]):
+                    total += ones(words[(start >> 6) + w] & along[g, w])
+    if last > first:
+        counts[first] += total
+
+
+# Many positions: a map for each end.
+
+
+@inlined
+def _covers(a, ceiling):
+    """Whether a map has every bit of the ceiling: then nothing can be added to it."""
+    for p in range(a.size):
+        if ceiling[p] & ~a[p]:
+            return False
+    return True
+
+
+@inlined
+def _empty(a):
+    some = np.uint64(0)
+    for p in range(a.size):
+        some |= a[p]
+    return some == 0
+
+
+@inlined
+def _shares(a, b):
+    """Whether two maps have a bit in common."""
+    for p in range(a.size):
+        if a[p] & b[p]:
+            return True
+    return False
+
+
+@compiled
+def collect(words, lines, maps, there, ceiling, into, first, last):
+    """``into[i]`` |= the maps to which line i keeps a connection; left when it has every bit of its ceiling.
+
+    ``maps`` (groups * length, width) lie along the lines; ``there`` says which of them are not empty.
+    """
+    for i in range(first, last):
+        g, start, mine = i // lines.count, _start(lines, i), into[i]
+        full = _covers(mine, ceiling[g])
+        w = -1
+        while not full:
+            w = _next_common(words, start, there[g], w + 1)
+            if w == there.shape[1]:
+                break
+            kept = bits_at(words, start + 64 * w) & there[g, w]
+            while kept:
+                other = maps[g * lines.length + 64 * w + trailing_zeros(kept)]
+                kept &= kept - np.uint64(1)
+                lacking = np.uint64(0)
+                for p in range(mine.size):
+                    mine[p] |= other[p]
+                    lacking |= ceiling[g, p] & ~mine[p]
+                if lacking == 0:
+                    full = True
+                    break
+
+
+@compiled
+def spread(words, lines, maps, ceiling, into, first, last):
+    """The maps ``into`` (groups * length, width) of words first to last along the lines |= the map of each line that
+    keeps a connection to them; a map that has every bit of its ceiling is not looked at again."""
+    open_ = np.empty(last - first, np.uint64)
+    for g in range(lines.groups):
+        for w in range(open_.size):
+            open_[w] = tail(lines.length, first + w)
+        unseen = 0
+        for i in range(g * lines.count, (g + 1) * lines.count):
+            mine = maps[i]
+            if _empty(mine):
+                continue
+            if unseen == 16:
+                if not open_.any():
+                    break
+                unseen = 0
+            unseen += 1
+            start = _start(lines, i)
+            w = _next_common(words, start + 64 * first, open_, 0)
+            while w < open_.size:
+                kept = bits_at(words, start + 64 * (first + w)) & open_[w]
+                while kept:
+                    low = trailing_zeros(kept)
+                    kept &= kept - np.uint64(1)
+                    other = into[g * lines.length + 64 * (first + w) + low]
+                    lacking = np.uint64(0)
+                    for p in range(mine.size):
+                        other[p] |= mine[p]
+                        lacking |= ceiling[g, p] & ~other[p]
+                    if lacking == 0:
+                        open_[w] &= ~(np.uint64(1) << np.uint64(low))
+                w = _next_common(words, start + 64 * first, open_, w + 1)
+
+
+@inlined
+def _active(kept, w, mine, maps, base):
+    """The kept connections of a word whose ends have a position in common."""
+    active = np.uint64(0)
+    while kept:
+        low = trailing_zeros(kept)
+        kept &= kept - np.uint64(1)
+        if _shares(mine, maps[base + 64 * w + low]):
+            active |= np.uint64(1) << np.uint64(low)
+    return active
+
+
+@compiled
+def mark_maps(words, lines, ends, maps, there, ceiling, out, first, last):
+    """``out`` |= the kept connections whose two ends have a position in common.
+
+    ``ends`` (groups * count, width) are the lines' maps and ``maps`` those along them; where a line's map has every bit
+    of the ceiling of the others, all that are not empty share one with it.
+    """
+    for i in range(first, last):
+        mine = ends[i]
+        if _empty(mine):
             continue
-        g = i // count
-        start = offset + g * group_step + (i - g * count) * step
-        total = 0
-        if start & 63:
-            for w in range(among.shape[1]):
-                total += ones(_word_at(words, start + 64 * w) & among[g, w])
-        else:
-            for w in range(among.shape[1]):
-                total += ones(words[(start >> 6) + w] & among[g, w])
-        counts[i] = total
+        g, start = i // lines.count, _start(lines, i)
+        if _covers(mine, ceiling[g]):
+            _put_common(words, start, there[g], out)
+            continue
+        w = _next_common(words, start, there[g], 0)
+        while w < there.shape[1]:
+            kept = bits_at(words, start + 64 * w) & there[g, w]
+            put_bits(out, start + 64 * w, _active(kept, w, mine, maps, g * lines.length))
+            w = _next_common(words, start, there[g], w + 1)
+
+
+@compiled
+def count_maps(words, lines, ends, maps, there, ceiling, counts, first, last):
+    """``counts[first]`` += how many connections `mark_maps` would set."""
+    total = 0
+    for i in range(first, last):
+        mine = ends[i]
+        if _empty(mine):
+            continue
+        g, start = i // lines.count, _start(lines, i)
+        whole = _covers(mine, ceiling[g])
+        for w in range(there.shape[1]):
+            kept = there[g, w] & bits_at(words, start + 64 * w)
+            total += ones(kept if whole else _active(kept, w, mine, maps, g * lines.length))
+    if last > first:
+        counts[first] += total

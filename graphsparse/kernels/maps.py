@@ -1,138 +1,222 @@
-"""Kernel rows against maps of positions: convolutions and sequence layers in unrolled resolution.
+"""Bits of units as maps, one row of words per channel: read from the words of all units, moved by taps, written back.
 
-Shapes: ``values`` (rows, columns), contiguous along columns; ``x`` (groups, columns, width) at the sources, gathered
-per tap; ``y`` (rows, width) at the targets; the rows of a group are neighbours. A ``ceiling`` (groups, width) is the
-sum of all maps of a group: the most that any map on the other side can hold. In the boolean algebra values are bytes
-and maps words of 64 positions; in (max, min) both floats.
-
-Most connections add nothing: a map that already holds ``low`` wherever it can still grow takes nothing from values up to
-``low`` (`floor_of`). Looking for the next value above that is a search at memory speed, in either algebra.
+The words of all units hold ``n`` bits: one per unit, then that of the constant and that of no unit, which is never set.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from graphsparse.kernels.algebra import (
-    add,
-    compiled,
-    floor_of,
-    is_one,
-    is_zero,
-    mul,
-    narrow,
-    next_above,
-    next_above_each,
-    spread,
-)
+from graphsparse.kernels.compiling import compiled, inlined
+
+
+@inlined
+def bits_at(words, bit):
+    """The 64 bits from a bit on, which may lie outside the words; what lies outside is 0."""
+    w, shift = bit >> 6, np.uint64(bit & 63)
+    low = words[w] >> shift if 0 <= w < words.size else np.uint64(0)
+    if shift and -1 <= w < words.size - 1:
+        low |= words[w + 1] << (np.uint64(64) - shift)
+    return low
+
+
+@inlined
+def put_bits(words, bit, value):
+    """Set the bits of a value from a bit on."""
+    w, shift = bit >> 6, np.uint64(bit & 63)
+    words[w] |= value << shift
+    if shift:
+        rest = value >> (np.uint64(64) - shift)
+        if rest:
+            words[w + 1] |= rest
+
+
+@inlined
+def tail(size, w):
+    """The bits of word w that belong to a row of ``size`` bits."""
+    left = size - 64 * w
+    return ~np.uint64(0) if left >= 64 else (np.uint64(1) << np.uint64(left)) - np.uint64(1)
+
+
+@inlined
+def is_set(words, bit):
+    """Whether a bit is set, as a uint64 of 0 or 1."""
+    return (words[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1)
 
 
 @compiled
-def absorb(into, row, value):
-    """``into += value * row``, position by position."""
-    for p in range(into.size):
-        into[p] = add(into[p], mul(value, row[p]))
-
-
-@compiled
-def total(a):
-    """The sum over positions, as one element of the map."""
-    result = a[0]
-    for p in range(1, a.size):
-        result = add(result, a[p])
-    return result
-
-
-@compiled
-def least(a):
-    """The product over positions."""
-    result = a[0]
-    for p in range(1, a.size):
-        result = mul(result, a[p])
-    return result
-
-
-@compiled
-def meet(a, b):
-    """The sum over positions of ``a * b``, as one element of the map."""
-    result = mul(a[0], b[0])
-    for p in range(1, a.size):
-        result = add(result, mul(a[p], b[p]))
-    return result
-
-
-@compiled
-def totals(maps, out):
-    """``out[j]`` = the sum over positions of ``maps[j]``, as a connection's value."""
-    for j in range(out.size):
-        out[j] = narrow(total(maps[j]), out[j])
-
-
-@compiled
-def ceilings(maps, out):
-    """``out[g]`` = the sum over the maps of group ``g``, position by position; ``maps`` (groups, count, width)."""
-    for g in range(maps.shape[0]):
-        for j in range(maps.shape[1]):
-            for p in range(maps.shape[2]):
-                out[g, p] = add(out[g, p], maps[g, j, p])
-
-
-@compiled
-def forwards(values, x, ceiling, y, first, last):
-    """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last."""
-    rows, columns = values.shape
-    for r in range(first, last):
-        g = r * x.shape[0] // rows
-        lowest = least(ceiling[g])
-        low = narrow(floor_of(y[r], ceiling[g], lowest), values[r, 0])
-        j = next_above(values[r], 0, low)
-        while j < columns:
-            absorb(y[r], x[g, j], spread(values[r, j], ceiling[g, 0]))
-            low = narrow(floor_of(y[r], ceiling[g], lowest), values[r, j])
-            j = next_above(values[r], j + 1, low)
-
-
-@compiled
-def backwards(values, y, ceiling, x, first, last):
-    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last; left when no map can grow."""
-    rows = values.shape[0] // x.shape[0]
-    lows = np.empty(last - first, values.dtype)
-    for g in range(x.shape[0]):
-        lowest, pending = least(ceiling[g]), 0
-        for j in range(first, last):
-            lows[j - first] = narrow(floor_of(x[g, j], ceiling[g], lowest), values[0, 0])
-            pending += not is_one(lows[j - first])
-        for r in range(g * rows, (g + 1) * rows):
-            if pending == 0:
-                break
-            if is_zero(total(y[r])):
-                continue
-            row = values[r, first:last]
-            j = next_above_each(row, 0, lows)
-            while j < last - first:
-                absorb(x[g, first + j], y[r], spread(row[j], ceiling[g, 0]))
-                lows[j] = narrow(floor_of(x[g, first + j], ceiling[g], lowest), row[j])
-                pending -= is_one(lows[j])
-                j = next_above_each(row, j + 1, lows)
-
-
-@compiled
-def connections(values, x, anywhere, ceiling, y, out, first, last):
-    """``out[r, j] = values[r, j] * sum over positions of x[j] * y[r]`` for rows first to last.
-
-    ``anywhere`` (groups, columns) is the sum of each ``x[j]`` over positions. Where ``y[r]`` holds ``low`` at least, the
-    sum is no less than what ``low`` lets through, so only what exceeds ``low`` needs a look at the positions.
-    """
-    rows, columns = values.shape
-    for r in range(first, last):
-        g = r * x.shape[0] // rows
-        most = narrow(total(y[r]), values[r, 0])
-        for j in range(columns):
-            out[r, j] = mul(mul(values[r, j], anywhere[g, j]), most)
-        if is_zero(most):
+def read(units, n, ids, starts, maps):
+    """``maps[i]`` = the bits of the units ``ids[i]``; returns whether any is set."""
+    size, some = ids.shape[1], np.uint64(0)
+    for i in range(ids.shape[0]):
+        if starts[i] >= 0:
+            for w in range(maps.shape[1]):
+                maps[i, w] = bits_at(units, starts[i] + 64 * w) & tail(size, w)
+                some |= maps[i, w]
             continue
-        low = narrow(floor_of(y[r], ceiling[g], least(ceiling[g])), values[r, 0])
-        j = next_above(out[r], 0, low)
-        while j < columns:
-            out[r, j] = mul(values[r, j], narrow(meet(x[g, j], y[r]), values[r, j]))
-            j = next_above(out[r], j + 1, low)
+        for w in range(maps.shape[1]):
+            word = np.uint64(0)
+            for q in range(64 * w, min(64 * w + 64, size)):
+                unit = ids[i, q]
+                word |= is_set(units, unit if unit >= 0 else n + unit) << np.uint64(q & 63)
+            maps[i, w] = word
+            some |= word
+    return some != 0
+
+
+@compiled
+def write(units, ids, starts, maps):
+    """Set the bits of the units ``ids[i]`` that ``maps[i]`` has set."""
+    for i in range(ids.shape[0]):
+        for w in range(maps.shape[1]):
+            word = maps[i, w]
+            if word == 0:
+                continue
+            if starts[i] >= 0:
+                put_bits(units, starts[i] + 64 * w, word)
+                continue
+            for q in range(64 * w, min(64 * w + 64, ids.shape[1])):
+                if (word >> np.uint64(q & 63)) & np.uint64(1) and ids[i, q] >= 0:
+                    put_bits(units, ids[i, q], np.uint64(1))
+
+
+@compiled
+def move(maps, table, shifts, valid, size, moved):
+    """``moved[i * taps + k]`` = what tap k reads of map i at each output position."""
+    taps = table.shape[0]
+    if shifts.size and maps.shape[1] == 1 and moved.shape[1] == 1:
+        for i in range(maps.shape[0]):
+            word = maps[i, 0]
+            for k in range(taps):
+                moved[i * taps + k, 0] = _shifted(word, shifts[k]) & valid[k, 0]
+        return
+    for i in range(maps.shape[0]):
+        some, every = np.uint64(0), True
+        for w in range(maps.shape[1]):
+            some |= maps[i, w]
+            every &= maps[i, w] == tail(size, w)
+        for k in range(taps):
+            out = moved[i * taps + k]
+            if some == 0:
+                out[:] = np.uint64(0)
+            elif every:
+                out[:] = valid[k]
+            elif shifts.size:
+                for w in range(out.size):
+                    out[w] = bits_at(maps[i], 64 * w + shifts[k]) & valid[k, w]
+            else:
+                _pick(maps[i], table[k], out)
+
+
+@inlined
+def _shifted(word, distance):
+    """The word whose bit p is bit p + distance of the given one."""
+    if distance >= 64 or distance <= -64:
+        return np.uint64(0)
+    return word >> np.uint64(distance) if distance >= 0 else word << np.uint64(-distance)
+
+
+@inlined
+def _pick(row, places, out):
+    out[:] = np.uint64(0)
+    for p in range(places.size):
+        if places[p] >= 0:
+            out[p >> 6] |= is_set(row, places[p]) << np.uint64(p & 63)
+
+
+@compiled
+def move_back(moved, table, shifts, valid, maps):
+    """``maps[i]`` |= at each position what the taps that read it hold."""
+    taps = table.shape[0]
+    seen = np.empty(moved.shape[1], np.uint64)
+    for i in range(maps.shape[0]):
+        for k in range(taps):
+            some = np.uint64(0)
+            for w in range(seen.size):
+                seen[w] = moved[i * taps + k, w] & valid[k, w]
+                some |= seen[w]
+            if some == 0:
+                continue
+            if shifts.size:
+                for w in range(maps.shape[1]):
+                    maps[i, w] |= bits_at(seen, 64 * w - shifts[k])
+            else:
+                for p in range(table.shape[1]):
+                    if table[k, p] >= 0 and is_set(seen, p):
+                        put_bits(maps[i], table[k, p], np.uint64(1))
+
+
+@compiled
+def ceilings(maps, ceiling):
+    """``ceiling[g]`` = all bits that any map of group g has."""
+    ceiling[:] = np.uint64(0)
+    count = maps.shape[0] // ceiling.shape[0]
+    for g in range(ceiling.shape[0]):
+        for i in range(g * count, (g + 1) * count):
+            for p in range(maps.shape[1]):
+                ceiling[g, p] |= maps[i, p]
+
+
+@compiled
+def nonempty(maps, flags):
+    """Bit j of ``flags[g]`` = whether map j of group g has any bit."""
+    length = maps.shape[0] // flags.shape[0]
+    for g in range(flags.shape[0]):
+        for w in range(flags.shape[1]):
+            bits = np.uint64(0)
+            for j in range(64 * w, min(64 * w + 64, length)):
+                some = np.uint64(0)
+                for p in range(maps.shape[1]):
+                    some |= maps[g * length + j, p]
+                bits |= np.uint64(some != 0) << np.uint64(j & 63)
+            flags[g, w] = bits
+
+
+@compiled
+def join(units, n, sources, targets):
+    """Set the bits of the targets whose source's bit is set, wire by wire in order."""
+    for e in range(sources.size):
+        source = sources[e] if sources[e] >= 0 else n + sources[e]
+        units[targets[e] >> 6] |= is_set(units, source) << np.uint64(targets[e] & 63)
+
+
+@compiled
+def join_back(units, sources, targets):
+    """Set the bits of the sources whose target's bit is set, wire by wire in order."""
+    for e in range(sources.size):
+        if sources[e] >= 0:
+            units[sources[e] >> 6] |= is_set(units, targets[e]) << np.uint64(sources[e] & 63)
+
+
+@compiled
+def gate(signal, nonzero, n, lefts, rights, targets):
+    """Products: not zero where both operands are not zero, signal where one is signal and the other not zero."""
+    for e in range(targets.size):
+        a = lefts[e] if lefts[e] >= 0 else n + lefts[e]
+        b = rights[e] if rights[e] >= 0 else n + rights[e]
+        t, there, other = targets[e], is_set(nonzero, a), is_set(nonzero, b)
+        nonzero[t >> 6] |= (there & other) << np.uint64(t & 63)
+        signal[t >> 6] |= ((is_set(signal, a) & other) | (there & is_set(signal, b))) << np.uint64(t & 63)
+
+
+@compiled
+def gate_back(reach, nonzero, n, lefts, rights, targets):
+    """An operand of a product reaches a sink if the product does and the other operand is not zero."""
+    for e in range(targets.size):
+        a, b, reached = lefts[e], rights[e], is_set(reach, targets[e])
+        if a >= 0:
+            reach[a >> 6] |= (reached & is_set(nonzero, b if b >= 0 else n + b)) << np.uint64(a & 63)
+        if b >= 0:
+            reach[b >> 6] |= (reached & is_set(nonzero, a if a >= 0 else n + a)) << np.uint64(b & 63)
+
+
+@compiled
+def put(units, n, ids, value):
+    """Set or clear the bits of units."""
+    for e in range(ids.size):
+        unit = ids[e] if ids[e] >= 0 else n + ids[e]
+        bit = np.uint64(1) << np.uint64(unit & 63)
+        if value:
+            units[unit >> 6] |= bit
+        else:
+            units[unit >> 6] &= ~bit

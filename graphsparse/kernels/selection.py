@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphsparse.kernels.algebra import compiled
+from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.threads import each
 
 SAMPLED = 1 << 16

@@ -42,7 +42,8 @@ def over(count: int, work: int, loop: Callable[[int, int], None], align: int = 1
 
     Ranges begin at multiples of ``align``, so that two threads do not write to one cache line.
     """
-    threads = 1 if _in_pool() else min(limit(), work // SERIAL, -(-count // align))
+    shares = min(work // SERIAL, -(-count // align))
+    threads = 1 if shares < 2 or _in_pool() else min(limit(), shares)
     if threads < 2:
         loop(0, count)
         return

@@ -12,8 +12,7 @@ import pandas
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.packed import count
-from graphsparse.passes import reach
+from graphsparse.sweep import Reach, sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,20 +81,19 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
         >>> sparsity(graph).effective_compression  # doctest: +SKIP
         61.3
     """
-    state = reach.forwards(graph, graph.values)
-    reaches = reach.backwards(graph, graph.values, state)
-    active = reach.count_connections(graph, graph.values, state.signal, reaches)
-    rows = {name: _row(graph, state.signal, reaches, name, active[name]) for name in graph.shapes}
+    found = sweep(graph, graph.kept)
+    active = found.count()
+    rows = {name: _row(found, name, active[name]) for name in graph.shapes}
     columns = ["shape", "connections", "kept", "active", "direct", "effective", "units", "starved", "stranded"]
     frame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
     frame.index.name = "parameter"
     totals = {column: int(sum(row[column] for row in rows.values())) for column in ("connections", "kept", "active")}
-    return Sparsity(**totals, frame=frame, unused=graph.unused, connected=bool(state.signal[graph.sinks].any()))
+    return Sparsity(**totals, frame=frame, unused=graph.unused, connected=bool(found.signal[graph.sinks].any()))
 
 
-def _row(graph: LayeredGraph, signal: np.ndarray, reaches: np.ndarray, name: str, active: int) -> dict[str, Any]:
-    shape = graph.shapes[name]
-    connections, kept = int(np.prod(shape)), count(graph.values[name])
+def _row(found: Reach, name: str, active: int) -> dict[str, Any]:
+    graph, shape = found.graph, found.graph.shapes[name]
+    connections, kept = int(np.prod(shape)), graph.kept[name].count()
     first, fed = _fed_units(graph, name)
     units = slice(first, first + len(fed))
     return {
@@ -106,8 +104,8 @@ def _row(graph: LayeredGraph, signal: np.ndarray, reaches: np.ndarray, name: str
         "direct": _sparsity(kept, connections),
         "effective": _sparsity(active, connections),
         "units": int(np.count_nonzero(fed)),
-        "starved": int(np.count_nonzero(fed & (signal[units] == 0))),
-        "stranded": int(np.count_nonzero(fed & (reaches[units] == 0))),
+        "starved": int(np.count_nonzero(fed & ~found.signal[units])),
+        "stranded": int(np.count_nonzero(fed & ~found.reaches[units])),
     }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas
 
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.packed import dense
 from graphsparse.kernels.selection import count_falling
 from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
@@ -64,7 +63,7 @@ def _under_mask(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype
     """The scores of one parameter, flat; minus infinity where its mask drops a connection."""
     whole = np.full(graph.shapes[name], np.inf, dtype) if scores is None else scores.astype(dtype, copy=False)
     flat = whole.ravel()
-    mask = dense(graph.values[name]).ravel()
+    mask = graph.kept[name].unpack().ravel()
     return flat if mask.all() else np.where(mask, flat, -np.inf)
 
 

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from graphsparse.algebras import MAX_MIN, MAX_MIN_64
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.packed import dense
 from graphsparse.kernels.threads import each
-from graphsparse.passes import reach
-from graphsparse.semiring import MAX_MIN, MAX_MIN_64
+from graphsparse.sweep import sweep
 
 
 def effective_scores(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -38,9 +37,7 @@ def effective_scores(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> d
         raise MaskError(
             "scores go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}"
         )
-    state = reach.forwards(graph, values, algebra)
-    reaches = reach.backwards(graph, values, state, algebra)
-    return reach.connections(graph, values, state.signal, reaches, algebra)
+    return sweep(graph, values, algebra).connections()
 
 
 def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
@@ -55,7 +52,7 @@ def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: n
     if scores.size and np.isnan(np.min(scores)):  # a minimum hands NaN on, at the speed of memory
         raise MaskError("a score is a number", place=name, received="NaN", way_out="replace it before pruning")
     scores = scores.astype(dtype, copy=False)
-    kept = dense(graph.masks[name]) if name in graph.masks else None
+    kept = graph.masks[name].unpack() if name in graph.masks else None
     if kept is not None and not kept.all():
         scores = np.where(kept, scores, -np.inf).astype(dtype, copy=False)
     return np.ascontiguousarray(scores)

@@ -12,7 +12,6 @@ from torch import nn
 from graphsparse.capture import export
 from graphsparse.errors import TargetError
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.packed import dense
 from graphsparse.passes import curve, scores
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
@@ -81,7 +80,7 @@ def prune(
     wanted = wanted_connections(graph, sparsity, compression)
     ranking = saliency(
         method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,
-        masks={name: dense(graph.masks[name]) for name in graph.shapes if name in graph.masks}, seed=seed,
+        masks={name: graph.masks[name].unpack() for name in graph.shapes if name in graph.masks}, seed=seed,
         compression=graph.n_connections / wanted, progress=progress, **options,
     )  # fmt: skip
     if effective:
@@ -108,7 +107,7 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
 
 def _dead(graph: LayeredGraph, name: str, above: np.ndarray, active: np.ndarray) -> int:
     """How many connections that rank high enough, and that were there before, are dead."""
-    return int(np.count_nonzero(above & ~active & (dense(graph.values[name]) != 0)))
+    return int(np.count_nonzero(above & ~active & graph.kept[name].unpack()))
 
 
 def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -68,7 +68,7 @@ def active_at(
 
 def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
     """The ``wanted`` best connections; of equal scores the earlier one, by the order of parameters and then of entries."""
-    flat = np.concatenate([np.where(graph.values[name] != 0, scores[name], -np.inf).ravel() for name in graph.shapes])
+    flat = np.concatenate([np.where(graph.kept[name].unpack(), scores[name], -np.inf).ravel() for name in graph.shapes])
     if int(np.count_nonzero(flat > -np.inf)) < wanted:
         raise TargetError(
             "a target cannot be below the sparsity that is there already", received=f"{wanted:,} connections wanted"

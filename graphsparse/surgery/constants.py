@@ -9,7 +9,7 @@ contributions can be read off the unchanged network at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.packed import dense
-from graphsparse.passes import reach
+from graphsparse.kernels.masks import Mask
+from graphsparse.sweep import sweep
 
 KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TOLERANCE = 1e-9  # relative, of sums in float64: beyond it a contribution is not one constant
@@ -40,19 +40,15 @@ class Folding:
 
 def carrying(graph: LayeredGraph, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The kept connections that ``masks`` drop and that bring a constant to a unit that reaches a sink, by parameter."""
-    state = reach.forwards(graph, graph.values, states=True)
-    reaches = reach.backwards(graph, graph.values, state)
-    assert state.nonzero is not None
-    constant = state.nonzero & (1 - state.signal)
     dropped = {
-        name: np.ascontiguousarray(dense(graph.values[name]) & ~dense(masks[name]).astype(bool))
+        name: graph.kept[name].without(Mask.of(np.asarray(masks[name])))
         if name in masks
-        else np.zeros(shape)
+        else Mask.of(np.zeros(shape, bool))
         for name, shape in graph.shapes.items()
     }
-    values = {**graph.values, **{name: array.astype(np.uint8) for name, array in dropped.items()}}
-    found = reach.connections(graph, values, constant, reaches)
-    return {name: array.view(bool) for name, array in found.items() if array.any()}
+    found = sweep(graph, graph.kept, states=True)
+    connections = replace(found, values={**graph.kept, **dropped}).connections(found.constant)
+    return {name: mask.unpack() for name, mask in connections.items() if mask.count()}
 
 
 def fold(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import prune
@@ -18,7 +17,6 @@ from graphsparse.capture.pruned import plain
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.packed import dense
 from graphsparse.surgery.constants import Folding, carrying, fold
 from graphsparse.surgery.loading import load_model
 
@@ -144,8 +142,8 @@ def _masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     twin = copy.deepcopy(plain(model).model).double()
     with torch.no_grad():
         for name, parameter in twin.named_parameters():
-            if name in graph.values:
-                parameter.copy_(torch.where(torch.from_numpy(np.array(dense(graph.values[name]))) != 0, parameter, 0.0))
+            if name in graph.kept:
+                parameter.copy_(torch.where(torch.from_numpy(graph.kept[name].unpack()), parameter, 0.0))
     return twin
 
 

@@ -12,7 +12,7 @@ from graphsparse.capture.rules.linear import at_once, biased
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.capture.windows import convolution_table, per_axis
-from graphsparse.kernels.columns import Taps
+from graphsparse.kernels.layout import Taps
 
 aten = torch.ops.aten
 

@@ -8,7 +8,7 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.units import CONSTANT
 from graphsparse.capture.values import Known, Units, Weight
-from graphsparse.kernels.columns import Taps
+from graphsparse.kernels.layout import Taps
 
 aten = torch.ops.aten
 

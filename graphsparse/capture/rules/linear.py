@@ -11,7 +11,7 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.rules import attention, products, sums
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
-from graphsparse.kernels.columns import Taps
+from graphsparse.kernels.layout import Taps
 
 aten = torch.ops.aten
 COMPUTED = "a matrix that the model computes is taken as wholly not zero"

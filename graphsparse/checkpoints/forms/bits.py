@@ -22,7 +22,7 @@ from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
 from graphsparse.checkpoints.names import Shape
 from graphsparse.errors import CheckpointError, MaskError
-from graphsparse.kernels.packed import PackedMask, unpack_words, word_count
+from graphsparse.kernels.masks import Mask, unpack, word_count
 
 MARK = "graphsparse-masks"
 _WAY_OUT = "the file is damaged: copy or write it again"
@@ -70,11 +70,11 @@ def _entry(content: Content, name: str, about: object) -> Entry:
 
     def words() -> np.ndarray:
         found = _words(octets, shape)
-        if _checksum(octets) != crc or PackedMask(shape, found).count() != kept:
+        if _checksum(octets) != crc or Mask(shape, found).count() != kept:
             raise MaskError("a mask has the bits that it was written with", place=place, way_out=_WAY_OUT)
         return found
 
-    return Entry(shape, lambda: torch.from_numpy(unpack_words(words(), shape)), (octets,), words=words)
+    return Entry(shape, lambda: torch.from_numpy(unpack(words(), shape)), (octets,), words=words)
 
 
 def _described(about: object, place: str) -> tuple[Shape, int, int]:

@@ -30,7 +30,7 @@ class Entry:
         pattern: makes a tensor of that shape whose non-zeros are the kept connections.
         sources: the file's tensors that it is made from.
         weight: makes the weight itself; None where the file has only masks.
-        words: makes the pattern as the words of a `PackedMask`, where the file holds bits.
+        words: makes the pattern as the words of a `Mask`, where the file holds bits.
     """
 
     shape: Shape

@@ -1,0 +1,133 @@
+"""The algebras of a sweep: what a path carries, and how parallel paths add up.
+
+A sweep asks the same of every network: what reaches each unit from the sources, what each unit reaches of the sinks,
+and what each connection therefore carries. An algebra says what "what" is. ``plus`` joins two parallel paths, ``times``
+follows one path, ``zero`` is no path and ``one`` a path that costs nothing. A new algebra is one class with these four
+(`docs/CONTRIBUTING.md` adds one step by step).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from graphsparse.kernels.bits import Bits
+from graphsparse.kernels.elements import greater, lesser
+from graphsparse.kernels.numbers import Numbers
+
+Algebra = Bits | Numbers
+
+
+class _MaxMin(NamedTuple):
+    """The widest path: a path carries its least value, of parallel paths the greatest counts."""
+
+    zero: np.floating
+    one: np.floating
+    top = True
+
+    def plus(a, b):
+        return greater(a, b)
+
+    def times(a, b):
+        return lesser(a, b)
+
+
+class _MinPlus(NamedTuple):
+    """The cheapest path: costs add up along a path, of parallel paths the least counts."""
+
+    zero: np.float64
+    one: np.float64
+
+    def plus(a, b):
+        return min(a, b)
+
+    def times(a, b):
+        return a + b
+
+
+class _MaxPlus(NamedTuple):
+    """The longest path: lengths add up along a path, of parallel paths the greatest counts."""
+
+    zero: np.float64
+    one: np.float64
+
+    def plus(a, b):
+        return max(a, b)
+
+    def times(a, b):
+        return a + b
+
+
+class _PlusTimes(NamedTuple):
+    """How many paths, or their total weight: a number as the pair (mantissa, exponent), mantissa * 2 ** exponent.
+
+    The pair stands in the two halves of a complex number, the one pair that arrays and compiled loops both know. A
+    mantissa keeps the precision of float64 at any size: counts are exact up to 2 ** 53 and right to 1e-16 for each
+    addition beyond; sums of logarithms would lose a digit for every digit of the exponent.
+    """
+
+    zero: complex
+    one: complex
+
+    def plus(a, b):
+        if a.real == 0.0:
+            return b
+        if b.real == 0.0:
+            return a
+        if a.imag < b.imag:
+            a, b = b, a
+        apart = a.imag - b.imag
+        if apart > 1000.0:
+            return a
+        mantissa, shift = math.frexp(a.real + math.ldexp(b.real, -int(apart)))
+        return complex(mantissa, a.imag + shift)
+
+    def times(a, b):
+        if a.real == 0.0 or b.real == 0.0:
+            return complex(0.0, 0.0)
+        mantissa, shift = math.frexp(a.real * b.real)
+        return complex(mantissa, a.imag + b.imag + shift)
+
+
+class _Words(NamedTuple):
+    """Liveness in 64 masks at once: bit m of a value is that of mask m."""
+
+    zero: np.uint64
+    one: np.uint64
+
+    def plus(a, b):
+        return a | b
+
+    def times(a, b):
+        return a & b
+
+
+INF = math.inf
+OR_AND = Bits()
+MAX_MIN = Numbers("max_min", _MaxMin(np.float32(-INF), np.float32(INF)), np.dtype(np.float32))
+MAX_MIN_64 = Numbers("max_min_64", _MaxMin(np.float64(-INF), np.float64(INF)), np.dtype(np.float64))
+PLUS_TIMES = Numbers("plus_times", _PlusTimes(complex(0, 0), complex(0.5, 1)), np.dtype(np.complex128), True)
+MIN_PLUS = Numbers("min_plus", _MinPlus(np.float64(INF), np.float64(0)), np.dtype(np.float64))
+SHORTEST = Numbers("shortest", _MinPlus(np.float64(INF), np.float64(0)), np.dtype(np.float64), True)
+MAX_PLUS = Numbers("max_plus", _MaxPlus(np.float64(-INF), np.float64(0)), np.dtype(np.float64), True)
+WORDS = Numbers("or_and_64_masks", _Words(np.uint64(0), ~np.uint64(0)), np.dtype(np.uint64))
+
+
+def as_pairs(numbers: np.ndarray) -> np.ndarray:
+    """Numbers that are not negative as values of `PLUS_TIMES`."""
+    mantissas, exponents = np.frexp(np.asarray(numbers, np.float64))
+    return mantissas + 1j * np.where(mantissas == 0, 0, exponents)
+
+
+def from_pairs(values: np.ndarray) -> np.ndarray:
+    """Values of `PLUS_TIMES` as float64; infinity where they do not fit."""
+    with np.errstate(over="ignore"):
+        return np.ldexp(values.real, np.clip(values.imag, -5000, 5000).astype(np.int64))
+
+
+def log10_of_pairs(values: np.ndarray) -> np.ndarray:
+    """Decimal logarithms of values of `PLUS_TIMES`; minus infinity of zero."""
+    with np.errstate(divide="ignore"):
+        return np.log10(values.real) + values.imag * math.log10(2)

@@ -1,0 +1,32 @@
+"""How the loops of this package are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+"""A loop that Python calls; its machine code is kept on disk."""
+
+inlined = numba.njit(nogil=True, error_model="numpy")
+"""A step that only compiled loops call; its machine code is part of theirs."""
+
+
+class Loop:
+    """A loop over the elements of an algebra, its first argument; compiled anew for each algebra.
+
+    Only the machine code for algebras of this package is kept on disk: the file that lists it must be readable without
+    the module of somebody else's algebra.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        settings = {"nogil": True, "error_model": "numpy", "fastmath": {"nnan", "nsz"}}
+        self.kept = numba.njit(cache=True, **settings)(function)
+        self.forgotten = numba.njit(**settings)(function)
+        self.__doc__ = function.__doc__
+
+    def __call__(self, algebra: Any, *arguments: Any) -> Any:
+        ours = type(algebra).__module__.startswith("graphsparse.")
+        return (self.kept if ours else self.forgotten)(algebra, *arguments)

@@ -1,0 +1,243 @@
+"""Kernel rows against the values of units, in any algebra of elements.
+
+Shapes: ``values`` (rows, columns) of a kernel, contiguous along columns; the rows of a group are neighbours. At one
+position ``x`` (groups, columns) is at the sources and ``y`` (rows,) at the targets. At many positions ``x`` (groups,
+columns, positions) and ``y`` (rows, positions) are maps; a ``ceiling`` (groups, positions) is the sum of all maps of a
+group: in an algebra with a top the most that any map on the other side can hold, so that most connections add nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphsparse.kernels.compiling import Loop, inlined
+from graphsparse.kernels.elements import add, floor_of, is_top, least, mul, next_above, next_above_each
+
+BLOCK = 512  # values between two looks whether a row can still grow: long enough to vectorise, short enough to leave
+
+
+@Loop
+def read(algebra, vector, ids, table, maps):
+    """``maps[i * taps + k, p]`` = the value that tap k of channel i reads at output position p."""
+    taps = table.shape[0]
+    for i in range(ids.shape[0]):
+        for k in range(taps):
+            for p in range(table.shape[1]):
+                q = table[k, p]
+                maps[i * taps + k, p] = vector[ids[i, q]] if q >= 0 else vector[-1]
+
+
+@Loop
+def write(algebra, maps, ids, table, vector):
+    """Add ``maps[i * taps + k, p]`` to the unit that tap k of channel i reads at output position p."""
+    taps = table.shape[0]
+    for i in range(ids.shape[0]):
+        for k in range(taps):
+            for p in range(table.shape[1]):
+                q = table[k, p]
+                if q >= 0 and ids[i, q] >= 0:
+                    vector[ids[i, q]] = add(algebra, vector[ids[i, q]], maps[i * taps + k, p])
+
+
+@Loop
+def add_at(algebra, into, places, values):
+    """Add values to the elements of ``into`` at their places, one of which may come twice."""
+    for e in range(places.size):
+        into[places[e]] = add(algebra, into[places[e]], values[e])
+
+
+@inlined
+def _meet(algebra, row, inputs, total):
+    for j in range(row.size):
+        total = add(algebra, total, mul(algebra, row[j], inputs[j]))
+    return total
+
+
+@Loop
+def forwards(algebra, values, x, y, first, last):
+    """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last, left as soon as nothing can be added."""
+    rows, columns = values.shape
+    for r in range(first, last):
+        inputs, total = x[r * x.shape[0] // rows], y[r]
+        for start in range(0, columns, BLOCK):
+            if is_top(algebra, total):
+                break
+            stop = min(start + BLOCK, columns)
+            total = _meet(algebra, values[r, start:stop], inputs[start:stop], total)
+        y[r] = total
+
+
+@inlined
+def _all_top(algebra, row, first, last):
+    for j in range(first, last):
+        if not is_top(algebra, row[j]):
+            return False
+    return True
+
+
+@Loop
+def backwards(algebra, values, y, x, first, last):
+    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last, left as soon as nothing can be added."""
+    rows = values.shape[0] // x.shape[0]
+    for g in range(x.shape[0]):
+        unseen = 0
+        for r in range(g * rows, (g + 1) * rows):
+            if y[r] == algebra.zero:
+                continue
+            if unseen == 8:  # looking costs as much as a row
+                if _all_top(algebra, x[g], first, last):
+                    break
+                unseen = 0
+            unseen += 1
+            into, row, value = x[g, first:last], values[r, first:last], y[r]
+            for j in range(into.size):
+                into[j] = add(algebra, into[j], mul(algebra, row[j], value))
+
+
+@Loop
+def connections(algebra, values, x, y, out, first, last):
+    """``out[r, j] = values[r, j] * x[j] * y[r]`` for rows first to last."""
+    rows, columns = values.shape
+    for r in range(first, last):
+        if y[r] == algebra.zero:
+            for j in range(columns):
+                out[r, j] = algebra.zero
+            continue
+        inputs = x[r * x.shape[0] // rows]
+        for j in range(columns):
+            out[r, j] = mul(algebra, mul(algebra, values[r, j], inputs[j]), y[r])
+
+
+@inlined
+def _absorb(algebra, into, row, value):
+    for p in range(into.size):
+        into[p] = add(algebra, into[p], mul(algebra, value, row[p]))
+
+
+@inlined
+def _total(algebra, a):
+    result = a[0]
+    for p in range(1, a.size):
+        result = add(algebra, result, a[p])
+    return result
+
+
+@inlined
+def _meet_maps(algebra, a, b):
+    result = mul(algebra, a[0], b[0])
+    for p in range(1, a.size):
+        result = add(algebra, result, mul(algebra, a[p], b[p]))
+    return result
+
+
+@Loop
+def totals(algebra, maps, out):
+    """``out[j]`` = the sum over positions of ``maps[j]``."""
+    for j in range(out.size):
+        out[j] = _total(algebra, maps[j])
+
+
+@Loop
+def ceilings(algebra, maps, out):
+    """``out[g]`` = the sum over the maps of group ``g``, position by position; ``maps`` (groups, count, positions)."""
+    for g in range(maps.shape[0]):
+        for j in range(maps.shape[1]):
+            for p in range(maps.shape[2]):
+                out[g, p] = add(algebra, out[g, p], maps[g, j, p])
+
+
+@Loop
+def forwards_maps(algebra, values, x, ceiling, y, first, last):
+    """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last."""
+    rows, columns = values.shape
+    for r in range(first, last):
+        g = r * x.shape[0] // rows
+        lowest = least(algebra, ceiling[g])
+        j = next_above(algebra, values[r], 0, floor_of(algebra, y[r], ceiling[g], lowest))
+        while j < columns:
+            _absorb(algebra, y[r], x[g, j], values[r, j])
+            j = next_above(algebra, values[r], j + 1, floor_of(algebra, y[r], ceiling[g], lowest))
+
+
+@Loop
+def backwards_maps(algebra, values, y, ceiling, x, first, last):
+    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last; left when no map can grow."""
+    rows = values.shape[0] // x.shape[0]
+    lows = np.empty(last - first, values.dtype)
+    for g in range(x.shape[0]):
+        lowest, pending = least(algebra, ceiling[g]), 0
+        for j in range(first, last):
+            lows[j - first] = floor_of(algebra, x[g, j], ceiling[g], lowest)
+            pending += not is_top(algebra, lows[j - first])
+        for r in range(g * rows, (g + 1) * rows):
+            if pending == 0:
+                break
+            if _total(algebra, y[r]) == algebra.zero:
+                continue
+            row = values[r, first:last]
+            j = next_above_each(algebra, row, 0, lows)
+            while j < last - first:
+                _absorb(algebra, x[g, first + j], y[r], row[j])
+                lows[j] = floor_of(algebra, x[g, first + j], ceiling[g], lowest)
+                pending -= is_top(algebra, lows[j])
+                j = next_above_each(algebra, row, j + 1, lows)
+
+
+@Loop
+def connections_maps(algebra, values, x, anywhere, ceiling, y, out, first, last):
+    """``out[r, j] = values[r, j] * sum over positions of x[j] * y[r]`` for rows first to last.
+
+    ``anywhere`` (groups, columns) is the sum of each ``x[j]`` over positions. With a top, ``values * anywhere * most``
+    is the result unless it exceeds what ``y[r]`` holds everywhere; only what does needs a look at the positions.
+    Without one it is zero only where the result is.
+    """
+    rows, columns = values.shape
+    for r in range(first, last):
+        g = r * x.shape[0] // rows
+        most = _total(algebra, y[r])
+        for j in range(columns):
+            out[r, j] = mul(algebra, mul(algebra, values[r, j], anywhere[g, j]), most)
+        if most == algebra.zero:
+            continue
+        low = floor_of(algebra, y[r], ceiling[g], least(algebra, ceiling[g]))
+        j = next_above(algebra, out[r], 0, low)
+        while j < columns:
+            out[r, j] = mul(algebra, values[r, j], _meet_maps(algebra, x[g, j], y[r]))
+            j = next_above(algebra, out[r], j + 1, low)
+
+
+@Loop
+def join(algebra, vector, sources, targets):
+    """``vector[target] += vector[source]`` for every wire, in order."""
+    for e in range(sources.size):
+        vector[targets[e]] = add(algebra, vector[targets[e]], vector[sources[e]])
+
+
+@Loop
+def join_back(algebra, vector, sources, targets):
+    """``vector[source] += vector[target]`` for every wire, in order."""
+    for e in range(sources.size):
+        if sources[e] >= 0:
+            vector[sources[e]] = add(algebra, vector[sources[e]], vector[targets[e]])
+
+
+@Loop
+def gate(algebra, signal, nonzero, known, lefts, rights, targets):
+    """Products: each operand's signal passes as far as the other is not zero; which is found too if it is not known."""
+    for e in range(targets.size):
+        a, b, t = lefts[e], rights[e], targets[e]
+        if not known:
+            nonzero[t] = add(algebra, nonzero[t], mul(algebra, nonzero[a], nonzero[b]))
+        moved = add(algebra, mul(algebra, signal[a], nonzero[b]), mul(algebra, nonzero[a], signal[b]))
+        signal[t] = add(algebra, signal[t], moved)
+
+
+@Loop
+def gate_back(algebra, reach, nonzero, lefts, rights, targets):
+    """An operand of a product reaches a sink if the product does, as far as the other operand is not zero."""
+    for e in range(targets.size):
+        a, b, t = lefts[e], rights[e], targets[e]
+        if a >= 0:
+            reach[a] = add(algebra, reach[a], mul(algebra, reach[t], nonzero[b]))
+        if b >= 0:
+            reach[b] = add(algebra, reach[b], mul(algebra, reach[t], nonzero[a]))

@@ -1,0 +1,173 @@
+"""The steps of an algebra in compiled loops: how two values add, multiply, and what can be skipped.
+
+An algebra's element is a NamedTuple with the fields ``zero`` and ``one`` and two plain functions, ``plus`` (joins two
+parallel paths) and ``times`` (follows one path). A class that also says ``top = True`` promises that ``one`` is the
+greatest value and that ``plus`` chooses the greater and ``times`` the lesser: then much need not be looked at.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.extending import intrinsic, overload, register_jitable
+
+SCANNED = 64  # values looked at together in a search
+
+
+def _of_two_floats(name):
+    """An instruction of the machine: unlike a comparison and a choice it vectorises in a sum over many elements."""
+
+    @intrinsic
+    def chosen(typing_context, a, b):
+        def generate(context, builder, signature, arguments):
+            kind = arguments[0].type
+            function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind]))
+            return builder.call(function, arguments, fastmath=("nnan", "nsz"))
+
+        return a(a, a), generate
+
+    return chosen
+
+
+greater, lesser = _of_two_floats("llvm.maxnum"), _of_two_floats("llvm.minnum")
+
+
+def add(algebra, a, b):
+    """Join two parallel paths."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(add)
+def _add(algebra, a, b):
+    plus = register_jitable(algebra.instance_class.plus)
+    return lambda algebra, a, b: plus(a, b)
+
+
+def mul(algebra, a, b):
+    """Follow one path."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(mul)
+def _mul(algebra, a, b):
+    times = register_jitable(algebra.instance_class.times)
+    return lambda algebra, a, b: times(a, b)
+
+
+def is_top(algebra, a):
+    """Whether nothing can be added to ``a``."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(is_top)
+def _is_top(algebra, a):
+    if _has_top(algebra):
+        return lambda algebra, a: a == algebra.one
+    return lambda algebra, a: False
+
+
+def _has_top(algebra) -> bool:
+    return getattr(algebra.instance_class, "top", False)
+
+
+def next_above(algebra, row, start, low):
+    """The first index from ``start`` on whose value adds to what is ``low`` already, or the row's length."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(next_above)
+def _next_above(algebra, row, start, low):
+    return _next_greater if _has_top(algebra) else _next_nonzero
+
+
+def _next_greater(algebra, row, start, low):
+    """Few values exceed what is there already, so they go by blocks: any of a block vectorises, a search does not.
+
+    Places count from the start, for only of a place that cannot be negative does the compiler know where it lies.
+    """
+    rest, j = row[start:], 0
+    while j + SCANNED <= rest.size:
+        above = 0
+        for k in range(SCANNED):
+            above |= rest[j + k] > low
+        if above:
+            break
+        j += SCANNED
+    while j < rest.size and not rest[j] > low:
+        j += 1
+    return start + j
+
+
+def _next_nonzero(algebra, row, start, low):
+    j = start
+    while j < row.size and row[j] == algebra.zero:
+        j += 1
+    return j
+
+
+def next_above_each(algebra, row, start, low):
+    """`next_above` with a ``low`` for each element."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(next_above_each)
+def _next_above_each(algebra, row, start, low):
+    return _next_greater_each if _has_top(algebra) else _next_nonzero
+
+
+def _next_greater_each(algebra, row, start, low):
+    rest, floors, j = row[start:], low[start:], 0
+    while j + SCANNED <= rest.size:
+        above = 0
+        for k in range(SCANNED):
+            above |= rest[j + k] > floors[j + k]
+        if above:
+            break
+        j += SCANNED
+    while j < rest.size and not rest[j] > floors[j]:
+        j += 1
+    return start + j
+
+
+def floor_of(algebra, a, ceiling, lowest):
+    """What the map ``a`` holds at least wherever it is below ``ceiling``: nothing less adds to it.
+
+    ``lowest`` is the least value of the ceiling. In an algebra without a top everything adds, and it is zero.
+    """
+    raise TypeError("only for compiled loops")
+
+
+@overload(floor_of)
+def _floor_of(algebra, a, ceiling, lowest):
+    return _least_below if _has_top(algebra) else (lambda algebra, a, ceiling, lowest: algebra.zero)
+
+
+def _least_below(algebra, a, ceiling, lowest):
+    least = a[0]
+    for p in range(1, a.size):
+        least = lesser(least, a[p])
+    if least < lowest:  # then it stands below its ceiling; the look at every one does not vectorise
+        return least
+    least = algebra.one
+    for p in range(a.size):
+        if a[p] < ceiling[p] and a[p] < least:
+            least = a[p]
+    return least
+
+
+def least(algebra, a):
+    """The product over positions, where there is a top; else zero, which nobody reads."""
+    raise TypeError("only for compiled loops")
+
+
+@overload(least)
+def _least(algebra, a):
+    if not _has_top(algebra):
+        return lambda algebra, a: algebra.zero
+
+    def found(algebra, a):
+        result = a[0]
+        for p in range(1, a.size):
+            result = lesser(result, a[p])
+        return result
+
+    return found

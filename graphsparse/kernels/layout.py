@@ -1,0 +1,214 @@
+"""A kernel as data: where it lies in its parameter, which units its rows and columns are, what its taps read.
+
+Unit ids are integers from 0 on; -1 is no unit (padding, a constant zero) and -2 a constant that is not zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+NO_UNIT, CONSTANT = -1, -2
+
+
+class Lines(NamedTuple):
+    """A kernel as lines of neighbouring entries of its parameter.
+
+    Line i of group g begins at entry ``offset + g * group_step + i * step`` and is ``length`` long; a group has
+    ``count`` lines.
+    """
+
+    offset: int
+    groups: int
+    group_step: int
+    count: int
+    step: int
+    length: int
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a kernel lies in its parameter: the strided view (groups, rows, *columns) of the flat parameter.
+
+    The column axes are the channels and then the taps; together they are the columns of a block.
+    """
+
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def of(self, flat: np.ndarray) -> np.ndarray:
+        """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow."""
+        if self.covers(flat.size):
+            return flat.reshape(*self.shape[:2], -1)
+        strides = [s * flat.itemsize for s in self.strides]
+        grouped = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides)
+        return grouped.reshape(*self.shape[:2], -1)
+
+    def covers(self, size: int) -> bool:
+        """Whether the view is the whole parameter of that size in its own order."""
+        return _covers(self, size)
+
+    def lines(self) -> tuple[Lines, bool] | None:
+        """The view as lines, and whether a line is a column of the kernel, not a row; None where it has no lines."""
+        columns = _one_axis(self.shape[2:], self.strides[2:])
+        if columns is None:
+            return None
+        (n, step), (groups, group_step), (rows, row_step) = columns, *zip(self.shape[:2], self.strides[:2])
+        if step == 1 or n == 1:
+            return Lines(self.offset, groups, group_step, rows, row_step, n), False
+        if row_step == 1 or rows == 1:
+            return Lines(self.offset, groups, group_step, n, step, rows), True
+        return None
+
+    def entries(self) -> np.ndarray:
+        """The index in the flat parameter of each element of the view."""
+        axes = np.ogrid[tuple(slice(n) for n in self.shape)]
+        index = self.offset + sum(axis * stride for axis, stride in zip(axes, self.strides, strict=True))
+        return np.asarray(index).reshape(*self.shape[:2], -1)
+
+
+@lru_cache(maxsize=4096)
+def _covers(view: View, size: int) -> bool:
+    dense = [prod(view.shape[axis + 1 :]) for axis in range(len(view.shape))]
+    ordered = all(n == 1 or s == d for n, s, d in zip(view.shape, view.strides, dense, strict=True))
+    return view.offset == 0 and ordered and prod(view.shape) == size
+
+
+def _one_axis(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int] | None:
+    """Size and stride of several axes as one, where neighbours lie at one distance."""
+    n, step = 1, 1
+    for size, stride in zip(reversed(shape), reversed(strides)):
+        if size == 1:
+            continue
+        if n == 1:
+            n, step = size, stride
+        elif stride == n * step:
+            n *= size
+        else:
+            return None
+    return n, step
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where a kernel lies in its parameter where no strides can say it: the flat index of each element.
+
+    ``index`` is (groups, rows, columns); -1 is an element that is always zero, whatever the parameter holds.
+    """
+
+    index: np.ndarray
+
+    def of(self, flat: np.ndarray, missing: object = 0) -> np.ndarray:
+        """The kernel (groups, rows, columns) of a flat parameter, a copy; ``missing`` where it is always zero."""
+        return np.append(flat, np.asarray([missing], flat.dtype))[self.index]
+
+    def covers(self, size: int) -> bool:
+        """Whether the kernel is the whole parameter in its own order; never, for then strides would say it."""
+        return False
+
+    def lines(self) -> None:
+        """None, for then strides would say it."""
+
+    def entries(self) -> np.ndarray:
+        """The index in the flat parameter of each element."""
+        return self.index
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """Which position of its input channel each tap of a kernel reads at each output position.
+
+    ``table`` (taps, positions) holds positions among ``size``, or -1 where the tap sees padding. Where a tap reads at
+    one distance everywhere, ``shifts`` holds the distances and a map moves by shifting words; otherwise it is empty.
+    ``valid`` (taps, words) has a bit at each position where the tap sees no padding.
+    """
+
+    table: np.ndarray
+    size: int
+    shifts: np.ndarray
+    valid: np.ndarray
+
+    @classmethod
+    def of(cls, table: np.ndarray, size: int) -> Taps:
+        """The taps of a table, with everything that follows from it."""
+        table = np.ascontiguousarray(table, dtype=np.int32)
+        distance = table - np.arange(table.shape[1], dtype=np.int32)
+        seen = table >= 0
+        shifts = np.take_along_axis(distance, seen.argmax(1)[:, None], 1)[:, 0]
+        uniform = bool(((distance == shifts[:, None]) | ~seen).all())
+        return cls(table, size, shifts if uniform else shifts[:0], _as_words(seen))
+
+    @property
+    def positions(self) -> int:
+        """The number of output positions."""
+        return self.table.shape[1]
+
+
+def _as_words(flags: np.ndarray) -> np.ndarray:
+    """Flags (rows, n) as bits (rows, words), lowest bit first."""
+    padded = np.zeros((flags.shape[0], -(-flags.shape[1] // 64) * 64), np.uint8)
+    padded[:, : flags.shape[1]] = flags
+    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+
+
+class Rows(NamedTuple):
+    """Unit ids (rows, size), and the first id of each row whose ids follow each other; -1 for another row."""
+
+    ids: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray) -> Rows:
+        """The rows of an array whose last axis is one."""
+        ids = np.ascontiguousarray(ids.reshape(-1, ids.shape[-1]), np.int32)
+        follow = (ids[:, :1] >= 0) & (np.diff(ids, axis=1) == 1).all(1, keepdims=True) if ids.size else ids[:, :1] >= 0
+        return cls(ids, np.where(follow, ids[:, :1], -1)[:, 0].astype(np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """What the kernel of a parameter joins: ``sources`` (groups, channels, size) and ``targets`` (groups, rows,
+    positions) are unit ids; ``taps`` says which of the ``size`` units of a channel a tap reads at each position."""
+
+    parameter: str
+    view: View | Places
+    sources: np.ndarray
+    targets: np.ndarray
+    taps: Taps
+
+    @property
+    def many(self) -> bool:
+        """Whether the kernel acts at several positions."""
+        return self.taps.positions > 1
+
+    @cached_property
+    def inputs(self) -> Rows:
+        """The units that columns read: by group, a unit per column, at one position; else by channel, its map."""
+        if self.many:
+            return Rows.of(self.sources)
+        if self.taps.table.shape == (1, 1) and self.sources.shape[2] == 1:
+            return Rows.of(self.sources.reshape(len(self.sources), -1))
+        read = np.where(self.taps.table[:, 0] < 0, NO_UNIT, self.sources[:, :, self.taps.table[:, 0]])
+        return Rows.of(read.reshape(len(self.sources), -1))
+
+    @cached_property
+    def outputs(self) -> Rows:
+        """The units that rows feed: by group, a unit per row, at one position; else by row, its map."""
+        return Rows.of(self.targets if self.many else self.targets.reshape(len(self.targets), -1))
+
+    @cached_property
+    def lines(self) -> tuple[Lines, bool]:
+        """The kernel as lines; those of its copy in order where it has none in the parameter itself."""
+        groups, rows = self.targets.shape[:2]
+        columns = self.sources.shape[1] * len(self.taps.table)
+        return self.view.lines() or (Lines(0, groups, rows * columns, rows, columns, columns), False)
+
+    @cached_property
+    def in_place(self) -> bool:
+        """Whether the lines lie in the parameter itself."""
+        return self.view.lines() is not None

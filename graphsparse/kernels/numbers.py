@@ -1,0 +1,198 @@
+"""Any algebra whose values are numbers: one per unit, one per connection, an array in the parameter's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from graphsparse.kernels import element_loops as loops
+from graphsparse.kernels.layout import Kernel
+from graphsparse.kernels.masks import CACHE_LINE_WORDS, Mask
+from graphsparse.kernels.threads import over
+
+CACHE_LINE = 8 * CACHE_LINE_WORDS
+
+
+@lru_cache(maxsize=256)
+def _own(positions: int) -> np.ndarray:
+    """The table with which a map reads itself."""
+    return np.arange(positions, dtype=np.int32)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """An algebra of ``element`` (see `graphsparse.kernels.elements`), whose values are arrays of ``dtype``.
+
+    ``conditions``: of a gate's other operand it matters only that it is not zero; else what it holds counts too.
+    """
+
+    name: str
+    element: Any
+    dtype: np.dtype
+    conditions: bool = False
+
+    @property
+    def zero(self) -> Any:
+        """What adds nothing: no path."""
+        return self.element.zero
+
+    @property
+    def one(self) -> Any:
+        """What a path that costs nothing carries."""
+        return self.element.one
+
+    def vector(self, n_units: int) -> np.ndarray:
+        """The zero of every unit, then that of the constant and of no unit: negative ids find them from the end."""
+        return np.full(n_units + 2, self.zero, self.dtype)
+
+    def copy(self, vector: np.ndarray) -> np.ndarray:
+        """The same values, apart."""
+        return vector.copy()
+
+    def put(self, vector: np.ndarray, units: np.ndarray, one: bool) -> None:
+        """Make units one or zero."""
+        vector[units] = self.one if one else self.zero
+
+    def units(self, vector: np.ndarray) -> np.ndarray:
+        """The value of each unit, (n_units,)."""
+        return vector[:-2]
+
+    def of_mask(self, mask: Mask) -> np.ndarray:
+        """A mask's connections as values: one where kept."""
+        return np.where(mask.unpack(), self.one, self.zero).astype(self.dtype, copy=False)
+
+    def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+        """Add to the targets what connections bring from the sources."""
+        rows, x = self._rows(kernel, values), self._inputs(kernel, vector)
+        y, out = self._empty(len(rows), kernel.taps.positions), _ids(kernel.targets)
+        if kernel.many:
+            ceiling = self._ceiling(x)
+            over(
+                len(rows),
+                max(rows.nbytes, x.nbytes),
+                lambda a, b: loops.forwards_maps(self.element, rows, x, ceiling, y, a, b),
+            )
+        else:
+            flat = y[:, 0]
+            over(len(rows), rows.nbytes, lambda a, b: loops.forwards(self.element, rows, x[:, :, 0], flat, a, b))
+        loops.write(self.element, y, out, _own(kernel.taps.positions), vector)
+
+    def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+        """Add to the sources what their connections bring from the targets."""
+        rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
+        groups, columns = kernel.targets.shape[0], rows.shape[1]
+        x = self._empty(groups * columns, kernel.taps.positions).reshape(groups, columns, -1)
+        if kernel.many:
+            ceiling = self._ceiling(y.reshape(groups, -1, y.shape[1]))
+            over(
+                columns,
+                max(rows.nbytes, x.nbytes),
+                lambda a, b: loops.backwards_maps(self.element, rows, y, ceiling, x, a, b),
+                CACHE_LINE,
+            )
+        else:
+            flat = x[:, :, 0]
+            over(
+                columns,
+                rows.nbytes,
+                lambda a, b: loops.backwards(self.element, rows, y[:, 0], flat, a, b),
+                CACHE_LINE,
+            )
+        loops.write(self.element, x.reshape(groups * columns, -1), _ids(kernel.sources), kernel.taps.table, vector)
+
+    def connections(
+        self,
+        uses: Iterable[tuple[Kernel, np.ndarray]],
+        shape: tuple[int, ...],
+        origin: np.ndarray,
+        reach: np.ndarray,
+    ) -> np.ndarray:
+        """What each entry of a parameter carries from a source to a sink: the sum over its uses and their positions."""
+        uses, size = list(uses), int(np.prod(shape))
+        if len(uses) == 1 and uses[0][0].view.covers(size):
+            return self._carried(*uses[0], origin, reach).reshape(shape)
+        flat = np.full(size + 1, self.zero, self.dtype)  # the last is for elements that are always zero
+        for kernel, values in uses:
+            entries = np.where(kernel.view.entries() < 0, size, kernel.view.entries()).ravel()
+            loops.add_at(self.element, flat, entries, self._carried(kernel, values, origin, reach).ravel())
+        return flat[:size].reshape(shape)
+
+    def count(
+        self,
+        uses: Iterable[tuple[Kernel, np.ndarray]],
+        shape: tuple[int, ...],
+        origin: np.ndarray,
+        reach: np.ndarray,
+    ) -> int:
+        """How many entries of a parameter carry anything."""
+        return int(np.count_nonzero(self.connections(uses, shape, origin, reach) != self.zero))
+
+    def join(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add to the targets of wires what their sources hold."""
+        loops.join(self.element, vector, sources, targets)
+
+    def join_back(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add to the sources of wires what their targets hold."""
+        loops.join_back(self.element, vector, sources, targets)
+
+    def gate(self, signal: np.ndarray, nonzero: np.ndarray, known: bool, lefts, rights, targets) -> None:
+        """Each operand's signal passes as far as the other is not zero; which is found here if it is not known."""
+        loops.gate(self.element, signal, nonzero, known, lefts, rights, targets)
+
+    def gate_back(self, reach: np.ndarray, nonzero: np.ndarray, lefts, rights, targets) -> None:
+        """An operand reaches what the product reaches, as far as the other operand is not zero."""
+        loops.gate_back(self.element, reach, nonzero, lefts, rights, targets)
+
+    def _carried(self, kernel: Kernel, values: np.ndarray, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """What each element of a kernel carries, (rows of all groups, columns)."""
+        rows, x, y = self._rows(kernel, values), self._inputs(kernel, origin), self._outputs(kernel, reach)
+        out = np.empty_like(rows)
+        if not kernel.many:
+            over(
+                len(rows),
+                rows.nbytes,
+                lambda a, b: loops.connections(self.element, rows, x[:, :, 0], y[:, 0], out, a, b),
+            )
+            return out
+        anywhere, ceiling = np.empty(x.shape[:2], self.dtype), self._ceiling(x)
+        loops.totals(self.element, x.reshape(-1, x.shape[2]), anywhere.reshape(-1))
+        over(
+            len(rows),
+            max(rows.nbytes, x.nbytes),
+            lambda a, b: loops.connections_maps(self.element, rows, x, anywhere, ceiling, y, out, a, b),
+        )
+        return out
+
+    def _rows(self, kernel: Kernel, values: np.ndarray) -> np.ndarray:
+        """The kernel's values (rows of all groups, columns), contiguous along columns."""
+        flat = np.ascontiguousarray(values).reshape(-1)
+        found = kernel.view.of(flat) if kernel.in_place else kernel.view.of(flat, self.zero)
+        rows = found.reshape(-1, found.shape[2])
+        return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+
+    def _empty(self, rows: int, positions: int) -> np.ndarray:
+        return np.full((rows, positions), self.zero, self.dtype)
+
+    def _inputs(self, kernel: Kernel, vector: np.ndarray) -> np.ndarray:
+        """What each column reads, (groups, columns, positions)."""
+        ids = _ids(kernel.sources)
+        x = np.empty((len(ids) * len(kernel.taps.table), kernel.taps.positions), self.dtype)
+        loops.read(self.element, vector, ids, kernel.taps.table, x)
+        return x.reshape(kernel.sources.shape[0], -1, x.shape[1])
+
+    def _outputs(self, kernel: Kernel, vector: np.ndarray) -> np.ndarray:
+        """What each row feeds, (rows of all groups, positions)."""
+        return vector[_ids(kernel.targets)]
+
+    def _ceiling(self, maps: np.ndarray) -> np.ndarray:
+        ceiling = self._empty(len(maps), maps.shape[2])
+        loops.ceilings(self.element, maps, ceiling)
+        return ceiling
+
+
+def _ids(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1, array.shape[-1])

@@ -1,0 +1,127 @@
+"""Direct and effective counts of many masks of one network at once, 64 masks in the bits of a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import pandas
+
+from graphsparse.algebras import WORDS
+from graphsparse.errors import MaskError
+from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.many_masks import across, counts_by_mask
+from graphsparse.kernels.threads import each
+from graphsparse.sweep import sweep
+
+WORD = 64
+
+
+@dataclass(frozen=True, eq=False)
+class SparsityOfMany:
+    """Counts by mask and parameter, int64 arrays (masks, parameters).
+
+    ``kept``: how many connections each mask keeps; ``active``: how many of them are active. ``connections`` (parameters,)
+    is how many there are; ``parameters`` their names.
+    """
+
+    parameters: tuple[str, ...]
+    connections: np.ndarray
+    kept: np.ndarray
+    active: np.ndarray
+
+    @property
+    def direct(self) -> np.ndarray:
+        """Direct sparsity of each mask, (masks,)."""
+        return 1 - self.kept.sum(1) / max(1, int(self.connections.sum()))
+
+    @property
+    def effective(self) -> np.ndarray:
+        """Effective sparsity of each mask, (masks,)."""
+        return 1 - self.active.sum(1) / max(1, int(self.connections.sum()))
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """A row per mask and parameter: connections, kept, active."""
+        index = pandas.MultiIndex.from_product([range(len(self.kept)), self.parameters], names=["mask", "parameter"])
+        columns = {
+            "connections": np.tile(self.connections, len(self.kept)),
+            "kept": self.kept.ravel(),
+            "active": self.active.ravel(),
+        }
+        return pandas.DataFrame(columns, index=index)
+
+    def __repr__(self) -> str:
+        return f"SparsityOfMany({len(self.kept)} masks, {len(self.parameters)} parameters)"
+
+
+def sparsity_of(graph: LayeredGraph, masks: Mapping[str, Any]) -> SparsityOfMany:
+    """Direct and effective counts of many masks of one network.
+
+    ``masks``: by parameter, bool arrays or tensors (masks, \\*shape), or words, uint64 arrays (words, \\*shape) in which
+    bit m of word w belongs to mask 64 w + m; all of one length. Parameters without masks keep what the graph's own
+    masks keep, and biases and scales are those of the graph.
+
+    Raises:
+        MaskError: a name, shape or type does not fit, or the numbers of masks differ.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(2, 1), torch.zeros(1, 2), {})
+        >>> gs.sparsity_of(graph, {"weight": torch.tensor([[[True, False]], [[True, True]]])}).active.tolist()
+        [[1], [2]]
+    """
+    stacked = {graph.aliases.get(name, name): _checked(graph, name, array) for name, array in masks.items()}
+    counts = {name: len(array) * (WORD if array.dtype == np.uint64 else 1) for name, array in stacked.items()}
+    if len(set(counts.values())) > 1:
+        raise MaskError("every parameter must have the same number of masks", received=counts)
+    total = next(iter(counts.values()), 1)
+    words = -(-total // WORD)
+    work = words * graph.n_connections * 8
+    found = each(lambda word: _of_word(graph, stacked, word), range(words), work)
+    connections = np.array([prod(shape) for shape in graph.shapes.values()], np.int64)
+    kept, active = (np.concatenate([part[k] for part in found])[:total] for k in (0, 1))
+    return SparsityOfMany(tuple(graph.shapes), connections, kept, active)
+
+
+def _checked(graph: LayeredGraph, name: str, array: Any) -> np.ndarray:
+    shape = graph.shapes.get(graph.aliases.get(name, name))
+    if shape is None:
+        raise MaskError(
+            "masks must go by the graph's parameters",
+            place=name,
+            received="a name that holds no connections",
+            way_out=f"use {', '.join(list(graph.shapes)[:6])}",
+        )
+    array = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    if array.shape[1:] != tuple(shape):
+        raise MaskError(
+            "masks must be stacked along the first axis",
+            place=name,
+            received=array.shape,
+            way_out=f"give (masks, {', '.join(map(str, shape))})",
+        )
+    if array.dtype not in (np.dtype(bool), np.dtype(np.uint64)):
+        raise MaskError("masks must be boolean, or words of uint64", place=name, received=array.dtype)
+    return np.ascontiguousarray(array)
+
+
+def _of_word(graph: LayeredGraph, stacked: Mapping[str, np.ndarray], word: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kept and active counts (64, parameters) of 64 masks."""
+    values = {name: _words(graph, name, stacked.get(name), word) for name in graph.shapes}
+    active = sweep(graph, values, WORDS).connections()
+    kept = np.stack([counts_by_mask(values[name].reshape(-1)) for name in graph.shapes], 1)
+    return kept, np.stack([counts_by_mask(active[name].reshape(-1)) for name in graph.shapes], 1)
+
+
+def _words(graph: LayeredGraph, name: str, masks: np.ndarray | None, word: int) -> np.ndarray:
+    """The word of each connection of a parameter: which of 64 masks keep it."""
+    if masks is None:
+        return WORDS.of_mask(graph.kept[name])
+    if masks.dtype == np.uint64:
+        return masks[word]
+    part = masks[word * WORD : (word + 1) * WORD]
+    return across(part.reshape(len(part), -1).view(np.uint8)).reshape(masks.shape[1:])
