@@ -5,22 +5,27 @@ A channel's rows stay in the cache while its kept taps are written, so the cost 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from scipy import sparse
 
 from graphsparse.blocks import Block, Gate, KernelBlock
-from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
+from graphsparse.kernels.masks import Mask
+from graphsparse.layers import Layer
 
 
-def build(graph: LayeredGraph) -> sparse.csr_array:
+def build(layers: Sequence[Layer], kept: Mapping[str, Mask], cut: np.ndarray) -> sparse.csr_array:
     """Bool csr (n_units, n_units): entry [u, v] where u feeds v by a kept connection, a wire or a product.
 
-    Parallel connections (the taps of a kernel in channel resolution) are one entry.
+    Parallel connections (the taps of a kernel in channel resolution) are one entry; no edge leads through the units
+    ``cut``.
     """
-    blocks = [block for layer in graph.layers for block in layer.blocks]
-    parts = [_Part.of(block, graph.kept) for block in blocks]
-    starts = np.zeros(graph.n_units + 1, np.int64)
+    n_units = layers[-1].stop if layers else 0
+    blocks = [block for layer in layers for block in layer.blocks]
+    parts = [_Part.of(block, kept) for block in blocks]
+    starts = np.zeros(n_units + 1, np.int64)
     for part in parts:
         part.count(starts[1:])
     np.cumsum(starts, out=starts)
@@ -30,17 +35,23 @@ def build(graph: LayeredGraph) -> sparse.csr_array:
     for part in parts:
         part.fill(free, indices)
     starts = starts.astype(indices.dtype)
-    shape = (graph.n_units, graph.n_units)
-    matrix = sparse.csr_array((np.ones(len(indices), bool), indices, starts), shape)
-    return _tidy(matrix, graph, blocks)
+    matrix = sparse.csr_array((np.ones(len(indices), bool), indices, starts), (n_units, n_units))
+    return _tidy(matrix, cut, blocks)
 
 
-def _tidy(matrix: sparse.csr_array, graph: LayeredGraph, blocks: list[Block]) -> sparse.csr_array:
+def bool_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """A csr of bool where several entries at one place are one: counts would wrap, bool cannot."""
+    matrix = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), shape).tocsr()
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _tidy(matrix: sparse.csr_array, cut: np.ndarray, blocks: list[Block]) -> sparse.csr_array:
     if any(_may_repeat(block) for block in blocks):
         matrix.sum_duplicates()
-    if len(graph.cut):
+    if len(cut):
         matrix = matrix.tocoo()
-        through = ~np.isin(matrix.row, graph.cut) & ~np.isin(matrix.col, graph.cut)
+        through = ~np.isin(matrix.row, cut) & ~np.isin(matrix.col, cut)
         return sparse.coo_array(
             (matrix.data[through], (matrix.row[through], matrix.col[through])), matrix.shape
         ).tocsr()

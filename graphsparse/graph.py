@@ -10,36 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from graphsparse.blocks import Block, Gate, KernelBlock, Scale, Stage
+from graphsparse import adjacency
+from graphsparse.adjacency import bool_csr
+from graphsparse.blocks import Block, Gate, KernelBlock, Scale
 from graphsparse.errors import MaskError
 from graphsparse.kernels.masks import Mask
+from graphsparse.layers import Layer, feeding
 
 if TYPE_CHECKING:
     import igraph
     import networkx
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """The units that one operation makes: ids ``start`` to ``stop - 1``.
-
-    ``blocks`` bring values to the units from earlier layers; ``stages`` then lift or scale units, in order. ``rank`` is
-    the length of the longest path of layers from an input.
-    """
-
-    name: str
-    operation: str
-    start: int
-    stop: int
-    rank: int
-    blocks: tuple[Block, ...] = ()
-    stages: tuple[Stage, ...] = ()
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __repr__(self) -> str:
-        return f"Layer({self.name!r}, {self.operation!r}, units={self.start}:{self.stop}, rank={self.rank})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +46,10 @@ class Edge:
         use = (from_ids >= self.source.start) & (from_ids < self.source.stop)
         use &= ~np.isin(from_ids, self.graph.cut) & ~np.isin(to_ids, self.graph.cut)
         rows, columns = from_ids[use] - self.source.start, to_ids[use] - self.target.start
-        return _bool_csr(rows, columns, (len(self.source), len(self.target)))
+        return bool_csr(rows, columns, (len(self.source), len(self.target)))
 
     def __repr__(self) -> str:
         return f"Edge({self.source.name!r} -> {self.target.name!r}, parameter={self.parameter!r})"
-
-
-def _bool_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    """A csr of bool where several entries at one place are one: counts would wrap, bool cannot."""
-    matrix = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), shape).tocsr()
-    matrix.sum_duplicates()
-    return matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +107,7 @@ class LayeredGraph:
         return {**modulators, **self.masks, **whole}
 
     @cached_property
-    def uses(self) -> Mapping[str, list[KernelBlock]]:
+    def kernels(self) -> Mapping[str, list[KernelBlock]]:
         """The blocks of each parameter that holds connections."""
         found: dict[str, list[KernelBlock]] = {name: [] for name in self.shapes}
         for layer in self.layers:
@@ -204,9 +177,7 @@ class LayeredGraph:
 
     def adjacency(self) -> sparse.csr_array:
         """Which unit feeds which: bool csr (n_units, n_units), entry [u, v] for u -> v, units numbered as in layers."""
-        from graphsparse.adjacency import build  # the only reader; kept apart because its loops are long
-
-        return build(self)
+        return adjacency.build(self.layers, self.kept, self.cut)
 
     def to_networkx(self) -> networkx.DiGraph:
         """A `networkx.DiGraph` with node attribute "layer" (the rank) and edge attributes "weight" and "parameter".
@@ -214,27 +185,21 @@ class LayeredGraph:
         Example:
             >>> networkx.multipartite_layout(graph.to_networkx(), subset_key="layer")  # doctest: +SKIP
         """
-        from graphsparse.handover import to_networkx
+        from graphsparse.libraries import to_networkx  # takes half a second to import
 
-        return to_networkx(self)
+        return to_networkx(self.layers, self.kept, self.weights, self.cut)
 
     def to_igraph(self) -> igraph.Graph:
         """A directed `igraph.Graph` with vertex attribute "layer" and edge attributes "weight" and "parameter"."""
-        from graphsparse.handover import to_igraph
+        from graphsparse.libraries import to_igraph
 
-        return to_igraph(self)
+        return to_igraph(self.layers, self.kept, self.weights, self.cut)
 
     def __repr__(self) -> str:
         return (
             f"LayeredGraph({len(self.layers)} layers, {self.n_units} units, {self.n_connections} connections, "
             f"{self.resolution})"
         )
-
-
-def feeding(block: Block, owner: np.ndarray) -> list[int]:
-    """The indices of the layers that a block reads, ascending; ``owner`` gives the layer of each unit."""
-    ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
-    return np.flatnonzero(np.bincount(owner[ids[ids >= 0]])).tolist()
 
 
 def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Mask:

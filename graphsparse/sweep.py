@@ -67,7 +67,7 @@ class Reach:
     def _uses(self) -> dict[str, list[tuple[KernelBlock, Any]]]:
         return {
             name: [(block, self.values[block.parameter]) for block in blocks]
-            for name, blocks in self.graph.uses.items()
+            for name, blocks in self.graph.kernels.items()
         }
 
 

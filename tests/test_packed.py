@@ -143,7 +143,7 @@ def test_whole_kernels_are_never_unpacked(monkeypatch):
     bits = graph.with_masks(packed(drawn(graph, 0.01, 0)))
     monkeypatch.setattr(Mask, "unpack", lambda self: pytest.fail("unpacked"))
     assert 0 < gs.sparsity(bits).active < gs.sparsity(bits).kept
-    assert all(block.in_place for blocks in graph.uses.values() for block in blocks)
+    assert all(block.in_place for blocks in graph.kernels.values() for block in blocks)
 
 
 TINY = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 70}

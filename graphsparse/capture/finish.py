@@ -8,7 +8,7 @@ import numpy as np
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Wiring
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
-from graphsparse.graph import Layer, feeding
+from graphsparse.layers import Layer, feeding
 
 
 def read_ids(block) -> np.ndarray:

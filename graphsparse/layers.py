@@ -1,0 +1,38 @@
+"""Layers: the parts of the multipartite graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphsparse.blocks import Block, Gate, Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The units that one operation makes: ids ``start`` to ``stop - 1``.
+
+    ``blocks`` bring values to the units from earlier layers; ``stages`` then lift or scale units, in order. ``rank`` is
+    the length of the longest path of layers from an input.
+    """
+
+    name: str
+    operation: str
+    start: int
+    stop: int
+    rank: int
+    blocks: tuple[Block, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __repr__(self) -> str:
+        return f"Layer({self.name!r}, {self.operation!r}, units={self.start}:{self.stop}, rank={self.rank})"
+
+
+def feeding(block: Block, owner: np.ndarray) -> list[int]:
+    """The indices of the layers that a block reads, ascending; ``owner`` gives the layer of each unit."""
+    ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
+    return np.flatnonzero(np.bincount(owner[ids[ids >= 0]])).tolist()
