@@ -5,18 +5,24 @@ Run: python benchmarks/liveness.py   (some two minutes)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import igraph
 import networkx
 import numpy as np
 import torch
 from gradient import vgg_masks
+from scipy import sparse
+from scipy.sparse import csgraph
 from timing import medians, report
 from torch import nn
 
 import graphsparse as gs
 from graphsparse import zoo
+from graphsparse.sweep import sweep
 
 HERE = Path(__file__).parent
 
@@ -36,19 +42,26 @@ def captured(name: str, resolution: str) -> gs.LayeredGraph:
 
 
 def against_gradients() -> None:
-    """VGG-19 unrolled against one float64 gradient; both must agree."""
+    """VGG-19 unrolled against copies of the masks and one float64 gradient; both must agree."""
     graph, rows = captured("vgg19", "unrolled"), []
     for compression in COMPRESSIONS:
         masks = drawn(graph, compression)
-        ours, theirs = gs.effective_masks(graph.with_masks(masks)), vgg_masks(masks)
+        arrays = [mask.numpy() for mask in masks.values()]
+        bits = graph.with_masks(masks)
+        ours, theirs = gs.effective_masks(bits), vgg_masks(masks)
         agree = all(torch.equal(ours[name], theirs[name]) for name in masks)
-        times = medians(
-            {"ours": lambda: gs.effective_masks(graph.with_masks(masks)), "gradient": lambda: vgg_masks(masks)}, 5
-        )
-        rows.append({"compression": compression, "gradient ms": times["gradient"] * 1e3, "ours ms": times["ours"] * 1e3,
-                     "times faster": times["gradient"] / times["ours"], "agree": agree})  # fmt: skip
-    report("VGG-19, unrolled: masks to effective masks against one float64 gradient (goal 20x, aim 60x)", rows,
-           HERE / "gradient.json")  # fmt: skip
+        times = medians({
+            "copy": lambda: [array.copy() for array in arrays],
+            "ours": lambda: gs.effective_masks(graph.with_masks(masks)),
+            "bits": lambda: sweep(bits).connections(),
+            "gradient": lambda: vgg_masks(masks),
+        }, 9)  # fmt: skip
+        rows.append({"compression": compression, "copy ms": times["copy"] * 1e3, "gradient ms": times["gradient"] * 1e3,
+                     "ours ms": times["ours"] * 1e3, "bits ms": times["bits"] * 1e3,
+                     "copies": times["ours"] / times["copy"], "copies as bits": times["bits"] / times["copy"],
+                     "times faster than the gradient": times["gradient"] / times["ours"], "agree": agree})  # fmt: skip
+    report("VGG-19, unrolled: masks to effective masks, bools in and out and as bits (goals: 3 copies, 1 copy, 40 times)",
+           rows, HERE / "gradient.json")  # fmt: skip
 
 
 def against_counting() -> None:
@@ -64,38 +77,118 @@ def against_counting() -> None:
     for name, graph in graphs.items():
         for compression in COMPRESSIONS:
             masks = drawn(graph, compression)
-            arrays = [mask.numpy() for mask in masks.values()]
-            times = medians({
-                "ours": lambda: gs.effective_masks(graph.with_masks(masks)),
-                "count": lambda: [np.count_nonzero(array) for array in arrays],
+    XX: lambda: [np.count_nonzero(array) for array in arrays],
             })  # fmt: skip
-            allowed = 3 * times["count"] + 5e-3
+            allowed = 2 * times["count"] + (2e-3 if name != "8 x 4096 x 4096" else 0)
             rows.append({"network": name, "compression": compression, "count ms": times["count"] * 1e3,
                          "ours ms": times["ours"] * 1e3, "allowed ms": allowed * 1e3, "within": times["ours"] <= allowed})  # fmt: skip
-    report("Channel resolution against np.count_nonzero (goal: 3x + 5 ms)", rows, HERE / "counting.json")
+    report("Channel resolution: gs.sparsity against np.count_nonzero (goal: 2x, + 2 ms for the networks)", rows, HERE / "counting.json")
 
 
 def against_graph_libraries() -> None:
-    """VGG-19 unrolled: the sets of units below the sources and above the sinks, by networkx and igraph."""
+    """VGG-19 unrolled: the units below the sources and above the sinks, by every library that is installed.
+
+    Each library has its graph ready, with a source above all sources and a sink below all sinks, and searches both ways.
+    """
     masked = (graph := captured("vgg19", "unrolled")).with_masks(drawn(graph, 200))
-    n, nx_graph, ig_graph = masked.n_units, networkx.DiGraph(), masked.adjacency().tocoo()
-    nx_graph.add_edges_from(zip(ig_graph.row.tolist(), ig_graph.col.tolist(), strict=True))
-    nx_graph.add_edges_from([("in", int(s)) for s in masked.sources] + [(int(s), "out") for s in masked.sinks])
-    pairs = np.stack([ig_graph.row, ig_graph.col], 1)
+    n, matrix = masked.n_units, masked.adjacency()
     ends = [(n, int(s)) for s in masked.sources] + [(int(s), n + 1) for s in masked.sinks]
-    ig_graph = igraph.Graph(n=n + 2, edges=np.concatenate([pairs, np.array(ends)]), directed=True)
-    times = medians({
-        "ours": lambda: gs.effective_masks(masked),
-        "networkx": lambda: (networkx.descendants(nx_graph, "in"), networkx.ancestors(nx_graph, "out")),
+    coo = matrix.tocoo()
+    rows, columns = (np.concatenate([a, b]) for a, b in zip((coo.row, coo.col), np.array(ends).T, strict=True))
+    whole = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), (n + 2, n + 2)).tocsr()
+    searches = {"ours": lambda: gs.effective_masks(masked), **library_searches(whole, n)}
+    times = medians(searches, 3)
+    found = [
+        {"library": name, "ms": seconds * 1e3, "in ours": seconds / times["ours"]} for name, seconds in times.items()
+    ]
+    report(f"VGG-19, unrolled, compression 200, the same graph of {matrix.nnz:,} edges (goal: ahead of every one by 3)",
+           found, HERE / "libraries.json")  # fmt: skip
+
+
+def library_searches(whole: sparse.csr_array, n: int) -> dict[str, Callable[[], object]]:
+    """A search forwards from unit n and backwards from unit n + 1 in each library that can be imported."""
+    coo, back = whole.tocoo(), whole.T.tocsr()
+    pairs = np.stack([coo.row, coo.col], 1)
+    nx_graph, ig_graph = networkx.DiGraph(), igraph.Graph(n=n + 2, edges=pairs, directed=True)
+    nx_graph.add_edges_from(pairs.tolist())
+    found: dict[str, Callable[[], object]] = {
+        "networkx": lambda: (networkx.descendants(nx_graph, n), networkx.ancestors(nx_graph, n + 1)),
         "igraph": lambda: (ig_graph.subcomponent(n, "out"), ig_graph.subcomponent(n + 1, "in")),
-    }, 3)  # fmt: skip
-    rows = [{"edges": len(pairs), **{f"{name} ms": seconds * 1e3 for name, seconds in times.items()},
-             "over networkx": times["networkx"] / times["ours"], "over igraph": times["igraph"] / times["ours"]}]  # fmt: skip
-    report(
-        "VGG-19, unrolled, compression 200, the same graph (goal 100x networkx, 20x igraph)",
-        rows,
-        HERE / "libraries.json",
-    )
+        "SciPy": lambda: (
+            csgraph.breadth_first_order(whole, n, return_predecessors=False),
+            csgraph.breadth_first_order(back, n + 1, return_predecessors=False),
+        ),
+    }
+    with suppress(ImportError):
+        import rustworkx
+
+        rx_graph, rx_back = rustworkx.PyDiGraph(), rustworkx.PyDiGraph()
+        for each, edges in ((rx_graph, pairs), (rx_back, pairs[:, ::-1])):
+            each.add_nodes_from(range(n + 2))
+            each.add_edges_from_no_data([tuple(edge) for edge in edges.tolist()])
+        found["rustworkx"] = lambda: (rustworkx.descendants(rx_graph, n), rustworkx.ancestors(rx_graph, n + 1))
+    with suppress(ImportError):
+        import networkit
+
+        networkit.setNumberOfThreads(1)
+        nk_graph, nk_back = (networkit.GraphFromCoo(each, n=n + 2, directed=True) for each in (coo, back.tocoo()))
+        found["networkit"] = lambda: (
+            networkit.distance.BFS(nk_graph, n, storePaths=False).run(),
+            networkit.distance.BFS(nk_back, n + 1, storePaths=False).run(),
+        )
+    with suppress(ImportError):
+        import graphblas
+
+        gb_graph, gb_back = graphblas.io.from_scipy_sparse(whole), graphblas.io.from_scipy_sparse(back)
+        found["SuiteSparse GraphBLAS"] = lambda: (blas_search(gb_graph, n), blas_search(gb_back, n + 1))
+    return found
+
+
+def blas_search(matrix: Any, start: int) -> Any:
+    """The units below one, hop by hop: a product with the frontier, masked by what was reached before."""
+    import graphblas
+
+    reached = graphblas.Vector(bool, matrix.nrows)
+    frontier = graphblas.Vector(bool, matrix.nrows)
+    frontier[start] = reached[start] = True
+    while frontier.nvals:
+        frontier(~reached.S, replace=True) << graphblas.semiring.any_pair(frontier @ matrix)
+        reached(frontier.S) << True
+    return reached
+
+
+def many_masks() -> None:
+    """Masks a second, many at once against one at a time; making the masks is not counted."""
+    mlp = nn.Sequential(*(nn.Linear(32, 32, bias=False) for _ in range(4)))
+    cases = {
+        "LeNet-300-100, compression 100 (goal 20x)": (captured("lenet300100", "unrolled"), 100, 10_000, 20),
+        "4 layers of 32 units, compression 4 (goal 500,000 a second)": (gs.export(mlp, torch.zeros(1, 32), {}), 4, 64_000, 200),
+        "VGG-16, compression 100, channel (goal 5x)": (captured("vgg16", "channel"), 100, 64, 4),
+        "VGG-16, compression 100, unrolled (goal 5x)": (captured("vgg16", "unrolled"), 100, 64, 4),
+    }  # fmt: skip
+    rows, rng = [], np.random.default_rng(0)
+    for name, (graph, compression, count, one_by_one) in cases.items():
+        words = {n: random_words(rng, (-(-count // 64), *shape), compression) for n, shape in graph.shapes.items()}
+        single = [
+            {n: (w[0] >> np.uint64(bit % 64) & np.uint64(1)).astype(bool) for n, w in words.items()}
+            for bit in range(one_by_one)
+        ]
+        times = medians({
+            "at once": lambda: gs.sparsity_of(graph, words),
+            "one at a time": lambda: [gs.sparsity(graph.with_masks(each)) for each in single],
+        }, 3)  # fmt: skip
+        at_once, alone = count / times["at once"], len(single) / times["one at a time"]
+        rows.append({"network": name, "masks": count, "a second, at once": at_once, "one at a time": alone,
+                     "times": at_once / alone})  # fmt: skip
+    report("Direct and effective counts of many masks of one network, masks as words", rows, HERE / "many_masks.json")
+
+
+def random_words(rng: np.random.Generator, shape: tuple[int, ...], compression: int) -> np.ndarray:
+    """Words whose bits are set with probability 1 / compression."""
+    words = np.zeros(shape, np.uint64)
+    for bit in range(64):
+        words |= (rng.random(shape, np.float32) < 1 / compression).astype(np.uint64) << np.uint64(bit)
+    return words
 
 
 def building() -> None:
@@ -113,4 +206,5 @@ if __name__ == "__main__":
     against_gradients()
     against_counting()
     against_graph_libraries()
+    many_masks()
     building()
