@@ -15,7 +15,7 @@ from graphsparse import errors
 
 HOUSE = Path(gs.__file__).parent
 ORDER = [
-    {"errors"}, {"semiring", "data"}, {"kernels"}, {"blocks"}, {"graph"}, {"adjacency", "handover"},
+    {"errors"}, {"arrays", "semiring", "data"}, {"kernels"}, {"blocks"}, {"graph"}, {"adjacency", "handover"},
     {"passes", "capture", "checkpoints", "zoo"}, {"measures", "surgery"}, {"pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pandas
 
 from graphsparse.blocks import KernelBlock
-from graphsparse.graph import LayeredGraph
+from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.packed import count
 from graphsparse.passes import reach
 
@@ -82,6 +82,7 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
         >>> sparsity(graph).effective_compression  # doctest: +SKIP
         61.3
     """
+    checked_graph(graph)
     state = reach.forwards(graph, graph.values)
     reaches = reach.backwards(graph, graph.values, state)
     active = reach.count_connections(graph, graph.values, state.signal, reaches)

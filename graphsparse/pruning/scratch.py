@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from graphsparse.capture.pruned import plain
+from graphsparse.capture.quiet import same_random_state
 from graphsparse.errors import MaskError, ModelError
 
 Masks = Mapping[str, "torch.Tensor | np.ndarray"]
@@ -133,16 +134,10 @@ def own_random_state(seed: int) -> Iterator[None]:
 
     torch.manual_seed would also seed devices that were never used; only generators that exist are seeded here.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=devices):
+    with same_random_state():
         torch.default_generator.manual_seed(seed)
-        if devices:
+        if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+        yield

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from graphsparse.arrays import as_mask, by_name
 from graphsparse.capture import export
 from graphsparse.capture.pruned import plain
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
@@ -80,7 +81,7 @@ def write_masks(
     form = form or ("prune" if live else "zeros")
     if live and form not in FORMS:
         raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
-    masks = {name: torch.as_tensor(mask).detach().cpu().bool() for name, mask in masks.items()}
+    masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
     if isinstance(target, nn.Module):
         graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)
         folding = _folding(target, graph, masks, example_inputs, kwargs or {}, fold_constants)
