@@ -14,8 +14,15 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(
         (
-            "ArgumentError", "CaptureError", "CheckpointError", "GraphsparseError", "MaskError", "MissingExtra", "ModelError",
-            "TargetError", "UnsupportedOperations",
+            "ArgumentError",
+            "CaptureError",
+            "CheckpointError",
+            "GraphsparseError",
+            "MaskError",
+            "MissingExtra",
+            "ModelError",
+            "TargetError",
+            "UnsupportedOperations",
         ),
         "graphsparse.errors",
     ),

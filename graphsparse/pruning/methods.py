@@ -21,7 +21,7 @@ from graphsparse.pruning.quotas import FAMILIES
 from graphsparse.pruning.random import random_scores
 from graphsparse.pruning.ranks import layer_ranks, quota_scores, random_ranks, scores_in_order
 from graphsparse.pruning.rounds import Progress
-from graphsparse.pruning.scratch import Masks, check_numbers, hide, shapes_of
+from graphsparse.pruning.scratch import Masks, Stored, check_numbers, hide, shapes_of
 from graphsparse.pruning.snip import iterative_snip, snip
 from graphsparse.pruning.synflow import synflow
 
@@ -43,19 +43,22 @@ class Request:
     compression: float = 1.0
     progress: Progress | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True)
 class Method:
     """How to score; whether it needs data, and whether it works in rounds towards a compression.
 
-    ``options``: the keywords that its own function has beyond those of every method.
+    ``options``: the keywords that its own function has beyond those of every method. ``runs_model``: whether it computes
+    with the model; others read one weight after the other, from a file too.
     """
 
     score: Callable[[Request], Scores]
     needs_data: bool = False
     in_rounds: bool = False
     options: tuple[str, ...] = ()
+    runs_model: bool = True
 
 
 def saliency(
@@ -71,6 +74,7 @@ def saliency(
     seed: int = 0,
     compression: float = 1.0,
     progress: Progress | None = None,
+    weights: Stored | None = None,
     **options: Any,
 ) -> Scores:
     """Score every connection of a model by a method: the masks of every sparsity are the thresholds of these scores.
@@ -89,6 +93,8 @@ def saliency(
         seed: any non-negative integer; it decides random methods alone and the random draws of a running model.
         compression: where methods that work in rounds end; their ranking is of use up to there.
         progress: called with (rounds done, rounds) by methods that work in rounds.
+        weights: the values of the parameters, for a model on the meta device; read one at a time. For methods that do
+            not run the model: random, magnitude and LAMP.
         options: further arguments of the method's own function.
 
     Returns:
@@ -108,8 +114,9 @@ def saliency(
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise GraphsparseError("a seed is a non-negative integer", received=repr(seed))
     request = Request(
-        model, list(parameters), example_inputs, kwargs, data, loss, masks, int(seed), compression, progress, options
-    )
+        model, list(parameters), example_inputs, kwargs, data, loss, masks, int(seed), compression, progress, options,
+        weights,
+    )  # fmt: skip
     return dict(check_numbers(entry.score(request)))
 
 
@@ -151,11 +158,11 @@ def _random(request: Request) -> Scores:
 
 
 def _magnitude(request: Request) -> Scores:
-    return hide(magnitude(request.model, request.parameters), request.masks)
+    return hide(magnitude(request.model, request.parameters, request.stored), request.masks)
 
 
 def _lamp(request: Request) -> Scores:
-    return lamp(request.model, request.parameters, request.masks)
+    return lamp(request.model, request.parameters, request.masks, request.stored)
 
 
 def _on_data(function: Callable[..., Scores]) -> Callable[[Request], Scores]:
@@ -190,7 +197,7 @@ def _magnitude_order(request: Request) -> Scores:
 
 
 def _under_quota(family: str, order: Callable[[Request], Scores]) -> Method:
-    return Method(lambda request: hide(quota_scores(family, order(request)), request.masks))
+    return Method(lambda request: hide(quota_scores(family, order(request)), request.masks), runs_model=False)
 
 
 def _random_under(method: Method) -> Method:
@@ -210,13 +217,13 @@ def _options(function: Callable[..., Scores]) -> tuple[str, ...]:
 _SNIP = Method(_on_data(snip), needs_data=True, options=_options(snip))
 _SYNFLOW = Method(_synflow, in_rounds=True, options=_options(synflow))
 METHODS: dict[str, Method] = {
-    "random": Method(_random),
+    "random": Method(_random, runs_model=False),
     **{f"random/{family}": _under_quota(family, _random_order) for family in FAMILIES},
     "random/snip": _random_under(_SNIP),
     "random/synflow": _random_under(_SYNFLOW),
-    "magnitude": Method(_magnitude),
+    "magnitude": Method(_magnitude, runs_model=False),
     **{f"magnitude/{family}": _under_quota(family, _magnitude_order) for family in FAMILIES},
-    "lamp": Method(_lamp),
+    "lamp": Method(_lamp, runs_model=False),
     "snip": _SNIP,
     "iterative_snip": Method(_iterative_snip, needs_data=True, in_rounds=True, options=_options(iterative_snip)),
     "grasp": Method(_on_data(grasp), needs_data=True, options=_options(grasp)),

@@ -63,6 +63,7 @@ def prune(
     resolution: str = "unrolled",
     norm_statistics: bool = False,
     progress: Any = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
 ) -> PrunedMasks:
     """Masks of a model at a target sparsity or compression; the model is not changed.
@@ -82,6 +83,8 @@ def prune(
         masks: where pruning starts; by default the masks that the model carries.
         kwargs, resolution, norm_statistics: as for `graphsparse.export`.
         progress: called with (rounds done, rounds) by methods that work in rounds.
+        weights: the values of the parameters by name, for a model on the meta device; read one at a time by random,
+            magnitude and LAMP, which do not run the model.
         options: further arguments of the method's own function, as ``rounds=100`` for "synflow".
 
     Returns:
@@ -102,7 +105,8 @@ def prune(
     ranking = saliency(
         method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,
         masks={name: dense(graph.masks[name]) for name in graph.shapes if name in graph.masks}, seed=seed,
-        compression=graph.n_connections / wanted, progress=progress, **options,
+        compression=graph.n_connections / wanted, progress=progress, weights=weights,
+        **options,
     )  # fmt: skip
     if effective:
         active, threshold = active_at(graph, ranking, wanted)

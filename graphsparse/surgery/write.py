@@ -26,7 +26,7 @@ from graphsparse.surgery.loading import load_model
 FORMS = ("prune", "zeros")  # on a live module; files are written in more
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Written:
     """What was written.
 
@@ -38,6 +38,13 @@ class Written:
     masks: dict[str, torch.Tensor]
     folded: tuple[tuple[str, int, float], ...]
     kept: dict[str, int]
+
+    def __repr__(self) -> str:
+        kept, entries = (sum(int(count(mask)) for mask in self.masks.values()) for count in (torch.sum, torch.numel))
+        return (
+            f"Written({len(self.masks)} masks, {kept:,} of {entries:,} kept, {len(self.folded)} constants folded into "
+            f"biases, {sum(self.kept.values()):,} connections kept for their constants)"
+        )
 
 
 def write_masks(
