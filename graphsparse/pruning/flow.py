@@ -134,6 +134,8 @@ def _in_precision(value: Any, dtype: torch.dtype) -> Any:
 def _evaluate(node: Node, values: Mapping[Node, Any], rules: Mapping[Any, Rule], refused: Counter[str]) -> Any:
     args, kwargs = tree_map(lambda a: values[a] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
     leaves = tree_leaves((args, kwargs))
+    if isinstance(node.target, torch._ops.OpOverload) and not node.target._schema.returns:
+        return None  # a check of types and sizes, which are others here
     if node.target is operator.getitem:
         return args[0][args[1]] if isinstance(args[0], (tuple, list)) else args[0]
     result = next((r for r in tree_leaves(node.meta.get("val")) if isinstance(r, torch.Tensor)), None)

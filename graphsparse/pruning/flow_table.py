@@ -29,7 +29,7 @@ def _defaults(names: str) -> list[Any]:
 
 KEEPS = """clone.default contiguous.default alias.default detach.default dropout.default lift_fresh_copy.default
     _to_copy.default to.dtype to.dtype_layout to.device type_as.default feature_dropout.default alpha_dropout.default
-    prelu.default _prelu_kernel.default _assert_tensor_metadata.default"""
+    prelu.default _prelu_kernel.default"""
 SHAPES = """view.default reshape.default _unsafe_view.default flatten.using_ints unflatten.int view_as.default
     reshape_as.default ravel.default"""
 MOVES = """transpose.int permute.default unsqueeze.default squeeze.default squeeze.dim squeeze.dims slice.Tensor

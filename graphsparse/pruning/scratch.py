@@ -14,7 +14,7 @@ from torch import nn
 from graphsparse.capture.pruned import plain
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.errors import MaskError, ModelError
-from graphsparse.kernels.packed import dense
+from graphsparse.kernels.packed import PackedMask, dense
 
 Masks = Mapping[str, "torch.Tensor | np.ndarray"]
 Stored = Mapping[str, torch.Tensor]
@@ -127,7 +127,8 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     """The mask called `name` as a boolean array; all True where `masks` has none."""
     if name not in masks:
         return np.ones(tuple(shape), bool)
-    mask = dense(masks[name])
+    mask = masks[name]
+    mask = dense(mask) if isinstance(mask, PackedMask) else mask
     mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
     if mask.shape != tuple(shape):
         raise MaskError(
