@@ -8,6 +8,7 @@ from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -189,9 +190,11 @@ def test_a_method_that_runs_the_model_loads_the_weights_and_says_what_it_takes(t
     model = saved(hf.LlamaForCausalLM(hf.LlamaConfig(**TEXT, tie_word_embeddings=False)), folder)
     model.config.use_cache = False
     capsys.readouterr()
-    said = pruned(folder, capsys, "synflow")
-    assert "synflow runs the model: its weights were loaded, which takes about 0.1 MB." in said
-    expected = gs.prune(model, (), "synflow", compression=6, kwargs=TOKENS, resolution="channel")
+    x, y = torch.arange(32).reshape(2, 16), torch.arange(32, 64).reshape(2, 16)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    said = pruned(folder, capsys, "snip", "--data", str(tmp_path / "data.npz"))
+    assert "snip runs the model: its weights were loaded, which takes about 0.1 MB." in said
+    expected = gs.prune(model, (), "snip", compression=6, kwargs=TOKENS, resolution="channel", data=[(x, y)])
     masks = gs.read_masks(tmp_path / "pruned.safetensors")
     assert all(torch.equal(masks[each], mask) for each, mask in expected.items())
     monkeypatch.setattr("graphsparse.surgery.weights.available_memory", lambda: 1000)

@@ -48,7 +48,7 @@ def quiet() -> Iterator[None]:
         before = logging.root.manager.disable
         logging.disable(logging.ERROR)
         try:
-            with warnings.catch_warnings(), redirect_stderr(_Muted(sys.stderr)):  # type: ignore[type-var]
+            with warnings.catch_warnings(), redirect_stderr(_Muted(sys.stderr)):
                 warnings.simplefilter("ignore")
                 yield
         finally:
