@@ -74,6 +74,7 @@ KERNELS = """
     def get_kernel(*args, **kwargs):
         open(os.environ["CANARY"], "a").write(f"fetched {args}")
         raise ImportError("no kernel")
+    def use_kernelized_func(*functions): return lambda cls: cls
     class Anything:
         def __init__(self, *args, **kwargs): pass
         def __call__(self, *args, **kwargs): return args[0] if args and callable(args[0]) else Anything()
@@ -126,8 +127,8 @@ def stub(site: Path) -> None:
         (site / part).mkdir(parents=True)
         (site / part / "__init__.py").write_text(textwrap.dedent(KERNELS))
     (site / "kernels/layer/mode.py").write_text("class Mode:\n    INFERENCE = TRAINING = None\n")
-    (site / "kernels-0.99.0.dist-info").mkdir()
-    (site / "kernels-0.99.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: kernels\nVersion: 0.99.0\n")
+    (site / "kernels-0.18.5.dist-info").mkdir()
+    (site / "kernels-0.18.5.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: kernels\nVersion: 0.18.5\n")
 
 
 @pytest.mark.parametrize("name", [*WRONG, *GROWN])
