@@ -12,6 +12,20 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(
+        (
+            "ArgumentError",
+            "CaptureError",
+            "CheckpointError",
+            "GraphsparseError",
+            "MaskError",
+            "MissingExtra",
+            "ModelError",
+            "TargetError",
+            "UnsupportedOperations",
+        ),
+        "graphsparse.errors",
+    ),
     "LayeredGraph": "graphsparse.graph",
     "analyze": "graphsparse.reports.analyze",
     "compression_curve": "graphsparse.pruning.prune",

@@ -53,5 +53,9 @@ class TargetError(GraphsparseError):
     """A wanted sparsity, compression or quota cannot be reached; the text says what can."""
 
 
+class ArgumentError(GraphsparseError, TypeError):
+    """A keyword argument that the function does not have; the text names the closest one that it has."""
+
+
 class MissingExtra(GraphsparseError):
     """A feature needs an optional package that is not installed; the text names the extra."""

@@ -12,8 +12,9 @@ from scipy import sparse
 
 from graphsparse import adjacency
 from graphsparse.adjacency import bool_csr
+from graphsparse.arrays import as_array, as_mask, by_name
 from graphsparse.blocks import Block, Gate, KernelBlock, Scale
-from graphsparse.errors import MaskError
+from graphsparse.errors import GraphsparseError, MaskError
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer, feeding
 
@@ -160,7 +161,7 @@ class LayeredGraph:
         """Masks under the graph's own names as bits, or a `MaskError` that says what does not fit."""
         shapes = {**{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
         result = {}
-        for given, mask in masks.items():
+        for given, mask in by_name(masks, "masks").items():
             name = self.aliases.get(given, given)
             if name in self.unused:
                 continue
@@ -203,24 +204,22 @@ class LayeredGraph:
 
 
 def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Mask:
-    if isinstance(mask, Mask):
-        array: Any = mask
-    else:
-        array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    array = mask if isinstance(mask, Mask) else as_array(name, mask, "mask")
     if tuple(array.shape) != shape:
         raise MaskError(
-            "a mask has the shape of its parameter",
+            "a mask must have the shape of its parameter",
             place=name,
             received=tuple(array.shape),
             way_out=f"give {shape}",
         )
-    if isinstance(array, Mask):
-        return array
-    if array.dtype == bool or array.dtype.kind in "iuf" and bool(((array == 0) | (array == 1)).all()):
-        return Mask.of(array)
-    raise MaskError(
-        "a mask is boolean, True where the weight is kept",
-        place=name,
-        received=f"{array.dtype} with values other than 0 and 1",
-        way_out="give mask != 0",
-    )
+    return array if isinstance(array, Mask) else Mask.of(as_mask(name, array))
+
+
+def checked_graph(graph: Any) -> LayeredGraph:
+    """The graph as it is, or an error that says how a model becomes one."""
+    if isinstance(graph, LayeredGraph):
+        return graph
+    raise GraphsparseError(
+        "a graph must be one that export gives", received=type(graph).__name__,
+        way_out="graph = graphsparse.export(model, example_inputs)",
+    )  # fmt: skip

@@ -8,12 +8,14 @@ from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import graphsparse as gs
+from graphsparse import cli
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.errors import CheckpointError, MaskError, ModelError
 
@@ -150,3 +152,83 @@ def test_one_tensor_is_in_memory_at_a_time(tmp_path, monkeypatch):
     report = gs.analyze(tmp_path)
     largest = max(t.nbytes for file in tmp_path.glob("*.safetensors") for t in load_file(file).values())
     assert not held and most[0] == largest and report.summary["kept"] > 0
+
+
+def pruned(folder: Path, capsys, method: str, *options: str) -> str:
+    out = folder.parent / "pruned.safetensors"
+    with pytest.raises(SystemExit) as status:
+        cli.main(["prune", str(folder), "--method", method, "--compression", "6", "--out", str(out), *options])
+    printed = capsys.readouterr()
+    assert not status.value.code, printed.err
+    return printed.out
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "inputs"),
+    [
+        ("LlamaForCausalLM", hf.LlamaConfig(**TEXT, tie_word_embeddings=True), TOKENS),
+        ("ViTForImageClassification", hf.ViTConfig(**IMAGE), PIXELS),
+    ],
+)
+def test_a_folder_is_pruned_with_its_own_weights_as_the_live_model_is(tmp_path, capsys, name, config, inputs):
+    """random, magnitude and LAMP read one weight after the other; what is written fits the folder's model again."""
+    folder = tmp_path / "model"
+    model = saved(getattr(hf, name)(config), folder)
+    model.config.use_cache = False
+    for method in ("random/igq", "magnitude", "lamp"):
+        capsys.readouterr()
+        assert "effective" in pruned(folder, capsys, method)
+        expected = gs.prune(model, None, method, compression=6, kwargs=inputs, resolution="channel")
+        report = gs.analyze(tmp_path / "pruned.safetensors", str(folder))
+        assert report.summary["kept"] == report.summary["active"] == expected.active
+        masks = gs.read_masks(tmp_path / "pruned.safetensors")
+        assert all(torch.equal(masks[each], mask) for each, mask in expected.items())
+
+
+def test_a_method_that_runs_the_model_loads_the_weights_and_says_what_it_takes(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "model"
+    model = saved(hf.LlamaForCausalLM(hf.LlamaConfig(**TEXT, tie_word_embeddings=False)), folder)
+    model.config.use_cache = False
+    capsys.readouterr()
+    x, y = torch.arange(32).reshape(2, 16), torch.arange(32, 64).reshape(2, 16)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    said = pruned(folder, capsys, "snip", "--data", str(tmp_path / "data.npz"))
+    assert "snip runs the model: its weights were loaded, which takes about 0.1 MB." in said
+    expected = gs.prune(model, (), "snip", compression=6, kwargs=TOKENS, resolution="channel", data=[(x, y)])
+    masks = gs.read_masks(tmp_path / "pruned.safetensors")
+    assert all(torch.equal(masks[each], mask) for each, mask in expected.items())
+    monkeypatch.setattr("graphsparse.surgery.weights.available_memory", lambda: 1000)
+    with pytest.raises(SystemExit) as status:
+        cli.main(["prune", str(folder), "--method", "synflow", "--compression", "6", "--out", str(tmp_path / "no.pt")])
+    printed = capsys.readouterr()
+    assert status.value.code == 2 and "use random, magnitude or lamp" in printed.err and printed.err.count("\n") == 1
+
+
+def test_curves_of_a_folder(tmp_path, capsys):
+    saved(hf.ViTForImageClassification(hf.ViTConfig(**IMAGE)), tmp_path / "model")
+    with pytest.raises(SystemExit) as status:
+        cli.main(
+            [
+                "curve",
+                str(tmp_path / "model"),
+                "--method",
+                "lamp",
+                "--method",
+                "magnitude",
+                "--csv",
+                str(tmp_path / "c.csv"),
+            ]
+        )
+    assert not status.value.code, capsys.readouterr().err
+    assert {"lamp", "magnitude"} == {line.split(",")[0] for line in (tmp_path / "c.csv").read_text().splitlines()[1:]}
+
+
+def test_sizes_that_are_trusted_are_built(tmp_path):
+    """A model of many more modules than its file bears out: all its tensors are missing, and that is what is said then."""
+    saved(hf.LlamaForCausalLM(hf.LlamaConfig(**TEXT)), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 300}))
+    with pytest.raises(ModelError, match=r"size of the tensors beside it.*trust_sizes"):
+        gs.analyze(tmp_path)
+    with pytest.raises(ModelError, match=r"missing: model\.layers\.2\."):
+        gs.analyze(tmp_path, trust_sizes=True)

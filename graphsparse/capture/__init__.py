@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.finish import finished_layers
 from graphsparse.capture.lower import Lowering, lower, refuse_all, require_sinks
 from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
-from graphsparse.capture.pruned import plain
+from graphsparse.capture.pruned import Plain, plain
+from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.rules import RULES, Rule
 from graphsparse.capture.trace import decomposed, settled, trace
 from graphsparse.errors import CaptureError
@@ -73,12 +75,35 @@ def export(
     if isinstance(model, ExportedProgram):
         program, parameters = settled(model, batch_axis), Parameters.of_program(model)
     else:
-        twin = plain(model)
+        twin = _plain(model)
         found = twin.masks
         program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
         parameters = Parameters.of_module(twin.model)
     draft, lowering = _lowered(program, rules, parameters, resolution, norm_statistics, batch_axis)
     return _graph(draft, lowering, parameters, masks, found)
+
+
+def _plain(model: Any) -> Plain:
+    """A copy of the model to trace, where it is one that can be."""
+    way_out = "give the torch.nn.Module itself"
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CaptureError(
+            "a model must not be TorchScript", received=type(model).__name__, way_out=f"{way_out} that was scripted"
+        )
+    if not isinstance(model, nn.Module):
+        received = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise CaptureError(
+            "a model must be a torch.nn.Module or an exported program",
+            received=received,
+            way_out=f"{way_out}, not its state dict, its class or a function",
+        )
+    try:
+        return plain(model)
+    except RecursionError as error:
+        raise CaptureError(
+            "a model's modules must be nested less deeply than Python allows calls to be", place=type(model).__name__,
+            received=f"a limit of {sys.getrecursionlimit()} calls", way_out="raise it with sys.setrecursionlimit(10000)",
+        ) from error  # fmt: skip
 
 
 def _as_args(example_inputs: Any) -> tuple:
@@ -87,6 +112,7 @@ def _as_args(example_inputs: Any) -> tuple:
     return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
 
 
+@same_random_state()  # a model that draws numbers has them drawn where constants are computed
 def _lowered(
     program: ExportedProgram,
     rules: Mapping[Any, Rule],

@@ -49,7 +49,7 @@ class Parameters:
     def kept(self, name: str) -> np.ndarray:
         """Which entries are not zero (NaN and infinity are kept); all of them where the values are not known."""
         tensor = self.tensors[name]
-        return np.ones(tuple(tensor.shape), bool) if tensor.is_meta else (tensor != 0).cpu().numpy()
+        return np.ones(tuple(tensor.shape), bool) if tensor.is_meta else (_computable(tensor) != 0).cpu().numpy()
 
     def in_order(self, kernels: Iterable[str]) -> dict[str, torch.Size]:
         """Kernels in the model's order of parameters, not in that of their use."""
@@ -68,8 +68,13 @@ def _identity(tensor: torch.Tensor) -> tuple:
 
 
 def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
-    tensor = tensor.cpu()
-    return (tensor.float() if tensor.dtype in (torch.bfloat16,) else tensor).numpy()
+    tensor = _computable(tensor.cpu())
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _computable(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in a type that torch compares, which those of eight bits are not."""
+    return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
 
 
 def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[str, np.ndarray]:

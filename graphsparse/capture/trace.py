@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +11,7 @@ from torch import nn
 from torch._decomp import core_aten_decompositions, decomposition_table
 from torch.export import ExportedProgram
 
+from graphsparse.capture.quiet import quiet, same_random_state
 from graphsparse.errors import CaptureError
 
 
@@ -33,7 +31,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
-    with _quiet(), torch.no_grad():
+    with quiet(), same_random_state(), torch.no_grad():
         try:
             return _without_writes(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
@@ -44,19 +42,6 @@ def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
 def _on_meta(value: Any) -> Any:
     """The same structure with every tensor on the meta device, where the model is."""
     return torch.utils._pytree.tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, value)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """torch prints warnings and whole tracebacks of what it then raises; what matters reaches the user as one sentence."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
@@ -80,7 +65,7 @@ def _shape(node: torch.fx.Node) -> Sequence[Any]:
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operations and training's forms; composite operations stay whole."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         return program.run_decompositions({})
 
 
@@ -110,7 +95,7 @@ def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedP
             table[operation] = apart
     if not table:
         return None
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         return program.run_decompositions(table)
 
 

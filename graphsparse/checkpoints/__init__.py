@@ -1,6 +1,7 @@
 """Masks and weights in files: any form that people have, read without running code; the seven that are written."""
 
 from graphsparse.checkpoints.archives.program import check_program
+from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.checkpoints.reading import Checkpoint, PartialMatch, read_checkpoint, read_masks
@@ -15,8 +16,10 @@ from graphsparse.checkpoints.writing import convert, write_checkpoint, write_mas
 
 __all__ = [
     "FORMS",
+    "WHOLE",
     "Checkpoint",
     "OpenCheckpoint",
+    "Part",
     "PartialMatch",
     "TensorInfo",
     "check_program",

@@ -23,6 +23,17 @@ def nonzero(tensor: torch.Tensor) -> torch.Tensor:
     return comparable(tensor) != 0
 
 
+def count_not_finite(tensor: torch.Tensor) -> int:
+    """Returns how many entries are NaN or infinite; a tensor without any is read once, at the speed of memory."""
+    if tensor.layout != torch.strided:
+        tensor = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
+    if not tensor.is_floating_point():
+        return 0
+    tensor = comparable(tensor)
+    total = tensor.sum(dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+    return 0 if bool(total.isfinite()) else int((~tensor.isfinite()).sum())
+
+
 def comparable(tensor: torch.Tensor) -> torch.Tensor:
     """Returns the tensor in a type that torch compares; a bool as its byte, which a damaged file may have beyond 1."""
     if tensor.dtype == torch.bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,29 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _DEEPEST = 8
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which tensors of a file are meant, where it holds more than one model's.
+
+    Attributes:
+        key: the entry of the file that holds the state dict; "a/b" is the entry b of the entry a.
+        ignore: patterns of names to leave out, as for `fnmatch`.
+        prefix: take only the names that begin so, and leave that beginning out.
+    """
+
+    key: str | None = None
+    ignore: tuple[str, ...] = ()
+    prefix: str | None = None
+
+    @classmethod
+    def of(cls, key: str | None = None, ignore: str | Iterable[str] = (), prefix: str | None = None) -> Part:
+        """The part that a user's arguments say; one pattern may stand alone."""
+        return cls(key, (ignore,) if isinstance(ignore, str) else tuple(ignore), prefix)
+
+
+WHOLE = Part()
+
+
 @dataclass(frozen=True, eq=False)
 class Content:
     """A file's tensors by plain name.
@@ -29,7 +53,8 @@ class Content:
         tensors: the state dict in it, wrappers unpacked and names stripped of what wrappers add.
         metadata: text beside the tensors.
         file_bytes: size on disk, None for content that came from no file.
-        ignored: {name: why} of what is no tensor.
+        ignored: {name: why} of what is no tensor, or was to be left out.
+        notes: which of several state dicts was taken.
     """
 
     place: str
@@ -39,6 +64,7 @@ class Content:
     metadata: Mapping[str, str] = field(default_factory=dict)
     file_bytes: int | None = None
     ignored: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def named(self, name: str) -> str:
         """A tensor's place, for messages."""
@@ -60,15 +86,17 @@ class Request:
     named: bool = False
 
 
-def look_into(archive: Archive) -> Content:
-    """Returns the content of an archive.
+def look_into(archive: Archive, part: Part = WHOLE) -> Content:
+    """Returns the content of an archive, or of the part of it that is meant.
 
     Raises:
         CheckpointError: several wrapped state dicts between which only the user can choose, or two tensors that
             stripping gives one name.
     """
     raw = _tensors_of(archive.content, archive.place)
-    state = unwrap(raw, archive.place)
+    if part.key is not None:
+        raw = entry_named(part.key, raw, archive.place)
+    state, notes = unwrap(raw, archive.place)
     if not isinstance(state, Mapping):
         return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes)
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_dense_enough(value)}
@@ -81,24 +109,90 @@ def look_into(archive: Archive) -> Content:
             way_out="save the state dict of one of the models",
         )  # fmt: skip
     named = {short: tensors[name] for name, short in plain.items()}
-    return Content(archive.place, archive.kind, raw, named, archive.metadata, archive.file_bytes, ignored)
+    named, left = _meant(named, part, archive.place)
+    ignored.update(left)
+    return Content(archive.place, archive.kind, raw, named, archive.metadata, archive.file_bytes, ignored, notes)
 
 
-def unwrap(raw: Any, place: str) -> Any:
-    """Returns the state dict inside ``state_dict``, ``model``, ``model_state_dict`` or ``net``, however deep."""
+def _meant(
+    tensors: Mapping[str, torch.Tensor], part: Part, place: str
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """(the tensors that are meant, those that are left out and why). A pattern or prefix that fits no name is an error."""
+    left: dict[str, str] = {}
+    for pattern in part.ignore:
+        found = fnmatch.filter(tensors, pattern)
+        if not found:
+            raise _no_name("a pattern to ignore", pattern, tensors, place)
+        left.update(dict.fromkeys(found, "to be ignored"))
+    if part.prefix:
+        other = [name for name in tensors if not name.startswith(part.prefix)]
+        if len(other) == len(tensors):
+            raise _no_name("a prefix", part.prefix, tensors, place)
+        left.update(dict.fromkeys(other, "outside the prefix"))
+    prefix = part.prefix or ""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name not in left}, left
+
+
+def _no_name(what: str, given: str, tensors: Iterable[str], place: str) -> CheckpointError:
+    names = list(tensors)
+    return CheckpointError(
+        f"{what} must fit a name of the file", place=place, received=repr(given),
+        way_out=f"the names are {', '.join(names[:4])}" + (", ..." if len(names) > 4 else ""),
+    )  # fmt: skip
+
+
+def entry_named(key: str, raw: Any, place: str) -> Any:
+    """Returns the entry of a file that a key names, or the entry of an entry.
+
+    Raises:
+        CheckpointError: there is none of that name.
+    """
+    if isinstance(raw, Mapping) and key in raw:
+        return raw[key]
+    first, slash, rest = key.partition("/")
+    if isinstance(raw, Mapping) and slash and first in raw:
+        return entry_named(rest, raw[first], place)
+    held = tables_in(raw)
+    raise CheckpointError(
+        "a key must name an entry of the file", place=place, received=repr(key),
+        way_out=f"use one of {', '.join(held[:6])}" if held else "leave it out: the file holds one state dict",
+    )  # fmt: skip
+
+
+def tables_in(raw: Any) -> list[str]:
+    """Returns the keys of the entries that hold tensors by name."""
+    entries = raw.items() if isinstance(raw, Mapping) else ()
+    return [
+        str(key)
+        for key, value in entries
+        if isinstance(value, Mapping) and any(isinstance(inner, torch.Tensor | Mapping) for inner in value.values())
+    ]
+
+
+def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
+    """Returns the state dict inside ``state_dict``, ``model``, ``model_state_dict`` or ``net``, however deep; and notes."""
+    notes: tuple[str, ...] = ()
     for _ in range(_DEEPEST):
         if not isinstance(raw, Mapping):
-            return raw
+            return raw, notes
         inner = [key for key in WRAPPERS if isinstance(raw.get(key), Mapping) and raw[key]]
         if not inner:
-            return raw
+            return raw, notes
         if len(inner) > 1:
             raise CheckpointError(
                 "a checkpoint holds one state dict", place=place, received=" and ".join(inner),
-                way_out="load it and pass one of them as a mapping, or save the one alone",
+                way_out=f"choose one: key={inner[0]!r}",
             )  # fmt: skip
+        beside = [key for key in tables_in(raw) if key != inner[0] and _is_state(raw[key])]
+        if beside:
+            notes += (f"Read: the entry {inner[0]}. Beside it: {', '.join(beside[:4])} (key= chooses another).",)
         raw = raw[inner[0]]
     raise CheckpointError(f"a state dict is wrapped at most {_DEEPEST} times", place=place)
+
+
+def _is_state(table: Mapping[Any, Any]) -> bool:
+    """Whether a table may be a model's: it holds tensors by name, and a kernel among them."""
+    return any(isinstance(value, torch.Tensor) and value.dim() > 1 for value in table.values())
 
 
 def _is_dense_enough(value: Any) -> bool:

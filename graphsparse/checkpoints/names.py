@@ -144,13 +144,24 @@ def _no_match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> M
         in_order(list(shapes.values()), parameters)
         way_out = "in order all shapes fit: ask for by_order=True if the order is right"
     except MaskError:
-        way_out = "give the model that the file was made for"
+        prefix = _prefix_that_fits(shapes, parameters)
+        way_out = f"take one part: prefix={prefix!r}" if prefix else "give the model that the file was made for"
     return MaskError(
         "a file's names are the model's",
         received=f"none of {len(shapes)} in common; the file has {shown(list(shapes))}, the model "
         f"{shown(list(parameters))}",
         way_out=way_out,
     )
+
+
+def _prefix_that_fits(names: Iterable[str], parameters: Mapping[str, Shape]) -> str | None:
+    """The first part of some names without which they are the model's, where other names have another."""
+    every = list(names)
+    firsts = dict.fromkeys(name.partition(".")[0] + "." for name in every)
+    inner = {
+        first: {name.removeprefix(first) for name in every if name.startswith(first)} for first in list(firsts)[:64]
+    }
+    return next((first for first, short in inner.items() if not short.isdisjoint(parameters)), None)
 
 
 def unknown(ignored: Mapping[str, str]) -> list[str]:

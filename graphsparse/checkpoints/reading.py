@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -15,8 +15,8 @@ import torch
 
 from graphsparse.checkpoints.archives import Archive, open_archive
 from graphsparse.checkpoints.boundary import refusing
-from graphsparse.checkpoints.checks import check_same_shape, nonzero
-from graphsparse.checkpoints.content import Content, Request, look_into
+from graphsparse.checkpoints.checks import check_same_shape, count_not_finite, nonzero
+from graphsparse.checkpoints.content import WHOLE, Content, Part, Request, look_into
 from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form_of
 from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown, unknown
 from graphsparse.checkpoints.packing import pack_nonzero
@@ -59,6 +59,8 @@ class Plan:
         others: {name: makes the tensor}, buffers and what else is no parameter.
         ignored: {name in the file: why it is no mask of a parameter}.
         missing: parameters of the model that the file has no mask for; empty where no model was given.
+        notes: which of several state dicts was taken.
+        not_finite: {parameter: how many of its entries are NaN or infinite}, filled as tensors are read.
     """
 
     archive: Archive
@@ -67,6 +69,19 @@ class Plan:
     others: Mapping[str, Callable[[], torch.Tensor]]
     ignored: Mapping[str, str]
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    not_finite: dict[str, int] = field(default_factory=dict)
+
+    def told(self) -> tuple[str, ...]:
+        """What a reader of the masks should know, once they are read."""
+        return (*self.notes, *not_finite_note(self.not_finite))
+
+
+def not_finite_note(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Which weights are NaN or infinite, and how many entries of each; nothing where there are none."""
+    if not counts:
+        return ()
+    return (f"NaN or infinite, counted as kept: {shown([f'{name} ({count:,})' for name, count in counts.items()])}.",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +97,7 @@ class Checkpoint:
             and its kin is the unpruned original.
         ignored: {name in the file: why it is no mask of a parameter}.
         missing: parameters of the model that the file has no mask for; empty where no model was given.
+        notes: which of several state dicts was taken.
     """
 
     place: str
@@ -90,10 +106,16 @@ class Checkpoint:
     weights: Mapping[str, torch.Tensor]
     ignored: Mapping[str, str]
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(
-    source: Source, *, form: str | None = None, parameters: Mapping[str, Any] | None = None, by_order: bool = False
+    source: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    part: Part = WHOLE,
 ) -> Checkpoint:
     """Returns the masks of a checkpoint, with what was left out on both sides. Nothing in the file is executed.
 
@@ -103,6 +125,7 @@ def read_checkpoint(
         parameters: the model's parameters, {name: shape, or anything with a ``shape``}; then names are matched
             (equal; or equal but for ``module.``, ``_orig_mod.`` or one common prefix) and shapes are checked.
         by_order: match by order where the file has no names, or none in common; all shapes must fit.
+        part: which of the file's tensors are meant.
 
     Raises:
         CheckpointError: the file is damaged, of no form or of several, or could be read only by running code.
@@ -113,7 +136,7 @@ def read_checkpoint(
         >>> checkpoint.form, checkpoint.masks
         ('prune', {'fc.weight': tensor([[ True, False]])})
     """
-    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order)
+    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order, part=part)
     masks = _read_masks(plan)
     makers = {name: entry.weight for name, entry in plan.entries.items() if entry.weight is not None}
     return Checkpoint(
@@ -123,6 +146,7 @@ def read_checkpoint(
         LazyTensors({**makers, **plan.others}),
         MappingProxyType(dict(plan.ignored)),
         plan.missing,
+        plan.told(),
     )
 
 
@@ -132,8 +156,17 @@ def read_masks(
     form: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     by_order: bool = False,
+    key: str | None = None,
+    ignore: str | Iterable[str] = (),
+    prefix: str | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Returns {parameter: bool tensor, True = kept} of a checkpoint in any form; see ``read_checkpoint`` for the arguments.
+    """Returns {parameter: bool tensor, True = kept} of a checkpoint in any form.
+
+    Args:
+        path_or_mapping, form, parameters, by_order: as for ``read_checkpoint``.
+        key: the entry of the file that is meant, where it holds several models (``"model_ema"``, ``"nets/G"``).
+        ignore: patterns of names to leave out, as ``"criterion.*"``; one or several.
+        prefix: take only the names that begin so, and leave that beginning out (``"net."``).
 
     Names are those of ``model.named_parameters()`` without any pruning reparametrisation. Where a model's parameters
     are given and the match is not complete, a ``PartialMatch`` warning lists both sides; where nothing matches, an
@@ -143,7 +176,8 @@ def read_masks(
         >>> read_masks({"fc.weight": torch.tensor([[0.5, 0.0]])})
         {'fc.weight': tensor([[ True, False]])}
     """
-    checkpoint = read_checkpoint(path_or_mapping, form=form, parameters=parameters, by_order=by_order)
+    part = Part.of(key, ignore, prefix)
+    checkpoint = read_checkpoint(path_or_mapping, form=form, parameters=parameters, by_order=by_order, part=part)
     tell_partial(checkpoint, parameters)
     return dict(checkpoint.masks)
 
@@ -172,6 +206,7 @@ def plan_reading(
     parameters: Mapping[str, Any] | None = None,
     by_order: bool = False,
     translate: Translation | None = None,
+    part: Part = WHOLE,
 ) -> Plan:
     """Returns what ``read_checkpoint`` would read, before it is read. Arguments and errors as there.
 
@@ -180,7 +215,7 @@ def plan_reading(
     request = Request(None if parameters is None else _shapes(parameters), by_order, named=form is not None)
     with refusing(place_of(source)):
         archive = opened(source)
-        content = look_into(archive)
+        content = look_into(archive, part)
         chosen = form_of(content) if form is None else form_named(form)
         reading = chosen.read(content, request)
         return _planned(archive, content, chosen, request, translate(reading) if translate else reading)
@@ -217,9 +252,18 @@ def _read_masks(plan: Plan) -> dict[str, torch.Tensor]:
 def _read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
     """The bool mask of one parameter; the file's pages that it was read from are given back."""
     mask = nonzero(read_pattern(entry, name, plan))
+    _leave(entry, name, plan)
+    return mask
+
+
+def _leave(entry: Entry, name: str, plan: Plan) -> None:
+    """Look for what is not finite while the tensors are at hand, and give the file's pages back."""
+    with refusing(f"{name} in {plan.archive.place}"):
+        count = sum(count_not_finite(tensor) for tensor in entry.sources)
+    if count:
+        plan.not_finite[name] = count
     for tensor in entry.sources:
         plan.archive.release(tensor)
-    return mask
 
 
 def read_pattern(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
@@ -236,8 +280,7 @@ def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
     """Returns the kept connections of one parameter as bits, and gives the file's pages back. Errors as `read_pattern`."""
     with refusing(f"{name} in {plan.archive.place}"):
         words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
-    for tensor in entry.sources:
-        plan.archive.release(tensor)
+    _leave(entry, name, plan)
     return words
 
 
@@ -249,7 +292,7 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request, r
         )  # fmt: skip
     parameters = request.parameters
     if parameters is None:
-        return Plan(archive, form, reading.entries, reading.others, reading.ignored, ())
+        return Plan(archive, form, reading.entries, reading.others, reading.ignored, (), content.notes)
     own = reading.entries.keys()
     if reading.ordered:
         matching = Matching({name: name for name in own}, (), tuple(name for name in parameters if name not in own))
@@ -265,7 +308,7 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request, r
         make = reading.entries[name].weight
         if make is not None:
             others[name] = make
-    return Plan(archive, form, entries, others, ignored, matching.missing)
+    return Plan(archive, form, entries, others, ignored, matching.missing, content.notes)
 
 
 def _shapes(parameters: Mapping[str, Any]) -> dict[str, Shape]:

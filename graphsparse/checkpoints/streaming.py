@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 
 from graphsparse.checkpoints.boundary import refusing
-from graphsparse.checkpoints.content import look_into
+from graphsparse.checkpoints.content import WHOLE, Part, look_into
 from graphsparse.checkpoints.names import Shape
-from graphsparse.checkpoints.reading import Plan, Source, Translation, opened, plan_reading, read_words
+from graphsparse.checkpoints.reading import LazyTensors, Plan, Source, Translation, opened, plan_reading, read_words
 from graphsparse.kernels.masks import Mask
 
 
@@ -59,6 +59,12 @@ class OpenCheckpoint:
         return any(entry.weight is not None for entry in self.plan.entries.values())
 
     @property
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """{parameter or buffer: tensor}, each read when it is asked for; empty for a file of masks alone."""
+        makers = {name: entry.weight for name, entry in self.plan.entries.items() if entry.weight is not None}
+        return LazyTensors({**makers, **self.plan.others} if makers else {})
+
+    @property
     def ignored(self) -> Mapping[str, str]:
         return self.plan.ignored
 
@@ -88,6 +94,7 @@ def open_checkpoint(
     parameters: Mapping[str, Any] | None = None,
     by_order: bool = False,
     translate: Translation | None = None,
+    part: Part = WHOLE,
 ) -> OpenCheckpoint:
     """Opens a checkpoint of any form for reading its masks one by one; arguments and errors as for ``read_checkpoint``.
 
@@ -99,7 +106,7 @@ def open_checkpoint(
         {'fc.weight': 1}
     """
     return OpenCheckpoint(
-        plan_reading(source, form=form, parameters=parameters, by_order=by_order, translate=translate)
+        plan_reading(source, form=form, parameters=parameters, by_order=by_order, translate=translate, part=part)
     )
 
 

@@ -13,6 +13,7 @@ from graphsparse.checkpoints.archives import numpy_file, safetensors, torch_file
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
+from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS, Form, form_named
 from graphsparse.checkpoints.reading import Checkpoint, Source, read_checkpoint, tell_partial
 from graphsparse.errors import CheckpointError, MaskError
@@ -97,6 +98,7 @@ def convert(
     parameters: Mapping[str, Any] | None = None,
     by_order: bool = False,
     weights: Source | None = None,
+    part: Part = WHOLE,
 ) -> Checkpoint:
     """Writes a checkpoint's masks in another form, and returns what was read (with what was left out of it).
 
@@ -104,8 +106,9 @@ def convert(
         source, form, parameters, by_order: as for ``read_checkpoint``.
         path, to: as path and form of ``write_masks_file``.
         weights: a checkpoint with the weights, where the source holds masks alone and the new form holds weights.
+        part: which of the source's tensors are meant.
     """
-    checkpoint = read_checkpoint(source, form=form, parameters=parameters, by_order=by_order)
+    checkpoint = read_checkpoint(source, form=form, parameters=parameters, by_order=by_order, part=part)
     tell_partial(checkpoint, parameters)
     dense = checkpoint.weights if weights is None else read_checkpoint(weights, parameters=parameters).weights
     write_masks_file(path, checkpoint.masks, form=to, weights=dense)

@@ -37,16 +37,13 @@ def analyze(
     model: options.Model = None,
     inputs: options.Inputs = None,
     model_args: options.Arguments = None,
-    resolution: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder).",
-        ),
-    ] = None,
+    resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
     form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
+    trust_sizes: options.TrustSizes = False,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for standard output.")
     ] = None,
@@ -68,7 +65,8 @@ def analyze(
     with reading() as progress:
         report = run(
             checkpoint, model, options.examples(inputs), resolution=resolution, norm_statistics=norm_statistics,
-            form=form, model_args=options.arguments(model_args), progress=progress,
+            form=form, model_args=options.arguments(model_args), progress=progress, key=key, ignore=ignore or (),
+            prefix=prefix, trust_sizes=trust_sizes,
         )  # fmt: skip
     if json and json != "-":
         report.to_json(json)

@@ -30,16 +30,23 @@ def convert(
         ),
     ],
     form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
     weights: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The weights, where IN holds masks alone and OUT is to hold both."),
     ] = None,
 ) -> None:
     """Write a checkpoint in another form; its masks stay what they are."""
+    from graphsparse.checkpoints import Part
     from graphsparse.checkpoints import convert as run
 
-    checkpoint = run(source, target, to, form=form, weights=weights)
+    part = Part.of(key, ignore or (), prefix)
+    checkpoint = run(source, target, to, form=form, weights=weights, part=part)
     kept = sum(int(mask.sum()) for mask in checkpoint.masks.values())
     print(f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept")
+    for note in checkpoint.notes:
+        print(note)
     if checkpoint.ignored:
         print(f"Not masks: {', '.join(list(checkpoint.ignored)[:6])}{', ...' if len(checkpoint.ignored) > 6 else ''}.")

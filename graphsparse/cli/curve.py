@@ -34,29 +34,37 @@ def curve(
     model: options.Model = None,
     inputs: options.Inputs = None,
     model_args: options.Arguments = None,
-    resolution: options.Resolution = "unrolled",
+    resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
     form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
+    trust_sizes: options.TrustSizes = False,
     data: options.Data = None,
     seed: options.Seed = 0,
 ) -> None:
     """Effective against direct compression at every threshold, for one method or several."""
     if csv is None and plot is None:
         raise TargetError("a curve goes into a file", received="neither --csv nor --plot", way_out="name one")
+    from graphsparse.checkpoints import Part
     from graphsparse.cli.bars import bars
     from graphsparse.cli.scoring import network
     from graphsparse.passes.curve import compression_curve
     from graphsparse.pruning.methods import saliency
     from graphsparse.reports.curves import draw, frame_of
 
-    given = network(checkpoint, model, inputs, model_args, form, resolution, norm_statistics)
+    given = network(
+        checkpoint, model, inputs, model_args, form, resolution, norm_statistics, methods=methods,
+        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+    )  # fmt: skip
     curves = {}
     with bars(Console()) as progress:
         for method in dict.fromkeys(methods):
             scores = saliency(
                 method, given.model, list(given.graph.shapes), example_inputs=given.args, kwargs=given.kwargs,
                 data=options.batches(data), masks=given.graph.masks, seed=seed, compression=compression,
-                progress=progress(method),
+                progress=progress(method), weights=given.weights,
             )  # fmt: skip
             curves[method] = compression_curve(given.graph, scores)
     frame = frame_of(curves, points)
@@ -69,4 +77,6 @@ def curve(
         frame.to_csv(csv, index=False)
     if plot:
         draw(frame, plot, checkpoint.name)
+    for note in given.notes:
+        print(note)
     print("Written: " + ", ".join(str(path) for path in (csv, plot) if path))

@@ -33,10 +33,30 @@ Inputs = Annotated[
     typer.Option("--input", metavar="SHAPE", help="One sample: 1x28x28; int:16 for 16 tokens. Repeat for more inputs."),
 ]
 Resolution = Annotated[
-    str, typer.Option("--resolution", metavar="NAME", help="unrolled: a unit per element; channel: per channel.")
-]
+    str | None,
+    typer.Option(
+        "--resolution", metavar="NAME", show_default=False,
+        help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder).",
+    ),
+]  # fmt: skip
 Form = Annotated[
     str | None, typer.Option("--form", metavar="FORM", help="The checkpoint's form, if not to be recognised.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="NAME", help="The entry of the file that is meant: model_ema, or nets/G for one inside."
+    ),
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="PATTERN", help="Leave out names such as 'criterion.*'. Repeat.")
+]
+Prefix = Annotated[
+    str | None, typer.Option("--prefix", metavar="TEXT", help="Take only names that begin so, without that beginning.")
+]
+TrustSizes = Annotated[
+    bool,
+    typer.Option("--trust-sizes", help="Build a config.json's model even where it is far larger than its tensors."),
 ]
 Statistics = Annotated[bool, typer.Option("--norm-statistics", help="Let normalisation statistics carry influence.")]
 Methods = "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; random or magnitude under uniform, uniform_plus, erk, igq"

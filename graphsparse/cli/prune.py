@@ -36,14 +36,18 @@ def prune(
     model: options.Model = None,
     inputs: options.Inputs = None,
     model_args: options.Arguments = None,
-    resolution: options.Resolution = "unrolled",
+    resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
     form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
+    trust_sizes: options.TrustSizes = False,
     data: options.Data = None,
     seed: options.Seed = 0,
 ) -> None:
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
-    from graphsparse.checkpoints import write_checkpoint
+    from graphsparse.checkpoints import Part, write_checkpoint
     from graphsparse.cli.bars import bars
     from graphsparse.cli.scoring import network
     from graphsparse.pruning.prune import prune as run
@@ -51,15 +55,20 @@ def prune(
     from graphsparse.reports.terminal import show
 
     console = Console()
-    given = network(checkpoint, model, inputs, model_args, form, resolution, norm_statistics)
+    given = network(
+        checkpoint, model, inputs, model_args, form, resolution, norm_statistics, methods=[method],
+        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+    )  # fmt: skip
     with bars(console) as progress:
         masks = run(
             given.model, given.args, method, sparsity=sparsity, compression=compression, effective=effective,
-            data=options.batches(data), seed=seed, kwargs=given.kwargs, masks=given.graph.masks, resolution=resolution,
-            norm_statistics=norm_statistics, progress=progress(method),
+            data=options.batches(data), seed=seed, kwargs=given.kwargs, masks=given.graph.masks, resolution=given.graph.resolution,
+            norm_statistics=norm_statistics, progress=progress(method), weights=given.weights,
         )  # fmt: skip
     write_checkpoint(out, given.weights, masks, form=to)
     show(report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks})), console)
+    for note in given.notes:
+        print(note)
     if masks.dropped:
         print(f"{sum(masks.dropped.values()):,} connections that rank as high are dead and were dropped.")
     print(f"Written: {out} ({to}).")

@@ -41,13 +41,18 @@ class View:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @property
+    def _table(self) -> tuple[int, int, int]:
+        """(groups, rows, columns); said in full, for NumPy cannot infer an axis of a kernel without entries."""
+        return self.shape[0], self.shape[1], prod(self.shape[2:])
+
     def of(self, flat: np.ndarray) -> np.ndarray:
         """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow."""
         if self.covers(flat.size):
-            return flat.reshape(*self.shape[:2], -1)
+            return flat.reshape(self._table)
         strides = [s * flat.itemsize for s in self.strides]
         grouped = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides)
-        return grouped.reshape(*self.shape[:2], -1)
+        return grouped.reshape(self._table)
 
     def covers(self, size: int) -> bool:
         """Whether the view is the whole parameter of that size in its own order."""
@@ -69,7 +74,7 @@ class View:
         """The index in the flat parameter of each element of the view."""
         axes = np.ogrid[tuple(slice(n) for n in self.shape)]
         index = self.offset + sum(axis * stride for axis, stride in zip(axes, self.strides, strict=True))
-        return np.asarray(index).reshape(*self.shape[:2], -1)
+        return np.asarray(index).reshape(self._table)
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,8 @@ import numpy as np
 import pandas
 
 from graphsparse.blocks import KernelBlock
-from graphsparse.graph import LayeredGraph
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.notebook import table
 from graphsparse.sweep import Reach, sweep
 
 
@@ -63,6 +64,17 @@ class Sparsity:
             f"({self.effective_compression:.1f}x), connections={self.connections}, kept={self.kept}, active={self.active})"
         )
 
+    def lines(self) -> tuple[str, str]:
+        """The two totals as people read them."""
+        return (
+            f"direct: {self.kept:,} of {self.connections:,} kept, sparsity {self.direct:.6f}, {self.direct_compression:.1f}x",
+            f"effective: {self.active:,} of {self.connections:,} active, sparsity {self.effective:.6f}, "
+            f"{self.effective_compression:.1f}x",
+        )
+
+    def _repr_html_(self) -> str:
+        return table("Sparsity", self.lines(), self.frame)
+
 
 def _sparsity(left: int, connections: int) -> float:
     return 1 - left / connections if connections else 0.0
@@ -77,11 +89,25 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
 
     Definitions: Vysogorets and Kempe 2023, section 3. Counts are of kernel entries, each parameter once.
 
+    Args:
+        graph: as `graphsparse.export` gives it, under the masks that are asked about.
+
+    Returns:
+        `Sparsity`: ``.direct``, ``.effective``, both compressions, the counts ``.connections``, ``.kept``, ``.active``,
+        and ``.frame`` with a row per parameter.
+
+    Raises:
+        GraphsparseError: what is given is no graph.
+
     Example:
-        >>> sparsity(graph).effective_compression  # doctest: +SKIP
-        61.3
+        >>> import torch
+        >>> from graphsparse.capture import export
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> sparsity(export(layers, torch.zeros(1, 2), masks))
+        Sparsity(direct=0.333333 (1.5x), effective=0.500000 (2.0x), connections=6, kept=4, active=3)
     """
-    found = sweep(graph, graph.kept)
+    found = sweep(checked_graph(graph), graph.kept)
     active = found.count()
     rows = {name: _row(found, name, active[name]) for name in graph.shapes}
     columns = ["shape", "connections", "kept", "active", "direct", "effective", "units", "starved", "stranded"]

@@ -15,7 +15,7 @@ from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CompressionCurve:
     """Direct against effective compression, at every threshold of a ranking.
 
@@ -35,6 +35,9 @@ class CompressionCurve:
             direct, effective = self.connections / self.kept, self.connections / self.active
         columns = {"threshold": self.thresholds, "kept": self.kept, "active": self.active}
         return pandas.DataFrame({**columns, "direct_compression": direct, "effective_compression": effective})
+
+    def __repr__(self) -> str:
+        return f"CompressionCurve({len(self.thresholds):,} thresholds, {self.connections:,} connections)"
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write the frame."""

@@ -76,6 +76,7 @@ def synaptic_flow(
     """
     values: dict[Node, Any] = {}
     refused: Counter[str] = Counter()
+    precision = next(iter(kernels.values())).dtype
     read_input = _inputs(program, kernels)
     for node in program.graph.nodes:
         if node.op == "placeholder":
@@ -83,7 +84,7 @@ def synaptic_flow(
         elif node.op == "get_attr":
             values[node] = getattr(program.graph_module, node.target)
         elif node.op == "call_function":
-            values[node] = _evaluate(node, values, rules, refused)
+            values[node] = _in_precision(_evaluate(node, values, rules, refused), precision)
         else:
             outputs = [values[leaf] for leaf in tree_leaves(node.args) if isinstance(leaf, Node)]
     if refused:
@@ -119,9 +120,22 @@ def _exp(log: float) -> float:
     return float(torch.tensor(log, dtype=torch.float64).exp())
 
 
+def _in_precision(value: Any, dtype: torch.dtype) -> Any:
+    """Signals and constants that the program makes itself (a recurrent network's first state) in one precision."""
+
+    def cast(leaf: Any) -> Any:
+        if isinstance(leaf, Flow):
+            return leaf if leaf.value.dtype == dtype else Flow(leaf.value.to(dtype), leaf.scale)
+        return leaf.to(dtype) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
+
+    return tree_map(cast, value)
+
+
 def _evaluate(node: Node, values: Mapping[Node, Any], rules: Mapping[Any, Rule], refused: Counter[str]) -> Any:
     args, kwargs = tree_map(lambda a: values[a] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
     leaves = tree_leaves((args, kwargs))
+    if isinstance(node.target, torch._ops.OpOverload) and not node.target._schema.returns:
+        return None  # a check of types and sizes, which are others here
     if node.target is operator.getitem:
         return args[0][args[1]] if isinstance(args[0], (tuple, list)) else args[0]
     result = next((r for r in tree_leaves(node.meta.get("val")) if isinstance(r, torch.Tensor)), None)

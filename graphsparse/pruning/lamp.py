@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from torch import nn
 
 from graphsparse.pruning.ranks import by_layer, descending_order
-from graphsparse.pruning.scratch import Masks, hide, mask_of, weights
+from graphsparse.pruning.scratch import Masks, Stored, Weights, hide, mask_of, shapes_of
 
 
-def lamp(model: nn.Module, parameters: Sequence[str], masks: Masks | None = None) -> dict[str, np.ndarray]:
+def lamp(
+    model: nn.Module, parameters: Sequence[str], masks: Masks | None = None, stored: Stored | None = None
+) -> dict[str, np.ndarray]:
     """Each squared weight over the sum of the squares in its layer that are no smaller. Greater is kept longer.
 
     Float64 scores in [0, 1] by parameter name; the largest weight of a layer has 1, a zero weight 0. Among equal
-    weights the earlier place scores higher. One sort a layer. What `masks` has pruned counts as zero and scores minus
+    weights the earlier place scores higher. One sort a layer; weights are read layer by layer, from the model or ``stored``. What `masks` has pruned counts as zero and scores minus
     infinity.
     (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, equation 3.)
 
@@ -23,10 +26,14 @@ def lamp(model: nn.Module, parameters: Sequence[str], masks: Masks | None = None
         >>> float(lamp(nn.Linear(4, 2), ["weight"])["weight"].max())
         1.0
     """
-    kept = weights(model, parameters)
-    if masks is not None:
-        kept = {name: np.where(mask_of(masks, name, values.shape), values, 0) for name, values in kept.items()}
-    return hide(by_layer(lamp_scores, kept), masks)
+    values = Weights(model, parameters, stored)
+
+    def score(name: str) -> np.ndarray:
+        kept = values[name]
+        return lamp_scores(kept if masks is None else np.where(mask_of(masks, name, kept.shape), kept, 0))
+
+    work = sum(math.prod(shape) for shape in shapes_of(model, parameters).values())
+    return hide(by_layer(score, parameters, work), masks)
 
 
 def lamp_scores(values: np.ndarray) -> np.ndarray:

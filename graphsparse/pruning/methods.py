@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from graphsparse.errors import GraphsparseError, TargetError
+from graphsparse.errors import ArgumentError, GraphsparseError, TargetError
 from graphsparse.pruning.grasp import grasp
 from graphsparse.pruning.lamp import lamp
 from graphsparse.pruning.losses import Loss, cross_entropy
@@ -19,7 +21,7 @@ from graphsparse.pruning.quotas import FAMILIES
 from graphsparse.pruning.random import random_scores
 from graphsparse.pruning.ranks import layer_ranks, quota_scores, random_ranks, scores_in_order
 from graphsparse.pruning.rounds import Progress
-from graphsparse.pruning.scratch import Masks, check_numbers, hide, shapes_of
+from graphsparse.pruning.scratch import Masks, Stored, check_numbers, hide, shapes_of
 from graphsparse.pruning.snip import iterative_snip, snip
 from graphsparse.pruning.synflow import synflow
 
@@ -41,15 +43,22 @@ class Request:
     compression: float = 1.0
     progress: Progress | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True)
 class Method:
-    """How to score; whether it needs data, and whether it works in rounds towards a compression."""
+    """How to score; whether it needs data, and whether it works in rounds towards a compression.
+
+    ``options``: the keywords that its own function has beyond those of every method. ``runs_model``: whether it computes
+    with the model; others read one weight after the other, from a file too.
+    """
 
     score: Callable[[Request], Scores]
     needs_data: bool = False
     in_rounds: bool = False
+    options: tuple[str, ...] = ()
+    runs_model: bool = True
 
 
 def saliency(
@@ -65,6 +74,7 @@ def saliency(
     seed: int = 0,
     compression: float = 1.0,
     progress: Progress | None = None,
+    weights: Stored | None = None,
     **options: Any,
 ) -> Scores:
     """Score every connection of a model by a method: the masks of every sparsity are the thresholds of these scores.
@@ -83,6 +93,8 @@ def saliency(
         seed: any non-negative integer; it decides random methods alone and the random draws of a running model.
         compression: where methods that work in rounds end; their ranking is of use up to there.
         progress: called with (rounds done, rounds) by methods that work in rounds.
+        weights: the values of the parameters, for a model on the meta device; read one at a time. For methods that do
+            not run the model: random, magnitude and LAMP.
         options: further arguments of the method's own function.
 
     Returns:
@@ -98,12 +110,27 @@ def saliency(
         3
     """
     entry = METHODS[method_named(method)]
+    check_options(method, options, tuple(inspect.signature(saliency).parameters))
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise GraphsparseError("a seed is a non-negative integer", received=repr(seed))
     request = Request(
-        model, list(parameters), example_inputs, kwargs, data, loss, masks, int(seed), compression, progress, options
-    )
+        model, list(parameters), example_inputs, kwargs, data, loss, masks, int(seed), compression, progress, options,
+        weights,
+    )  # fmt: skip
     return dict(check_numbers(entry.score(request)))
+
+
+def check_options(method: str, options: Iterable[str], known: Sequence[str] = ()) -> None:
+    """Raise ArgumentError where a method has no such option; ``known`` are the keywords that its caller has."""
+    own = METHODS[method_named(method)].options
+    for name in options:
+        if name not in own:
+            close = difflib.get_close_matches(name, [*own, *known], n=1)
+            listed = f"its options are {', '.join(own)}" if own else "it has no options of its own"
+            raise ArgumentError(
+                f"a keyword must be one that {method} has", received=name,
+                way_out=f"use {close[0]}" if close else listed,
+            )  # fmt: skip
 
 
 def method_named(name: str) -> str:
@@ -113,10 +140,10 @@ def method_named(name: str) -> str:
         >>> method_named("igq-random"), method_named("snip/iterative"), method_named("magnitude/uniform+")
         ('random/igq', 'iterative_snip', 'magnitude/uniform_plus')
     """
-    words = _words(name)
+    words = _words(name) if isinstance(name, str) else frozenset[str]()
     if words not in _BY_WORDS:
         raise TargetError(
-            "a pruning method has a known name", received=repr(name), way_out=f"use one of {', '.join(METHODS)}"
+            "a pruning method must have a known name", received=repr(name), way_out=f"use one of {', '.join(METHODS)}"
         )
     return _BY_WORDS[words]
 
@@ -131,11 +158,11 @@ def _random(request: Request) -> Scores:
 
 
 def _magnitude(request: Request) -> Scores:
-    return hide(magnitude(request.model, request.parameters), request.masks)
+    return hide(magnitude(request.model, request.parameters, request.stored), request.masks)
 
 
 def _lamp(request: Request) -> Scores:
-    return lamp(request.model, request.parameters, request.masks)
+    return lamp(request.model, request.parameters, request.masks, request.stored)
 
 
 def _on_data(function: Callable[..., Scores]) -> Callable[[Request], Scores]:
@@ -170,29 +197,36 @@ def _magnitude_order(request: Request) -> Scores:
 
 
 def _under_quota(family: str, order: Callable[[Request], Scores]) -> Method:
-    return Method(lambda request: hide(quota_scores(family, order(request)), request.masks))
+    return Method(lambda request: hide(quota_scores(family, order(request)), request.masks), runs_model=False)
 
 
 def _random_under(method: Method) -> Method:
     def score(request: Request) -> Scores:
         return scores_in_order(check_numbers(method.score(request)), _random_order(request))
 
-    return Method(score, method.needs_data, method.in_rounds)
+    return Method(score, method.needs_data, method.in_rounds, method.options)
 
 
-_SNIP = Method(_on_data(snip), needs_data=True)
-_SYNFLOW = Method(_synflow, in_rounds=True)
+def _options(function: Callable[..., Scores]) -> tuple[str, ...]:
+    """The keywords of a method's function that no field of a request fills."""
+    filled = {each.name for each in fields(Request)}
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.name not in filled)
+
+
+_SNIP = Method(_on_data(snip), needs_data=True, options=_options(snip))
+_SYNFLOW = Method(_synflow, in_rounds=True, options=_options(synflow))
 METHODS: dict[str, Method] = {
-    "random": Method(_random),
+    "random": Method(_random, runs_model=False),
     **{f"random/{family}": _under_quota(family, _random_order) for family in FAMILIES},
     "random/snip": _random_under(_SNIP),
     "random/synflow": _random_under(_SYNFLOW),
-    "magnitude": Method(_magnitude),
+    "magnitude": Method(_magnitude, runs_model=False),
     **{f"magnitude/{family}": _under_quota(family, _magnitude_order) for family in FAMILIES},
-    "lamp": Method(_lamp),
+    "lamp": Method(_lamp, runs_model=False),
     "snip": _SNIP,
-    "iterative_snip": Method(_iterative_snip, needs_data=True, in_rounds=True),
-    "grasp": Method(_on_data(grasp), needs_data=True),
+    "iterative_snip": Method(_iterative_snip, needs_data=True, in_rounds=True, options=_options(iterative_snip)),
+    "grasp": Method(_on_data(grasp), needs_data=True, options=_options(grasp)),
     "synflow": _SYNFLOW,
 }
 """Every pruner, by name. "random" and "magnitude" alone are global: one ranking of all connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from graphsparse.arrays import as_array, by_name
 from graphsparse.capture import export
 from graphsparse.errors import TargetError
-from graphsparse.graph import LayeredGraph
+from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.passes import curve, scores
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
-from graphsparse.pruning.methods import saliency
+from graphsparse.pruning.methods import check_options, saliency
 from graphsparse.pruning.select import active_at, keep_direct, wanted_connections
 
 
@@ -37,6 +39,12 @@ class PrunedMasks(dict[str, torch.Tensor]):
         """connections / active."""
         return self.connections / self.active
 
+    def __repr__(self) -> str:
+        return (
+            f"PrunedMasks({self.active:,} of {self.connections:,} connections active, compression "
+            f"{self.effective_compression:.1f}x, {len(self)} parameters)"
+        )
+
 
 def prune(
     model: nn.Module,
@@ -54,6 +62,7 @@ def prune(
     resolution: str = "unrolled",
     norm_statistics: bool = False,
     progress: Any = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
 ) -> PrunedMasks:
     """Masks of a model at a target sparsity or compression; the model is not changed.
@@ -63,25 +72,40 @@ def prune(
     direct target, and those of them that are dead are then dropped and told. Either way the masks are effective ones.
 
     Args:
+        model: a module with its weights.
+        example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts.
         method: a pruner's name, as "random/igq", "synflow", "magnitude", "lamp"; see `graphsparse.pruning.methods`.
+        sparsity, compression: the target, one of the two: a sparsity from 0 to below 1, or a compression of 1 or more.
+        effective: whether the target counts the connections that are active, or all that are kept.
         data, loss: batches (x, y) and the loss, for SNIP and GraSP.
         seed: of random methods; the same seed gives the same masks on every machine.
         masks: where pruning starts; by default the masks that the model carries.
         kwargs, resolution, norm_statistics: as for `graphsparse.export`.
-        progress, options: see `graphsparse.pruning.methods.saliency`.
+        progress: called with (rounds done, rounds) by methods that work in rounds.
+        weights: the values of the parameters by name, for a model on the meta device; read one at a time by random,
+            magnitude and LAMP, which do not run the model.
+        options: further arguments of the method's own function, as ``rounds=100`` for "synflow".
+
+    Returns:
+        ``{parameter name: bool tensor}``, True = kept, with the counts ``.connections``, ``.active`` and ``.dropped``.
 
     Raises:
         TargetError: the target cannot be reached, and the text names what can; or the method is unknown.
+        ArgumentError: the method has no such option.
 
     Example:
-        >>> masks = prune(model, x, "random/igq", compression=100)  # doctest: +SKIP
+        >>> model = nn.Sequential(nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 4, bias=False))
+        >>> prune(model, torch.zeros(1, 16), "random/igq", compression=4)
+        PrunedMasks(40 of 160 connections active, compression 4.0x, 2 parameters)
     """
+    check_options(method, options, KEYWORDS)
     graph = export(model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics)
     wanted = wanted_connections(graph, sparsity, compression)
     ranking = saliency(
         method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,
         masks={name: graph.masks[name].unpack() for name in graph.shapes if name in graph.masks}, seed=seed,
-        compression=graph.n_connections / wanted, progress=progress, **options,
+        compression=graph.n_connections / wanted, progress=progress, weights=weights,
+        **options,
     )  # fmt: skip
     if effective:
         active, threshold = active_at(graph, ranking, wanted)
@@ -111,19 +135,53 @@ def _dead(graph: LayeredGraph, name: str, above: np.ndarray, active: np.ndarray)
 
 
 def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """For every connection the highest threshold at which it is active: it is, among those with score >= t, exactly
-    where its effective score is >= t. ``ranking`` are tensors or arrays in the parameters' shapes, greater kept longer.
+    """For every connection the highest threshold at which it is active.
 
-    Raises MaskError for NaN, or a shape or name that does not fit.
+    Among the connections with score >= t exactly those are active whose effective score is >= t.
+
+    Args:
+        graph: as `graphsparse.export` gives it; what its masks drop is never active.
+        ranking: ``{parameter name: tensor or array}`` in the parameters' shapes, greater is kept longer. Kernels without
+            scores are always kept.
+
+    Returns:
+        ``{parameter name: tensor}`` in the parameters' shapes; minus infinity where a connection is never active.
+
+    Raises:
+        MaskError: a score is NaN, or its shape or name does not fit.
+
+    Example:
+        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> effective_scores(graph, {"weight": [[0.5, 2.0]]})["weight"].tolist()
+        [[0.5, 2.0]]
     """
-    found = scores.effective_scores(graph, {name: _as_array(array) for name, array in ranking.items()})
+    found = scores.effective_scores(checked_graph(graph), _arrays(ranking))
     return {name: torch.from_numpy(array) for name, array in found.items()}
 
 
 def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> curve.CompressionCurve:
-    """Direct and effective counts at every threshold of a ranking (see `effective_scores`): two sorts and one sweep."""
-    return curve.compression_curve(graph, {name: _as_array(array) for name, array in ranking.items()})
+    """Direct and effective counts at every threshold of a ranking: two sorts and one sweep.
+
+    Args:
+        graph, ranking: as for `effective_scores`.
+
+    Returns:
+        A curve: arrays ``.thresholds``, ``.kept`` and ``.active`` with an entry per different score, thresholds falling;
+        ``.frame`` has them with both compressions.
+
+    Raises:
+        MaskError: a score is NaN, or its shape or name does not fit.
+
+    Example:
+        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> compression_curve(graph, {"weight": [[0.5, 2.0]]}).kept.tolist()
+        [1, 2]
+    """
+    return curve.compression_curve(checked_graph(graph), _arrays(ranking))
 
 
-def _as_array(array: Any) -> np.ndarray:
-    return array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+def _arrays(ranking: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: as_array(name, array, "score") for name, array in by_name(ranking, "scores").items()}
+
+
+KEYWORDS = tuple(inspect.signature(prune).parameters)

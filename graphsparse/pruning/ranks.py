@@ -68,12 +68,13 @@ def scores_in_order(scores: Arrays, ranks: Arrays) -> dict[str, np.ndarray]:
 def layer_ranks(scores: Arrays) -> dict[str, np.ndarray]:
     """Each weight's place inside its layer, 0 for the greatest score; of equal scores the earlier place goes first."""
 
-    def rank(values: np.ndarray) -> np.ndarray:
+    def rank(name: str) -> np.ndarray:
+        values = scores[name]
         places = np.empty(values.size, np.int64)
         places[descending_order(values)] = np.arange(values.size)
         return places.reshape(values.shape)
 
-    return by_layer(rank, scores)
+    return by_layer(rank, list(scores), sum(map(np.size, scores.values())))
 
 
 def random_ranks(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
@@ -116,12 +117,15 @@ def descending_order(values: np.ndarray) -> np.ndarray:
     return order
 
 
-def by_layer(function: Callable[[np.ndarray], np.ndarray], arrays: Arrays) -> dict[str, np.ndarray]:
-    """`function` of every array, side by side where there is enough work; results do not depend on the threads."""
-    if len(arrays) < 2 or sum(map(np.size, arrays.values())) < THREADS_FROM:
-        return {name: function(values) for name, values in arrays.items()}
+def by_layer(function: Callable[[str], np.ndarray], names: Sequence[str], work: int) -> dict[str, np.ndarray]:
+    """`function` of every layer's name, side by side where there is enough work (weights in all).
+
+    Results do not depend on the threads.
+    """
+    if len(names) < 2 or work < THREADS_FROM:
+        return {name: function(name) for name in names}
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(arrays, pool.map(function, arrays.values())))
+        return dict(zip(names, pool.map(function, names)))
 
 
 def _order_by_word(words: np.ndarray) -> np.ndarray:

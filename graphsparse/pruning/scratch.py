@@ -12,9 +12,13 @@ import torch
 from torch import nn
 
 from graphsparse.capture.pruned import plain
+from graphsparse.capture.quiet import same_random_state
 from graphsparse.errors import MaskError, ModelError
+from graphsparse.kernels.masks import Mask
 
 Masks = Mapping[str, "torch.Tensor | np.ndarray"]
+Stored = Mapping[str, torch.Tensor]
+"""Values of parameters by name, read when they are asked for: those of a model that has none itself."""
 
 
 @contextmanager
@@ -51,12 +55,30 @@ def kernels(model: nn.Module, parameters: Sequence[str]) -> dict[str, torch.Tens
     return {name: known[name].requires_grad_() for name in parameters}
 
 
-def weights(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray]:
-    """The present values of the named kernels as NumPy arrays, masks of `torch.nn.utils.prune` applied.
+class Weights(Mapping[str, np.ndarray]):
+    """The present values of a model's kernels as NumPy arrays, each made when it is asked for.
 
-    float32 or float64; CPU tensors that nothing masks share their memory with the model: read only.
+    float32 or float64, masks of `torch.nn.utils.prune` applied; CPU tensors that nothing masks share their memory with
+    the model: read only. Where the model is on the meta device, ``stored`` has the values.
     """
-    return {name: to_numpy(_weight(model, name), name) for name in parameters}
+
+    def __init__(self, model: nn.Module, parameters: Sequence[str], stored: Stored | None = None):
+        self._model, self._parameters, self._stored = model, tuple(parameters), stored
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        tensor = _weight(self._model, name)
+        return to_numpy(self._stored[name] if tensor.is_meta and self._stored is not None else tensor, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+
+def weights(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray]:
+    """The present values of the named kernels, see `Weights`."""
+    return dict(Weights(model, parameters))
 
 
 def shapes_of(model: nn.Module, parameters: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -68,7 +90,10 @@ def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
     """A tensor's values as float32 or float64; a model without values (on the meta device) is refused."""
     if tensor.is_meta:
         raise ModelError(
-            "scores are computed from a model's weights", place=name, received="a parameter on the meta device"
+            "scores must be computed from a model's weights",
+            place=name,
+            received="a parameter on the meta device",
+            way_out="give weights=, a mapping of names to tensors; or a model with weights",
         )
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
@@ -103,6 +128,7 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     if name not in masks:
         return np.ones(tuple(shape), bool)
     mask = masks[name]
+    mask = mask.unpack() if isinstance(mask, Mask) else mask
     mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
     if mask.shape != tuple(shape):
         raise MaskError(
@@ -133,16 +159,10 @@ def own_random_state(seed: int) -> Iterator[None]:
 
     torch.manual_seed would also seed devices that were never used; only generators that exist are seeded here.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=devices):
+    with same_random_state():
         torch.default_generator.manual_seed(seed)
-        if devices:
+        if torch.cuda.is_initialized():
             torch.cuda.manual_seed_all(seed)
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+        yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,24 @@ def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression:
             "a target is a sparsity or a compression, one of them",
             received=f"sparsity={sparsity}, compression={compression}",
         )
-    if sparsity is not None and not 0 <= sparsity < 1:
-        raise TargetError("a sparsity is from 0 to below 1", received=sparsity)
-    if compression is not None and not 1 <= compression < np.inf:
-        raise TargetError("a compression is 1 or more", received=compression)
-    density = 1 - sparsity if sparsity is not None else 1 / float(compression or 1)
+    if sparsity is not None and not 0 <= _number("sparsity", sparsity) < 1:
+        raise TargetError("a sparsity must be from 0 to below 1", received=sparsity)
+    if compression is not None and not 1 <= _number("compression", compression) < np.inf:
+        raise TargetError("a compression must be 1 or more, and finite", received=compression)
+    density = 1 - float(sparsity) if sparsity is not None else 1 / float(compression or 1)
     return max(1, int(np.ceil(density * graph.n_connections - 1e-6)))
+
+
+def _number(what: str, value: Any) -> float:
+    """The target as a number; text is none, even where it could be read as one."""
+    try:
+        return value + 0.0
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise TargetError(
+            f"a {what} must be a number",
+            received=repr(value),
+            way_out=f"for example {what}=0.9" if what == "sparsity" else f"for example {what}=10",
+        ) from error
 
 
 def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from graphsparse.capture import export
-from graphsparse.checkpoints import open_checkpoint
+from graphsparse.checkpoints import Part, open_checkpoint
+from graphsparse.checkpoints.checks import count_not_finite
+from graphsparse.checkpoints.reading import not_finite_note
+from graphsparse.errors import ModelError
 from graphsparse.reports.report import Report, report_of, report_without_model
 from graphsparse.surgery.loading import Progress, load_network
 from graphsparse.surgery.pretrained import is_pretrained
@@ -26,11 +29,16 @@ def analyze(
     form: str | None = None,
     model_args: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    key: str | None = None,
+    ignore: str | Iterable[str] = (),
+    prefix: str | None = None,
+    trust_sizes: bool = False,
 ) -> Report:
     """Say how sparse a saved or live network is, directly and effectively.
 
     Args:
-        source: a checkpoint file or state dict; or a live module, whose own masks are read.
+        source: a checkpoint file or state dict; or a live module, whose own masks are read. After a module the second
+            argument are its inputs: ``analyze(model, x)``.
         model: for a checkpoint, its network: a module, ``"package.module:factory"``, a ``.pt2`` file, a folder with a
             transformers ``config.json``, ``"chain"`` for a state dict whose kernels follow each other, or ``"none"`` for
             direct sparsity by tensor alone. A ``.pt2`` file and a transformers folder need no model beside them.
@@ -42,6 +50,11 @@ def analyze(
         model_args: keyword arguments of the factory.
         progress: called with (bytes read, bytes in all) where a checkpoint is read tensor by tensor: always but for a
             factory's model that has weights of its own. So a checkpoint may be larger than memory.
+        key, ignore, prefix: which tensors of the checkpoint are meant; as for `graphsparse.read_masks`.
+        trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+
+    Returns:
+        A report: ``.frame`` with a row per parameter, ``.summary``, ``.notes``.
 
     Raises:
         CheckpointError, ModelError, MaskError, CaptureError: bad input, with the way out.
@@ -51,13 +64,37 @@ def analyze(
         12
     """
     if isinstance(source, nn.Module):
+        inputs = _inputs_of(source, model, example_inputs)
         graph = export(
-            source, example_inputs, kwargs=kwargs, resolution=resolution or "unrolled", norm_statistics=norm_statistics
+            source, inputs, kwargs=kwargs, resolution=resolution or "unrolled", norm_statistics=norm_statistics
         )
-        return report_of(type(source).__name__, graph)
+        return report_of(type(source).__name__, graph, _not_finite(source))
+    part = Part.of(key, ignore, prefix)
     if isinstance(model, str) and model == "none":
-        return report_without_model(open_checkpoint(source, form=form), progress)
-    network = load_network(source, model, form=form, arguments=model_args, weightless=True, progress=progress)
+        return report_without_model(open_checkpoint(source, form=form, part=part), progress)
+    network = load_network(
+        source, model, form=form, arguments=model_args, weightless=True, progress=progress, part=part,
+        trust_sizes=trust_sizes,
+    )  # fmt: skip
     folder = is_pretrained(source if model is None else model)
     graph = network.graph(example_inputs, kwargs, resolution or ("channel" if folder else "unrolled"), norm_statistics)
     return report_of("state dict" if isinstance(source, Mapping) else Path(str(source)).name, graph, network.notes)
+
+
+def _not_finite(model: nn.Module) -> tuple[str, ...]:
+    counts = {
+        name: count_not_finite(parameter.detach())
+        for name, parameter in model.named_parameters()
+        if not parameter.is_meta
+    }
+    return not_finite_note({name: count for name, count in counts.items() if count})
+
+
+def _inputs_of(source: nn.Module, second: Any, example_inputs: Any) -> Any:
+    """The inputs of a live module, which stand second: it is its own model."""
+    if second is not None and (example_inputs is not None or isinstance(second, (str, nn.Module))):
+        raise ModelError(
+            "a live module needs no model beside it", place=type(source).__name__, received=second if isinstance(second, str) else type(second).__name__,
+            way_out="analyze(module, example_inputs); or give a checkpoint first, and the module as its model",
+        )  # fmt: skip
+    return example_inputs if second is None else second

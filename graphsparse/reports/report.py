@@ -16,13 +16,14 @@ from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, LayeredGraph
+from graphsparse.measures.notebook import table
 from graphsparse.measures.sparsity import Sparsity, sparsity
 from graphsparse.surgery.loading import Progress
 
 LISTED = 6  # names in a note; JSON has them all
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """How sparse a network is: ``sparsity`` (None without a model), a ``frame`` with a row per parameter, a ``summary``.
 
@@ -36,6 +37,20 @@ class Report:
     notes: tuple[str, ...] = ()
     sparsity: Sparsity | None = None
     coverage: Coverage | None = None
+
+    def __repr__(self) -> str:
+        found = (
+            repr(self.sparsity) if self.sparsity else ", ".join(f"{key}={value}" for key, value in self.summary.items())
+        )
+        return f"Report({self.title!r}, {len(self.frame)} parameters, {found})"
+
+    def _repr_html_(self) -> str:
+        lines = (
+            self.sparsity.lines()
+            if self.sparsity
+            else [f"{key}: {_shown(value)}" for key, value in self.summary.items()]
+        )
+        return table(self.title, [*lines, *self.notes], self.frame)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values; an infinite compression is None, since JSON has no infinity."""
@@ -174,4 +189,4 @@ def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None =
     summary = {"connections": connections, "kept": kept, "direct_sparsity": 1 - kept / max(connections, 1),
                "direct_compression": connections / kept if kept else math.inf}  # fmt: skip
     note = "Effective sparsity needs a model, which says how the tensors are connected: name one."
-    return Report(Path(checkpoint.plan.archive.place).name, frame, summary, (note,))
+    return Report(Path(checkpoint.plan.archive.place).name, frame, summary, (*checkpoint.plan.told(), note))

@@ -12,6 +12,8 @@ from graphsparse.checkpoints.names import shown, unknown
 from graphsparse.errors import ModelError
 from graphsparse.surgery.models import Model, parameters_of
 
+EXTRA = "not in the model"
+
 
 def check_fit(model: Model, shapes: Mapping[str, Sequence[int]], place: str) -> None:
     own = _state_of(model)
@@ -23,14 +25,20 @@ def check_fit(model: Model, shapes: Mapping[str, Sequence[int]], place: str) -> 
         if n in shapes and tuple(own[n].shape) != tuple(shapes[n])
     ]
     if missing or extra or wrong:
-        raise misfit(place, {"missing": missing, "not in the model": extra, "of another shape": wrong})
+        raise misfit(place, {"missing": missing, EXTRA: extra, "of another shape": wrong})
 
 
 def misfit(place: str, sides: Mapping[str, Sequence[str]]) -> ModelError:
+    """The error of a checkpoint that is not its model's; ``sides`` are lists of names by what is wrong with them."""
+    wrong = {what: names for what, names in sides.items() if names}
+    too_much = wrong.get(EXTRA, ()) if len(wrong) == 1 else ()
+    way_out = (
+        f"leave it out: ignore={too_much[0]!r}" if too_much else "name the model that the checkpoint was saved from"
+    )
+    received = "; ".join(f"{what}: {shown(names)}" for what, names in wrong.items())
     return ModelError(
-        "a checkpoint has the tensors of its model", place=place, way_out="name the model that the checkpoint was saved from",
-        received="; ".join(f"{what}: {shown(names)}" for what, names in sides.items() if names),
-    )  # fmt: skip
+        "a checkpoint must have the tensors of its model", place=place, received=received, way_out=way_out
+    )
 
 
 def told(model: Model, masks: Iterable[str], strange: Sequence[str]) -> list[str]:

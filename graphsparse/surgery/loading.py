@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,15 +13,19 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture import export
-from graphsparse.checkpoints import Checkpoint, OpenCheckpoint, open_checkpoint, read_checkpoint
+from graphsparse.checkpoints import WHOLE, Checkpoint, OpenCheckpoint, Part, open_checkpoint, read_checkpoint
+from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import nonzero
+from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import shown, unknown
+from graphsparse.checkpoints.reading import opened as archive_of
+from graphsparse.checkpoints.reading import place_of
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.chain import build_chain
 from graphsparse.surgery.fitting import absent, check_fit, misfit, strangers, told, without_mask
 from graphsparse.surgery.models import Model, is_factory, make_bare, named_model, parameters_of, read_program
-from graphsparse.surgery.pretrained import is_pretrained
+from graphsparse.surgery.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 from graphsparse.surgery.translation import translation
 
 Progress = Callable[[int, int], None]
@@ -33,7 +38,8 @@ class Loaded:
     ``masks`` are the checkpoint's own, which say more than the zeros of the weights: a kept weight may be zero. A model
     on the meta device has no weights, and its masks are held as bits. ``weights`` are the checkpoint's tensors as they
     are, those too that the model does not have. ``channel_only``: positions are not known, so only the channel
-    resolution means anything. ``notes`` say what was taken for granted.
+    resolution means anything. ``notes`` say what was taken for granted. ``rebuild`` makes the model again, with memory
+    for its weights, where it is on the meta device and that can be done.
     """
 
     model: Model
@@ -43,6 +49,12 @@ class Loaded:
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
     channel_only: bool = False
     notes: tuple[str, ...] = ()
+    rebuild: Callable[[], nn.Module] | None = None
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether the model is on the meta device, without weights."""
+        return any(tensor.is_meta for tensor in parameters_of(self.model).values())
 
     def inputs(self, example_inputs: Any, kwargs: Mapping[str, Any] | None) -> tuple[Any, Mapping[str, Any]]:
         """The given inputs, or those that are known where none are given."""
@@ -63,8 +75,9 @@ class Loaded:
                 way_out="use resolution 'channel', or name the model",
             )  # fmt: skip
         args, named = self.inputs(example_inputs, kwargs)
-        meta = any(tensor.is_meta for tensor in parameters_of(self.model).values())
-        masks: dict[str, Any] | None = {} if meta else None  # bits come after: nothing is made of all that is kept
+        masks: dict[str, Any] | None = (
+            {} if self.is_meta else None
+        )  # bits come after: nothing is made of all that is kept
         graph = export(self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics)
         known = {**graph.modulators, **graph.shapes}
         own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
@@ -80,6 +93,8 @@ def load_network(
     arguments: Mapping[str, Any] | None = None,
     weightless: bool = False,
     progress: Progress | None = None,
+    part: Part = WHOLE,
+    trust_sizes: bool = False,
 ) -> Loaded:
     """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
 
@@ -93,6 +108,8 @@ def load_network(
             on the meta device; as for every model there, each tensor is read once and held as bits, so that a checkpoint
             may be larger than memory.
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
+        part: which of the file's tensors are meant.
+        trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
 
     Raises:
         ModelError: the name leads to no model, or model and checkpoint do not fit; both sides are listed.
@@ -110,32 +127,46 @@ def load_network(
             place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip
+    opening = partial(open_checkpoint, source, form=form, part=part)
     if isinstance(model, str) and model == "chain":
         return (
-            _bare_chain(open_checkpoint(source, form=form), progress)
-            if weightless
-            else _chained(read_checkpoint(source, form=form))
+            _bare_chain(opening(), progress) if weightless else _chained(read_checkpoint(source, form=form, part=part))
         )
     if isinstance(model, str) and weightless and is_factory(model):
         bare = make_bare(model, arguments or {})
-        opened = None if bare is None else _opened(source, bare, form, by_order)
+        opened = None if bare is None else _opened(opening, bare, by_order)
         if bare is not None and opened is not None and opened.has_weights:
             check_fit(bare, opened.all_shapes, opened.place)
             return _on_meta(bare, opened, progress)
-    inputs = None
+    inputs, rebuild = None, None
     if isinstance(model, str):
-        model, inputs = named_model(model, arguments or {})
+        if is_pretrained(model):
+            rebuild = partial(_rebuilt, model)
+        beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
+        model, inputs = named_model(model, arguments or {}, beside)
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
-        loaded = _on_meta(model, _opened(source, model, form, by_order), progress)
+        loaded = replace(_on_meta(model, _opened(opening, model, by_order), progress), rebuild=rebuild)
     else:
-        loaded = load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters))
+        loaded = load_model(
+            model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters, part=part)
+        )
     return loaded if inputs is None else replace(loaded, kwargs=inputs)
 
 
-def _opened(source: Any, model: Model, form: str | None, by_order: bool) -> OpenCheckpoint:
-    parameters = parameters_of(model)
-    return open_checkpoint(source, form=form, by_order=by_order, parameters=parameters, translate=translation(model))
+def _opened(opening: Callable[..., OpenCheckpoint], model: Model, by_order: bool) -> OpenCheckpoint:
+    return opening(by_order=by_order, parameters=parameters_of(model), translate=translation(model))
+
+
+def _beside(source: Any, part: Part) -> Beside:
+    """How many tensors a checkpoint has, and their longest axis, unread."""
+    with refusing(place_of(source)):
+        tensors = look_into(archive_of(source), part).tensors.values()
+    return Beside(len(tensors), max((max(tensor.shape, default=1) for tensor in tensors), default=1))
+
+
+def _rebuilt(folder: str) -> nn.Module:
+    return build_pretrained(folder, device="cpu")[0]
 
 
 def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
@@ -146,7 +177,7 @@ def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
     else:
         notes = told(model, checkpoint.masks, unknown(checkpoint.ignored))
     masks = checkpoint.masks if checkpoint.form != "zeros" else {}
-    return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=tuple(notes))
+    return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=(*checkpoint.notes, *notes))
 
 
 def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
@@ -157,7 +188,8 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     notes = told(model, opened.shapes, strangers(model, opened))
     if opened.has_weights and (lost := absent(model, opened)):
         notes.append(f"Not in the file, taken as not zero: {shown(lost)}.")
-    return replace(_of_program(model), masks=stream(opened, progress), notes=tuple(notes))
+    masks = stream(opened, progress)
+    return replace(_of_program(model), masks=masks, weights=opened.weights, notes=(*opened.plan.told(), *notes))
 
 
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
@@ -188,7 +220,9 @@ def _chained(checkpoint: Checkpoint) -> Loaded:
     chained = build_chain(tensors, checkpoint.place)
     masks = checkpoint.masks if checkpoint.form != "zeros" else {}
     known = (chained.example_input,)
-    return Loaded(chained.model, known, {}, masks, checkpoint.weights, chained.channel_only, (chained.note,))
+    return Loaded(
+        chained.model, known, {}, masks, checkpoint.weights, chained.channel_only, (*checkpoint.notes, chained.note)
+    )
 
 
 def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
@@ -201,7 +235,15 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
     }
     chained = build_chain({**kernels, **tensors}, opened.place)
     masks = stream(opened, progress)
-    return Loaded(chained.model, (chained.example_input,), {}, masks, {}, chained.channel_only, (chained.note,))
+    return Loaded(
+        chained.model,
+        (chained.example_input,),
+        {},
+        masks,
+        {},
+        chained.channel_only,
+        (*opened.plan.told(), chained.note),
+    )
 
 
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from graphsparse.graph import LayeredGraph
+from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.passes.liveness import active_connections
 
 
@@ -17,4 +17,4 @@ def effective_masks(graph: LayeredGraph) -> dict[str, torch.Tensor]:
     Example:
         >>> effective_masks(graph)["fc1.weight"].sum()  # doctest: +SKIP
     """
-    return {name: torch.from_numpy(active) for name, active in active_connections(graph).items()}
+    return {name: torch.from_numpy(active) for name, active in active_connections(checked_graph(graph)).items()}

@@ -15,19 +15,23 @@ from torch.export import ExportedProgram
 
 from graphsparse.checkpoints import check_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError
-from graphsparse.surgery.pretrained import build_pretrained, is_pretrained
+from graphsparse.surgery.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 
 Model = nn.Module | ExportedProgram
 
 
-def named_model(name: str, arguments: Mapping[str, Any]) -> tuple[Model, dict[str, Any] | None]:
+def named_model(
+    name: str, arguments: Mapping[str, Any], beside: Beside = ANY_SIZE
+) -> tuple[Model, dict[str, Any] | None]:
     """The model of that name, and inputs for it by keyword where its folder makes them evident.
+
+    ``beside``: the tensors that the model is for, which bound how large a folder may make it.
 
     Raises:
         ModelError: the name leads to no model. CheckpointError: an archive is damaged, or would have to run code.
     """
     if is_pretrained(name):
-        return build_pretrained(name)
+        return build_pretrained(name, beside)
     return (read_program(name) if name.endswith(".pt2") else make(name, arguments)), None
 
 

@@ -1,49 +1,88 @@
-"""A model from a folder as transformers saves it: built from config.json on the meta device, without weights or foreign code."""
+"""A model from a folder as transformers saves it: built from config.json alone, without weights, foreign code or questions."""
 
 from __future__ import annotations
 
 import inspect
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as registration
 
+from graphsparse.capture.quiet import quiet
 from graphsparse.errors import GraphsparseError, MissingExtra, ModelError
+from graphsparse.surgery.configuration import CONFIG, read_configuration
+from graphsparse.surgery.sealed import sealed
 
 TOKENS = 16  # any length gives the same graph in channel resolution
+PIXELS = 1 << 26
+"""More numbers than this are no image that a model is made for."""
 WAY_OUT = "name the model as package.module:factory"
+TRUST = "give trust_sizes=True if the configuration is right"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside a configuration: how many tensors, and their longest axis. Infinite where sizes are trusted."""
+
+    tensors: float = inf
+    longest: float = inf
+
+    @property
+    def parts(self) -> float:
+        """How many modules, parameters and buffers a model of so many tensors may have: most have three a tensor."""
+        return 4096 + 16 * self.tensors
+
+
+ANY_SIZE = Beside()
 
 
 def is_pretrained(path: Any) -> bool:
     """Whether a path is a folder with a transformers ``config.json``."""
     try:
-        return Path(path, "config.json").is_file()
+        return Path(path, CONFIG).is_file()
     except (TypeError, ValueError, OSError):
         return False
 
 
-def build_pretrained(folder: Any) -> tuple[nn.Module, dict[str, Any] | None]:
-    """The model that ``config.json`` describes, on the meta device, and inputs for it by name where they are evident.
+def build_pretrained(
+    folder: Any, beside: Beside = ANY_SIZE, device: str = "meta"
+) -> tuple[nn.Module, dict[str, Any] | None]:
+    """The model that ``config.json`` describes, and inputs for it by name where they are evident.
 
-    Code that comes with a checkpoint is never run (``trust_remote_code=False``), nothing is downloaded.
+    Nothing but ``config.json`` is read. Code that comes with a checkpoint is never run, no question is asked, nothing
+    is downloaded; attention is torch's own or written out.
+
+    Args:
+        folder: where ``config.json`` lies.
+        beside: the tensors that the model is for. A configuration of a far larger model is refused while it is built.
+        device: "meta", without weights; or "cpu", with the weights that the model is initialised with.
 
     Raises:
         MissingExtra: transformers is not installed.
-        ModelError: the configuration cannot be read, or names no model that transformers itself has.
+        ModelError: the configuration cannot be read, names no model that transformers itself has, or one that is far
+            larger than the tensors beside it.
     """
     try:
-        import transformers
+        with quiet():
+            import transformers
     except ImportError as error:
         raise MissingExtra(
             "a folder with a config.json needs transformers", place=str(folder),
             way_out="pip install 'graphsparse[transformers]'",
         ) from error  # fmt: skip
     try:
-        config = transformers.AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-        config.use_cache = False
-        with torch.device("meta"):
-            model = _class_of(config, transformers)(config).eval()
+        with quiet(), sealed():
+            config = read_configuration(Path(folder), beside.longest)
+            with _counted(beside.parts, str(folder)), torch.device(device):
+                model = _class_of(config, transformers)(config).eval()
+            return model, _inputs(model, config, str(folder), inf if beside.tensors == inf else PIXELS)
     except GraphsparseError:
         raise
     except Exception as error:  # a stranger's configuration makes transformers raise anything
@@ -52,7 +91,30 @@ def build_pretrained(folder: Any) -> tuple[nn.Module, dict[str, Any] | None]:
             "a config.json describes a model that transformers has, without code of its own", place=str(folder),
             received=f"{type(error).__name__}: {brief}", way_out=WAY_OUT,
         ) from error  # fmt: skip
-    return model, _inputs(model, config)
+
+
+@contextmanager
+def _counted(most: float, place: str) -> Iterator[None]:
+    """Refuse a model of more than so many modules, parameters and buffers, as soon as it has them."""
+    thread, count = threading.get_ident(), 0
+
+    def add(*_: Any) -> None:
+        nonlocal count
+        count += threading.get_ident() == thread
+        if count > most:
+            raise ModelError(
+                "a config.json must describe a model of the size of the tensors beside it", place=place,
+                received=f"more than {int(most):,} modules and parameters", way_out=TRUST,
+            )  # fmt: skip
+
+    with ExitStack() as hooks:
+        for register in (
+            registration.register_module_module_registration_hook,
+            registration.register_module_parameter_registration_hook,
+            registration.register_module_buffer_registration_hook,
+        ):
+            hooks.callback(register(add).remove)
+        yield
 
 
 def _class_of(config: Any, transformers: Any) -> type[nn.Module]:
@@ -65,13 +127,22 @@ def _class_of(config: Any, transformers: Any) -> type[nn.Module]:
     return found
 
 
-def _inputs(model: Any, config: Any) -> dict[str, Any] | None:
-    """One sample of tokens or one image, of the sizes that the configuration gives."""
+def _inputs(model: Any, config: Any, place: str, most: float) -> dict[str, Any] | None:
+    """One sample of tokens or one image, of the sizes that the configuration gives; an image takes no memory."""
     main, sides = model.main_input_name, getattr(config, "image_size", None)
     if main == "input_ids":
         tokens = torch.zeros(1, TOKENS, dtype=torch.int64)
         return {main: tokens, **({"decoder_input_ids": tokens} if config.is_encoder_decoder else {})}
-    if main == "pixel_values" and sides:
-        height, width = sides if isinstance(sides, (list, tuple)) else (sides, sides)
-        return {main: torch.zeros(1, getattr(config, "num_channels", 3), height, width)}
+    if main == "pixel_values" and sides is not None:
+        height_width = tuple(sides) if isinstance(sides, (list, tuple)) else (sides, sides)
+        shape = (getattr(config, "num_channels", 3), *height_width)
+        if len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
+            raise ModelError(
+                "an image must have channels, a height and a width", place=place, received=shape, way_out=WAY_OUT
+            )
+        if shape[0] * shape[1] * shape[2] > most:
+            raise ModelError(
+                f"an image must have at most {PIXELS:,} numbers", place=place, received=shape, way_out=TRUST
+            )
+        return {main: torch.empty(1, *shape, device="meta")}
     return None

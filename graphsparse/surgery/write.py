@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from graphsparse.arrays import as_mask, by_name
 from graphsparse.capture import export
 from graphsparse.capture.pruned import plain
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
@@ -23,7 +24,7 @@ from graphsparse.surgery.loading import load_model
 FORMS = ("prune", "zeros")  # on a live module; files are written in more
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Written:
     """What was written.
 
@@ -35,6 +36,13 @@ class Written:
     masks: dict[str, torch.Tensor]
     folded: tuple[tuple[str, int, float], ...]
     kept: dict[str, int]
+
+    def __repr__(self) -> str:
+        kept, entries = (sum(int(count(mask)) for mask in self.masks.values()) for count in (torch.sum, torch.numel))
+        return (
+            f"Written({len(self.masks)} masks, {kept:,} of {entries:,} kept, {len(self.folded)} constants folded into "
+            f"biases, {sum(self.kept.values()):,} connections kept for their constants)"
+        )
 
 
 def write_masks(
@@ -78,7 +86,7 @@ def write_masks(
     form = form or ("prune" if live else "zeros")
     if live and form not in FORMS:
         raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
-    masks = {name: torch.as_tensor(mask).detach().cpu().bool() for name, mask in masks.items()}
+    masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
     if isinstance(target, nn.Module):
         graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)
         folding = _folding(target, graph, masks, example_inputs, kwargs or {}, fold_constants)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphsparse.checkpoints.content import Content
+from graphsparse.checkpoints.content import Content, tables_in
 from graphsparse.checkpoints.forms.bitmask import BITMASK
 from graphsparse.checkpoints.forms.bitmask24 import BITMASK_24
 from graphsparse.checkpoints.forms.bits import BITS
@@ -62,9 +62,10 @@ def form_of(content: Content) -> Form:
     if len(found) == 1:
         return found[0]
     if not found:
+        held = tables_in(content.raw)
         raise CheckpointError(
             "a checkpoint holds tensors by name", place=content.place, received=_described(content),
-            way_out="save a state dict, or masks in a form of the table",
+            way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in a form of the table",
         )  # fmt: skip
     names = ", ".join(form.name for form in found)
     raise CheckpointError(

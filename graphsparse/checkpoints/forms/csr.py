@@ -1,7 +1,8 @@
 """Compressed sparse rows in an npz: ``X.indptr``, ``X.indices``, ``X.data`` and ``X.shape`` of each parameter.
 
 A parameter is a table of its first axis by all its others (rank 0 and 1: one row), as ``scipy.sparse.csr_array``
-takes it: ``csr_array((data, indices, indptr))``. What is stored is kept, a stored zero included.
+takes it: ``csr_array((data, indices, indptr))``. What is stored is kept, a stored zero included. Biases and buffers
+stand beside them as plain arrays.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
+from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights, beside
 from graphsparse.checkpoints.names import Shape
 from graphsparse.errors import CheckpointError
 
@@ -35,13 +36,16 @@ def recognise(content: Content) -> bool:
 def read(content: Content, request: Request) -> Reading:
     names = _names(content)
     used = {f"{name}.{part}" for name in names for part in _PARTS}
-    ignored = {key: "no part of a csr block" for key in content.tensors if key not in used}
-    return Reading({name: _entry(content, name) for name in names}, {}, {**content.ignored, **ignored})
+    keys = {name: f"{name}.indptr" for name in names}
+    return beside(content, {name: _entry(content, name) for name in names}, keys, used)
 
 
 def write(masks: Masks, weights: Weights) -> Payload:
-    """Writes the masks as csr blocks, with their weights for data where there are weights, else with True."""
-    tensors: dict[str, Pending] = {}
+    """Writes the masks as csr blocks, with their weights for data where there are weights, else with True.
+
+    Weights without a mask (biases, buffers) are written as they are, so that the file fits the same model again.
+    """
+    tensors: dict[str, Pending] = {name: ready(weight) for name, weight in weights.items() if name not in masks}
     for name, mask in masks.items():
         rows, columns = table_shape(mask.shape)
         kept = int(mask.sum())

@@ -30,7 +30,7 @@ def _model_beside(content: Content) -> dict[str, Shape] | None:
     """Names and shapes of the state dict in the same file: the order of the model's layers."""
     if not isinstance(content.raw, Mapping) or _KEY in content.raw:
         return None
-    state = unwrap(content.raw, content.place)
+    state, _ = unwrap(content.raw, content.place)
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     plain = strip_wrappers(name for name in tensors if isinstance(name, str))
     return {plain[name]: tuple(tensors[name].shape) for name in plain} or None

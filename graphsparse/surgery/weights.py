@@ -1,0 +1,76 @@
+"""A model that was built without weights, built again with those of its checkpoint, where memory allows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from graphsparse.errors import ModelError
+from graphsparse.surgery.loading import Loaded
+from graphsparse.surgery.models import parameters_of
+
+PER_PARAMETER = 28
+"""Bytes that running a model takes: itself in single precision, and a copy, gradients and scores in double."""
+
+
+def bytes_to_run(loaded: Loaded) -> int:
+    """About how much memory a method that runs the model takes."""
+    unique = {id(tensor): tensor.numel() for tensor in parameters_of(loaded.model).values()}
+    return PER_PARAMETER * sum(unique.values())
+
+
+def with_weights(loaded: Loaded) -> Loaded:
+    """The same network on the CPU with the checkpoint's weights, ready to run; one tensor is read after the other.
+
+    Raises ModelError where the checkpoint has no weights, or the model with them does not fit into memory.
+    """
+    needed, free = bytes_to_run(loaded), available_memory()
+    if loaded.rebuild is None or not loaded.weights:
+        raise ModelError(
+            "a method that runs the model must have its weights", received="a model without weights and masks alone",
+            way_out="name a checkpoint with weights",
+        )  # fmt: skip
+    if needed > free:
+        raise ModelError(
+            "a method that runs the model must have it in memory", received=f"about {size(needed)} needed, {size(free)} free",
+            way_out="use random, magnitude or lamp, which read one weight after the other",
+        )  # fmt: skip
+    model = loaded.rebuild()
+    with torch.no_grad():
+        for name, tensor in _tensors(model):
+            if name in loaded.weights:
+                tensor.copy_(loaded.weights[name])
+    inputs = {name: _with_values(value) for name, value in loaded.kwargs.items()}
+    return replace(loaded, model=model, kwargs=inputs)
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _with_values(value: Any) -> Any:
+    return torch.zeros(value.shape, dtype=value.dtype) if isinstance(value, torch.Tensor) and value.is_meta else value
+
+
+def available_memory() -> int:
+    """Bytes that this machine can give without swapping; very many where it does not tell."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 62
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
