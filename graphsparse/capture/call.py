@@ -44,19 +44,8 @@ class Call:
     def union(self, operands: Sequence[Value | float]) -> Units:
         """The element-wise sum (or maximum, or any mixture) of operands of broadcastable shapes."""
         parts, expand = collapse(*(self.ids(value) for value in operands))
-        return self.fresh(operands, expand(self._union(torch.stack([part.reshape(-1) for part in parts], 1), parts[0])))
-
-    def _union(self, rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return self.draft.union(rows).reshape(like.shape)
-
-    def fresh(self, operands: Sequence[Value | float], ids: torch.Tensor, mark: int | None = None) -> Units:
-        """Ids as a value; nothing else holds them if nothing else held the operands, or if all of them are new."""
-        old = [value for value in operands if isinstance(value, Units)]
-        return Units(ids, all(value.exclusive for value in old))
-
-    def rows_union(self, value: Units, ids: torch.Tensor) -> torch.Tensor:
-        """The unit that depends on all of the last axis of ids, for each index of the others."""
-        return self.draft.rows(ids)
+        rows = torch.stack([part.reshape(-1) for part in parts], 1)
+        return Units(expand(self.draft.union(rows).reshape(parts[0].shape)))
 
     def constants(self, shape: torch.Size | None = None, dtype: torch.dtype | None = None) -> Known:
         """A value of this call's shape that no input moves and whose content is not known."""

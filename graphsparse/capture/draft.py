@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -144,12 +143,14 @@ class Draft:
             self._joined[key] = Units(joined[:, None])
         return self._joined[key].ids.expand(len(ids), 1)
 
-    def own(self, value: Units, parts: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Units of a value that a stage may be put on: its own where nothing else holds them, else copies.
+    def copied(
+        self, value: Units, parts: torch.Tensor | None = None
+    ) -> tuple[LayerDraft, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A layer of copies of a value's units, for a stage; what need not be a copy is folded away when all is known.
 
         ``parts`` (broadcastable) tells apart elements that share a unit but are staged differently; then every distinct
-        pair of unit and part is a unit. Returns the ids of the value's broadcast shape, and for each real element that
-        does not only repeat another along an axis its unit and its part.
+        pair of unit and part has a copy. Returns the layer, the copies' ids in the value's broadcast shape, and for each
+        real element that does not only repeat another along an axis its copy and its part.
         """
         (ids, part), expand = collapse(value.ids, torch.zeros((), dtype=torch.int64) if parts is None else parts)
         flat, part = ids.reshape(-1), part.reshape(-1)
@@ -157,14 +158,12 @@ class Draft:
         whole = bool(real.all())
         units, part = (flat, part) if whole else (flat[real], part[real])
         rising = bool((units[1:] > units[:-1]).all())
-        if len(units) == 0 or value.exclusive and (rising or _one_part_each(units, part)):
-            return expand(ids), units, part
-        sets = (torch.arange(len(units)),) * 2 if rising else unique_rows(torch.stack([units, part], 1))
-        draft, fresh = self.layer(len(sets[0]))
-        draft.blocks.append(Wiring(as_ids(units[sets[0]]), as_ids(fresh)))
-        copies = fresh[sets[1]]
+        first, index = (torch.arange(len(units)),) * 2 if rising else unique_rows(torch.stack([units, part], 1))
+        draft, fresh = self.layer(len(first))
+        draft.blocks.append(Wiring(as_ids(units[first]), as_ids(fresh)))
+        copies = fresh[index]
         result = copies if whole else flat.masked_scatter(real, copies)
-        return expand(result.reshape(ids.shape)), copies, part
+        return draft, expand(result.reshape(ids.shape)), copies, part
 
     def lift(self, value: Units, by: Weight | None = None, where: torch.Tensor | None = None) -> Units:
         """The value plus something that is not zero: zeros become constants.
@@ -174,27 +173,25 @@ class Draft:
         parts = by.index if by is not None else where.long() if where is not None else None
         if parts is not None and not self.unrolled and _splits(value.ids, parts):  # a table of positions, which are one
             by = where = parts = None
-        ids, units, part = self.own(value, parts)
+        draft, ids, units, part = self.copied(value, parts)
         if where is not None:
             units, part = units[part != 0], part[part != 0]
-        if len(units):
-            for lift in [Lift(as_ids(units))] if by is None else self._lifts(by, units, part):
-                self._stage(torch.from_numpy(lift.units) + 1, lift)
+        draft.stages += [Lift(as_ids(units))] if by is None else self._lifts(by, units, part)
         (small,), _ = collapse(ids)
         if not bool((small == NOTHING).any()):
-            return Units(ids, True)
+            return Units(ids)
         lifted = torch.ones((), dtype=torch.bool) if parts is None else where if where is not None else parts != NEVER
-        return Units(torch.where((ids == NOTHING) & lifted, CONSTANT, ids), True)
+        return Units(torch.where((ids == NOTHING) & lifted, CONSTANT, ids))
 
     def scale(self, value: Units, by: Weight) -> Units:
         """The value times entries of a parameter, which a mask can cut."""
-        ids, units, part = self.own(value, by.index)
+        draft, ids, units, part = self.copied(value, by.index)
         for name, index in by.stored(part):
             there = index != NEVER
             self.modulators.add(name)
             self.scales.add(name)
-            self._stage(units[there], Scale(as_ids(units[there]), name, index[there].numpy()))
-        return Units(ids, True)
+            draft.stages.append(Scale(as_ids(units[there]), name, index[there].numpy()))
+        return Units(ids)
 
     def gate(self, lefts: torch.Tensor, rights: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Tensor:
         """A layer of ``count`` sums of products; entry e adds lefts[e] * rights[e] to the unit targets[e]."""
@@ -202,21 +199,6 @@ class Draft:
         order = targets.argsort(stable=True)
         draft.blocks.append(Gate(as_ids(lefts[order]), as_ids(rights[order]), as_ids(ids[targets[order]])))
         return ids
-
-    def _stage(self, units: torch.Tensor, stage: Lift | Scale) -> None:
-        """Put a stage on the layers that own the units."""
-        starts = torch.tensor([draft.start for draft in self.layers])
-        ends = torch.searchsorted(starts, torch.stack([units.min(), units.max()]), right=True) - 1
-        if ends[0] == ends[1]:
-            self.layers[int(ends[0])].stages.append(stage)
-            return
-        owner = torch.searchsorted(starts, units.contiguous(), right=True) - 1
-        for index in torch.bincount(owner).nonzero()[:, 0].tolist():
-            use = (owner == index).numpy()
-            entries = None if stage.entries is None else stage.entries[use]
-            self.layers[index].stages.append(
-                cast("Lift | Scale", replace(cast(Any, stage), units=stage.units[use], entries=entries))
-            )
 
 
 def _place_of(grouped: torch.Tensor) -> View | Places:

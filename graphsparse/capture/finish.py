@@ -1,12 +1,13 @@
-"""From a draft to a graph: unread input layers fold into what joins them, and ranks are set."""
+"""From a draft to a graph: what need not be a layer of its own is folded away, ids get no gaps, ranks are set."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
-from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Wiring
+from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Stage, Wiring
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
 from graphsparse.layers import Layer, feeding
 
@@ -18,8 +19,9 @@ def read_ids(block) -> np.ndarray:
 
 def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...], np.ndarray, np.ndarray]:
     """Layers, sources and sinks in the graph's numbering (from 0 on, without gaps)."""
+    same = _folded_copies(draft, sinks)
     drafts, sources = _fold_joined_inputs(draft, sinks)
-    number = _renumbered(drafts, draft.mark)
+    number = _renumbered(drafts, same)
     names = _unique_names(drafts)
     ranks: list[int] = []
     layers: list[Layer] = []
@@ -34,6 +36,73 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
         ranks.append(rank)
         start = stop
     return tuple(layers), number[sources], number[sinks]
+
+
+def _folded_copies(draft: Draft, sinks: np.ndarray) -> np.ndarray:
+    """Fold copies of units that nothing else reads into the units themselves; which unit each unit now is.
+
+    A bias or a scale is put on a copy of its units (see `Draft.copied`), for at that time nobody knows who else will
+    read them. Inputs keep their copies.
+    """
+    reads = _reads(draft)
+    for outside in [sinks, *map(as_ids, draft.sources)]:
+        reads[outside] += 1
+    same, starts = np.arange(draft.mark - 1), np.asarray([each.start - 1 for each in draft.layers])
+    kept = []
+    for each in draft.layers:
+        copied = _one_wire_each(each)
+        if copied is None or (reads[copied] > 1).any():
+            kept.append(each)
+            continue
+        same[each.start - 1 : each.stop - 1] = same[copied]
+        for stage in each.stages:
+            for owner, part in _by_owner(_on(stage, same[stage.units]), starts):
+                draft.layers[owner].stages.append(part)
+    draft.layers[:] = kept
+    return same
+
+
+def _reads(draft: Draft) -> np.ndarray:
+    """How often blocks read each unit."""
+    reads = np.zeros(draft.mark - 1, np.int64)
+    for block in (block for each in draft.layers for block in each.blocks):
+        ids = read_ids(block).ravel()
+        ids = ids if ids.size and ids.min() >= 0 else ids[ids >= 0]
+        if ids.size:
+            low, high = ids.min(), ids.max() + 1
+            reads[low:high] += np.bincount(ids - low)
+    return reads
+
+
+def _one_wire_each(layer: LayerDraft) -> np.ndarray | None:
+    """What each unit of a layer is wired to, where it is wired to one unit and nothing else; else None."""
+    if len(layer.blocks) != 1 or not isinstance(layer.blocks[0], Wiring):
+        return None
+    (wires,) = layer.blocks
+    one_each = np.array_equal(wires.targets, np.arange(layer.start - 1, layer.stop - 1))
+    return wires.sources if one_each else None
+
+
+def _on(stage: Stage, units: np.ndarray, use: np.ndarray | slice = slice(None)) -> Stage:
+    """A stage, or a part of it, on other units."""
+    if isinstance(stage, Scale):
+        return Scale(units, stage.parameter, stage.entries[use])
+    return Lift(units, stage.parameter, None if stage.entries is None else stage.entries[use])
+
+
+def _by_owner(stage: Stage, starts: np.ndarray) -> Iterator[tuple[int, Stage]]:
+    """A stage in parts of one layer each; ``starts`` are the first units of the layers."""
+    units = stage.units
+    if not units.size:
+        return
+    first, last = np.searchsorted(starts, [units.min(), units.max()], side="right") - 1
+    if first == last:
+        yield int(first), stage
+        return
+    owner = np.searchsorted(starts, units, side="right") - 1
+    for index in np.flatnonzero(np.bincount(owner)):
+        use = owner == index
+        yield int(index), _on(stage, units[use], use)
 
 
 def _fold_joined_inputs(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], np.ndarray]:
@@ -57,15 +126,16 @@ def _fold_joined_inputs(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraf
     return drafts, sources
 
 
-def _renumbered(drafts: list[LayerDraft], mark: int) -> np.ndarray:
+def _renumbered(drafts: list[LayerDraft], same: np.ndarray) -> np.ndarray:
     """New ids by old ids; the last two places hold the constant and the missing unit, which keep theirs."""
-    number = np.full(mark + 1, -1, np.int32)
+    number = np.full(len(same) + 2, -1, np.int32)
     number[-2] = -2
     start = 0
     for each in drafts:
         count = each.stop - each.start
         number[each.start - 1 : each.stop - 1] = np.arange(start, start + count)
         start += count
+    number[:-2] = number[same]
     return number
 
 
@@ -76,10 +146,7 @@ def _moved(part, number: np.ndarray):
         return Wiring(number[part.sources], number[part.targets])
     if isinstance(part, Gate):
         return Gate(number[part.lefts], number[part.rights], number[part.targets])
-    if isinstance(part, Scale):
-        return Scale(number[part.units], part.parameter, part.entries)
-    assert isinstance(part, Lift)
-    return Lift(number[part.units], part.parameter, part.entries)
+    return _on(part, number[part.units])
 
 
 def _unique_names(drafts: list[LayerDraft]) -> list[str]:

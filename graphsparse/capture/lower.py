@@ -107,9 +107,7 @@ def _example_leaves(program: ExportedProgram) -> list[Any]:
 
 def _evaluate(lowering: Lowering, node: Node) -> Any:
     draft, target = lowering.draft, node.target
-    args, kwargs = tree_map(
-        lambda a: _read(lowering, node, a) if isinstance(a, Node) else a, (node.args, dict(node.kwargs))
-    )
+    args, kwargs = tree_map(lambda a: _read(lowering, a) if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
     leaves = tree_leaves((args, kwargs))
     if target is operator.getitem:
         return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
@@ -141,14 +139,9 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
 
 
 def _body(lowering: Lowering, program: GraphModule, operands: Sequence[Any]) -> Any:
-    """What a program inside the program makes of its operands; others may hold their units too."""
+    """What a program inside the program makes of its operands."""
     operand, place = iter(operands), lowering.draft.place
-
-    def shared(_: Node) -> Any:
-        value = next(operand)
-        return Units(value.ids) if isinstance(value, Units) else value
-
-    _walk(lowering, program, shared)
+    _walk(lowering, program, lambda _: next(operand))
     lowering.draft.place = place
     outputs = tree_map(lambda a: lowering.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
     if any(isinstance(leaf, Refused) for leaf in tree_leaves(outputs)):
@@ -192,16 +185,11 @@ def _refuse(lowering: Lowering, target: Any, place: str) -> Refused:
     return Refused()
 
 
-def _read(lowering: Lowering, reader: Node, node: Node) -> Any:
-    """The value of a node as one reader sees it: units are the reader's alone only where it is the only one."""
+def _read(lowering: Lowering, node: Node) -> Any:
+    """The value of a node; a parameter that is read is noted."""
     value = lowering.values[node]
     if isinstance(value, Weight):
         lowering.draft.read.add(value.name)
-    if isinstance(value, Units) and value.exclusive and len(node.users) > 1:
-        return Units(value.ids)
-    if isinstance(value, (tuple, list)) and len(node.users) > 1:
-        readers = Counter(user.args[1] for user in node.users if user.target is operator.getitem)
-        return type(value)(Units(v.ids) if isinstance(v, Units) and readers[i] > 1 else v for i, v in enumerate(value))
     return value
 
 

@@ -64,7 +64,7 @@ class Scores(Units):
     """A product that waits; ``make`` gives its ids from its parts when they are read."""
 
     def __init__(self, parts: Parts, make: Callable[[Parts], torch.Tensor]):
-        for name, value in {"parts": parts, "make": make, "exclusive": False}.items():
+        for name, value in {"parts": parts, "make": make}.items():
             object.__setattr__(self, name, value)
 
     parts: Parts

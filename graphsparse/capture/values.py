@@ -13,13 +13,9 @@ NEVER = -1
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """A floating value: ``ids`` says which unit each element is (see `graphsparse.capture.units`).
-
-    ``exclusive``: no other value of the program holds these units, so a bias or a scale may be put on them in place.
-    """
+    """A floating value: ``ids`` says which unit each element is (see `graphsparse.capture.units`)."""
 
     ids: torch.Tensor
-    exclusive: bool = False
 
     @property
     def shape(self) -> torch.Size:

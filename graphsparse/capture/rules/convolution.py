@@ -35,7 +35,7 @@ def along(bias: Value, axes: int):
     """A bias of one entry per channel as it broadcasts against the channels of so many axes."""
     shape = (-1, *[1] * axes)
     if isinstance(bias, Units):
-        return Units(bias.ids.reshape(shape), bias.exclusive)
+        return Units(bias.ids.reshape(shape))
     if isinstance(bias, Known):
         return Known(bias.tensor.reshape(shape))
     return bias and bias.moved(lambda layout: layout.reshape(shape))
@@ -62,7 +62,7 @@ def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, 
         taps = Taps.of(np.zeros((int(np.prod(weight.shape[2:])), 1)), 1)
         made = call.draft.kernel(weight, kernel, joined, taps, bias).reshape(1, -1, *[1] * axes)
     made = made.expand(ids.size(0), -1, *out)
-    return Units(made.reshape(call.shape) if ids is not given else made, True)
+    return Units(made.reshape(call.shape) if ids is not given else made)
 
 
 def kernel_view(view: torch.Tensor, groups: int, transposed: bool) -> torch.Tensor:
@@ -106,7 +106,7 @@ def by_numbers(
     result = torch.stack(made, 1).unflatten(-1, out).expand(ids.size(0), -1, *out)
     if isinstance(weight, Units):
         result = every(call, result, weight)
-    return call.fresh([value], result.reshape(call.shape))
+    return Units(result.reshape(call.shape))
 
 
 def every(call: Call, ids: torch.Tensor, weight: Units) -> torch.Tensor:

@@ -23,7 +23,7 @@ def embedding(call: Call, weight: Weight, indices: Known, *rest, **kwargs):
     taps = Taps.of(np.zeros((1, positions)), 1)
     ids = call.draft.kernel(weight, weight.layout.t().unsqueeze(0), sources.reshape(1, rows, 1), taps)[0]
     shape = (features, 1, *(indices.shape[1:] if call.draft.unrolled else [1] * (indices.tensor.dim() - 1)))
-    return Units(ids.reshape(shape).movedim(0, -1).expand(call.shape), True)
+    return Units(ids.reshape(shape).movedim(0, -1).expand(call.shape))
 
 
 RULES = {aten.embedding.default: embedding}

@@ -26,7 +26,7 @@ class Routed(Units):
     """Rows (rows, features) of which each is some expert's: ``experts`` (experts, rows, features) are the ids of all of them."""
 
     def __init__(self, experts: torch.Tensor, union: Callable[[torch.Tensor], torch.Tensor]):
-        for name, value in {"experts": experts, "union": union, "exclusive": False}.items():
+        for name, value in {"experts": experts, "union": union}.items():
             object.__setattr__(self, name, value)
 
     experts: torch.Tensor

@@ -22,7 +22,7 @@ def interpolate(call: Call, value: Units, *settings, **kwargs):
     out = tuple(call.shape[-axes:])
     (small,), _ = collapse(value.ids)
     if small.shape[-axes:].numel() == 1:
-        return Units(small.expand(*value.shape[:2], *out), value.exclusive)
+        return Units(small.expand(*value.shape[:2], *out))
     tables = [_taps(call, axis, value.shape[-axes:], settings, kwargs) for axis in range(axes)]
     return windowed(call, value, product(tables, value.shape[-axes:]), out)
 
@@ -55,14 +55,11 @@ def sampled(call: Call, value: Units, grid, *settings, **kwargs):
         answer = call.target(impulses, grid.tensor.double(), *settings, **kwargs).flatten(2)[0]
         return windowed(call, value, taps_of(answer.T != 0), out)
     call.say_conservative("the places that are sampled are computed: any position of a channel may be read")
-    whole = (
-        call.rows_union(value, value.ids.flatten(2))
-        .reshape(*value.shape[:2], *[1] * axes)
-        .expand(*value.shape[:2], *out)
-    )
+    channels = call.draft.rows(value.ids.flatten(2)).reshape(*value.shape[:2], *[1] * axes)
+    whole = channels.expand(*value.shape[:2], *out)
     if not isinstance(grid, Units):
-        return call.fresh([value], whole)
-    place = call.rows_union(grid, grid.ids).unsqueeze(1)
+        return Units(whole)
+    place = call.draft.rows(grid.ids).unsqueeze(1)
     return call.union([Units(whole), Units(place.expand(whole.shape))])
 
 

@@ -29,7 +29,7 @@ def linear(call: Call, value: Value, weight: Value, bias: Value | None = None):
     out = dense(call, ids.reshape(1, ids.size(0), -1), weight, kernel, inside)
     out = out[0].reshape(-1, *(lead if out.size(2) > 1 else [1] * len(lead)))
     out = out[0] if weight.view.dim() == 1 else out.movedim(0, -1)
-    made = _with_added(call, value, _transposed(weight), Units(out.expand(call.shape), True))
+    made = _with_added(call, value, _transposed(weight), Units(out.expand(call.shape)))
     return biased(call, made, None if inside is bias else bias)
 
 
@@ -74,14 +74,14 @@ def _transposed(value):
     if value.shape.numel() == 0 or len(value.shape) < 2:
         return value
     if isinstance(value, Units):
-        return Units(value.ids.mT, value.exclusive)
+        return Units(value.ids.mT)
     if isinstance(value, Known):
         return Known(value.tensor.mT)
     return value.moved(lambda layout: layout.mT)
 
 
 def _turned(value: Units, left, right) -> Units:
-    return Units(value.ids.mT, value.exclusive) if len(left.shape) > 1 and len(right.shape) > 1 else value
+    return Units(value.ids.mT) if len(left.shape) > 1 and len(right.shape) > 1 else value
 
 
 def by_weight(call: Call, value: Value, weight: Weight) -> Units:
@@ -107,7 +107,7 @@ def by_weight(call: Call, value: Value, weight: Weight) -> Units:
     order = [groups.index(a) if a in groups else len(groups) + 1 + others.index(a) for a in range(len(lead) + 1)]
     out = out.permute(*order, len(groups)).expand(*lead, ids.size(-2), layout.size(-1))
     out = out.select(-2, 0) if vector else out
-    return _with_added(call, value, weight, Units(out.select(-1, 0) if weight.view.dim() == 1 else out, True))
+    return _with_added(call, value, weight, Units(out.select(-1, 0) if weight.view.dim() == 1 else out))
 
 
 def _with_added(call: Call, value: Value, weight: Weight, made: Units) -> Units:
@@ -156,18 +156,18 @@ def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False)
         made.append(call.draft.union(chosen) if chosen.size(1) else torch.full((len(chosen),), NOTHING))
     out = torch.stack(made)[kind].reshape(len(pattern), *small.shape[1:]).movedim(0, -1)
     out = out.expand(*value.shape[:-1], len(pattern))
-    return call.fresh([value], out.select(-1, 0) if vector else out)
+    return Units(out.select(-1, 0) if vector else out)
 
 
 def every_input(call: Call, value: Units, matrix: Value) -> Units:
     """Every output depends on the whole row of inputs."""
-    joined = call.rows_union(value, value.ids).unsqueeze(-1)
+    joined = call.draft.rows(value.ids).unsqueeze(-1)
     if len(matrix.shape) == 1:
-        return call.fresh([value], joined.squeeze(-1))
+        return Units(joined.squeeze(-1))
     lead = (
         torch.broadcast_shapes(value.shape[:-1], (*matrix.shape[:-2], 1)) if len(value.shape) > 1 else matrix.shape[:-2]
     )
-    return call.fresh([value], joined.expand(*lead, matrix.shape[-1]))
+    return Units(joined.expand(*lead, matrix.shape[-1]))
 
 
 def matmul(call: Call, left, right):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.units import canonical, collapse
+from graphsparse.capture.units import canonical
 from graphsparse.capture.values import Known, Units, Weight
 
 aten = torch.ops.aten
@@ -25,22 +25,15 @@ def move(call: Call, value: Units, *args, **kwargs):
     """The operation on the ids."""
     moved = call.target(value.ids, *args, **kwargs)
     if isinstance(moved, torch.Tensor):
-        return Units(tidy(moved, value.ids), value.exclusive)
-    alone = value.exclusive and _disjoint(moved)
-    return tuple(Units(part, alone) for part in moved)
-
-
-def _disjoint(parts) -> bool:
-    """Whether no unit is in two parts."""
-    units = [part[part > 0].unique() for part in (collapse(part)[0][0] for part in parts)]
-    return sum(map(len, units)) == len(torch.cat(units).unique())
+        return Units(tidy(moved, value.ids))
+    return tuple(Units(part) for part in moved)
 
 
 def reshape(call: Call, value, *args, **kwargs):
     """Any view that keeps the order of elements; ids have strides of their own, so it may copy."""
     if not isinstance(value, Units):
         return _constant(value, lambda layout: layout.reshape(call.shape))
-    return Units(tidy(value.ids.reshape(call.shape), value.ids), value.exclusive)
+    return Units(tidy(value.ids.reshape(call.shape), value.ids))
 
 
 def _constant(value, move):
@@ -52,7 +45,7 @@ def expand(call: Call, value, *args, **kwargs):
     """Repeat along axes of size one."""
     if not isinstance(value, Units):
         return _constant(value, lambda layout: layout.expand(call.shape))
-    return Units(value.ids.expand(call.shape), value.exclusive)
+    return Units(value.ids.expand(call.shape))
 
 
 def cat(call: Call, values, dim: int = 0):
@@ -62,14 +55,13 @@ def cat(call: Call, values, dim: int = 0):
     repeated = [d for d in range(parts[0].dim()) if d != dim and all(p.stride(d) == 0 or p.size(d) == 1 for p in parts)]
     for axis in repeated:
         parts = [part.narrow(axis, 0, 1) for part in parts]
-    joined = torch.cat(parts, dim).expand(call.shape)
-    return call.fresh(values, joined)
+    return Units(torch.cat(parts, dim).expand(call.shape))
 
 
 def stack(call: Call, values, dim: int = 0):
     """Join values along a new axis."""
     dim %= len(call.shape)
-    return cat(call, [Units(call.ids(v).unsqueeze(dim), getattr(v, "exclusive", True)) for v in values], dim)
+    return cat(call, [Units(call.ids(v).unsqueeze(dim)) for v in values], dim)
 
 
 def pad(call: Call, value: Units, pad, mode: str = "constant", fill: float | None = None):
@@ -78,7 +70,7 @@ def pad(call: Call, value: Units, pad, mode: str = "constant", fill: float | Non
         moved = torch.nn.functional.pad(value.ids, pad, value=0 if not fill else -1)
     else:
         moved = torch.nn.functional.pad(value.ids.double(), pad, mode=mode).long()
-    return Units(moved, value.exclusive)
+    return Units(moved)
 
 
 def constant_pad(call: Call, value: Units, pad_sizes, fill: float = 0):
@@ -90,7 +82,7 @@ def copy(call: Call, value, source, *rest):
     """What is written over the whole of a value."""
     if not isinstance(source, Units):
         return Units(call.ids(source).expand(call.shape))
-    return Units(source.ids.expand(call.shape), source.exclusive)
+    return Units(source.ids.expand(call.shape))
 
 
 def strided(call: Call, value: Units, *args):
@@ -100,7 +92,7 @@ def strided(call: Call, value: Units, *args):
 
 def paired(call: Call, value: Units):
     """Two real numbers as one complex one."""
-    return Units(call.rows_union(value, value.ids), value.exclusive)
+    return Units(call.draft.rows(value.ids))
 
 
 def unpaired(call: Call, value: Units):

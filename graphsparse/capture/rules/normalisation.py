@@ -51,7 +51,7 @@ def centred(call: Call, value: Units, axes: list[int]) -> Units:
     call.draft.has_norm_statistics = True
     if not call.draft.norm_statistics:
         return value
-    return Units(over_axes(call, value.ids, axes).expand(value.shape), value.exclusive)
+    return Units(over_axes(call, value.ids, axes).expand(value.shape))
 
 
 def layer_norm(call: Call, value: Units, shape, weight=None, bias=None, *rest):
@@ -70,11 +70,11 @@ def rms_norm(call: Call, value: Units, shape, weight=None, *rest):
 
 def group_norm(call: Call, value: Units, groups: int, weight=None, bias=None, *rest):
     """Over the channels of a group and all positions."""
-    split = Units(value.ids.unflatten(1, (groups, -1)), value.exclusive)
+    split = Units(value.ids.unflatten(1, (groups, -1)))
     normal = centred(call, split, list(range(2, split.ids.dim())))
     return affine(
         call,
-        Units(normal.ids.reshape(value.shape) if normal is not split else value.ids, normal.exclusive),
+        Units(normal.ids.reshape(value.shape) if normal is not split else value.ids),
         weight,
         bias,
         1,
@@ -138,7 +138,7 @@ def _less_statistic(rule: Callable[..., Any]) -> Callable[..., Any]:
         if not statistic or "Norm" not in call.module_type or call.draft.norm_statistics:
             return rule(call, left, right, *args, **kwargs)
         units = left if isinstance(left, Units) else right
-        return Units(units.ids.expand(call.shape), units.exclusive)
+        return Units(units.ids.expand(call.shape))
 
     return shifted
 

@@ -21,13 +21,13 @@ def windowed(call: Call, value: Units, table: np.ndarray, out: tuple[int, ...]) 
     (small,), _ = collapse(value.ids)
     lead = value.ids.shape[:-axes]
     if small.shape[-axes:].numel() == 1:  # a channel that is one unit stays that unit
-        return Units(small.expand(*lead, *out), value.exclusive)
+        return Units(small.expand(*lead, *out))
     space = value.ids.shape[-axes:]
     flat = small.expand(*small.shape[:-axes], *space).reshape(-1, space.numel())
     padded = torch.cat([torch.zeros(len(flat), 1, dtype=flat.dtype), flat], 1)
     rows = padded[:, torch.from_numpy(table.T.copy() + 1)]
     ids = call.draft.union(rows.reshape(-1, table.shape[0])).reshape(*small.shape[:-axes], *out)
-    return Units(ids.expand(*lead, *out), value.exclusive)
+    return Units(ids.expand(*lead, *out))
 
 
 def pool(axes: int, dilated: bool):
@@ -68,7 +68,7 @@ def unpool(call: Call, value: Units, indices, *sizes):
     """max_unpool: the places are computed, so any element of a channel may come to any place of it."""
     call.say_conservative("the places to put back to are computed: any element of a channel may be at any")
     axes = len(call.shape) - 2
-    whole = call.rows_union(value, value.ids.flatten(2))
+    whole = call.draft.rows(value.ids.flatten(2))
     return Units(whole.reshape(*value.shape[:2], *[1] * axes).expand(call.shape))
 
 
@@ -95,7 +95,7 @@ def fold(call: Call, value: Units, size, kernel, dilation, padding, stride):
     reads[place.repeat_interleave(count), slot] = order
     flat = value.ids.unflatten(-2, (-1, int(np.prod(kernel)))).flatten(-2)
     rows = torch.nn.functional.pad(flat, (1, 0))[..., reads + 1]
-    return Units(call.rows_union(value, rows).reshape(call.shape))
+    return Units(call.draft.rows(rows).reshape(call.shape))
 
 
 def _settings(kernel, stride, padding, dilation) -> tuple:

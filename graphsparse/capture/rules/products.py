@@ -19,7 +19,7 @@ def multiply(call: Call, left, right):
     if isinstance(other, Weight) and not other.transformed:
         return call.draft.scale(units, other)
     (ids, constant), expand = collapse(units.ids, _over_positions(call, units.ids, call.ids(other)))
-    return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)), units.exclusive)
+    return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)))
 
 
 def _over_positions(call: Call, ids: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
@@ -45,7 +45,7 @@ def pairwise(call: Call, left: Units, right: Units) -> Units:
         first, index = unique_rows(pairs)
         gates = call.draft.gate(pairs[first, 0], pairs[first, 1], torch.arange(len(first)), len(first))
         result[both] = gates[index]
-    return call.fresh([left, right], expand(result.reshape(a.shape)))
+    return Units(expand(result.reshape(a.shape)))
 
 
 def divide(call: Call, left, right, **kwargs):

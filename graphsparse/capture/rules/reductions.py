@@ -16,7 +16,7 @@ aten = torch.ops.aten
 
 def reduce(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
     """Sum, mean, maximum or norm over the axes ``dim`` (all where None or empty)."""
-    return Units(over_axes(call, value.ids, dim).reshape(call.shape), value.exclusive)
+    return Units(over_axes(call, value.ids, dim).reshape(call.shape))
 
 
 def over_axes(call: Call, ids: torch.Tensor, dim) -> torch.Tensor:
@@ -63,7 +63,7 @@ def chosen(call: Call, value: Units, *where, **kwargs):
     dim = next((a for a in where if isinstance(a, int) and not isinstance(a, bool)), kwargs.get("dim", -1))
     if call.target is aten.kthvalue.default:
         dim = where[1] if len(where) > 1 else kwargs.get("dim", -1)
-    found = Units(over_axes(call, value.ids, dim).reshape(call.shape), value.exclusive)
+    found = Units(over_axes(call, value.ids, dim).reshape(call.shape))
     return found, call.constants(dtype=torch.int64)
 
 

@@ -24,12 +24,12 @@ def where(call: Call, condition: Known, chosen, other):
             return Units(parts[1])
         hidden = torch.where(parts[0], minus_infinity(chosen), minus_infinity(other))
         ids = tidy(torch.where(*parts))
-        return Masked(ids, False, hidden) if bool(hidden.any()) else call.fresh([chosen, other], ids)
+        return Masked(ids, hidden) if bool(hidden.any()) else Units(ids)
     values = [v for v in (chosen, other) if isinstance(v, Units)]
     if len(values) == 2:
         call.say_conservative("the condition is computed from the input: either branch may be taken")
     made = call.union([chosen, other])
-    return Units(made.ids.expand(call.shape), made.exclusive)
+    return Units(made.ids.expand(call.shape))
 
 
 def minus_infinity(value) -> torch.Tensor:
@@ -92,9 +92,7 @@ def take_flat(call: Call, value: Units, index):
 def overlay(call: Call, value, part, *where_to):
     """A slice, row or diagonal written into a value."""
     ids, source = call.ids(value).expand(value.shape), call.ids(part)
-    return call.fresh(
-        [value, part], tidy(call.target(ids.contiguous(), source.expand(part.shape).contiguous(), *where_to))
-    )
+    return Units(tidy(call.target(ids.contiguous(), source.expand(part.shape).contiguous(), *where_to)))
 
 
 def put(call: Call, value, indices, values, accumulate: bool = False):

@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 def transform(call: Call, value: Units, dim, *settings, **kwargs):
     """A Fourier transform over axes, whose sizes it may change."""
-    return Units(over_axes(call, value.ids, dim).expand(call.shape), value.exclusive)
+    return Units(over_axes(call, value.ids, dim).expand(call.shape))
 
 
 def matrix(call: Call, value: Units, *settings, **kwargs):

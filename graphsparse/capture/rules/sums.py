@@ -23,7 +23,7 @@ def add(call: Call, left, right, *, alpha: float = 1):
     if not isinstance(other, (Weight, Known)):
         return units if other == 0 else call.draft.lift(units)
     shape = torch.broadcast_shapes(units.shape, other.shape)
-    units = Units(units.ids.expand(shape), units.exclusive)
+    units = Units(units.ids.expand(shape))
     if isinstance(other, Weight):
         return call.draft.lift(units, by=None if other.transformed else other)
     return call.draft.lift(units, where=call.ids(other) != 0)
@@ -68,7 +68,7 @@ def mixture(call: Call, *args, **kwargs):
     values = [a for a in args if isinstance(a, (Units, Weight, Known))]
     units = [a for a in values if isinstance(a, Units)]
     made = call.union(units) if len(units) > 1 else units[0]
-    made = Units(made.ids.expand(torch.broadcast_shapes(*(value.shape for value in values))), made.exclusive)
+    made = Units(made.ids.expand(torch.broadcast_shapes(*(value.shape for value in values))))
     if any(isinstance(a, Weight) or isinstance(a, Known) and not a.known for a in values):
         return call.draft.lift(made)
     at_zero = call.target(*(_at_zero(a) for a in args), **kwargs)
