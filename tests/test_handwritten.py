@@ -463,13 +463,13 @@ CHUNKED = {"q": (4, 3), "k": (4, 3), "v": (4, 6), "o": (6, 2)}
 
 
 def test_zeros_that_fill_a_product_up_are_no_terms(monkeypatch):
-    monkeypatch.setattr("graphsparse.capture.rules.matrices.MOST_TERMS", 200)
+    monkeypatch.setattr("graphsparse.capture.mechanics.matrices.MOST_TERMS", 200)
     graph = assert_exact(Written(chunked, **CHUNKED), (rows,))
     assert not graph.coverage.conservative
 
 
 def test_a_product_of_too_many_terms_is_a_superset_and_says_so(monkeypatch):
-    monkeypatch.setattr("graphsparse.capture.rules.matrices.MOST_TERMS", 20)
+    monkeypatch.setattr("graphsparse.capture.mechanics.matrices.MOST_TERMS", 20)
     many, truly, graph = excess(Written(chunked, **CHUNKED), (rows,))
     assert many < 0.3 * truly
     assert {reason for *_, reason in graph.coverage.conservative} == {

@@ -53,6 +53,15 @@ def test_imports_go_one_way(path):
             assert part in WITH_TORCH, f"{part} imports torch"
 
 
+FAMILIES = sorted((HOUSE / "capture" / "rules").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("path", FAMILIES, ids=lambda path: path.stem)
+def test_no_family_of_rules_imports_another(path):
+    package = "graphsparse.capture.rules"
+    assert not [name for name in imports(path) if name == package or name.startswith(f"{package}.")]
+
+
 PUBLIC = {
     "LayeredGraph", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "export",
     "prune", "quotas", "read_masks", "sparsity", "sparsity_of", "write_masks",

@@ -18,6 +18,7 @@ from graphsparse.capture.parameters import Parameters, modulators_of, parameters
 from graphsparse.capture.pruned import Plain, plain
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.rules import RULES, Rule
+from graphsparse.capture.table import Apply, Table, with_extra
 from graphsparse.capture.trace import decomposed, settled, trace
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Coverage, LayeredGraph
@@ -35,7 +36,7 @@ def export(
     kwargs: Mapping[str, Any] | None = None,
     resolution: str = "unrolled",
     norm_statistics: bool = False,
-    extra_rules: Mapping[Any, Rule] | None = None,
+    extra_rules: Mapping[Any, Rule | Apply] | None = None,
     batch_axis: int | None = 0,
 ) -> LayeredGraph:
     """Turn a model with masks into a sparse multipartite graph. The model is not changed.
@@ -52,7 +53,7 @@ def export(
         kwargs: keyword arguments of the model's forward.
         resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed.
         norm_statistics: whether normalisation statistics carry influence (DESIGN 2).
-        extra_rules: rules for further operations, ``{aten overload: rule}``; see `graphsparse.capture.rules`.
+        extra_rules: rules for further operations, ``{aten overload: function or Rule}``; see `graphsparse.capture.rules`.
         batch_axis: the axis of every floating input that makes no units; None where inputs have no batch axis.
 
     Raises:
@@ -70,7 +71,7 @@ def export(
     """
     if resolution not in RESOLUTIONS:
         raise CaptureError("resolution is 'unrolled' or 'channel'", received=repr(resolution))
-    rules = {**RULES, **(extra_rules or {})}
+    rules = with_extra(RULES, extra_rules)
     found: dict[str, torch.Tensor] = {}
     if isinstance(model, ExportedProgram):
         program, parameters = settled(model, batch_axis), Parameters.of_program(model)
@@ -115,7 +116,7 @@ def _as_args(example_inputs: Any) -> tuple:
 @same_random_state()  # a model that draws numbers has them drawn where constants are computed
 def _lowered(
     program: ExportedProgram,
-    rules: Mapping[Any, Rule],
+    rules: Table,
     parameters: Parameters,
     resolution: str,
     norm_statistics: bool,

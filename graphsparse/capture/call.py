@@ -29,6 +29,11 @@ class Call:
     conservative: list[str] = field(default_factory=list)
     body: Callable[[Any, Sequence[Any]], Any] = lambda program, operands: None
 
+    @property
+    def in_norm(self) -> bool:
+        """Whether the call stands in a module named *Norm*, so that what it measures may be a statistic."""
+        return "Norm" in self.module_type
+
     def ids(self, value: Value | float) -> torch.Tensor:
         """The ids of any value: a constant is no unit where it is zero, and a constant unit elsewhere."""
         if isinstance(value, Units):

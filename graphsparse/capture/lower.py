@@ -14,16 +14,15 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.applying import apply
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.nodes import attribute, is_constant, needed, place_of, result_of
-from graphsparse.capture.rules import PRODUCTS, TAKES_KERNEL
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
+from graphsparse.capture.table import Rule, Table, row_of
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.errors import CaptureError, GraphsparseError, UnsupportedOperations
-
-Rules = Mapping[Any, Callable[..., Any]]
 
 
 class Refused:
@@ -39,7 +38,7 @@ class Lowering:
     """The state of the loop: what each node is, and what was met on the way."""
 
     draft: Draft
-    rules: Rules
+    rules: Table
     values: dict[Node, Any] = field(default_factory=dict)
     refused: dict[Any, list[str]] = field(default_factory=lambda: defaultdict(list))
     used: Counter = field(default_factory=Counter)
@@ -53,7 +52,7 @@ class Lowering:
 
 
 def lower(
-    program: ExportedProgram, draft: Draft, rules: Rules, names: Mapping[str, str], batch_axis: int | None
+    program: ExportedProgram, draft: Draft, rules: Table, names: Mapping[str, str], batch_axis: int | None
 ) -> Lowering:
     """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
     lowering = Lowering(draft, rules)
@@ -114,23 +113,23 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     place, module_type = place_of(node)
     called = getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
     draft.place = (place, called)
-    rule = lowering.rules.get(target) or lowering.rules.get(str(target))
-    has_rule = rule is not None
+    row = row_of(lowering.rules, target)
+    has_rule = row.apply is not None
     if any(isinstance(leaf, Refused) for leaf in leaves):
         return Refused() if has_rule else _refuse(lowering, target, place)
     moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
     tokens = any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
     weights = any(isinstance(leaf, Weight) for leaf in leaves)
-    if not moved and not (has_rule and weights and (tokens or _has_kernel(target, args))):
-        return transform(node, args, kwargs) if weights else compute(node, args, kwargs)
+    if not moved and not (has_rule and weights and (tokens or _has_kernel(row, args))):
+        return transform(node, row, args, kwargs) if weights else compute(node, row, args, kwargs)
     if is_constant(node):
         return tree_map(_shape_only, node.meta.get("val"))
-    if rule is None:
+    if not has_rule:
         return _refuse(lowering, target, place)
     shape, dtype = result_of(node)
     call = Call(draft, target, shape, dtype, place, module_type, body=partial(_body, lowering))
     try:
-        value = _by_rule(rule, call, args, kwargs)
+        value = _by_rule(row, call, args, kwargs)
     except _RefusedInside:
         return Refused()
     lowering.used[called] += 1
@@ -149,10 +148,10 @@ def _body(lowering: Lowering, program: GraphModule, operands: Sequence[Any]) -> 
     return outputs
 
 
-def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> Any:
+def _by_rule(row: Rule, call: Call, args: Any, kwargs: Any) -> Any:
     """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
     try:
-        return rule(call, *args, **kwargs)
+        return apply(row, call, args, kwargs)
     except (GraphsparseError, _RefusedInside):
         raise
     except Exception as error:  # combinations that nobody has met
@@ -164,13 +163,13 @@ def _by_rule(rule: Callable[..., Any], call: Call, args: Any, kwargs: Any) -> An
         ) from error  # fmt: skip
 
 
-def _has_kernel(target: Any, args: tuple) -> bool:
+def _has_kernel(row: Rule, args: tuple) -> bool:
     """Whether a call reads a kernel: its connections count though what it is applied to is constant.
 
     The product of two parameters has none of its own: it is a number that the model computes (low-rank updates).
     """
-    at = TAKES_KERNEL.get(target)
-    of_two = target in PRODUCTS and at is not None and isinstance(args[at - 1], Weight)
+    at = row.kernel_at
+    of_two = row.product and at is not None and isinstance(args[at - 1], Weight)
     return at is not None and len(args) > at and isinstance(args[at], Weight) and not of_two
 
 
@@ -217,7 +216,7 @@ def refuse_all(lowering: Lowering, total: int) -> None:
     ]
     raise UnsupportedOperations(
         f"{len(lowering.refused)} of {total} operations have no rule\n" + "\n".join(lines) + "\n"
-        "  Add one: graphsparse.capture.rules shows how (pointwise.py is the shortest to imitate); give it as extra_rules."
+        "  Add one: graphsparse.capture.rules shows how (embedding.py is the shortest to imitate); give it as extra_rules."
     )
 
 

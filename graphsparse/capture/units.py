@@ -39,6 +39,12 @@ def canonical(ids: torch.Tensor) -> torch.Tensor:
     return ids
 
 
+def tidy(moved: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
+    """Ids after an operation that may have copied them and so forgotten along which axes they repeat."""
+    shares = before is not None and moved.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
+    return moved if shares else canonical(moved)
+
+
 @dataclass(frozen=True)
 class Sets:
     """Rows of ids as sets: the distinct rows, which of them each row is, and which hold a constant too.

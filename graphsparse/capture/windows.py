@@ -30,7 +30,7 @@ def adaptive_along_axis(size: int, out: int) -> np.ndarray:
     return np.where(position < stop, position, -1)
 
 
-def product(axes: Sequence[np.ndarray], sizes: Sizes) -> np.ndarray:
+def over_all_axes(axes: Sequence[np.ndarray], sizes: Sizes) -> np.ndarray:
     """The table over all axes from the tables (taps, positions) along each."""
     table = np.zeros((1, 1), np.int64)
     for axis, size in zip(axes, sizes, strict=True):
@@ -52,12 +52,14 @@ def convolution_table(
 ) -> np.ndarray:
     """The table of a convolution over any number of axes; equal calls share it."""
     axis = along_axis_transposed if transposed else along_axis
-    return product([axis(*each) for each in zip(sizes, out, kernel, stride, padding, dilation, strict=True)], sizes)
+    return over_all_axes(
+        [axis(*each) for each in zip(sizes, out, kernel, stride, padding, dilation, strict=True)], sizes
+    )
 
 
 def adaptive_table(sizes: Sizes, out: Sizes) -> np.ndarray:
     """The table of adaptive pooling over any number of axes."""
-    return product([adaptive_along_axis(size, n) for size, n in zip(sizes, out, strict=True)], sizes)
+    return over_all_axes([adaptive_along_axis(size, n) for size, n in zip(sizes, out, strict=True)], sizes)
 
 
 def per_axis(value: int | Sizes, axes: int) -> tuple[int, ...]:

@@ -1,18 +1,16 @@
-"""One table of operations: what each does to unit ids. A file a family; `pointwise` is the shortest to imitate.
+"""The table of operations: one row says all that is known of an operation (`graphsparse.capture.table.Rule`).
 
-A rule is a function ``rule(call, *args, **kwargs)`` that takes the operation's own arguments, tensors replaced by
-`Units`, `Weight` or `Known`, and returns such a value (or a tuple of them). ``call.draft`` makes units. To add one
-without touching the package, give ``extra_rules={torch.ops.aten.name.default: rule}`` to `graphsparse.export`.
+One file per family. No family imports another: what they share is in `graphsparse.capture.mechanics`. `embedding` is the
+shortest to imitate. To add an operation without touching the package, give
+``extra_rules={torch.ops.aten.name.default: rule}`` to `graphsparse.export`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from graphsparse.capture.rules import (
     attention,
     bodies,
+    buckets,
     convolution,
     embedding,
     experts,
@@ -29,10 +27,11 @@ from graphsparse.capture.rules import (
     spectra,
     sums,
 )
+from graphsparse.capture.table import Rule, Table
 
-Rule = Callable[..., Any]
+__all__ = ["RULES", "Rule"]
 
-RULED: Mapping[Any, Any] = {
+RULES: Table = {
     **movement.RULES,
     **pointwise.RULES,
     **sums.RULES,
@@ -50,8 +49,5 @@ RULED: Mapping[Any, Any] = {
     **attention.RULES,
     **experts.RULES,
     **bodies.RULES,
+    **buckets.RULES,
 }
-RULES: Mapping[Any, Rule] = attention.waiting(experts.stacked(normalisation.by_hand(RULED)))
-PRODUCTS = linear.PRODUCTS
-TAKES_KERNEL: Mapping[Any, int] = {**linear.TAKES_KERNEL, **convolution.TAKES_KERNEL}
-"""Where an operation holds a kernel: its connections count even where what it reads is constant."""

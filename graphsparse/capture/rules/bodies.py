@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules import movement
+from graphsparse.capture.table import Rule
+from graphsparse.capture.units import canonical
 from graphsparse.capture.values import Known, Units
 
 EITHER = "either branch may be taken"
@@ -59,7 +59,7 @@ def _row(call: Call, value, step: int):
 def _stacked(call: Call, rows: Sequence[Any]):
     if not any(isinstance(row, Units) for row in rows):
         return call.constants(torch.Size([len(rows), *rows[0].shape]))
-    return movement.stack(replace(call, shape=torch.Size([len(rows), *rows[0].shape])), rows)
+    return Units(canonical(torch.stack([call.ids(row) for row in rows])))
 
 
 def plainly(at: int):
@@ -70,8 +70,8 @@ def plainly(at: int):
 WRAPPED = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 """Bodies under a setting that no path depends on."""
 NAMES = {"cond": cond, "map_impl": mapped, "scan": scan, **{name: plainly(at) for name, at in WRAPPED.items()}}
-RULES: dict[Any, Any] = {
-    operation: rule
+RULES: dict[Any, Rule] = {
+    operation: Rule(rule)
     for name, rule in NAMES.items()
     if (operation := getattr(torch.ops.higher_order, name, None)) is not None
 }

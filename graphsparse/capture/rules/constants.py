@@ -8,35 +8,19 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.rules import movement
+from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known
 
 CPU = torch.device("cpu")
-aten = torch.ops.aten
-TOKEN_KEEPING = {*movement.KEEPS, *movement.MOVES, *movement.SHAPES, aten.expand.default, aten.expand_as.default}
-TOKEN_AMONG = {
-    aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.masked_fill.Scalar, aten.masked_fill.Tensor,
-    aten.cat.default, aten.stack.default, aten.slice_scatter.default, aten.select_scatter.default, aten.copy.default,
-    aten.constant_pad_nd.default, aten.pad.default, aten.index_put.default, aten.scatter.src, aten.index_select.default,
-    aten.index.Tensor, aten.gather.default, aten.masked_scatter.default,
-}  # fmt: skip
-"""Tokens among other numbers: fillings, shifted sequences, padding."""
-TOKEN_ARITHMETIC = {
-    aten.add.Tensor, aten.add.Scalar, aten.sub.Tensor, aten.sub.Scalar, aten.rsub.Scalar, aten.mul.Tensor,
-    aten.mul.Scalar, aten.remainder.Scalar, aten.fmod.Scalar, aten.clamp.default, aten.clamp_min.default,
-    aten.clamp_max.default, aten.floor_divide.default, aten.div.Tensor_mode, aten.abs.default, aten.neg.default,
-    aten.bitwise_and.Scalar, aten.bitwise_xor.Scalar,
-}  # fmt: skip
-"""Of tokens and plain numbers: offsets, buckets, hashes. Of two tensors it makes positions (a mask times its sum)."""
 
 
-def compute(node: Node, args: tuple, kwargs: dict) -> Any:
+def compute(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
     """Run the operation on the numbers; where they are not known (meta device), keep the shape alone.
 
     An integer input that is moved, filled, shifted or put into buckets stays a token: any index may come in its place.
     Comparisons, sums along an axis and places of maxima do not: masks and positions are constants.
     """
-    token = _token(node.target, args)
+    token = _token(row, args)
     plain = tree_map(
         lambda a: a.tensor if isinstance(a, Known) else CPU if isinstance(a, torch.device) else a, (args, kwargs)
     )
@@ -52,10 +36,12 @@ def _shape_only(value: Any) -> Any:
     return torch.empty(value.shape, dtype=value.dtype, device="meta") if isinstance(value, torch.Tensor) else value
 
 
-def _token(target: Any, args: tuple) -> str | None:
+def _token(row: Rule, args: tuple) -> str | None:
+    """Which integer input the result holds indices of: a token stays one among plain numbers, but not beside a tensor.
+
+    The sum of two tensors makes positions (a mask times its running sum), and positions are constants.
+    """
     tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Known)]
-    if target in TOKEN_ARITHMETIC:
-        tensors = tensors if sum(leaf.tensor.dim() > 0 for leaf in tensors) == 1 else []
-    elif target not in TOKEN_KEEPING and target not in TOKEN_AMONG:
+    if not row.tokens or row.tokens == "shifts" and sum(leaf.tensor.dim() > 0 for leaf in tensors) != 1:
         return None
     return next((leaf.token for leaf in tensors if leaf.token), None)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules.linear import at_once, biased
+from graphsparse.capture.mechanics.arithmetic import at_once, biased
+from graphsparse.capture.table import Rule
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.capture.windows import convolution_table, per_axis
@@ -145,17 +146,18 @@ def general(call: Call, value, weight, bias, stride, padding, dilation, transpos
     return convolve(call, value, weight, bias, stride, padding, dilation, groups, transposed)
 
 
-RULES: dict[Any, Any] = {
-    aten.conv1d.default: forward(1),
-    aten.conv2d.default: forward(2),
-    aten.conv3d.default: forward(3),
-    aten.conv1d.padding: forward(1),
-    aten.conv2d.padding: forward(2),
-    aten.conv3d.padding: forward(3),
-    aten.conv_transpose1d.default: backward(1),
-    aten.conv_transpose2d.input: backward(2),
-    aten.conv_transpose3d.input: backward(3),
-    aten.convolution.default: general,
+RULES: dict[Any, Rule] = {
+    operation: Rule(rule, kernel_at=1, flows="layer")
+    for operation, rule in {
+        aten.conv1d.default: forward(1),
+        aten.conv2d.default: forward(2),
+        aten.conv3d.default: forward(3),
+        aten.conv1d.padding: forward(1),
+        aten.conv2d.padding: forward(2),
+        aten.conv3d.padding: forward(3),
+        aten.conv_transpose1d.default: backward(1),
+        aten.conv_transpose2d.input: backward(2),
+        aten.conv_transpose3d.input: backward(3),
+        aten.convolution.default: general,
+    }.items()
 }
-TAKES_KERNEL = dict.fromkeys(RULES, 1)
-"""Operations that hold a kernel at that place of their arguments, even where what it reads is constant."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.table import Rule
 from graphsparse.capture.units import CONSTANT
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.kernels.layout import Taps
@@ -26,4 +29,4 @@ def embedding(call: Call, weight: Weight, indices: Known, *rest, **kwargs):
     return Units(ids.reshape(shape).movedim(0, -1).expand(call.shape))
 
 
-RULES = {aten.embedding.default: embedding}
+RULES: dict[Any, Rule] = {aten.embedding.default: Rule(embedding, weights="moves", flows="embedding")}

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules.pooling import windowed
+from graphsparse.capture.mechanics.windowed import windowed
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units
-from graphsparse.capture.windows import product
+from graphsparse.capture.windows import over_all_axes
 
 aten = torch.ops.aten
 
@@ -24,7 +25,7 @@ def interpolate(call: Call, value: Units, *settings, **kwargs):
     if small.shape[-axes:].numel() == 1:
         return Units(small.expand(*value.shape[:2], *out))
     tables = [_taps(call, axis, value.shape[-axes:], settings, kwargs) for axis in range(axes)]
-    return windowed(call, value, product(tables, value.shape[-axes:]), out)
+    return windowed(call, value, over_all_axes(tables, value.shape[-axes:]), out)
 
 
 def _taps(call: Call, axis: int, sizes: torch.Size, settings: tuple, kwargs: dict) -> np.ndarray:
@@ -63,12 +64,25 @@ def sampled(call: Call, value: Units, grid, *settings, **kwargs):
     return call.union([Units(whole), Units(place.expand(whole.shape))])
 
 
-NAMES = """
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
-    _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d
-    _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+NEAREST_OR_LINEAR = """
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d
 """.split()
-RULES: dict[Any, Any] = {
-    **{getattr(getattr(aten, name), overload): interpolate for name in NAMES for overload in ("default", "vec")},
-    **dict.fromkeys([aten.grid_sampler.default, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default], sampled),
+CUBIC = ["upsample_bicubic2d"]
+OTHERS = """
+    _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa
+    _upsample_bicubic2d_aa
+""".split()
+
+
+def _both_forms(names: list[str], flows: str) -> dict[Any, Rule]:
+    """The rows of operations that exist with sizes and with factors."""
+    forms = [getattr(getattr(aten, name), overload) for name in names for overload in ("default", "vec")]
+    return rows(forms, Rule(interpolate, flows=flows))
+
+
+RULES: dict[Any, Rule] = {
+    **_both_forms(NEAREST_OR_LINEAR, "moves"),
+    **_both_forms(CUBIC, "enlarges"),
+    **_both_forms(OTHERS, ""),
+    **rows([aten.grid_sampler.default, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default], Rule(sampled)),
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules import attention, products, sums
+from graphsparse.capture.mechanics import waiting
+from graphsparse.capture.mechanics.arithmetic import add, at_once, biased, pairwise
+from graphsparse.capture.mechanics.layers import dense, grouped
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
-from graphsparse.kernels.layout import Taps
 
 aten = torch.ops.aten
 COMPUTED = "a matrix that the model computes is taken as wholly not zero"
@@ -33,28 +34,6 @@ def linear(call: Call, value: Value, weight: Value, bias: Value | None = None):
     return biased(call, made, None if inside is bias else bias)
 
 
-def at_once(bias: Value | None) -> bool:
-    """Whether a bias is a parameter as it is stored, which a kernel's layer takes along."""
-    return isinstance(bias, Weight) and not bias.transformed
-
-
-def biased(call: Call, value: Units, bias: Value | None) -> Units:
-    """The value plus a bias that broadcasts against it; None is no bias."""
-    return value if bias is None else sums.add(call, value, bias)
-
-
-def dense(call: Call, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias=None) -> torch.Tensor:
-    """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions).
-
-    In channel resolution the positions are one.
-    """
-    if not call.draft.unrolled:
-        groups, inputs, _ = sources.shape
-        sources = call.draft.join(sources.reshape(groups * inputs, -1)).reshape(groups, inputs, 1)
-    positions = sources.size(2)
-    return call.draft.kernel(weight, kernel, sources, Taps.of(np.arange(positions)[None], positions), bias)
-
-
 def product(call: Call, left: Value, right: Value) -> Units:
     """A matrix product: of a value with a parameter a layer, with known numbers wiring, of two values gates."""
     if isinstance(right, Weight) and not isinstance(left, Weight):
@@ -62,7 +41,7 @@ def product(call: Call, left: Value, right: Value) -> Units:
     if isinstance(left, Weight) and not isinstance(right, Weight):
         return _turned(by_weight(call, _transposed(right), _transposed(left)), left, right)
     if isinstance(left, Units) and isinstance(right, Units):
-        return attention.product(call, left, right)
+        return waiting.product(call, left, right)
     if isinstance(left, Units) and isinstance(right, Known):
         return by_numbers(call, left, right)
     assert isinstance(right, Units), "a product that no input moves is computed, not ruled"
@@ -118,15 +97,6 @@ def _with_added(call: Call, value: Value, weight: Weight, made: Units) -> Units:
     return call.union([made, every_input(call, value, weight)])
 
 
-def grouped(layout: torch.Tensor) -> torch.Tensor:
-    """A layout (..., outputs, inputs) with its leading axes as one; by entries where strides cannot say it."""
-    sizes = (-1, *layout.shape[-2:])
-    try:
-        return layout.view(sizes) if layout.dim() > 2 else layout.unsqueeze(0)
-    except RuntimeError:
-        return (Weight("", layout).index if layout.is_meta else layout).reshape(sizes)
-
-
 def by_numbers(call: Call, value: Units, matrix: Known) -> Units:
     """value (..., rows, inputs) @ matrix (..., inputs, outputs) of numbers that the model holds: wires where not zero."""
     if not matrix.known:
@@ -178,30 +148,23 @@ def matmul(call: Call, left, right):
 def addmm(call: Call, bias, left, right, *, beta: float = 1, alpha: float = 1):
     """beta * bias + alpha * left @ right; also baddbmm and addmv."""
     made = product(call, left, right)
-    return made if beta == 0 else sums.add(call, made, bias)
+    return made if beta == 0 else add(call, made, bias)
 
 
 def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias=None):
     """left (..., i) and right (..., j) by weight (outputs, i, j): a layer over the products of their entries."""
-    pairs = products.pairwise(call, Units(left.ids.unsqueeze(-1)), Units(right.ids.unsqueeze(-2)))
+    pairs = pairwise(call, Units(left.ids.unsqueeze(-1)), Units(right.ids.unsqueeze(-2)))
     flat = Units(pairs.ids.reshape(*call.shape[:-1], -1))
     return biased(call, by_weight(call, flat, weight.moved(lambda layout: layout.flatten(1).T)), bias)
 
 
-RULES: dict[Any, Any] = {
-    aten.linear.default: linear,
-    **dict.fromkeys(
-        [aten.matmul.default, aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default], matmul
-    ),
-    **dict.fromkeys([aten.addmm.default, aten.baddbmm.default, aten.addmv.default], addmm),
-    aten.bilinear.default: bilinear,
+MATRICES = [aten.matmul.default, aten.mm.default, aten.bmm.default]
+RULES: dict[Any, Rule] = {
+    aten.linear.default: Rule(linear, kernel_at=1, flows="layer"),
+    **rows(MATRICES, Rule(matmul, kernel_at=1, product=True, flows="multiplies")),
+    **rows([aten.mv.default, aten.dot.default], Rule(matmul)),
+    aten.addmm.default: Rule(addmm, kernel_at=2, product=True, flows="adds product"),
+    aten.baddbmm.default: Rule(addmm, flows="adds product"),
+    aten.addmv.default: Rule(addmm),
+    aten.bilinear.default: Rule(bilinear),
 }
-PRODUCTS = {aten.matmul.default, aten.mm.default, aten.bmm.default, aten.addmm.default}
-TAKES_KERNEL = {
-    aten.linear.default: 1,
-    aten.matmul.default: 1,
-    aten.mm.default: 1,
-    aten.bmm.default: 1,
-    aten.addmm.default: 2,
-}
-"""Operations that hold a kernel at that place of their arguments, even where what it reads is constant."""

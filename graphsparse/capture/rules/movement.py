@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.units import canonical
+from graphsparse.capture.mechanics import steps
+from graphsparse.capture.table import Rule, rows
+from graphsparse.capture.units import tidy
 from graphsparse.capture.values import Known, Units, Weight
 
 aten = torch.ops.aten
@@ -16,8 +18,7 @@ aten = torch.ops.aten
 def keep(call: Call, value, *args, **kwargs):
     """The value itself: a copy, a change of floating type or of memory layout."""
     if isinstance(value, Units) and not call.dtype.is_floating_point and not call.dtype.is_complex:
-        # integers and booleans computed on the way are constants (DESIGN 2)
-        return Known(torch.empty(call.shape, dtype=call.dtype, device="meta"))
+        return call.constants()  # integers and booleans that the model computes are constants
     return value
 
 
@@ -105,12 +106,6 @@ def repeat_each(call: Call, value: Units, repeats, dim: int | None = None, **kwa
     return Units(tidy(torch.repeat_interleave(value.ids, repeats.tensor, dim)))
 
 
-def tidy(moved: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
-    """Ids after an operation that may have copied them and so forgotten along which axes they repeat."""
-    shares = before is not None and moved.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
-    return moved if shares else canonical(moved)
-
-
 KEEPS = [
     aten.clone.default, aten.contiguous.default, aten.alias.default, aten.detach.default, aten.dropout.default,
     aten.lift_fresh_copy.default, aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device,
@@ -119,9 +114,9 @@ KEEPS = [
 
 ]  # fmt: skip
 MOVES = [
-    aten.transpose.int, aten.permute.default, aten.unsqueeze.default, aten.squeeze.default, aten.squeeze.dim,
+    aten.transpose.int, aten.permute.default, aten.squeeze.default, aten.squeeze.dim,
     aten.squeeze.dims, aten.slice.Tensor, aten.select.int, aten.flip.default, aten.roll.default, aten.t.default,
-    aten.chunk.default, aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.narrow.default,
+    aten.unbind.int, aten.narrow.default,
     aten.pixel_shuffle.default, aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.unfold.default,
     aten.repeat.default, aten.tile.default, aten.movedim.int, aten.swapaxes.default, aten.numpy_T.default,
     aten.repeat_interleave.self_int, aten.diagonal.default, aten.rot90.default, aten.tril.default, aten.triu.default,
@@ -131,26 +126,31 @@ MOVES = [
     aten.diag.default, aten.matrix_H.default, aten.adjoint.default, aten.split.sizes,
     aten.hsplit.int, aten.vsplit.int, aten.moveaxis.int, aten.moveaxis.intlist, aten.diag_embed.default,
 ]  # fmt: skip
+SPLITS = [aten.split.Tensor, aten.split_with_sizes.default, aten.chunk.default]
 SHAPES = [
-    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
+    aten.flatten.using_ints, aten.unflatten.int,
     aten.view_as.default, aten.reshape_as.default, aten.ravel.default,
     aten.view_copy.default, aten._reshape_copy.default,
 ]  # fmt: skip
-RULES: dict[Any, Any] = {
-    **dict.fromkeys(KEEPS, keep),
-    **dict.fromkeys(MOVES, move),
-    **dict.fromkeys(SHAPES, reshape),
-    aten.expand.default: expand,
-    aten.expand_as.default: expand,
-    aten.cat.default: cat,
-    aten.stack.default: stack,
-    aten.pad.default: pad,
-    aten.constant_pad_nd.default: constant_pad,
-    aten.copy.default: copy,
-    aten.as_strided.default: strided,
-    aten.view_as_complex.default: paired,
-    aten.view_as_real.default: unpaired,
-    aten.repeat_interleave.self_Tensor: repeat_each,
+VIEWS = [aten.view.default, aten.reshape.default, aten._unsafe_view.default]
+RULES: dict[Any, Rule] = {
+    **rows(KEEPS, Rule(keep, weights="keeps", tokens="keeps", waits=steps.kept, per_expert=True)),
+    **rows(MOVES, Rule(move, weights="moves", tokens="keeps")),
+    aten.unsqueeze.default: Rule(move, weights="moves", tokens="keeps", waits=steps.viewed),
+    **rows(SPLITS, Rule(move, weights="moves", tokens="keeps", per_expert="splits")),
+    **rows(SHAPES, Rule(reshape, weights="reshapes", tokens="keeps")),
+    **rows(VIEWS, Rule(reshape, weights="reshapes", tokens="keeps", waits=steps.viewed)),
+    aten.expand.default: Rule(expand, weights="moves", tokens="keeps"),
+    aten.expand_as.default: Rule(expand, tokens="keeps", flows="moves"),
+    aten.cat.default: Rule(cat, weights="joins", tokens="keeps", flows="moves"),
+    aten.stack.default: Rule(stack, weights="joins", tokens="keeps", flows="moves"),
+    aten.pad.default: Rule(pad, weights="moves", tokens="keeps", flows="pads"),
+    aten.constant_pad_nd.default: Rule(constant_pad, weights="moves", tokens="keeps", flows="pads"),
+    aten.copy.default: Rule(copy, tokens="keeps", flows="moves"),
+    aten.as_strided.default: Rule(strided),
+    aten.view_as_complex.default: Rule(paired),
+    aten.view_as_real.default: Rule(unpaired),
+    aten.repeat_interleave.self_Tensor: Rule(repeat_each),
 }
 """`as_strided` reads the ids in the layout of the tensor it was given, so it is only right on fresh ones; torch.export
 emits it for nothing but overlapping windows of a contiguous input."""

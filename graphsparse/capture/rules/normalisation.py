@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules import products, sums
-from graphsparse.capture.rules.reductions import over_axes
+from graphsparse.capture.mechanics.arithmetic import add, multiply, pairwise
+from graphsparse.capture.mechanics.axes import over_axes
+from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known, Units
 
 aten = torch.ops.aten
@@ -19,9 +19,9 @@ aten = torch.ops.aten
 def affine(call: Call, value: Units, weight, bias, axis: int | None = None) -> Units:
     """Scale and shift by parameters, or by what is computed, along a channel axis (trailing axes where None)."""
     if weight is not None:
-        value = products.multiply(call, value, along(weight, value, axis))
+        value = multiply(call, value, along(weight, value, axis))
     if bias is not None:
-        value = sums.add(call, value, along(bias, value, axis))
+        value = add(call, value, along(bias, value, axis))
     return value
 
 
@@ -64,7 +64,7 @@ def rms_norm(call: Call, value: Units, shape, weight=None, *rest):
     call.draft.has_norm_statistics = True
     if call.draft.norm_statistics:
         size = over_axes(call, value.ids, list(range(-len(shape), 0)))
-        value = products.pairwise(call, value, call.draft.lift(Units(size)))
+        value = pairwise(call, value, call.draft.lift(Units(size)))
     return affine(call, value, weight, None)
 
 
@@ -108,55 +108,14 @@ def first_of(rule: Callable[..., Any], others: int) -> Callable[..., Any]:
     return with_statistics
 
 
-def by_hand(rules: Mapping[Any, Callable[..., Any]]) -> dict[Any, Callable[..., Any]]:
-    """The rules, of which those that a norm written out by hand (in a module named *Norm*) uses know of its statistics."""
-    found = {target: _statistic(rules[target]) for target in STATISTICS if target in rules}
-    return {**rules, **found, **{target: _less_statistic(rules[target]) for target in SHIFTS}}
-
-
-def _statistic(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A mean or norm that is to be broadcast against what it was taken over: a number where statistics do not count."""
-
-    def reduced(call: Call, value, *args, **kwargs):
-        if "Norm" not in call.module_type or not isinstance(value, Units) or len(call.shape) != len(value.shape):
-            return rule(call, value, *args, **kwargs)
-        call.draft.has_norm_statistics = True
-        made = rule(call, value, *args, **kwargs) if call.draft.norm_statistics else None
-        if made is not None:
-            return made
-        several = call.target in PAIRS
-        return tree_map(lambda _: call.constants(), (0, 0) if several else 0)
-
-    return reduced
-
-
-def _less_statistic(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Less a statistic that does not count: the unit passes through, a zero stays zero."""
-
-    def shifted(call: Call, left, right, *args, **kwargs):
-        statistic = isinstance(right, Known) and not right.known or isinstance(left, Known) and not left.known
-        if not statistic or "Norm" not in call.module_type or call.draft.norm_statistics:
-            return rule(call, left, right, *args, **kwargs)
-        units = left if isinstance(left, Units) else right
-        return Units(units.ids.expand(call.shape))
-
-    return shifted
-
-
-SHIFTS = [aten.add.Tensor, aten.sub.Tensor, aten.rsub.Tensor]
-PAIRS = [aten.var_mean.correction, aten.var_mean.dim, aten.std_mean.correction, aten.std_mean.dim]
-STATISTICS = [
-    aten.mean.dim, aten.sum.dim_IntList, aten.var.correction, aten.var.dim, aten.std.correction, aten.std.dim, *PAIRS,
-    aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim, aten.amax.default,
-]  # fmt: skip
-RULES = {
-    aten._native_batch_norm_legit_no_training.default: batch_norm,
-    aten._native_batch_norm_legit.no_stats: batch_statistics,
-    aten.layer_norm.default: layer_norm,
-    aten.native_layer_norm.default: first_of(layer_norm, 2),
-    aten.rms_norm.default: rms_norm,
-    aten._fused_rms_norm.default: first_of(rms_norm, 1),
-    aten.group_norm.default: group_norm,
-    aten.native_group_norm.default: native_group_norm,
-    aten.instance_norm.default: instance_norm,
+RULES: dict[Any, Rule] = {
+    aten._native_batch_norm_legit_no_training.default: Rule(batch_norm, flows="batch norm"),
+    aten._native_batch_norm_legit.no_stats: Rule(batch_statistics),
+    aten.layer_norm.default: Rule(layer_norm, flows="normalises"),
+    aten.native_layer_norm.default: Rule(first_of(layer_norm, 2)),
+    aten.rms_norm.default: Rule(rms_norm, flows="normalises"),
+    aten._fused_rms_norm.default: Rule(first_of(rms_norm, 1)),
+    aten.group_norm.default: Rule(group_norm, flows="normalises"),
+    aten.native_group_norm.default: Rule(native_group_norm),
+    aten.instance_norm.default: Rule(instance_norm, flows="normalises"),
 }

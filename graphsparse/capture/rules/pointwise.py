@@ -7,6 +7,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics.arithmetic import pairwise
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import NOTHING
 from graphsparse.capture.values import Known, Masked, Units
 
@@ -34,8 +37,6 @@ def passes(call: Call, value: Units, *args, **kwargs):
 
 def gated(call: Call, value: Units, dim: int = -1):
     """glu: the first half of an axis times the sigmoid of the second, which is never zero."""
-    from graphsparse.capture.rules.products import pairwise
-
     first, second = value.ids.chunk(2, dim)
     return pairwise(call, Units(first), call.draft.lift(Units(second)))
 
@@ -49,25 +50,24 @@ def made_like(call: Call, *args, **kwargs):
         return Known(torch.ones((), dtype=kind).expand(shape))
     if "full" in str(call.target) or "fill" in str(call.target):
         fill = args[-1]
-        return (
-            fill
-            if isinstance(fill, Units)
-            else Known(torch.as_tensor(getattr(fill, "tensor", fill)).to(kind).expand(shape))
-        )
+        if isinstance(fill, Units):
+            return fill
+        return Known(torch.as_tensor(getattr(fill, "tensor", fill)).to(kind).expand(shape))
     return Known(torch.zeros((), dtype=kind).expand(shape))
 
 
 NAMES = """
-    relu relu6 gelu silu mish tanh sigmoid hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus softshrink
-    hardshrink log_sigmoid threshold exp expm1 log log1p log2 log10 sqrt rsqrt reciprocal neg abs sin cos tan sinh cosh
-    asinh atan asin acos acosh atanh erf erfc erfinv square sgn exp2 logit nan_to_num positive digamma lgamma i0
-    special_expit special_entr special_i0e special_i1 special_ndtri special_log_ndtr special_erfcx sinc clamp clamp_min
-    clamp_max rad2deg deg2rad angle
+    relu relu6 gelu silu mish hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus softshrink tanhshrink
+    hardshrink log_sigmoid threshold expm1 log log1p log2 log10 sqrt rsqrt reciprocal sin cos tan sinh cosh softsign
+    asinh atan asin acos acosh atanh erf erfc erfinv square sgn logit nan_to_num positive digamma lgamma i0
+    special_expit special_entr special_i0e special_i1 special_ndtri special_log_ndtr special_erfcx sinc
+    rad2deg deg2rad angle
 """.split()
-OVERLOADS = [
-    aten.pow.Tensor_Scalar, aten.pow.Scalar, aten.add.Scalar, aten.sub.Scalar, aten.rsub.Scalar, aten.fmod.Scalar,
-    aten.remainder.Scalar, aten.polygamma.default, aten.mvlgamma.default,
+SHIFTING = [
+    aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default, aten.abs.default, aten.neg.default,
+    aten.add.Scalar, aten.sub.Scalar, aten.rsub.Scalar, aten.fmod.Scalar, aten.remainder.Scalar,
 ]  # fmt: skip
+"""Functions that integers go through too: of a token they make another token."""
 PASSES = [
     aten.sign.default, aten.floor.default, aten.ceil.default, aten.round.default, aten.round.decimals, aten.trunc.default,
     aten.fix.default, aten.frac.default, aten._prelu_kernel.default, aten.prelu.default, aten.rrelu.default,
@@ -87,11 +87,16 @@ LIKE = [
     aten.new_ones.default, aten.new_full.default, aten.new_empty.default, aten.fill.Scalar, aten.fill.Tensor,
     aten.zero.default, aten.new_empty_strided.default, *RANDOM,
 ]  # fmt: skip
-RULES: dict[Any, Any] = {
-    **{getattr(aten, name).default: function for name in NAMES if hasattr(aten, name)},
-    **dict.fromkeys(OVERLOADS, function),
-    **dict.fromkeys([aten.exp.default, aten.exp2.default, aten.sigmoid.default], exponential),
-    **dict.fromkeys(PASSES, passes),
-    **dict.fromkeys(LIKE, made_like),
-    aten.glu.default: gated,
+FUNCTION = Rule(function, per_expert=True, flows="function")
+RULES: dict[Any, Rule] = {
+    **rows([getattr(aten, name).default for name in NAMES if hasattr(aten, name)], FUNCTION),
+    **rows(SHIFTING, Rule(function, tokens="shifts", per_expert=True, flows="function")),
+    aten.tanh.default: Rule(function, waits=steps.kept, per_expert=True, flows="function"),
+    aten.pow.Tensor_Scalar: Rule(function, flows="function"),
+    **rows([aten.pow.Scalar, aten.polygamma.default, aten.mvlgamma.default], Rule(function)),
+    **rows([aten.exp.default, aten.exp2.default], Rule(exponential, flows="function")),
+    aten.sigmoid.default: Rule(exponential, per_expert=True, flows="function"),
+    **rows(PASSES, Rule(passes, flows="keeps")),
+    **rows(LIKE, Rule(made_like)),
+    aten.glu.default: Rule(gated),
 }

@@ -8,26 +8,12 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.units import collapse
+from graphsparse.capture.mechanics.windowed import windowed
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Known, Units
 from graphsparse.capture.windows import adaptive_table, convolution_table, per_axis
 
 aten = torch.ops.aten
-
-
-def windowed(call: Call, value: Units, table: np.ndarray, out: tuple[int, ...]) -> Units:
-    """One unit per channel and window; ``table`` (taps, windows) of positions among the last axes, -1 outside."""
-    axes = len(out)
-    (small,), _ = collapse(value.ids)
-    lead = value.ids.shape[:-axes]
-    if small.shape[-axes:].numel() == 1:  # a channel that is one unit stays that unit
-        return Units(small.expand(*lead, *out))
-    space = value.ids.shape[-axes:]
-    flat = small.expand(*small.shape[:-axes], *space).reshape(-1, space.numel())
-    padded = torch.cat([torch.zeros(len(flat), 1, dtype=flat.dtype), flat], 1)
-    rows = padded[:, torch.from_numpy(table.T.copy() + 1)]
-    ids = call.draft.union(rows.reshape(-1, table.shape[0])).reshape(*small.shape[:-axes], *out)
-    return Units(ids.expand(*lead, *out))
 
 
 def pool(axes: int, dilated: bool):
@@ -108,16 +94,21 @@ def _windows(sizes, kernel, dilation, padding, stride) -> tuple[int, ...]:
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in settings)
 
 
-RULES: dict[Any, Any] = {
-    aten.im2col.default: columns,
-    aten.col2im.default: fold,
-    **dict.fromkeys([aten.max_unpool2d.default, aten.max_unpool3d.default], unpool),
-    **{getattr(aten, f"max_pool{n}d").default: pool(n, True) for n in (1, 2, 3)},
-    **{getattr(aten, f"max_pool{n}d_with_indices").default: with_indices(pool(n, True)) for n in (2, 3)},
-    aten.max_pool1d_with_indices.default: with_indices(pool(1, True)),
-    **{getattr(aten, f"avg_pool{n}d").default: pool(n, False) for n in (1, 2, 3)},
-    **{getattr(aten, f"adaptive_avg_pool{n}d").default: adaptive(n) for n in (1, 2, 3)},
-    aten._adaptive_avg_pool2d.default: adaptive(2),
-    aten._adaptive_avg_pool3d.default: adaptive(3),
-    **{getattr(aten, f"adaptive_max_pool{n}d").default: with_indices(adaptive(n)) for n in (1, 2, 3)},
+RULES: dict[Any, Rule] = {
+    aten.im2col.default: Rule(columns, flows="moves"),
+    aten.col2im.default: Rule(fold),
+    **rows([aten.max_unpool2d.default, aten.max_unpool3d.default], Rule(unpool)),
+    **{getattr(aten, f"max_pool{n}d").default: Rule(pool(n, True), flows=f"maximum {n}d") for n in (1, 2, 3)},
+    **{
+        getattr(aten, f"max_pool{n}d_with_indices").default: Rule(with_indices(pool(n, True)), flows=flows)
+        for n, flows in ((1, ""), (2, "maximum 2d, index"), (3, "maximum 3d, index"))
+    },
+    **{getattr(aten, f"avg_pool{n}d").default: Rule(pool(n, False), flows="moves") for n in (1, 2, 3)},
+    **{getattr(aten, f"adaptive_avg_pool{n}d").default: Rule(adaptive(n), flows="moves") for n in (1, 2, 3)},
+    aten._adaptive_avg_pool2d.default: Rule(adaptive(2), flows="moves"),
+    aten._adaptive_avg_pool3d.default: Rule(adaptive(3), flows="moves"),
+    **{
+        getattr(aten, f"adaptive_max_pool{n}d").default: Rule(with_indices(adaptive(n)), flows=f"adaptive maximum {n}d")
+        for n in (1, 2, 3)
+    },
 }

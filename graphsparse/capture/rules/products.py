@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from graphsparse.capture.call import Call
-from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
-from graphsparse.capture.values import Units, Weight
+from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics.arithmetic import divide, multiply
+from graphsparse.capture.table import Rule
 
 aten = torch.ops.aten
-
-
-def multiply(call: Call, left, right):
-    """The element-wise product of two values of broadcastable shapes."""
-    if isinstance(left, Units) and isinstance(right, Units):
-        return pairwise(call, left, right)
-    units, other = (left, right) if isinstance(left, Units) else (right, left)
-    if isinstance(other, Weight) and not other.transformed:
-        return call.draft.scale(units, other)
-    (ids, constant), expand = collapse(units.ids, _over_positions(call, units.ids, call.ids(other)))
-    return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)))
-
-
-def _over_positions(call: Call, ids: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
-    """In channel resolution a number that is zero at some positions of a unit (rotary tables) does not split it."""
-    if call.draft.unrolled or not bool((constant == NOTHING).any()):
-        return constant
-    ids, constant = torch.broadcast_tensors(ids, constant)
-    for axis in range(ids.dim()):
-        if ids.stride(axis) == 0 and constant.stride(axis) != 0:
-            constant = constant.amin(axis, keepdim=True).expand(constant.shape)
-    return constant
-
-
-def pairwise(call: Call, left: Units, right: Units) -> Units:
-    """One gate for each distinct pair of units; a constant operand that is not zero passes the other."""
-    (a, b), expand = collapse(left.ids, right.ids)
-    flat = torch.stack([a.reshape(-1), b.reshape(-1)], 1)
-    result = torch.where(flat[:, 0] == CONSTANT, flat[:, 1], flat[:, 0])
-    result[(flat == NOTHING).any(1)] = NOTHING
-    both = (flat > 0).all(1) & (flat[:, 0] != flat[:, 1])  # a unit times itself is the unit
-    if bool(both.any()):
-        pairs = flat[both]
-        first, index = unique_rows(pairs)
-        gates = call.draft.gate(pairs[first, 0], pairs[first, 1], torch.arange(len(first)), len(first))
-        result[both] = gates[index]
-    return Units(expand(result.reshape(a.shape)))
-
-
-def divide(call: Call, left, right, **kwargs):
-    """left / right: the quotient is zero only where left is; a divisor is taken as not zero."""
-    if not isinstance(right, Units):
-        return left
-    inverse = call.draft.lift(right)
-    if not isinstance(left, Units):
-        return multiply(call, inverse, left)
-    return pairwise(call, left, inverse)
-
-
-RULES = {aten.mul.Tensor: multiply, aten.mul.Scalar: multiply, aten.div.Tensor: divide, aten.div.Scalar: divide}
+RULES: dict[Any, Rule] = {
+    aten.mul.Tensor: Rule(
+        multiply, weights="cuts", tokens="shifts", waits=steps.scaled, per_expert=True, flows="multiplies"
+    ),
+    aten.mul.Scalar: Rule(multiply, tokens="shifts", waits=steps.scaled, per_expert=True, flows="multiplies"),
+    aten.div.Tensor: Rule(divide, waits=steps.scaled, per_expert=True, flows="divides"),
+    aten.div.Scalar: Rule(divide, waits=steps.scaled, flows="divides"),
+}

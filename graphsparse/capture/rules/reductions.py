@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules.products import pairwise
-from graphsparse.capture.units import collapse
+from graphsparse.capture.mechanics.arithmetic import pairwise
+from graphsparse.capture.mechanics.axes import over_axes
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Units
 
 aten = torch.ops.aten
@@ -17,24 +18,6 @@ aten = torch.ops.aten
 def reduce(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
     """Sum, mean, maximum or norm over the axes ``dim`` (all where None or empty)."""
     return Units(over_axes(call, value.ids, dim).reshape(call.shape))
-
-
-def over_axes(call: Call, ids: torch.Tensor, dim) -> torch.Tensor:
-    """The unit of each group of elements along axes, the axes kept with size one."""
-    if not ids.dim():
-        return ids
-    axes = all_axes(ids, dim)
-    (small,), _ = collapse(ids)
-    others = [axis for axis in range(ids.dim()) if axis not in axes]
-    rows = small.permute(*others, *axes).reshape(int(torch.Size([small.size(a) for a in others]).numel()), -1)
-    result = call.draft.union(rows).reshape([1 if a in axes else small.size(a) for a in range(ids.dim())])
-    return result.expand([1 if a in axes else ids.size(a) for a in range(ids.dim())])
-
-
-def all_axes(ids: torch.Tensor, dim) -> list[int]:
-    """The axes that torch means by ``dim``, ascending."""
-    axes = range(ids.dim()) if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
-    return sorted(axis % ids.dim() for axis in axes) if ids.dim() else []
 
 
 def lifted(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
@@ -76,20 +59,24 @@ def multiplied(call: Call, value: Units, dim=None, keepdim: bool = False, **kwar
     return Units(made.ids.reshape(call.shape))
 
 
-REDUCTIONS = [
-    aten.mean.default, aten.mean.dim, aten.sum.default, aten.sum.dim_IntList, aten.amax.default, aten.amin.default,
-    aten.max.default, aten.min.default, aten.var.default, aten.var.dim, aten.var.correction, aten.std.default, aten.std.dim,
-    aten.std.correction, aten.nanmean.default, aten.nansum.default, aten.median.default, aten.nanmedian.default,
-    aten.trace.default,
-]  # fmt: skip
-RULES: dict[Any, Any] = {
-    **dict.fromkeys(REDUCTIONS, reduce),
-    **dict.fromkeys([aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim, aten.norm.Scalar], norm),
-    **dict.fromkeys(
-        [aten.var_mean.correction, aten.std_mean.correction, aten.var_mean.dim, aten.std_mean.dim], moments
-    ),
-    **dict.fromkeys([aten.max.dim, aten.min.dim, aten.median.dim, aten.kthvalue.default, aten.mode.default], chosen),
-    **dict.fromkeys([aten.prod.default, aten.prod.dim_int], multiplied),
-    aten.logsumexp.default: lifted,
-    aten.aminmax.default: extrema,
+SUMS = [aten.mean.default, aten.sum.default]
+SPREADS = [aten.amin.default, aten.max.default, aten.min.default, aten.var.default, aten.std.default]
+OTHERS = [aten.nanmean.default, aten.nansum.default, aten.median.default, aten.nanmedian.default, aten.trace.default]
+IN_NORMS = [aten.var.correction, aten.var.dim, aten.std.correction, aten.std.dim, aten.amax.default]
+PAIRS = [aten.var_mean.correction, aten.std_mean.correction, aten.var_mean.dim, aten.std_mean.dim]
+NORMS = [aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim]
+RULES: dict[Any, Rule] = {
+    **rows(SUMS, Rule(reduce, flows="moves")),
+    **rows([aten.mean.dim, aten.sum.dim_IntList], Rule(reduce, norm="measures", flows="moves")),
+    **rows(SPREADS, Rule(reduce, flows="averages")),
+    **rows(IN_NORMS, Rule(reduce, norm="measures", flows="averages")),
+    **rows(OTHERS, Rule(reduce)),
+    **rows(NORMS, Rule(norm, norm="measures", flows="averages")),
+    aten.norm.Scalar: Rule(norm),
+    **rows(PAIRS, Rule(moments, norm="measures")),
+    **rows([aten.max.dim, aten.min.dim], Rule(chosen, flows="extremum")),
+    **rows([aten.median.dim, aten.kthvalue.default, aten.mode.default], Rule(chosen)),
+    **rows([aten.prod.default, aten.prod.dim_int], Rule(multiplied)),
+    aten.logsumexp.default: Rule(lifted, flows="averages"),
+    aten.aminmax.default: Rule(extrema),
 }

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules.movement import tidy
-from graphsparse.capture.rules.reductions import over_axes
-from graphsparse.capture.units import collapse
+from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics.axes import over_axes
+from graphsparse.capture.table import Rule, rows
+from graphsparse.capture.units import collapse, tidy
 from graphsparse.capture.values import Known, Masked, Units, Weight
 
 aten = torch.ops.aten
@@ -184,20 +185,29 @@ def running(call: Call, value: Units, dim: int, **kwargs):
 
 WITH_INDEX = {aten.cummax.default, aten.cummin.default}
 WITH_LIFT = {aten.logcumsumexp.default}
-RULES: dict[Any, Any] = {
-    **dict.fromkeys([aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar], where),
-    **dict.fromkeys([aten.masked_fill.Scalar, aten.masked_fill.Tensor], fill),
-    aten.index.Tensor: take,
-    aten.take.default: take_flat,
-    **dict.fromkeys([aten.index_select.default, aten.gather.default], select),
-    **dict.fromkeys([aten.slice_scatter.default, aten.select_scatter.default, aten.diagonal_scatter.default], overlay),
-    **dict.fromkeys([aten.index_put.default, aten._unsafe_index_put.default], put),
-    aten._unsafe_index.Tensor: take,
-    **dict.fromkeys([aten.scatter.src, aten.scatter.value, aten.scatter.reduce, aten.scatter.value_reduce,
-                     aten.scatter_add.default, aten.scatter_reduce.two], scatter),
-    **dict.fromkeys([aten.index_add.default, aten.index_copy.default, aten.index_fill.int_Scalar,
-                     aten.index_fill.int_Tensor], index_along),
-    **dict.fromkeys([aten.sort.default, aten.topk.default, aten.msort.default], sort),
-    aten.sort.stable: sort,
-    **dict.fromkeys([aten.cumsum.default, aten.cumprod.default, *WITH_INDEX, *WITH_LIFT], running),
+RULES: dict[Any, Rule] = {
+    aten.where.self: Rule(where, weights="cuts", tokens="keeps", waits=steps.chosen, flows="moves"),
+    aten.where.ScalarOther: Rule(where, weights="cuts", tokens="keeps", waits=steps.chosen, flows="chooses"),
+    aten.where.ScalarSelf: Rule(where, tokens="keeps", waits=steps.chosen, flows="chooses"),
+    aten.where.Scalar: Rule(where),
+    **rows([aten.masked_fill.Scalar, aten.masked_fill.Tensor],
+           Rule(fill, weights="cuts", tokens="keeps", waits=steps.filled, flows="fills")),
+    aten.index.Tensor: Rule(take, weights="moves", tokens="keeps"),
+    aten._unsafe_index.Tensor: Rule(take),
+    aten.take.default: Rule(take_flat),
+    aten.index_select.default: Rule(select, weights="moves", tokens="keeps"),
+    aten.gather.default: Rule(select, tokens="keeps", flows="moves"),
+    **rows([aten.slice_scatter.default, aten.select_scatter.default], Rule(overlay, tokens="keeps", flows="moves")),
+    aten.diagonal_scatter.default: Rule(overlay),
+    aten.index_put.default: Rule(put, tokens="keeps", flows="moves"),
+    aten._unsafe_index_put.default: Rule(put),
+    aten.scatter.src: Rule(scatter, tokens="keeps", flows="moves"),
+    **rows([aten.scatter.value, aten.scatter.reduce, aten.scatter.value_reduce, aten.scatter_add.default,
+            aten.scatter_reduce.two], Rule(scatter)),
+    **rows([aten.index_add.default, aten.index_copy.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor],
+           Rule(index_along)),
+    **rows([aten.sort.default, aten.topk.default], Rule(sort, flows="moves")),
+    **rows([aten.msort.default, aten.sort.stable], Rule(sort)),
+    aten.cumsum.default: Rule(running, flows="moves"),
+    **rows([aten.cumprod.default, *WITH_INDEX, *WITH_LIFT], Rule(running)),
 }  # fmt: skip

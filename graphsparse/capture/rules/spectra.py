@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules.reductions import over_axes
+from graphsparse.capture.mechanics.axes import over_axes
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Units
 
 aten = torch.ops.aten
@@ -25,8 +26,11 @@ def matrix(call: Call, value: Units, *settings, **kwargs):
     return Units((whole if len(call.shape) == value.ids.dim() else whole.reshape(call.shape)).expand(call.shape))
 
 
-RULES: dict[Any, Any] = {
-    **dict.fromkeys([aten._fft_r2c.default, aten._fft_c2r.default, aten._fft_c2c.default], transform),
-    **dict.fromkeys([aten.linalg_inv.default, aten.inverse.default, aten.linalg_cholesky.default, aten.linalg_det.default,
-                     aten.linalg_matrix_exp.default, aten.linalg_pinv.default], matrix),
-}  # fmt: skip
+MATRIX_FUNCTIONS = [
+    aten.linalg_inv.default, aten.inverse.default, aten.linalg_cholesky.default, aten.linalg_det.default,
+    aten.linalg_matrix_exp.default, aten.linalg_pinv.default,
+]  # fmt: skip
+RULES: dict[Any, Rule] = {
+    **rows([aten._fft_r2c.default, aten._fft_c2r.default, aten._fft_c2c.default], Rule(transform)),
+    **rows(MATRIX_FUNCTIONS, Rule(matrix)),
+}

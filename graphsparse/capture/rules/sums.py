@@ -7,26 +7,12 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules import products
+from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics.arithmetic import add, divide, multiply
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Known, Units, Value, Weight
 
 aten = torch.ops.aten
-
-
-def add(call: Call, left, right, *, alpha: float = 1):
-    """The sum or difference of two values of broadcastable shapes."""
-    if alpha == 0:
-        return left
-    if isinstance(left, Units) and isinstance(right, Units):
-        return call.union([left, right])
-    units, other = (left, right) if isinstance(left, Units) else (right, left)
-    if not isinstance(other, (Weight, Known)):
-        return units if other == 0 else call.draft.lift(units)
-    shape = torch.broadcast_shapes(units.shape, other.shape)
-    units = Units(units.ids.expand(shape))
-    if isinstance(other, Weight):
-        return call.draft.lift(units, by=None if other.transformed else other)
-    return call.draft.lift(units, where=call.ids(other) != 0)
 
 
 def either(call: Call, left, right):
@@ -39,7 +25,7 @@ def subtract_from(call: Call, left, right, alpha: float = 1):
     return add(call, left, right)
 
 
-def interpolate(call: Call, start, end, weight):
+def between(call: Call, start, end, weight):
     """start + weight * (end - start); a weight that an input moves moves the result."""
     made = add(call, start, end)
     return add(call, made, weight) if isinstance(weight, Units) else made
@@ -52,13 +38,13 @@ def add_product(call: Call, start, left, right, *, value: float = 1):
 
 def add_quotient(call: Call, start, left, right, *, value: float = 1):
     """start + value * left / right."""
-    return start if value == 0 else add(call, start, products.divide(call, left, right))
+    return start if value == 0 else add(call, start, divide(call, left, right))
 
 
 def times(call: Call, left: Value, right: Value) -> Value:
     """A product of two values of which neither need be moved by an input."""
     if isinstance(left, Units) or isinstance(right, Units):
-        return products.multiply(call, left, right)
+        return multiply(call, left, right)
     zero = (call.ids(left) == 0) | (call.ids(right) == 0)
     return Known((~zero).double())
 
@@ -86,14 +72,14 @@ MIXTURES = [
     aten.remainder.Tensor, aten.pow.Tensor_Tensor, aten.copysign.Tensor, aten.heaviside.default, aten.nextafter.default,
     aten.clamp.Tensor, aten.clamp_min.Tensor, aten.clamp_max.Tensor, aten.complex.default, aten.polar.default,
 ]  # fmt: skip
-RULES: dict[Any, Any] = {
-    aten.add.Tensor: add,
-    aten.sub.Tensor: add,
-    aten.rsub.Tensor: subtract_from,
-    **dict.fromkeys([aten.maximum.default, aten.minimum.default, aten.max.other, aten.min.other], either),
-    **dict.fromkeys([aten.fmax.default, aten.fmin.default], either),
-    **dict.fromkeys([aten.lerp.Tensor, aten.lerp.Scalar], interpolate),
-    aten.addcmul.default: add_product,
-    aten.addcdiv.default: add_quotient,
-    **dict.fromkeys(MIXTURES, mixture),
+SUM = Rule(add, weights="adds", tokens="shifts", waits=steps.shifted, per_expert=True, norm="shifts", flows="adds")
+RULES: dict[Any, Rule] = {
+    **rows([aten.add.Tensor, aten.sub.Tensor], SUM),
+    aten.rsub.Tensor: Rule(subtract_from, norm="shifts", flows="adds"),
+    **rows([aten.maximum.default, aten.minimum.default, aten.max.other, aten.min.other], Rule(either, flows="adds")),
+    **rows([aten.fmax.default, aten.fmin.default], Rule(either, flows="adds")),
+    **rows([aten.lerp.Tensor, aten.lerp.Scalar], Rule(between)),
+    aten.addcmul.default: Rule(add_product),
+    aten.addcdiv.default: Rule(add_quotient),
+    **rows(MIXTURES, Rule(mixture)),
 }

@@ -10,30 +10,24 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.rules import movement
+from graphsparse.capture.table import Rule
 from graphsparse.capture.values import NEVER, Joint, Known, Weight
 
-aten = torch.ops.aten
-MOVED = {
-    *movement.MOVES, *movement.SHAPES, aten.expand.default, aten.index_select.default, aten.index.Tensor,
-    aten.constant_pad_nd.default, aten.pad.default, aten.embedding.default,
-}  # fmt: skip
 
-
-def transform(node: Node, args: tuple, kwargs: dict) -> Any:
+def transform(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
     """A view of a parameter where the operation is one; a function of its entries where shapes keep; else a constant."""
     weight = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight))
-    if node.target in movement.KEEPS:
+    if row.weights == "keeps":
         return weight
     unknown = any(isinstance(leaf, Known) and not leaf.known for leaf in tree_leaves((args, kwargs)))
-    joined = _joined(node, args) if node.target in JOINING else None
+    joined = _joined(node, row, args) if row.weights in ("joins", "adds") else None
     if joined is not None:
         return joined
-    if node.target in MOVED and unknown:  # rows that an input chooses: some number of the parameter
+    if row.weights in ("moves", "reshapes") and unknown:  # rows that an input chooses: some number of the parameter
         return tree_map(_unknown, node.meta.get("val"))
-    if node.target in MOVED:
-        return _moved(node, weight, args, kwargs)
-    return tree_map(lambda value: _function(value, node, args, kwargs), node.meta.get("val"))
+    if row.weights in ("moves", "reshapes"):
+        return _moved(node, row, weight, args, kwargs)
+    return tree_map(lambda value: _function(value, node, row, args, kwargs), node.meta.get("val"))
 
 
 def _unknown(value: Any) -> Any:
@@ -42,13 +36,13 @@ def _unknown(value: Any) -> Any:
     return Known(torch.empty(value.shape, dtype=value.dtype, device="meta"))
 
 
-def _moved(node: Node, weight: Weight, args: tuple, kwargs: dict) -> Any:
+def _moved(node: Node, row: Rule, weight: Weight, args: tuple, kwargs: dict) -> Any:
     """The operation on the view; where that copies, on the flat index of every entry."""
     if weight.entries is None:
-        views = _apply(node, weight.view, args, kwargs)
+        views = _apply(node, row, weight.view, args, kwargs)
         if all(_shares(view, weight.view) for view in (views if isinstance(views, (tuple, list)) else (views,))):
             return tree_map(lambda view: replace(weight, view=view), views)
-    from_one = _apply(node, weight.index + 1, args, kwargs)  # what an operation fills with zeros is never
+    from_one = _apply(node, row, weight.index + 1, args, kwargs)  # what an operation fills with zeros is never
 
     def copied(entries: torch.Tensor) -> Weight:
         cut = bool((entries == 0).any())
@@ -58,12 +52,12 @@ def _moved(node: Node, weight: Weight, args: tuple, kwargs: dict) -> Any:
     return tree_map(copied, from_one)
 
 
-def _apply(node: Node, layout: torch.Tensor, args: tuple, kwargs: dict) -> Any:
+def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple, kwargs: dict) -> Any:
     """``layout`` in place of the weight; a view that index tensors of other strides do not allow is a reshape of them."""
     plain = tree_map(
         lambda a: layout if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a, (args, kwargs)
     )
-    if node.target in movement.SHAPES:
+    if row.weights == "reshapes":
         return layout.reshape(node.meta["val"].shape)
     return _run(node, *plain[0], **plain[1])
 
@@ -82,9 +76,9 @@ def _root(view: torch.Tensor) -> torch.Tensor:
     return view._base if view._is_view() else view  # type: ignore[return-value]
 
 
-def _joined(node: Node, args: tuple) -> Weight | None:
+def _joined(node: Node, row: Rule, args: tuple) -> Weight | None:
     """Parameters side by side, on top of each other or added up, as one weight; None where something else is among them."""
-    adds = node.target in ADDING
+    adds = row.weights == "adds"
     values = [*args[:2]] if adds else [*args[0]]
     if not all(isinstance(value, Weight) or not adds and _is_zero(value) for value in values):
         return None
@@ -119,23 +113,22 @@ def _among(size: int, start: int, index: torch.Tensor) -> torch.Tensor:
     return whole
 
 
-def _function(value: Any, node: Node, *node_args: Any) -> Any:
+def _function(value: Any, node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
     """The result of arithmetic on parameters: it keeps the largest parameter's entries where it has its shape."""
     if not isinstance(value, torch.Tensor):
         return value
-    args, kwargs = node_args
     weights = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight)]
     same = [weight for weight in weights if weight.shape == value.shape]
     if same and value.is_floating_point():
-        added = any(isinstance(a, Known) and not _is_zero(a) for a in args) and node.target in ADDING
-        entries = _without_zeros(node, same[0], args, kwargs)
+        added = any(isinstance(a, Known) and not _is_zero(a) for a in args) and row.weights == "adds"
+        entries = _without_zeros(node, row, same[0], args, kwargs)
         return replace(same[0], transformed=True, lifted=same[0].lifted or added, entries=entries)
     return _unknown(value)
 
 
-def _without_zeros(node: Node, weight: Weight, args: tuple, kwargs: dict) -> torch.Tensor | None:
+def _without_zeros(node: Node, row: Rule, weight: Weight, args: tuple, kwargs: dict) -> torch.Tensor | None:
     """The entries of a weight times a mask that the model holds (autoregressive layers): never where that is zero."""
-    if node.target not in CUTTING:
+    if row.weights != "cuts":
         return weight.entries
     try:
         plain = tree_map(lambda a: torch.ones(a.shape) if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a,
@@ -146,8 +139,3 @@ def _without_zeros(node: Node, weight: Weight, args: tuple, kwargs: dict) -> tor
     if kept.is_meta or bool((kept != 0).all()):
         return weight.entries
     return torch.where(kept != 0, weight.index, NEVER)
-
-
-ADDING = {aten.add.Tensor, aten.sub.Tensor}
-JOINING = {aten.cat.default, aten.stack.default, *ADDING}
-CUTTING = {aten.mul.Tensor, aten.masked_fill.Scalar, aten.where.self, aten.where.ScalarOther, aten.masked_fill.Tensor}

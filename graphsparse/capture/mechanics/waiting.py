@@ -1,7 +1,7 @@
-"""A matrix product of two activations that waits: attention needs a unit a row of it, not one an element.
+"""A matrix product of two activations that waits for its softmax, which needs one unit per row and not one per element.
 
 `Scores` are `Units` whose ids are made when somebody asks for them. Softmax does not ask, nor does what stands between
-the product and it (scales, masks, biases, views of the leading axes; see `graphsparse.capture.rules.attention`).
+the product and it: scales, masks, biases, views of the leading axes (`graphsparse.capture.mechanics.steps`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
-from graphsparse.capture.units import NOTHING
+from graphsparse.capture.call import Call
+from graphsparse.capture.mechanics.matrices import terms
+from graphsparse.capture.units import CONSTANT, NOTHING
 from graphsparse.capture.values import Units
 
 
@@ -42,7 +44,7 @@ class Parts:
         return replace(self, added=(*self.added, ids))
 
     def opened(self) -> torch.Tensor | None:
-        """What is seen in each row; a row of which nothing is seen sees everything, for then a mask only shifts it."""
+        """What each row sees. A row that sees nothing sees everything: a mask that hides a whole row only shifts it."""
         if self.allowed is None:
             return None
         allowed = self.allowed.expand(torch.broadcast_shapes(self.allowed.shape, (1, self.shape[-1])))
@@ -87,3 +89,29 @@ class Scores(Units):
 def as_mask(tensor: Any) -> torch.Tensor:
     """Which entries an additive mask leaves: all but those so low that softmax makes them zero."""
     return tensor > -1e4 if tensor.is_floating_point() else tensor != NOTHING
+
+
+def product(call: Call, left: Units, right: Units) -> Units:
+    """left @ right of two activations: at once where a row is one unit, as after softmax; else it waits."""
+    a = left.ids.unsqueeze(0) if len(left.shape) == 1 else left.ids
+    b = right.ids.unsqueeze(-1) if len(right.shape) == 1 else right.ids
+    scores = Scores(Parts(a, b), lambda parts: _made(call, parts))
+    if len(left.shape) > 1 and len(right.shape) > 1 and not _softened(a):
+        return scores
+    ids = scores.ids.squeeze(-2) if len(left.shape) == 1 else scores.ids
+    return Units(ids.squeeze(-1) if len(right.shape) == 1 else ids)
+
+
+def _softened(ids: torch.Tensor) -> bool:
+    """Whether rows are one unit each."""
+    return ids.stride(-1) == 0 or bool(((ids == ids.amax(-1, keepdim=True)) | (ids == NOTHING)).all())
+
+
+def _made(call: Call, parts: Parts) -> torch.Tensor:
+    """The ids of a product that does not go into a softmax."""
+    ids = terms(call, parts.left, parts.right)
+    if parts.added:
+        ids = call.union([Units(ids), *(Units(each) for each in parts.added)]).ids
+    if parts.allowed is None:
+        return ids.expand(parts.shape)
+    return torch.where(parts.allowed, ids, CONSTANT).expand(parts.shape)  # what hides an entry is a number

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.rules.products import pairwise
-from graphsparse.capture.rules.unions import by_pattern
+from graphsparse.capture.mechanics.arithmetic import pairwise
+from graphsparse.capture.mechanics.unions import by_pattern
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical
 from graphsparse.capture.values import Units
 

@@ -1,0 +1,1 @@
+"""What several families of rules share: the units of sums, products, axes, windows and layers."""

@@ -1,0 +1,82 @@
+"""Sums and products of two values of broadcastable shapes."""
+
+from __future__ import annotations
+
+import torch
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
+from graphsparse.capture.values import Known, Units, Value, Weight
+
+
+def add(call: Call, left, right, *, alpha: float = 1):
+    """The sum or difference of two values of broadcastable shapes."""
+    if alpha == 0:
+        return left
+    if isinstance(left, Units) and isinstance(right, Units):
+        return call.union([left, right])
+    units, other = (left, right) if isinstance(left, Units) else (right, left)
+    if not isinstance(other, (Weight, Known)):
+        return units if other == 0 else call.draft.lift(units)
+    shape = torch.broadcast_shapes(units.shape, other.shape)
+    units = Units(units.ids.expand(shape))
+    if isinstance(other, Weight):
+        return call.draft.lift(units, by=None if other.transformed else other)
+    return call.draft.lift(units, where=call.ids(other) != 0)
+
+
+def multiply(call: Call, left, right):
+    """The element-wise product of two values of broadcastable shapes."""
+    if isinstance(left, Units) and isinstance(right, Units):
+        return pairwise(call, left, right)
+    units, other = (left, right) if isinstance(left, Units) else (right, left)
+    if isinstance(other, Weight) and not other.transformed:
+        return call.draft.scale(units, other)
+    (ids, constant), expand = collapse(units.ids, _over_positions(call, units.ids, call.ids(other)))
+    return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)))
+
+
+def _over_positions(call: Call, ids: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
+    """In channel resolution a number that is zero at some positions of a unit (rotary tables) does not split it."""
+    if call.draft.unrolled or not bool((constant == NOTHING).any()):
+        return constant
+    ids, constant = torch.broadcast_tensors(ids, constant)
+    for axis in range(ids.dim()):
+        if ids.stride(axis) == 0 and constant.stride(axis) != 0:
+            constant = constant.amin(axis, keepdim=True).expand(constant.shape)
+    return constant
+
+
+def pairwise(call: Call, left: Units, right: Units) -> Units:
+    """One gate for each distinct pair of units; a constant operand that is not zero passes the other."""
+    (a, b), expand = collapse(left.ids, right.ids)
+    flat = torch.stack([a.reshape(-1), b.reshape(-1)], 1)
+    result = torch.where(flat[:, 0] == CONSTANT, flat[:, 1], flat[:, 0])
+    result[(flat == NOTHING).any(1)] = NOTHING
+    both = (flat > 0).all(1) & (flat[:, 0] != flat[:, 1])  # a unit times itself is the unit
+    if bool(both.any()):
+        pairs = flat[both]
+        first, index = unique_rows(pairs)
+        gates = call.draft.gate(pairs[first, 0], pairs[first, 1], torch.arange(len(first)), len(first))
+        result[both] = gates[index]
+    return Units(expand(result.reshape(a.shape)))
+
+
+def divide(call: Call, left, right, **kwargs):
+    """left / right: the quotient is zero only where left is; a divisor is taken as not zero."""
+    if not isinstance(right, Units):
+        return left
+    inverse = call.draft.lift(right)
+    if not isinstance(left, Units):
+        return multiply(call, inverse, left)
+    return pairwise(call, left, inverse)
+
+
+def at_once(bias: Value | None) -> bool:
+    """Whether a bias is a parameter as it is stored, which a kernel's layer takes along."""
+    return isinstance(bias, Weight) and not bias.transformed
+
+
+def biased(call: Call, value: Units, bias: Value | None) -> Units:
+    """The value plus a bias that broadcasts against it; None is no bias."""
+    return value if bias is None else add(call, value, bias)

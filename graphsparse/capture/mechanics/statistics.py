@@ -1,0 +1,34 @@
+"""Normalisations written out by hand, in a module named *Norm*: their statistics are connections only where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.utils._pytree import tree_map
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.values import Known, Units
+
+
+def measured(apply: Callable[..., Any], call: Call, args: tuple, kwargs: dict) -> Any:
+    """A mean or norm that is broadcast against what it was taken over: a number of unknown size where it does not count.
+
+    NotImplemented where the call takes no such statistic.
+    """
+    value = args[0]
+    if not isinstance(value, Units) or len(call.shape) != len(value.shape):
+        return NotImplemented
+    call.draft.has_norm_statistics = True
+    if call.draft.norm_statistics:
+        return apply(call, *args, **kwargs)
+    return tree_map(lambda _: call.constants(), (0, 0) if "_mean" in str(call.target) else 0)
+
+
+def without_statistic(call: Call, args: tuple) -> Any:
+    """A sum with a statistic that does not count: the units pass, a zero stays zero. NotImplemented for other sums."""
+    left, right = args[:2]
+    if call.draft.norm_statistics or not any(isinstance(a, Known) and not a.known for a in (left, right)):
+        return NotImplemented
+    units = left if isinstance(left, Units) else right
+    return Units(units.ids.expand(call.shape))
