@@ -11,15 +11,14 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.draft import Draft, as_ids
+from graphsparse.capture.draft import as_ids
 from graphsparse.capture.finish import finished_layers
-from graphsparse.capture.lower import Lowering, lower, refuse_all, require_sinks
+from graphsparse.capture.lower import Lowering, lower, require_sinks
 from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
 from graphsparse.capture.pruned import Plain, plain
-from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.rules import RULES, Rule
-from graphsparse.capture.table import Apply, Table, with_extra
-from graphsparse.capture.trace import decomposed, settled, trace
+from graphsparse.capture.table import Apply, with_extra
+from graphsparse.capture.trace import settled, trace
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Coverage, LayeredGraph
 
@@ -80,8 +79,11 @@ def export(
         found = twin.masks
         program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
         parameters = Parameters.of_module(twin.model)
-    draft, lowering = _lowered(program, rules, parameters, resolution, norm_statistics, batch_axis)
-    return _graph(draft, lowering, parameters, masks, found)
+    lowering = lower(
+        program, rules, parameters.canonical, batch_axis, resolution=resolution, norm_statistics=norm_statistics
+    )
+    require_sinks(lowering, parameters.model_name)
+    return _graph(lowering, parameters, masks, found)
 
 
 def _plain(model: Any) -> Plain:
@@ -113,32 +115,13 @@ def _as_args(example_inputs: Any) -> tuple:
     return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
 
 
-@same_random_state()  # a model that draws numbers has them drawn where constants are computed
-def _lowered(
-    program: ExportedProgram,
-    rules: Table,
+def _graph(
+    lowering: Lowering,
     parameters: Parameters,
-    resolution: str,
-    norm_statistics: bool,
-    batch_axis: int | None,
-) -> tuple[Draft, Lowering]:
-    """Lower; where a composite operation has no rule, take it apart and lower again."""
-    tried: set[Any] = set()
-    while True:
-        draft = Draft(resolution, norm_statistics)
-        lowering = lower(program, draft, rules, parameters.canonical, batch_axis)
-        simpler = set(lowering.refused) - tried
-        apart = decomposed(program, simpler) if simpler else None
-        if apart is None:
-            break
-        tried |= simpler
-        program = apart
-    refuse_all(lowering, len({node.target for node in program.graph.nodes if node.op == "call_function"}))
-    require_sinks(lowering, parameters.model_name)
-    return draft, lowering
-
-
-def _graph(draft, lowering: Lowering, parameters: Parameters, masks, found) -> LayeredGraph:
+    masks: Mapping[str, Any] | None,
+    found: Mapping[str, torch.Tensor],
+) -> LayeredGraph:
+    draft = lowering.draft
     layers, sources, sinks = finished_layers(draft, _all_ids(lowering.sinks))
     graph = LayeredGraph(
         layers=layers,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from graphsparse.capture.draft import Draft
+from graphsparse.capture.nodes import is_norm
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
 
@@ -31,8 +32,8 @@ class Call:
 
     @property
     def in_norm(self) -> bool:
-        """Whether the call stands in a module named *Norm*, so that what it measures may be a statistic."""
-        return "Norm" in self.module_type
+        """Whether the call stands in a normalisation."""
+        return is_norm(self.module_type)
 
     def ids(self, value: Value | float) -> torch.Tensor:
         """The ids of any value: a constant is no unit where it is zero, and a constant unit elsewhere."""
@@ -54,7 +55,7 @@ class Call:
 
     def constants(self, shape: torch.Size | None = None, dtype: torch.dtype | None = None) -> Known:
         """A value of this call's shape that no input moves and whose content is not known."""
-        return Known(torch.empty(self.shape if shape is None else shape, dtype=dtype or self.dtype, device="meta"))
+        return Known.of_shape(self.shape if shape is None else shape, dtype or self.dtype)
 
     def say_conservative(self, reason: str) -> None:
         """Record that this call is decided on the safe side, and why."""

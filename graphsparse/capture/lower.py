@@ -1,13 +1,11 @@
-"""The one loop over the calls of a captured program: constants are computed, everything else goes by the table."""
+"""Reading a program as units: constants are computed, parameters stay parameters, everything else goes by the table."""
 
 from __future__ import annotations
 
-import operator
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.export import ExportedProgram
@@ -17,142 +15,127 @@ from torch.utils._pytree import tree_leaves, tree_map
 from graphsparse.capture.applying import apply
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft
-from graphsparse.capture.nodes import attribute, is_constant, needed, place_of, result_of
+from graphsparse.capture.nodes import is_constant, place_of, result_of
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
-from graphsparse.capture.table import Rule, Table, row_of
+from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.values import Known, Units, Weight
-from graphsparse.errors import CaptureError, GraphsparseError, UnsupportedOperations
-
-
-class Refused:
-    """The result of an operation that has no rule; what reads it is looked up too, so that all are named at once."""
-
-
-class _RefusedInside(Exception):
-    """A program that an operation takes as an operand needs an operation that has no rule, noted already."""
+from graphsparse.capture.walk import REFUSED, Body, RefusedInside, read
+from graphsparse.errors import CaptureError, GraphsparseError
 
 
 @dataclass
 class Lowering:
-    """The state of the loop: what each node is, and what was met on the way."""
+    """A reading that makes units: what it met on the way, and the units of the outputs.
+
+    ``names`` gives each captured parameter the name that the graph uses for it.
+    """
 
     draft: Draft
-    rules: Table
-    values: dict[Node, Any] = field(default_factory=dict)
-    refused: dict[Any, list[str]] = field(default_factory=lambda: defaultdict(list))
-    used: Counter = field(default_factory=Counter)
+    names: Mapping[str, str]
+    batch_axis: int | None
+    used: Counter[str] = field(default_factory=Counter)
     said: list[tuple[str, Call]] = field(default_factory=list)
     sinks: list[torch.Tensor] = field(default_factory=list)
+    lack: ClassVar[str] = "have no rule"
+    way_out: ClassVar[str] = (
+        "Add one: graphsparse.capture.rules shows how (embedding.py is the shortest to imitate); give it as extra_rules."
+    )
+
+    def knows(self, row: Rule) -> bool:
+        """Whether there is a rule for units."""
+        return row.apply is not None
 
     @property
     def conservative(self) -> tuple[tuple[str, str, str], ...]:
         """What was decided on the safe side; asked for last, since some values are made when they are first read."""
         return tuple((called, call.place, reason) for called, call in self.said for reason in call.conservative)
 
+    def parameter(self, name: str, example: torch.Tensor) -> Weight:
+        """A weight, as a view of its shape."""
+        return Weight(self.names.get(name, name), torch.empty(example.shape, device="meta"))
+
+    def constant(self, tensor: torch.Tensor) -> Known:
+        """The tensor itself."""
+        return Known(tensor)
+
+    def source(self, name: str, example: torch.Tensor) -> Units:
+        """One unit per element."""
+        self.draft.place = (name, "input")
+        return self.draft.source(name, example.shape, self.batch_axis if example.dim() > 1 else None)
+
+    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, body: Body) -> Any:
+        """Compute what no input moves, keep what is made of parameters alone, and rule everything else."""
+        leaves = tree_leaves((args, kwargs))
+        self.draft.read |= {leaf.name for leaf in leaves if isinstance(leaf, Weight)}
+        self.draft.place = _named(node)
+        moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
+        if not moved and not _applies_kernel(row, args, leaves):
+            weights = any(isinstance(leaf, Weight) for leaf in leaves)
+            return transform(node, row, args, kwargs) if weights else compute(node, row, args, kwargs)
+        if is_constant(node):
+            return tree_map(_shape_only, node.meta.get("val"))
+        return REFUSED if row.apply is None else self._ruled(node, row, args, kwargs, body)
+
+    def _ruled(self, node: Node, row: Rule, args: tuple, kwargs: dict, body: Body) -> Any:
+        (place, called), (shape, dtype) = _named(node), result_of(node)
+
+        def inside(program: GraphModule, operands: Sequence[Any]) -> Any:
+            made = body(program, operands)
+            self.draft.place = (place, called)
+            return made
+
+        call = Call(self.draft, node.target, shape, dtype, place, place_of(node)[1], body=inside)
+        value = _by_rule(row, call, args, kwargs)
+        self.used[called] += 1
+        self.said.append((called, call))
+        return value
+
 
 def lower(
-    program: ExportedProgram, draft: Draft, rules: Table, names: Mapping[str, str], batch_axis: int | None
+    program: ExportedProgram,
+    table: Table,
+    names: Mapping[str, str],
+    batch_axis: int | None,
+    *,
+    resolution: str,
+    norm_statistics: bool,
 ) -> Lowering:
-    """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
-    lowering = Lowering(draft, rules)
-    inputs = _inputs(program, draft, names, batch_axis)
-    _walk(lowering, program.graph_module, inputs)
-    _collect_sinks(lowering, program)
+    """Read a program as units. ``names`` gives each captured parameter the name that the graph uses for it.
+
+    Raises:
+        UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
+        CaptureError: a rule does not know a form of its operation.
+    """
+    walk, lowering = read(program, table, lambda _: Lowering(Draft(resolution, norm_statistics), names, batch_axis))
+    lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
     return lowering
 
 
-def _walk(lowering: Lowering, program: GraphModule, given: Callable[[Node], Any]) -> None:
-    """Lower what the outputs depend on; ``given`` says what each input of the program is."""
-    for node in needed(program.graph):
-        if node.op == "placeholder":
-            lowering.values[node] = given(node)
-        elif node.op == "call_function":
-            lowering.values[node] = _evaluate(lowering, node)
-        elif node.op == "get_attr":
-            lowering.values[node] = attribute(program, node)
+def _named(node: Node) -> tuple[str, str]:
+    """The path of the module that a call stands in, and the operation's name."""
+    target: Any = node.target
+    return place_of(node)[0], getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
 
 
-def _inputs(program: ExportedProgram, draft: Draft, names: Mapping[str, str], batch_axis: int | None):
-    """What each placeholder of the program is."""
-    signature = program.graph_signature
-    examples = dict(zip(signature.user_inputs, _example_leaves(program), strict=False))
+def _applies_kernel(row: Rule, args: tuple, leaves: list[Any]) -> bool:
+    """Whether a call that no input moves has connections: a table read by tokens, or a kernel applied to constants.
 
-    def value(node: Node) -> Any:
-        if node.name in signature.inputs_to_parameters:
-            target = signature.inputs_to_parameters[node.name]
-            return Weight(names.get(target, target), torch.empty(node.meta["val"].shape, device="meta"))
-        if node.name in signature.inputs_to_buffers:
-            target = signature.inputs_to_buffers[node.name]
-            stored = program.state_dict.get(target, program.constants.get(target))
-            return Known(stored.detach() if stored is not None else node.meta["val"].to("meta"))
-        if node.name in signature.inputs_to_lifted_tensor_constants:
-            return Known(program.constants[signature.inputs_to_lifted_tensor_constants[node.name]].detach())
-        example = examples.get(node.name)
-        if not isinstance(example, torch.Tensor):
-            return example
-        draft.place = (node.name, "input")
-        if example.is_floating_point() or example.is_complex():
-            return draft.source(node.name, example.shape, batch_axis if example.dim() > 1 else None)
-        return Known(example, token=node.name)
-
-    return value
+    The product of two parameters has none of its own: it is a number that the model computes (low-rank updates).
+    """
+    if row.apply is None or not any(isinstance(leaf, Weight) for leaf in leaves):
+        return False
+    at = row.kernel_at
+    of_two = row.product and at is not None and isinstance(args[at - 1], Weight)
+    has_kernel = at is not None and len(args) > at and isinstance(args[at], Weight) and not of_two
+    return has_kernel or any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
 
 
-def _example_leaves(program: ExportedProgram) -> list[Any]:
-    args, kwargs = program.example_inputs or ((), {})
-    return tree_leaves((args, kwargs))
-
-
-def _evaluate(lowering: Lowering, node: Node) -> Any:
-    draft, target = lowering.draft, node.target
-    args, kwargs = tree_map(lambda a: _read(lowering, a) if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
-    leaves = tree_leaves((args, kwargs))
-    if target is operator.getitem:
-        return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
-    place, module_type = place_of(node)
-    called = getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
-    draft.place = (place, called)
-    row = row_of(lowering.rules, target)
-    has_rule = row.apply is not None
-    if any(isinstance(leaf, Refused) for leaf in leaves):
-        return Refused() if has_rule else _refuse(lowering, target, place)
-    moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
-    tokens = any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
-    weights = any(isinstance(leaf, Weight) for leaf in leaves)
-    if not moved and not (has_rule and weights and (tokens or _has_kernel(row, args))):
-        return transform(node, row, args, kwargs) if weights else compute(node, row, args, kwargs)
-    if is_constant(node):
-        return tree_map(_shape_only, node.meta.get("val"))
-    if not has_rule:
-        return _refuse(lowering, target, place)
-    shape, dtype = result_of(node)
-    call = Call(draft, target, shape, dtype, place, module_type, body=partial(_body, lowering))
-    try:
-        value = _by_rule(row, call, args, kwargs)
-    except _RefusedInside:
-        return Refused()
-    lowering.used[called] += 1
-    lowering.said.append((called, call))
-    return value
-
-
-def _body(lowering: Lowering, program: GraphModule, operands: Sequence[Any]) -> Any:
-    """What a program inside the program makes of its operands."""
-    operand, place = iter(operands), lowering.draft.place
-    _walk(lowering, program, lambda _: next(operand))
-    lowering.draft.place = place
-    outputs = tree_map(lambda a: lowering.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
-    if any(isinstance(leaf, Refused) for leaf in tree_leaves(outputs)):
-        raise _RefusedInside
-    return outputs
-
-
-def _by_rule(row: Rule, call: Call, args: Any, kwargs: Any) -> Any:
+def _by_rule(row: Rule, call: Call, args: tuple, kwargs: dict) -> Any:
     """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
     try:
         return apply(row, call, args, kwargs)
-    except (GraphsparseError, _RefusedInside):
+    except (GraphsparseError, RefusedInside):
         raise
     except Exception as error:  # combinations that nobody has met
         brief = (str(error).splitlines() or [""])[0][:160]
@@ -163,61 +146,8 @@ def _by_rule(row: Rule, call: Call, args: Any, kwargs: Any) -> Any:
         ) from error  # fmt: skip
 
 
-def _has_kernel(row: Rule, args: tuple) -> bool:
-    """Whether a call reads a kernel: its connections count though what it is applied to is constant.
-
-    The product of two parameters has none of its own: it is a number that the model computes (low-rank updates).
-    """
-    at = row.kernel_at
-    of_two = row.product and at is not None and isinstance(args[at - 1], Weight)
-    return at is not None and len(args) > at and isinstance(args[at], Weight) and not of_two
-
-
 def _shape_only(value: Any) -> Any:
-    return (
-        Known(torch.empty(value.shape, dtype=value.dtype, device="meta")) if isinstance(value, torch.Tensor) else value
-    )
-
-
-def _refuse(lowering: Lowering, target: Any, place: str) -> Refused:
-    lowering.refused[target].append(place)
-    return Refused()
-
-
-def _read(lowering: Lowering, node: Node) -> Any:
-    """The value of a node; a parameter that is read is noted."""
-    value = lowering.values[node]
-    if isinstance(value, Weight):
-        lowering.draft.read.add(value.name)
-    return value
-
-
-def _collect_sinks(lowering: Lowering, program: ExportedProgram) -> None:
-    wanted = {
-        spec.arg.name
-        for spec in program.graph_signature.output_specs
-        if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")
-    }
-    for leaf in tree_leaves(program.graph.output_node().args):
-        value = lowering.values.get(leaf) if isinstance(leaf, Node) else None
-        if isinstance(value, Units) and leaf.name in wanted:
-            lowering.sinks.append(value.ids)
-
-
-def refuse_all(lowering: Lowering, total: int) -> None:
-    """Raise one error that lists every operation without a rule, how often it occurs and where first."""
-    if not lowering.refused:
-        return
-    width = max(len(str(target)) for target in lowering.refused)
-    lines = [
-        f"    {target!s:<{width}}  {len(places)} call{'s' if len(places) > 1 else ' '}  at {places[0] or 'the top'}"
-        + (f" and {len(set(places)) - 1} more" if len(set(places)) > 1 else "")
-        for target, places in sorted(lowering.refused.items(), key=lambda item: -len(item[1]))
-    ]
-    raise UnsupportedOperations(
-        f"{len(lowering.refused)} of {total} operations have no rule\n" + "\n".join(lines) + "\n"
-        "  Add one: graphsparse.capture.rules shows how (embedding.py is the shortest to imitate); give it as extra_rules."
-    )
+    return Known.of_shape(value.shape, value.dtype) if isinstance(value, torch.Tensor) else value
 
 
 def require_sinks(lowering: Lowering, model: str) -> None:

@@ -42,6 +42,11 @@ def place_of(node: Node) -> tuple[str, str]:
     return path.split("@")[0], (kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
 
 
+def is_norm(module_type: str) -> bool:
+    """Whether a type of module is a normalisation, by its name: what it measures may be a statistic."""
+    return "Norm" in module_type
+
+
 def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
     """Shape and type of the (first) result of a call.
 

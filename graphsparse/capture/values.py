@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -100,6 +100,11 @@ class Known:
 
     tensor: torch.Tensor
     token: str | None = None
+
+    @classmethod
+    def of_shape(cls, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Known:
+        """A value of which only the shape is known."""
+        return cls(torch.empty(tuple(shape), dtype=dtype, device="meta"))
 
     @property
     def shape(self) -> torch.Size:

@@ -1,6 +1,7 @@
 """What SynFlow makes of each operation: the linear, non-negative counterpart through which signals flow.
 
-A rule is ``rule(call, *args, **kwargs)`` over the operation's own arguments, signals as `Flow`. Where f(0) = 0 an
+A rule is ``rule(call, *args, **kwargs)`` over the operation's own arguments: signals as `Flow`, tokens as `Known`, other
+constants as tensors. Where f(0) = 0 an
 element-wise function is the identity; elsewhere it is x + 1, for then a zero does not stop the product that it enters.
 A maximum is a sum, since each operand may be the one that passes.
 """
@@ -13,7 +14,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from graphsparse.pruning.flow import Call, Flow, Rule, Tokens, aligned
+from graphsparse.capture.values import Known
+from graphsparse.pruning.flow import Call, Flow, aligned
 
 aten = torch.ops.aten
 
@@ -111,23 +113,15 @@ def bilinear(target: Any, *operands: Any) -> Flow:
     return Flow(target(*plain), sum(flow.scale for flow in flows)).settled()
 
 
-def without_bias(target: Any) -> Rule:
-    """The rule of a linear layer or convolution: (input, weight, bias, further arguments)."""
-
-    def rule(call: Call, value: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any) -> Flow:
-        return bilinear(lambda x, w: target(x, w, None, *args, **kwargs), value, weight)
-
-    return rule
+def layer(call: Call, value: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any) -> Flow:
+    """A linear layer or convolution, without its bias."""
+    return bilinear(lambda x, w: call.target(x, w, None, *args, **kwargs), value, weight)
 
 
-def bias_first(target: Any) -> Rule:
-    """The rule of addmm and its kin: (bias, left, right); a bias that is a signal is added."""
-
-    def rule(call: Call, bias: Any, left: Any, right: Any, **kwargs: Any) -> Flow:
-        product = bilinear(target, left, right)
-        return add(call, product, bias) if isinstance(bias, Flow) else product
-
-    return rule
+def add_product(call: Call, bias: Any, left: Any, right: Any, **kwargs: Any) -> Flow:
+    """addmm and baddbmm: the product; a bias that is a signal is added."""
+    product = bilinear(torch.matmul, left, right)
+    return add(call, product, bias) if isinstance(bias, Flow) else product
 
 
 def mean_over(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
@@ -199,6 +193,6 @@ def attention(
 
 def embedding(call: Call, table: Flow, indices: Any, *args: Any, **kwargs: Any) -> Any:
     """Every row is a source of one; a table read at constant indices is a constant."""
-    if not isinstance(indices, Tokens):
+    if not isinstance(indices, Known):
         return table.value.detach()[indices]
     return Flow(table.value.sum(0).expand(*indices.tensor.shape, -1), table.scale).settled()

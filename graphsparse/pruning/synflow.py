@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import plain
-from graphsparse.capture.trace import decomposed, functional, trace
-from graphsparse.errors import UnsupportedOperations
-from graphsparse.pruning.flow import synaptic_flow
-from graphsparse.pruning.flow_table import RULES
+from graphsparse.capture.rules import RULES, Rule
+from graphsparse.capture.table import Apply, Table, with_extra
+from graphsparse.capture.trace import functional, trace
+from graphsparse.pruning.flow_reading import signals_through, synaptic_flow
 from graphsparse.pruning.losses import gradients
 from graphsparse.pruning.rounds import Progress, fall_in_rounds
 from graphsparse.pruning.scratch import Masks, own_random_state, to_numpy, weights
@@ -32,6 +32,7 @@ def synflow(
     masks: Masks | None = None,
     dtype: torch.dtype = torch.float64,
     progress: Progress | None = None,
+    extra_rules: Mapping[Any, Rule | Apply] | None = None,
 ) -> dict[str, np.ndarray]:
     """The round at which iterative synaptic flow pruning drops each connection, see `fall_in_rounds`.
 
@@ -46,20 +47,23 @@ def synflow(
         compression: what the last round leaves, as compression of all connections.
         kwargs: keyword arguments of the model's forward.
         rounds, masks, progress: see `fall_in_rounds`.
+        extra_rules: rows for further operations, as in `graphsparse.export`; they say in ``flows`` how signals pass.
         dtype: of the computation; in double precision the number of threads does not show in the ranking.
 
     Raises:
         CaptureError: the model cannot be captured.
         UnsupportedOperations: operations that have no linear form here.
     """
-    program, names = _captured(model, parameters, example_inputs, kwargs or {})
+    table = with_extra(RULES, extra_rules)
+    program, names = _captured(model, parameters, example_inputs, kwargs or {}, table)
     device = next(iter(model.parameters())).device
     dense = {
         name: torch.from_numpy(values).abs().to(device, dtype) for name, values in weights(model, parameters).items()
     }
 
     def score(present: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return flow_scores(program, names, {n: w * torch.from_numpy(present[n]).to(device) for n, w in dense.items()})
+        kernels = {n: w * torch.from_numpy(present[n]).to(device) for n, w in dense.items()}
+        return flow_scores(program, names, kernels, table)
 
     return fall_in_rounds(
         score, {name: tuple(weight.shape) for name, weight in dense.items()}, compression, rounds, masks, progress
@@ -67,7 +71,7 @@ def synflow(
 
 
 def flow_scores(
-    program: ExportedProgram, names: Mapping[str, str], kernels: Mapping[str, torch.Tensor]
+    program: ExportedProgram, names: Mapping[str, str], kernels: Mapping[str, torch.Tensor], table: Table = RULES
 ) -> dict[str, np.ndarray]:
     """One round's saliencies: each kernel times its gradient of R, up to a common factor.
 
@@ -75,15 +79,22 @@ def flow_scores(
     """
     leaves = {name: weight.detach().requires_grad_() for name, weight in kernels.items()}
     with torch.enable_grad():
-        flow = synaptic_flow(program, {inner: leaves[name] for inner, name in names.items()}, RULES)
+        flow = synaptic_flow(program, {inner: leaves[name] for inner, name in names.items()}, table)
         found = gradients(flow, list(leaves.values()))
     return {name: to_numpy(leaf * grad, name) for (name, leaf), grad in zip(leaves.items(), found)}
 
 
 def _captured(
-    model: nn.Module, parameters: Sequence[str], example_inputs: Any, kwargs: Mapping[str, Any]
+    model: nn.Module,
+    parameters: Sequence[str],
+    example_inputs: Any,
+    kwargs: Mapping[str, Any],
+    table: Table = RULES,
 ) -> tuple[ExportedProgram, dict[str, str]]:
-    """The program, and which of its parameters stand for which of the wanted: a tied one goes by its first name."""
+    """The program, and which of its parameters stand for which of the wanted: a tied one goes by its first name.
+
+    Operations without a linear counterpart are taken apart in it, as far as torch can.
+    """
     twin = plain(model).model
     inputs = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     with own_random_state(0):
@@ -92,21 +103,7 @@ def _captured(
     wanted = {first.get(name, name): name for name in parameters}
     inner = program.graph_signature.inputs_to_parameters.values()
     names = {name: wanted[first[name]] for name in inner if first.get(name) in wanted}
-    return _supported(program, names, dict(twin.named_parameters(remove_duplicate=False))), names
-
-
-def _supported(program: ExportedProgram, names: Iterable[str], values: Mapping[str, torch.Tensor]) -> ExportedProgram:
-    """The program with operations that have no rule taken apart, as far as torch can; else what is missing is named."""
-    while True:
-        try:
-            with torch.no_grad():
-                synaptic_flow(
-                    program, {name: torch.ones_like(values[name], dtype=torch.float32) for name in names}, RULES
-                )
-            return program
-        except UnsupportedOperations:
-            targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
-            apart = decomposed(program, targets - set(RULES))
-            if apart is None or {node.target for node in apart.graph.nodes if node.op == "call_function"} == targets:
-                raise
-            program = apart
+    values = dict(twin.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        ones = {name: torch.ones_like(values[name], dtype=torch.float32) for name in names}
+        return signals_through(program, ones, table).program, names

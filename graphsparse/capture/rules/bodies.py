@@ -26,7 +26,7 @@ def cond(call: Call, predicate, yes, no, operands: Sequence[Any] = ()):
 def _either(call: Call, one, other):
     if isinstance(one, Units) or isinstance(other, Units):
         return call.union([one, other])
-    return one if one is other else Known(torch.empty(one.shape, device="meta"))
+    return one if one is other else Known.of_shape(one.shape)
 
 
 def mapped(call: Call, body, over: Sequence[Any], operands: Sequence[Any] = ()):

@@ -27,7 +27,7 @@ def convolve(call: Call, value: Value, weight: Value, bias, stride, padding, dil
     inside = bias if at_once(bias) else None
     made = by_weight(call, call.ids(value), weight, inside, stride, padding, dilation, groups, transposed)
     if weight.lifted and isinstance(value, Units):
-        added = Known(torch.empty(weight.shape, device="meta"))
+        added = Known.of_shape(weight.shape)
         made = call.union([made, by_numbers(call, value, added, stride, padding, dilation, groups, transposed)])
     return made if inside is bias else biased(call, made, along(bias, weight.view.dim() - 2))
 

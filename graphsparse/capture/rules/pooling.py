@@ -45,7 +45,7 @@ def with_indices(rule):
 
     def both(call: Call, *args, **kwargs):
         pooled = rule(call, *args, **kwargs)
-        return pooled, Known(torch.empty(pooled.shape, dtype=torch.int64, device="meta"))
+        return pooled, Known.of_shape(pooled.shape, torch.int64)
 
     return both
 

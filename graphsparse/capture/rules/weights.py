@@ -33,7 +33,7 @@ def transform(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
 def _unknown(value: Any) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
-    return Known(torch.empty(value.shape, dtype=value.dtype, device="meta"))
+    return Known.of_shape(value.shape, value.dtype)
 
 
 def _moved(node: Node, row: Rule, weight: Weight, args: tuple, kwargs: dict) -> Any:

@@ -1,0 +1,186 @@
+"""The one walk over a captured program. What values are, and what becomes of them, says a reading (`Reading`)."""
+
+from __future__ import annotations
+
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves, tree_map
+
+from graphsparse.capture.nodes import attribute, needed, place_of
+from graphsparse.capture.table import Rule, Table, row_of
+from graphsparse.capture.trace import decomposed
+from graphsparse.capture.values import Known
+from graphsparse.errors import UnsupportedOperations
+
+Body = Callable[[GraphModule, Sequence[Any]], Any]
+
+
+class Refused:
+    """The result of an operation that has no rule. What reads it is looked up too, so that all are named at once."""
+
+
+REFUSED = Refused()
+
+
+class RefusedInside(Exception):
+    """An operation has no rule in a program that another operation takes as an operand; it is noted already."""
+
+
+class Reading(Protocol):
+    """What a program is read as: as units (`graphsparse.capture.lower`), or as SynFlow's signals.
+
+    ``lack`` and ``way_out`` complete the error that names the operations about which the table says nothing.
+    """
+
+    lack: ClassVar[str]
+    way_out: ClassVar[str]
+
+    def knows(self, row: Rule) -> bool:
+        """Whether a row says what to do with an operation."""
+
+    def parameter(self, name: str, example: torch.Tensor) -> Any:
+        """The value of a parameter."""
+
+    def constant(self, tensor: torch.Tensor) -> Known:
+        """The value of a buffer or another tensor that the program holds."""
+
+    def source(self, name: str, example: torch.Tensor) -> Any:
+        """The value of a floating input."""
+
+    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, body: Body) -> Any:
+        """What an operation makes of its arguments; `REFUSED` where the row says nothing of it.
+
+        ``body(program, operands)`` walks a program that the operation takes as an operand.
+        """
+
+
+AReading = TypeVar("AReading", bound=Reading)
+
+
+@dataclass
+class Walk:
+    """One walk: the value of every node, and the places of operations without a rule."""
+
+    program: ExportedProgram
+    table: Table
+    reading: Reading
+    values: dict[Node, Any] = field(default_factory=dict)
+    refused: dict[Any, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def all(self) -> None:
+        """Walk the whole program."""
+        self._walk(self.program.graph_module, self._inputs())
+
+    def outputs(self) -> list[Any]:
+        """The values that the program returns, in order; not what it writes back to its buffers."""
+        specs = self.program.graph_signature.output_specs
+        wanted = {spec.arg.name for spec in specs if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")}
+        leaves = tree_leaves(self.program.graph.output_node().args)
+        return [self.values[leaf] for leaf in leaves if isinstance(leaf, Node) and leaf.name in wanted]
+
+    def _walk(self, module: GraphModule, given: Callable[[Node], Any]) -> None:
+        """Walk what the outputs depend on; ``given`` says what each input of the program is."""
+        for node in needed(module.graph):
+            if node.op == "placeholder":
+                self.values[node] = given(node)
+            elif node.op == "call_function":
+                self.values[node] = self._call(node)
+            elif node.op == "get_attr":
+                held = attribute(module, node)
+                self.values[node] = self.reading.constant(held.tensor) if isinstance(held, Known) else held
+
+    def _inputs(self) -> Callable[[Node], Any]:
+        """What each input of the whole program is."""
+        program, signature = self.program, self.program.graph_signature
+        leaves = tree_leaves(program.example_inputs or ((), {}))
+        examples = dict(zip(signature.user_inputs, leaves, strict=False))
+
+        def value(node: Node) -> Any:
+            if node.name in signature.inputs_to_parameters:
+                return self.reading.parameter(signature.inputs_to_parameters[node.name], node.meta["val"])
+            if node.name in signature.inputs_to_buffers:
+                target = signature.inputs_to_buffers[node.name]
+                stored = program.state_dict.get(target, program.constants.get(target))
+                return self.reading.constant(node.meta["val"].to("meta") if stored is None else stored.detach())
+            if node.name in signature.inputs_to_lifted_tensor_constants:
+                stored = program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
+                return self.reading.constant(stored.detach())
+            example = examples.get(node.name)
+            if not isinstance(example, torch.Tensor):
+                return example
+            if example.is_floating_point() or example.is_complex():
+                return self.reading.source(node.name, example)
+            return replace(self.reading.constant(example), token=node.name)
+
+        return value
+
+    def _call(self, node: Node) -> Any:
+        args, kwargs = tree_map(lambda a: self.values[a] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
+        if node.target is operator.getitem:
+            return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
+        row = row_of(self.table, node.target)
+        if any(isinstance(leaf, Refused) for leaf in tree_leaves((args, kwargs))):
+            return Refused() if self.reading.knows(row) else self._refuse(node)
+        try:
+            made = self.reading.call(node, row, args, kwargs, self._body)
+        except RefusedInside:
+            return Refused()
+        return self._refuse(node) if made is REFUSED else made
+
+    def _refuse(self, node: Node) -> Refused:
+        self.refused[node.target].append(place_of(node)[0])
+        return Refused()
+
+    def _body(self, program: GraphModule, operands: Sequence[Any]) -> Any:
+        """What a program inside the program makes of its operands."""
+        operand = iter(operands)
+        self._walk(program, lambda _: next(operand))
+        outputs = tree_map(lambda a: self.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
+        if any(isinstance(leaf, Refused) for leaf in tree_leaves(outputs)):
+            raise RefusedInside
+        return outputs
+
+
+def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgram], AReading]) -> tuple[Walk, AReading]:
+    """Walk a program with a new reading; where an operation has no rule, take it apart and walk again.
+
+    Raises:
+        UnsupportedOperations: operations that have no rule and that torch cannot take apart either.
+    """
+    tried: set[Any] = set()
+    while True:
+        reading = start(program)
+        walk = Walk(program, table, reading)
+        walk.all()
+        simpler = set(walk.refused) - tried
+        apart = decomposed(program, simpler) if simpler else None
+        if apart is None:
+            _refuse_all(walk)
+            return walk, reading
+        tried |= simpler
+        program = apart
+
+
+def _refuse_all(walk: Walk) -> None:
+    """Raise one error that lists every operation without a rule, how often it occurs and where first."""
+    if not walk.refused:
+        return
+    width = max(len(str(target)) for target in walk.refused)
+    lines = [
+        f"    {target!s:<{width}}  {len(places)} call{'s' if len(places) > 1 else ' '}  at {places[0] or 'the top'}"
+        + (f" and {len(set(places)) - 1} more" if len(set(places)) > 1 else "")
+        for target, places in sorted(walk.refused.items(), key=lambda item: -len(item[1]))
+    ]
+    total = len({node.target for node in walk.program.graph.nodes if node.op == "call_function"})
+    raise UnsupportedOperations(
+        f"{len(walk.refused)} of {total} operations {walk.reading.lack}\n"
+        + "\n".join(lines)
+        + f"\n  {walk.reading.way_out}"
+    )
