@@ -51,7 +51,7 @@ def export(
             masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept).
         kwargs: keyword arguments of the model's forward.
         resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed.
-        norm_statistics: whether normalisation statistics carry influence (DESIGN 2).
+        norm_statistics: whether normalisation statistics carry influence (docs/semantics.md).
         extra_rules: rules for further operations, ``{aten overload: function or Rule}``; see `graphsparse.capture.rules`.
         batch_axis: the axis of every floating input that makes no units; None where inputs have no batch axis.
 

@@ -14,13 +14,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.applying import apply
 from graphsparse.capture.call import Call
+from graphsparse.capture.constants import compute
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.nodes import is_constant, place_of, result_of
-from graphsparse.capture.rules.constants import compute
-from graphsparse.capture.rules.weights import transform
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.capture.walk import REFUSED, Body, RefusedInside, read
+from graphsparse.capture.weights import transform
 from graphsparse.errors import CaptureError, GraphsparseError
 
 

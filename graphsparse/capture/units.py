@@ -2,6 +2,9 @@
 
 0 is no unit (padding, a constant zero), -1 a constant that is not zero, ids from 1 on are units. An operation that
 only moves elements is applied to the ids as it stands. Axes along which ids repeat have stride 0 and take no memory.
+
+The graph counts units from 0 on, with -1 for no unit and -2 for a constant. Here no unit is 0, since torch fills what it
+pads and cuts with zeros; `graphsparse.capture.draft.as_ids` subtracts the one.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.nodes import is_constant, is_norm, place_of, result_of
-from graphsparse.capture.rules.constants import compute
+from graphsparse.capture.constants import compute
 from graphsparse.capture.table import Rule as Row
 from graphsparse.capture.table import Table
 from graphsparse.capture.values import Known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from graphsparse.capture.call import Call
@@ -9,7 +11,7 @@ from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
 
 
-def add(call: Call, left, right, *, alpha: float = 1):
+def add(call: Call, left: Any, right: Any, *, alpha: float = 1) -> Any:
     """The sum or difference of two values of broadcastable shapes."""
     if alpha == 0:
         return left
@@ -25,7 +27,7 @@ def add(call: Call, left, right, *, alpha: float = 1):
     return call.draft.lift(units, where=call.ids(other) != 0)
 
 
-def multiply(call: Call, left, right):
+def multiply(call: Call, left: Any, right: Any) -> Units:
     """The element-wise product of two values of broadcastable shapes."""
     if isinstance(left, Units) and isinstance(right, Units):
         return pairwise(call, left, right)
@@ -62,7 +64,7 @@ def pairwise(call: Call, left: Units, right: Units) -> Units:
     return Units(expand(result.reshape(a.shape)))
 
 
-def divide(call: Call, left, right, **kwargs):
+def divide(call: Call, left: Any, right: Any, **kwargs: Any) -> Any:
     """left / right: the quotient is zero only where left is; a divisor is taken as not zero."""
     if not isinstance(right, Units):
         return left
@@ -80,3 +82,15 @@ def at_once(bias: Value | None) -> bool:
 def biased(call: Call, value: Units, bias: Value | None) -> Units:
     """The value plus a bias that broadcasts against it; None is no bias."""
     return value if bias is None else add(call, value, bias)
+
+
+def per_channel(entries: Value | None, axes: int) -> Value | None:
+    """One entry for each channel, as it broadcasts against channels that ``axes`` further axes follow."""
+    shape = (-1, *[1] * axes)
+    if entries is None:
+        return None
+    if isinstance(entries, Units):
+        return Units(entries.ids.reshape(shape))
+    if isinstance(entries, Known):
+        return Known(entries.tensor.reshape(shape))
+    return entries.moved(lambda layout: layout.reshape(shape))

@@ -31,7 +31,8 @@ def _one(ids: torch.Tensor, axis: int) -> torch.Tensor:
 
 
 def _distinct(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Equal contraction indices: where a row is one unit, its products with a column are one with what the column unites."""
+    """The ids of a @ b, by the cheapest way. Where a row is one unit, its product with a column needs one gate:
+    that of the unit with the union of the column."""
     if a.stride(-1) == 0 and b.stride(-2) == 0:
         return dots(call, a[..., :1], b.mT[..., :1])
     found = _one_each(a)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.arithmetic import at_once, biased
+from graphsparse.capture.mechanics.arithmetic import at_once, biased, per_channel
 from graphsparse.capture.table import Rule
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
@@ -23,23 +23,13 @@ def convolve(call: Call, value: Value, weight: Value, bias, stride, padding, dil
     if not isinstance(weight, Weight):
         assert isinstance(value, Units), "a kernel that is no parameter over constants is computed, not ruled"
         made = by_numbers(call, value, weight, stride, padding, dilation, groups, transposed)
-        return biased(call, made, along(bias, len(weight.shape) - 2))
+        return biased(call, made, per_channel(bias, len(weight.shape) - 2))
     inside = bias if at_once(bias) else None
     made = by_weight(call, call.ids(value), weight, inside, stride, padding, dilation, groups, transposed)
     if weight.lifted and isinstance(value, Units):
         added = Known.of_shape(weight.shape)
         made = call.union([made, by_numbers(call, value, added, stride, padding, dilation, groups, transposed)])
-    return made if inside is bias else biased(call, made, along(bias, weight.view.dim() - 2))
-
-
-def along(bias: Value, axes: int):
-    """A bias of one entry per channel as it broadcasts against the channels of so many axes."""
-    shape = (-1, *[1] * axes)
-    if isinstance(bias, Units):
-        return Units(bias.ids.reshape(shape))
-    if isinstance(bias, Known):
-        return Known(bias.tensor.reshape(shape))
-    return bias and bias.moved(lambda layout: layout.reshape(shape))
+    return made if inside is bias else biased(call, made, per_channel(bias, weight.view.dim() - 2))
 
 
 def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, groups: int, transposed: bool) -> Units:
@@ -53,10 +43,8 @@ def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, 
     sources = small.expand(batch, ids.size(1), *sizes).transpose(0, 1).reshape(groups, ids.size(1) // groups, -1)
     if call.draft.unrolled:
         table = convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed)
-        bias_units = call.draft.kernel(
-            weight, kernel, sources, Taps.of(per_sample(table, batch, sizes), sources.size(2)), bias
-        )
-        made = bias_units.reshape(-1, batch, *out).transpose(0, 1)
+        taps = Taps.of(per_sample(table, batch, sizes), sources.size(2))
+        made = call.draft.kernel(weight, kernel, sources, taps, bias).reshape(-1, batch, *out).transpose(0, 1)
     else:
         every = small.expand(batch, ids.size(1), *small.shape[2:]).transpose(0, 1).reshape(ids.size(1), -1)
         joined = call.draft.join(every).reshape(groups, -1, 1)

@@ -8,33 +8,19 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.arithmetic import add, multiply, pairwise
+from graphsparse.capture.mechanics.arithmetic import biased, multiply, pairwise, per_channel
 from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.table import Rule
-from graphsparse.capture.values import Known, Units
+from graphsparse.capture.values import Known, Units, Value
 
 aten = torch.ops.aten
 
 
-def affine(call: Call, value: Units, weight, bias, axis: int | None = None) -> Units:
+def affine(call: Call, value: Units, weight: Value | None, bias: Value | None, axis: int | None = None) -> Value:
     """Scale and shift by parameters, or by what is computed, along a channel axis (trailing axes where None)."""
-    if weight is not None:
-        value = multiply(call, value, along(weight, value, axis))
-    if bias is not None:
-        value = add(call, value, along(bias, value, axis))
-    return value
-
-
-def along(weight, value: Units, axis: int | None):
-    """One entry per channel as it broadcasts against the value."""
-    if axis is None:
-        return weight
-    shape = (-1, *[1] * (value.ids.dim() - axis - 1))
-    if isinstance(weight, Units):
-        return Units(weight.ids.reshape(shape))
-    if isinstance(weight, Known):
-        return Known(weight.tensor.reshape(shape))
-    return weight.moved(lambda layout: layout.reshape(shape))
+    after = 0 if axis is None else value.ids.dim() - axis - 1
+    scaled = value if weight is None else multiply(call, value, weight if axis is None else per_channel(weight, after))
+    return biased(call, scaled, bias if axis is None else per_channel(bias, after))
 
 
 def batch_norm(call: Call, value: Units, weight, bias, mean, variance, *rest):

@@ -39,11 +39,9 @@ def minus_infinity(value) -> torch.Tensor:
         return value.hidden
     if isinstance(value, (Units, Weight)):
         return torch.tensor(False)
-    return (
-        torch.as_tensor(getattr(value, "tensor", value)) == -torch.inf
-        if getattr(value, "known", True)
-        else torch.tensor(False)
-    )
+    if isinstance(value, Known) and not value.known:
+        return torch.tensor(False)
+    return torch.as_tensor(getattr(value, "tensor", value)) == -torch.inf
 
 
 def fill(call: Call, value, mask, filling):
