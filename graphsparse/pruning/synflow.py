@@ -105,5 +105,5 @@ def _captured(
     names = {name: wanted[first[name]] for name in inner if first.get(name) in wanted}
     values = dict(twin.named_parameters(remove_duplicate=False))
     with torch.no_grad():
-        ones = {name: torch.ones_like(values[name], dtype=torch.float32) for name in names}
+        ones = {name: torch.ones_like(values[name], dtype=torch.float64) for name in names}
         return signals_through(program, ones, table).program, names
