@@ -33,7 +33,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             return _without_writes(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
@@ -47,7 +47,7 @@ def _on_meta(value: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """torch prints warnings and whole tracebacks of what it then raises; what matters reaches the user as one sentence."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -61,7 +61,9 @@ def _quiet() -> Iterator[None]:
 
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
     """A program as it is given, functional; one whose sizes were left open is captured again at those of its example."""
-    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node))
+    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node)) or any(
+        type(node.meta.get("val")) is int for node in program.graph.nodes if node.op == "call_function"
+    )
     if not free:
         return _without_writes(program)
     if program.example_inputs is None:
@@ -80,7 +82,7 @@ def _shape(node: torch.fx.Node) -> Sequence[Any]:
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operations and training's forms; composite operations stay whole."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         return program.run_decompositions({})
 
 
@@ -110,7 +112,7 @@ def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedP
             table[operation] = apart
     if not table:
         return None
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         return program.run_decompositions(table)
 
 
