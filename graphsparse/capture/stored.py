@@ -29,7 +29,7 @@ from graphsparse.errors import CaptureError, CheckpointError, GraphsparseError
 
 _LARGEST_NUMBER = 1 << 63
 _LARGEST_POWER = 64
-_MOST_STEPS = 4096  # of a recurrent layer or a loop, each of which becomes calls of its own
+_CALLS_OF_A_CELL = 8  # for each step of a recurrent layer, which is taken apart
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _WAY_OUT = "name the model as package.module:factory, or check where the file comes from"
 
@@ -82,7 +82,7 @@ class _Costs:
     constant_bytes: int = 0
     constant_work: float = 0
     work: float = 0
-    seen: set[int] = field(default_factory=set)
+    calls: int = 0
 
     def value(self, tensor: torch.Tensor) -> None:
         if not all(type(size) is int for size in tensor.shape):
@@ -92,7 +92,9 @@ class _Costs:
         self._within("elements in one value", count, 1 << 24, 16)
         self._within("elements in all values", self.elements, 1 << 27, 64)
 
-    def call(self, name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor], args: Any, constant: bool) -> None:
+    def call(
+        self, name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor], args: Any, constant: bool
+    ) -> None:
         work = _work(name, read, made, args)
         self.work += work
         self._within("steps", self.work, 1 << 38, 1 << 16)
@@ -102,7 +104,12 @@ class _Costs:
             self._within("bytes of constants", self.constant_bytes, 1 << 26, 4)
             self._within("steps for constants", self.constant_work, 1 << 31, 1 << 8)
 
-    def _within(self, what: str, count: float, always: int, times: int) -> None:
+    def runs(self, calls: int) -> None:
+        """Counts calls: those of a loop's body once for each row, those that a recurrent layer is taken apart into."""
+        self.calls += calls
+        self._within("calls", self.calls, 1 << 17, 1 / 64)
+
+    def _within(self, what: str, count: float, always: int, times: float) -> None:
         if count > max(always, times * self.file_bytes):
             raise CaptureError(
                 "what a program computes must be of a size that its file bears out", received=f"{count:,.0f} {what}"
@@ -130,9 +137,13 @@ _PRODUCTS = {
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """One run of a program on tensors without content; ``moved`` are the nodes that a floating input or parameter moves."""
+    """One run of a program on tensors without content.
+
+    ``moved`` are the nodes that a floating input or parameter moves; ``times``: how often the program runs, in a loop.
+    """
 
     costs: _Costs
+    times: int = 1
     values: dict[Node, Any] = field(default_factory=dict)
     moved: set[Node] = field(default_factory=set)
 
@@ -166,7 +177,9 @@ def _given(program: ExportedProgram) -> dict[str, Any]:
     leaves = tree_leaves(program.example_inputs) if program.example_inputs is not None else None
     free = [name for name in claimed if name not in names]
     if leaves is not None and len(leaves) != len(free):
-        raise CaptureError("example inputs must be as many as a program takes", received=f"{len(leaves)} and {len(free)}")
+        raise CaptureError(
+            "example inputs must be as many as a program takes", received=f"{len(leaves)} and {len(free)}"
+        )
     examples = dict(zip(free, leaves, strict=True)) if leaves is not None else claimed
     return {name: held[names[name]] if name in names else examples[name] for name in claimed}
 
@@ -193,9 +206,11 @@ def _call(run: _Run, node: Node) -> None:
         value = _of_bodies(run, node, args)
         moved = True
     else:
-        _check_numbers(name, node.target, args)
+        run.costs.runs(run.times * _calls_of(name, node.target, args))
         value = node.target(*args, **kwargs)  # type: ignore[operator]
-    tensors = [[leaf for leaf in tree_leaves(each) if isinstance(leaf, torch.Tensor)] for each in ((args, kwargs), value)]
+    tensors = [
+        [leaf for leaf in tree_leaves(each) if isinstance(leaf, torch.Tensor)] for each in ((args, kwargs), value)
+    ]
     if node.target is not operator.getitem:
         run.costs.call(name, tensors[0], tensors[1], args, not moved)
     run.moved.update([node] if moved else [])
@@ -231,16 +246,16 @@ def _told(node: Node, value: Any) -> str:
     return f"{node.name[:40]} claimed as {claimed}, found as {found}"
 
 
-def _check_numbers(name: str, target: Any, args: Sequence[Any]) -> None:
-    """Raises where a call of small cost by its shapes takes long, or where arithmetic of sizes has no bound."""
+def _calls_of(name: str, target: Any, args: Sequence[Any]) -> int:
+    """How many calls a call becomes. Raises where arithmetic of sizes has no bound."""
     if target in (operator.pow, operator.lshift):
         known = all(type(each) in (int, float, bool) for each in args)
         if not known or not abs(args[1]) <= _LARGEST_POWER:
             raise CaptureError("an exponent must be a small number", received=str(args[1])[:40])
-    if name in _RECURRENT and isinstance(args[0], torch.Tensor) and args[0].dim() and len(args) > 1:
-        steps = max(args[0].shape[:2]) if args[0].dim() > 2 else args[0].shape[0]
-        if steps > _MOST_STEPS:
-            raise CaptureError(f"a recurrent layer must run over at most {_MOST_STEPS:,} steps", received=f"{steps:,}")
+    if name in _RECURRENT and len(args) > 2 and isinstance(args[0], torch.Tensor) and args[0].dim():
+        cells = max(1, sum(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(args[2:])) // 4)
+        return _CALLS_OF_A_CELL * cells * (max(args[0].shape[:2]) if args[0].dim() > 2 else args[0].shape[0])
+    return 1
 
 
 def _of_bodies(run: _Run, node: Node, args: Sequence[Any]) -> Any:
@@ -258,20 +273,21 @@ def _of_bodies(run: _Run, node: Node, args: Sequence[Any]) -> Any:
     carried = groups.pop(0) if kind == "scan" else []
     rows, operands = groups[0], groups[1] if len(groups) > 1 else []
     steps = rows[0].shape[0]
-    if not 0 < steps <= _MOST_STEPS or any(each.shape[0] != steps for each in rows):
-        raise CaptureError(f"a loop must run over 1 to {_MOST_STEPS:,} rows, as many of each value", received=f"{steps:,}")
-    made = tree_leaves(_body(run, body, [*carried, *(each[0] for each in rows), *operands]))
+    if steps < 1 or any(each.shape[0] != steps for each in rows):
+        raise CaptureError("a loop must run over at least one row, as many of each value", received=f"{steps:,}")
+    made = tree_leaves(_body(run, body, [*carried, *(each[0] for each in rows), *operands], steps))
     state, rest = made[: len(carried)], made[len(carried) :]
     if not _agree(carried, state):
         raise CaptureError("a loop must carry values of the same shapes")
     return (*state, *(each.new_empty([steps, *each.shape]) for each in rest))
 
 
-def _body(run: _Run, program: Any, operands: Sequence[Any]) -> Any:
-    """What a program inside the program gives."""
+def _body(run: _Run, program: Any, operands: Sequence[Any], times: int = 1) -> Any:
+    """What a program inside the program gives, which runs that often."""
     if not isinstance(program, GraphModule):
         raise CaptureError("an operation on programs must be given programs", received=type(program).__name__)
-    inner = _Run(run.costs)
+    inner = _Run(run.costs, run.times * times)
+    run.costs.runs(inner.times)
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, value in zip(placeholders, operands, strict=True):
         inner.moved.add(node)

@@ -207,7 +207,9 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
     check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
     if isinstance(model, ExportedProgram):
-        model.state_dict.update({name: _as_held(tensor, model.state_dict.get(name)) for name, tensor in weights.items()})
+        model.state_dict.update(
+            {name: _as_held(tensor, model.state_dict.get(name)) for name, tensor in weights.items()}
+        )
     else:
         model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
 

@@ -24,6 +24,8 @@ from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
 
 _CONFIG = re.compile(r"(^|/)data/weights/[^/]*_weights_config\.json$")
+_COSTS = {b"{": 240, b"[": 90, b",": 60}  # bytes that Python takes for an object, a list and a further part
+_ALWAYS_ALLOWED = 1 << 28
 _OLD_STATE = re.compile(r"(^|/)(data/weights/[^/]*\.pt|serialized_state_dict\.pt)$")
 
 
@@ -61,8 +63,16 @@ class Members:
         return self.file.bytes(begin, begin + self.size(name))
 
     def json(self, name: str) -> dict[str, Any]:
-        """A member's JSON object."""
-        return read_object(self.bytes(name), self.within(name))
+        """A member's JSON object. Raises where its objects and lists would take far more memory than its text."""
+        text = self.bytes(name)
+        cost = sum(text.count(mark) * taken for mark, taken in _COSTS.items())
+        if cost > max(_ALWAYS_ALLOWED, 4 * self.file.size):
+            raise CheckpointError(
+                "a text's parts must fit in memory",
+                place=self.within(name),
+                received=f"about {cost:,} bytes of objects",
+            )
+        return read_object(text, self.within(name))
 
 
 def open_members(path: Path) -> Members:

@@ -14,6 +14,7 @@ from graphsparse.checkpoints.archives.program_schema import Unlike
 _FORM = 1  # of treespecs, as torch.utils._pytree.treespec_dumps writes them
 _SEQUENCES = {"builtins.tuple": tuple, "builtins.list": list, "collections.namedtuple": tuple}
 _MOST_PARTS = 10_000
+_LONGEST = 1_000_000
 _PLAIN = {int, float, bool, str, complex, type(None)}
 
 
@@ -28,6 +29,8 @@ def structure_of(text: str) -> Any:
     Raises:
         Unlike: it holds anything but tuples, lists, and what has named parts: a dict stands for that.
     """
+    if len(text) > _LONGEST:
+        raise Unlike(f"a structure must be a text of at most {_LONGEST:,} letters")
     try:
         found = json.loads(text)
     except ValueError as error:

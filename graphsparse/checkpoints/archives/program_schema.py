@@ -34,7 +34,7 @@ _HIGHER_ORDER = "torch.ops.higher_order."
 _LONGEST_NAME, _LONGEST_TEXT, _LARGEST = 1000, 10_000, 1 << 63
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _PATH = re.compile(r"[\w .:/+\-]+")
-_STACK = re.compile(r"[\w .,:;/+\-@()\[\]<>]*")
+_STACK = re.compile(r"[\w .,:;/+\-@()\[\]<>']*")
 
 
 class Unlike(Exception):
@@ -274,14 +274,12 @@ _output = one_of({
     "parameter_mutation": record({"arg": tensor, "parameter_name": path}),
 })  # fmt: skip
 signature = record({"input_specs": listed(_input), "output_specs": listed(_output)})
-call_signature = record({"in_spec": text, "out_spec": text}, {"forward_arg_names": optional(listed(name))})
+call_signature = record({"in_spec": a(str), "out_spec": a(str)}, {"forward_arg_names": optional(listed(name))})
 _call = record({"fqn": a(str)}, {"signature": optional(call_signature)})
 _module = record({"graph": graph, "signature": signature, "module_call_graph": listed(_call)})
 _version = record({"major": among({SCHEMA_MAJOR}), "minor": size})
 program = record(
     {"graph_module": _module, "schema_version": _version}, {"verifiers": listed(among(DIALECTS)), "torch_version": text}
 )
-payload = record(
-    {"path_name": name, "is_param": a(bool), "use_pickle": a(bool), "tensor_meta": optional(tensor_meta)}
-)
+payload = record({"path_name": name, "is_param": a(bool), "use_pickle": a(bool), "tensor_meta": optional(tensor_meta)})
 payloads = record({"config": lambda value: {path(key): payload(item) for key, item in a(dict)(value).items()}})
