@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 
@@ -55,6 +56,17 @@ def test_what_is_never_looked_at_changes_nothing(ran, name):
 @pytest.mark.parametrize("name", ["pruned", "pruned with guards"])
 def test_programs_are_pruned_and_their_guards_do_not_run(ran, name):
     assert ran[name].status == 0 and not ran[name].made, ran[name]
+
+
+def test_a_file_is_opened_once(tmp_path, monkeypatch):
+    """What is checked and what is loaded are the same bytes, whatever happens to the file in between."""
+    path, opened, real = tmp_path / "net.pt2", [], io.open
+    path.write_bytes(programs.zipped(programs.honest()))
+    monkeypatch.setattr(
+        io, "open", lambda file, *given, **named: opened.append(str(file)) or real(file, *given, **named)
+    )
+    read_program(str(path))
+    assert opened.count(str(path)) == 1
 
 
 class Attention(nn.Module):
