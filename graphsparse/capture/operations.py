@@ -40,7 +40,10 @@ _PURE = frozenset("""
     special_erf special_expm1 special_log1p special_log_softmax special_sinc special_softmax special_xlogy split_copy
     squeeze_copy subtract sum_to_size sym_constrain_range sym_constrain_range_for_size sym_is_contiguous sym_numel
     sym_size sym_storage_offset sym_stride t_copy take_along_dim tensordot transpose_copy tril_indices triu_indices
-    true_divide uniform unbind_copy unfold_copy unsqueeze_copy vander vdot view_dtype vstack where xlogy zeros
+    true_divide affine_grid_generator bartlett_window bincount blackman_window corrcoef cov cumulative_trapezoid
+    histogram i0 igamma igammac kaiser_window linalg_eigh linalg_inv_ex linalg_qr linalg_slogdet linalg_solve linalg_svd
+    logdet nonzero_static slogdet special_i0 special_ndtr stft istft trapezoid trapz unique_consecutive unique_dim _unique2
+    uniform unbind_copy unfold_copy unsqueeze_copy vander vdot view_dtype vstack where xlogy zeros
 """.split())  # fmt: skip
 """Operations of aten without a rule of their own that are computed, or taken apart by torch."""
 _NUMBERS = {

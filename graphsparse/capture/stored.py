@@ -125,10 +125,13 @@ def _work(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor],
     if "pool" in name or name in ("unfold", "im2col"):
         windows = [prod(map(abs, each)) for each in args[1:2] if isinstance(each, (list, tuple))]
         return work + (0 if "adaptive" in name else outputs * max(windows, default=1))
+    if name.startswith("linalg_") or name in _CUBIC:
+        return work + 10 * max(inputs, default=0) ** 1.5
     products = sqrt(prod(map(float, inputs[:3])) * outputs) if len(inputs) > 1 and name in _PRODUCTS else 0
     return work + products
 
 
+_CUBIC = {"inverse", "logdet", "slogdet", "cov", "corrcoef"}
 _PRODUCTS = {
     "mm", "bmm", "matmul", "linear", "addmm", "baddbmm", "addbmm", "einsum", "tensordot", "outer", "cdist", "_cdist_forward",
     "linalg_matmul", "bilinear", "mv", "inner", "kron", "scaled_dot_product_attention", "isin",
