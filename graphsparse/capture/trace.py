@@ -46,7 +46,9 @@ def _on_meta(value: Any) -> Any:
 
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
     """A program as it is given, functional; one whose sizes were left open is captured again at those of its example."""
-    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node))
+    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node)) or any(
+        type(node.meta.get("val")) is int for node in program.graph.nodes if node.op == "call_function"
+    )
     if not free:
         return _without_writes(program)
     if program.example_inputs is None:

@@ -249,9 +249,16 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
     check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
     if isinstance(model, ExportedProgram):
-        model.state_dict.update(weights)
+        model.state_dict.update(
+            {name: _as_held(tensor, model.state_dict.get(name)) for name, tensor in weights.items()}
+        )
     else:
         model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
+
+
+def _as_held(tensor: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
+    """A tensor as what a program holds under its name: torch takes programs apart only where parameters are parameters."""
+    return nn.Parameter(tensor, requires_grad=held.requires_grad) if isinstance(held, nn.Parameter) else tensor
 
 
 def masked(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
