@@ -17,7 +17,8 @@ from graphsparse.errors import CaptureError
 
 def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batch_axis: int | None) -> ExportedProgram:
     """Capture the model, one sample at a time where it allows that (samples do not interact, so one shows everything)."""
-    one = _first_sample(args, batch_axis), _first_sample(kwargs, batch_axis)
+    samples = batch_size(torch.utils._pytree.tree_leaves((tuple(args), dict(kwargs))), batch_axis)
+    one = _first_sample(args, batch_axis, samples), _first_sample(kwargs, batch_axis, samples)
     try:
         return _capture(model, *one)
     except Exception as error:
@@ -31,6 +32,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
+    args, kwargs = _apart((args, kwargs))
     with quiet(), same_random_state(), torch.no_grad():
         try:
             return _without_writes(torch.export.export(model, args, kwargs, strict=False))
@@ -42,6 +44,19 @@ def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
 def _on_meta(value: Any) -> Any:
     """The same structure with every tensor on the meta device, where the model is."""
     return torch.utils._pytree.tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, value)
+
+
+def _apart(value: Any) -> Any:
+    """The same structure, no tensor in it twice: torch.export takes one tensor in two places for one input."""
+    seen: set[int] = set()
+
+    def once(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or id(leaf) not in seen:
+            seen.add(id(leaf))
+            return leaf
+        return leaf.clone()
+
+    return torch.utils._pytree.tree_map(once, value)
 
 
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
@@ -110,15 +125,30 @@ def _composite(operation: Any) -> Any:
     return decomposition_table.get(operation)
 
 
-def _first_sample(value: Any, axis: int | None) -> Any:
+def _first_sample(value: Any, axis: int | None, samples: int | None) -> Any:
     """The same structure with every tensor cut to its first sample."""
     if isinstance(value, torch.Tensor):
-        return value if axis is None or value.dim() <= axis + 1 or value.size(axis) < 2 else value.narrow(axis, 0, 1)
+        if axis is None or value.dim() <= axis + 1 and not is_one_per_sample(value, samples):
+            return value
+        return value.narrow(axis, 0, 1) if value.size(axis) > 1 else value
     if isinstance(value, Mapping):
-        return {key: _first_sample(item, axis) for key, item in value.items()}
+        return {key: _first_sample(item, axis, samples) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_first_sample(item, axis) for item in value)
+        return type(value)(_first_sample(item, axis, samples) for item in value)
     return value
+
+
+def batch_size(examples: Iterable[Any], axis: int | None) -> int | None:
+    """The number of samples: the size that all tensors of two or more axes share along the batch axis, if they do."""
+    if axis is None:
+        return None
+    sizes = {t.size(axis) for t in examples if isinstance(t, torch.Tensor) and t.dim() > axis + 1}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def is_one_per_sample(example: torch.Tensor, samples: int | None) -> bool:
+    """Whether a tensor of one axis holds a number for each sample, as timesteps and class labels do."""
+    return example.dim() == 1 and samples is not None and len(example) == samples
 
 
 def _same(one: tuple, given: tuple) -> bool:
