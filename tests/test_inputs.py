@@ -78,6 +78,15 @@ def test_the_batch_makes_no_units(resolution):
     assert (one.n_units, len(one.sources), len(one.sinks)) == (two.n_units, len(two.sources), len(two.sinks))
 
 
+def test_the_batch_may_stand_elsewhere():
+    class Last(Timed):
+        def forward(self, x, t):
+            return super().forward(x.mT, t).mT
+
+    graph = gs.export(Last(), (torch.zeros(4, 2), torch.arange(2)), {}, batch_axis=1)
+    assert len(graph.sources) == 5 and len(graph.sinks) == 5
+
+
 class Whole(Timed):
     """Two samples are wanted, so that the model cannot be captured with one."""
 
@@ -215,6 +224,16 @@ def test_a_floating_mask_of_scores_is_a_constant_and_any_other_floating_input_a_
     inputs = torch.zeros(1, LENGTH, 4), torch.zeros(LENGTH, LENGTH)
     assert taken(gs.export(Masked(act, False), inputs, {})) == {"x": "source", "attention_mask": "constant"}
     assert taken(gs.export(Other(act, False), inputs, {})) == {"x": "source", "given": "source"}
+
+
+def test_what_a_floating_mask_hides_is_hidden():
+    causal = torch.full((LENGTH, LENGTH), -torch.inf).triu(1)
+    x = torch.zeros(1, LENGTH, 4)
+    whole, masked = (
+        gs.export(Masked(lambda scores, given: scores + given, False), (x, mask), {})
+        for mask in (torch.zeros_like(causal), causal)
+    )
+    assert masked.adjacency().nnz < whole.adjacency().nnz
 
 
 class Words(nn.Module):

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten_with_path
 
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.flows import Flows
-from graphsparse.capture.trace import batch_size, is_one_per_sample
+from graphsparse.capture.trace import batch_axis_of, batch_size
 from graphsparse.capture.values import Known, Value
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Input
@@ -64,18 +64,18 @@ class Inputs:
         example = given.example
         if node in self.sources:
             draft.place = (given.name, "input")
-            return draft.source(given.name, example.shape, self._batch_axis(example))
+            return draft.source(given.name, example.shape, batch_axis_of(example, self.batch_axis, self._samples))
         if node not in self.constants:
             return Known(example, token=given.name)
         return Known(example.to("meta") if self._any_content(given) else example)
 
-    def _batch_axis(self, example: torch.Tensor) -> int | None:
-        samples = batch_size((each.example for each in self.given.values()), self.batch_axis)
-        return self.batch_axis if example.dim() > 1 or is_one_per_sample(example, samples) else None
+    @property
+    def _samples(self) -> int | None:
+        return batch_size((each.example for each in self.given.values()), self.batch_axis)
 
     def _any_content(self, given: Given) -> bool:
         """Whether the example's numbers are only an example; those of masks and positions are taken as they are."""
-        return given.floating or self.constants[given.node] == LEFT_OUT and not _by_name(given)
+        return not _by_name(given) and (given.floating or self.constants[given.node] == LEFT_OUT)
 
     def told(self, tables: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
         """What every input was taken for; ``tables`` are the parameters that each input was found to index."""

@@ -128,9 +128,8 @@ def _composite(operation: Any) -> Any:
 def _first_sample(value: Any, axis: int | None, samples: int | None) -> Any:
     """The same structure with every tensor cut to its first sample."""
     if isinstance(value, torch.Tensor):
-        if axis is None or value.dim() <= axis + 1 and not is_one_per_sample(value, samples):
-            return value
-        return value.narrow(axis, 0, 1) if value.size(axis) > 1 else value
+        own = batch_axis_of(value, axis, samples)
+        return value if own is None or value.size(own) < 2 else value.narrow(own, 0, 1)
     if isinstance(value, Mapping):
         return {key: _first_sample(item, axis, samples) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
@@ -142,13 +141,15 @@ def batch_size(examples: Iterable[Any], axis: int | None) -> int | None:
     """The number of samples: the size that all tensors of two or more axes share along the batch axis, if they do."""
     if axis is None:
         return None
-    sizes = {t.size(axis) for t in examples if isinstance(t, torch.Tensor) and t.dim() > axis + 1}
+    sizes = {t.size(axis) for t in examples if isinstance(t, torch.Tensor) and t.dim() > max(axis, 1)}
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def is_one_per_sample(example: torch.Tensor, samples: int | None) -> bool:
-    """Whether a tensor of one axis holds a number for each sample, as timesteps and class labels do."""
-    return example.dim() == 1 and samples is not None and len(example) == samples
+def batch_axis_of(value: torch.Tensor, axis: int | None, samples: int | None) -> int | None:
+    """The axis of a tensor that counts samples: a tensor of one axis may hold a number for each, as timesteps do."""
+    if axis is None or value.dim() > 1:
+        return axis if axis is None or value.dim() > axis else None
+    return 0 if value.dim() == 1 and len(value) == samples else None
 
 
 def _same(one: tuple, given: tuple) -> bool:
