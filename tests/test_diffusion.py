@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+import graphsparse as gs
+from tests.judge import random_masks
 from tests.mixed import VOCAB, compare, smooth
 
 diffusers = pytest.importorskip("diffusers")
@@ -96,3 +98,28 @@ def test_family_is_exact(name, statistics):
     assert {each.name: each.taken for each in graph.inputs} == {name: TAKEN.get(name, "source") for name in inputs}
     assert graph.has_norm_statistics
     assert bool(graph.coverage.conservative) == ("class_labels" in inputs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_written_masks_leave_outputs_as_they_were_at_every_timestep(name):
+    settings, inputs = MODELS[name]
+    torch.manual_seed(0)
+    model = Plain(getattr(diffusers, name)(**settings)).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()  # some are zero at first, which would hide everything
+    given = [{name: make(run) for name, make in inputs.items()} for run in range(3)]
+    graph = gs.export(model, (), {}, kwargs=given[0], norm_statistics=True)
+    masks = random_masks(graph.shapes, 0.3)
+    named = dict(model.named_parameters())
+    with torch.no_grad():
+        for kernel, mask in masks.items():
+            named[kernel].mul_(mask)
+        before = [torch.utils._pytree.tree_leaves(model(**each)) for each in given]
+        effective = gs.effective_masks(graph.with_masks(masks))
+        gs.write_masks(model, effective, example_inputs=(), kwargs=given[0], norm_statistics=True)
+        after = [torch.utils._pytree.tree_leaves(model(**each)) for each in given]
+    assert sum(int(mask.sum()) for mask in effective.values()) > 0
+    for one, other in zip(before, after, strict=True):
+        for was, now in zip(one, other, strict=True):
+            torch.testing.assert_close(now, was, rtol=1e-6, atol=1e-9)
