@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.finish import finished_layers
+from graphsparse.capture.inputs import Inputs, inputs_of
 from graphsparse.capture.lower import Lowering, lower, refuse_all, require_sinks
 from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
 from graphsparse.capture.pruned import Plain, plain
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.rules import RULES, Rule
+from graphsparse.capture.tokens import free_entries
 from graphsparse.capture.trace import decomposed, settled, trace
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Coverage, LayeredGraph
@@ -37,6 +39,7 @@ def export(
     norm_statistics: bool = False,
     extra_rules: Mapping[Any, Rule] | None = None,
     batch_axis: int | None = 0,
+    sources: Iterable[str] | None = None,
 ) -> LayeredGraph:
     """Turn a model with masks into a sparse multipartite graph. The model is not changed.
 
@@ -45,7 +48,9 @@ def export(
     Args:
         model: a module, captured by torch.export in evaluation mode; or an exported program, used as it is.
         example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts; only shapes matter for
-            floating inputs. Integer inputs are tokens where they index a table, constants elsewhere.
+            floating inputs. An integer input is a source where the model computes with it (a timestep), tokens where
+            it indexes the rows of a parameter, and a constant elsewhere (masks and positions); ``inputs`` of the graph
+            says what each was taken for.
         masks: ``{parameter name: bool tensor}``, True = kept, by the names of ``model.named_parameters()``. Kernels
             without a mask are wholly kept. None reads them off the model: `torch.nn.utils.prune` and parametrisation
             masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept).
@@ -53,10 +58,13 @@ def export(
         resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed.
         norm_statistics: whether normalisation statistics carry influence (DESIGN 2).
         extra_rules: rules for further operations, ``{aten overload: rule}``; see `graphsparse.capture.rules`.
-        batch_axis: the axis of every floating input that makes no units; None where inputs have no batch axis.
+        batch_axis: the axis of every input that makes no units; None where inputs have no batch axis. An input of one
+            axis has one where it is as long as there are samples.
+        sources: the names of the inputs that are sources, all others being constants; nested ones by their paths, as
+            ``batch.image``. By default as said under ``example_inputs``.
 
     Raises:
-        CaptureError: torch.export cannot capture the model with these inputs.
+        CaptureError: torch.export cannot capture the model with these inputs; or a source is none of its inputs.
         UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
         MaskError: a mask's name, shape or type does not fit.
 
@@ -79,8 +87,9 @@ def export(
         found = twin.masks
         program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
         parameters = Parameters.of_module(twin.model)
-    draft, lowering = _lowered(program, rules, parameters, resolution, norm_statistics, batch_axis)
-    return _graph(draft, lowering, parameters, masks, found)
+    inputs = inputs_of(program, batch_axis, sources)
+    draft, lowering = _lowered(program, rules, parameters, resolution, norm_statistics, inputs)
+    return _graph(draft, lowering, parameters, inputs, masks, found)
 
 
 def _plain(model: Any) -> Plain:
@@ -119,13 +128,13 @@ def _lowered(
     parameters: Parameters,
     resolution: str,
     norm_statistics: bool,
-    batch_axis: int | None,
+    inputs: Inputs,
 ) -> tuple[Draft, Lowering]:
     """Lower; where a composite operation has no rule, take it apart and lower again."""
     tried: set[Any] = set()
     while True:
         draft = Draft(resolution, norm_statistics)
-        lowering = lower(program, draft, rules, parameters.canonical, batch_axis)
+        lowering = lower(program, draft, rules, parameters.canonical, inputs)
         simpler = set(lowering.refused) - tried
         apart = decomposed(program, simpler) if simpler else None
         if apart is None:
@@ -137,7 +146,7 @@ def _lowered(
     return draft, lowering
 
 
-def _graph(draft, lowering: Lowering, parameters: Parameters, masks, found) -> LayeredGraph:
+def _graph(draft, lowering: Lowering, parameters: Parameters, inputs: Inputs, masks, found) -> LayeredGraph:
     layers, sources, sinks = finished_layers(draft, _all_ids(lowering.sinks))
     graph = LayeredGraph(
         layers=layers,
@@ -151,7 +160,8 @@ def _graph(draft, lowering: Lowering, parameters: Parameters, masks, found) -> L
         resolution=draft.resolution,
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
-        coverage=Coverage(dict(lowering.used), lowering.conservative),
+        coverage=Coverage(dict(lowering.used), (*lowering.conservative, *free_entries(draft))),
+        inputs=inputs.told(draft.tables),
     )
     return graph.with_masks(parameters_of(graph, parameters, found) if masks is None else masks)
 

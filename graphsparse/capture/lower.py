@@ -16,8 +16,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft
+from graphsparse.capture.inputs import Inputs
 from graphsparse.capture.nodes import attribute, is_constant, needed, place_of, result_of
-from graphsparse.capture.rules import PRODUCTS, TAKES_KERNEL
+from graphsparse.capture.rules import PRODUCTS, TAKES_KERNEL, integers
 from graphsparse.capture.rules.constants import compute
 from graphsparse.capture.rules.weights import transform
 from graphsparse.capture.values import Known, Units, Weight
@@ -52,13 +53,10 @@ class Lowering:
         return tuple((called, call.place, reason) for called, call in self.said for reason in call.conservative)
 
 
-def lower(
-    program: ExportedProgram, draft: Draft, rules: Rules, names: Mapping[str, str], batch_axis: int | None
-) -> Lowering:
+def lower(program: ExportedProgram, draft: Draft, rules: Rules, names: Mapping[str, str], inputs: Inputs) -> Lowering:
     """Walk the program once. ``names`` gives each captured parameter the name that the graph uses for it."""
     lowering = Lowering(draft, rules)
-    inputs = _inputs(program, draft, names, batch_axis)
-    _walk(lowering, program.graph_module, inputs)
+    _walk(lowering, program.graph_module, _given(program, draft, names, inputs))
     _collect_sinks(lowering, program)
     return lowering
 
@@ -74,10 +72,9 @@ def _walk(lowering: Lowering, program: GraphModule, given: Callable[[Node], Any]
             lowering.values[node] = attribute(program, node)
 
 
-def _inputs(program: ExportedProgram, draft: Draft, names: Mapping[str, str], batch_axis: int | None):
+def _given(program: ExportedProgram, draft: Draft, names: Mapping[str, str], inputs: Inputs):
     """What each placeholder of the program is."""
     signature = program.graph_signature
-    examples = dict(zip(signature.user_inputs, _example_leaves(program), strict=False))
 
     def value(node: Node) -> Any:
         if node.name in signature.inputs_to_parameters:
@@ -89,20 +86,9 @@ def _inputs(program: ExportedProgram, draft: Draft, names: Mapping[str, str], ba
             return Known(stored.detach() if stored is not None else node.meta["val"].to("meta"))
         if node.name in signature.inputs_to_lifted_tensor_constants:
             return Known(program.constants[signature.inputs_to_lifted_tensor_constants[node.name]].detach())
-        example = examples.get(node.name)
-        if not isinstance(example, torch.Tensor):
-            return example
-        draft.place = (node.name, "input")
-        if example.is_floating_point() or example.is_complex():
-            return draft.source(node.name, example.shape, batch_axis if example.dim() > 1 else None)
-        return Known(example, token=node.name)
+        return inputs.value(draft, node.name)
 
     return value
-
-
-def _example_leaves(program: ExportedProgram) -> list[Any]:
-    args, kwargs = program.example_inputs or ((), {})
-    return tree_leaves((args, kwargs))
 
 
 def _evaluate(lowering: Lowering, node: Node) -> Any:
@@ -126,7 +112,9 @@ def _evaluate(lowering: Lowering, node: Node) -> Any:
     if not moved and not (has_rule and weights and (tokens or _has_kernel(target, args))):
         return transform(node, args, kwargs) if weights else compute(node, args, kwargs)
     if is_constant(node):
-        return tree_map(_shape_only, node.meta.get("val"))
+        if not integers.carries(node, lowering.values):
+            return tree_map(_shape_only, node.meta.get("val"))
+        rule = integers.RULES.get(target, rule)
     if rule is None:
         return _refuse(lowering, target, place)
     shape, dtype = result_of(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -67,6 +67,7 @@ class Loaded:
         kwargs: Mapping[str, Any] | None = None,
         resolution: str = "unrolled",
         norm_statistics: bool = False,
+        sources: Iterable[str] | None = None,
     ) -> LayeredGraph:
         """The graph of the model under the checkpoint's masks, for the given inputs or those that are known."""
         if self.channel_only and resolution != "channel":
@@ -78,7 +79,10 @@ class Loaded:
         masks: dict[str, Any] | None = (
             {} if self.is_meta else None
         )  # bits come after: nothing is made of all that is kept
-        graph = export(self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics)
+        graph = export(
+            self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics,
+            sources=sources,
+        )  # fmt: skip
         known = {**graph.modulators, **graph.shapes}
         own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
         return graph.with_masks({**graph.masks, **graph.checked(own)}) if own else graph

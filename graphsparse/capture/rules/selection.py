@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.rules import embedding
 from graphsparse.capture.rules.movement import tidy
 from graphsparse.capture.rules.reductions import over_axes
 from graphsparse.capture.units import collapse
@@ -63,6 +64,10 @@ def content(index):
 
 def take(call: Call, value: Units, indices):
     """value[indices]: the numbers of a known index; else any element along the axes that are indexed."""
+    if isinstance(value, Weight) and len(indices) == 1 and len(value.shape) == 2:
+        return embedding.embedding(call, value, indices[0])
+    if isinstance(value, Known):
+        return _found(call, indices)
     if known(indices):
         return Units(tidy(aten.index.Tensor(value.ids, content(indices))))
     call.say_conservative(ANY)
@@ -72,8 +77,19 @@ def take(call: Call, value: Units, indices):
     return Units(aten.index.Tensor(joined, first))
 
 
+def _found(call: Call, indices) -> Units:
+    """Plain numbers at the places of an index that an input moves."""
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    shape = torch.broadcast_shapes(*(indices[axis].shape for axis in axes))
+    ids = call.union([indices[axis] for axis in axes if isinstance(indices[axis], Units)]).ids.expand(shape)
+    return embedding.function_of(call, ids, axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0)
+
+
 def select(call: Call, value: Units, dim: int, index, *rest, **kwargs):
     """index_select and gather."""
+    if isinstance(value, Known):
+        whole = call.target is aten.gather.default
+        return call.draft.lift(index) if whole else embedding.function_of(call, index.ids, dim % len(value.shape))
     if known(index):
         return Units(tidy(call.target(value.ids, dim, content(index))))
     call.say_conservative(ANY)
