@@ -65,14 +65,36 @@ class Coverage:
     conservative: tuple[tuple[str, str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class Input:
+    """What an input of the model was ``taken`` for: "source", "tokens" (of the rows of ``tables``) or "constant".
+
+    ``name`` is that of the model's argument; inside tuples and dicts its path, as ``batch.image.0``. ``kind`` is the
+    type of its elements, ``reason`` says why it was taken so.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    taken: str
+    reason: str
+    tables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        taken = f"tokens of {', '.join(self.tables)}" if self.taken == "tokens" else self.taken
+        return f"{self.name}: {taken} ({self.reason})"
+
+
 @dataclass(frozen=True, eq=False)
 class LayeredGraph:
     """A network as a layered directed acyclic graph: units, kept weights between them, sources and sinks.
 
     ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
-    masks as bits, weights as numpy arrays that may share the model's memory. A kernel without a mask is wholly kept. ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold
-    where no mask says otherwise. ``sources`` and ``sinks`` are arrays of unit ids. Nothing of a pass is kept here; use
+    masks as bits, weights as numpy arrays that may share the model's memory. A kernel without a mask is wholly kept.
+    ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold where no mask
+    says otherwise. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what each input of the model was
+    taken for. Nothing of a pass is kept here; use
     `with_masks` for the same network under other masks.
     """
 
@@ -89,6 +111,7 @@ class LayeredGraph:
     norm_statistics: bool = False
     has_norm_statistics: bool = False
     coverage: Coverage = field(default_factory=Coverage, repr=False)
+    inputs: tuple[Input, ...] = ()
 
     @property
     def n_units(self) -> int:

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from graphsparse import cli
-from graphsparse.checkpoints import check_program, list_tensors, open_checkpoint, read_checkpoint, write_masks_file
+from graphsparse.checkpoints import list_tensors, open_checkpoint, read_checkpoint, write_masks_file
 from graphsparse.errors import CheckpointError, GraphsparseError
 
 WEIGHTS = {"a.weight": torch.ones(30, 30), "b.weight": torch.zeros(3)}
@@ -306,60 +306,13 @@ def test_a_file_is_told_by_content_whatever_its_first_bytes_say(tmp_path):
     assert (tmp_path / "x").read_bytes()[:2] == b"\x80\x02" and list(list_tensors(tmp_path / "x")) == [name]
 
 
-def program(folder, change=lambda name, data: data, dynamic=False):
+def program(folder, change):
     """An exported program, its members changed."""
-    shapes = ({0: torch.export.Dim("batch", min=2, max=64)},) if dynamic else None
-    torch.export.save(
-        torch.export.export(nn.Linear(2, 2), (torch.zeros(3, 2),), dynamic_shapes=shapes), folder / "good.pt2"
-    )
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(3, 2),)), folder / "good.pt2")
     with zipfile.ZipFile(folder / "good.pt2") as good, zipfile.ZipFile(folder / "net.pt2", "w") as changed:
         for name in good.namelist():
             changed.writestr(name, change(name, good.read(name)))
     return folder / "net.pt2"
-
-
-def test_honest_programs_may_be_loaded(tmp_path):
-    check_program(program(tmp_path))
-    check_program(program(tmp_path, dynamic=True))
-
-
-@pytest.mark.parametrize("expression", [
-    'exec(chr(49))', '__import__(\\"os\\").getpid()', "(1).real", "[1 for a in ()]", "lambda: 1", "s0[0]", "Pow(9, 9**9)",
-    "2**Symbol('s0')", "Symbol('os.system')", "9**9**9", "f'{1}'", "(", "getattr(s0, s1)",
-])  # fmt: skip
-def test_programs_whose_sizes_are_code_are_refused(tmp_path, expression):
-    def change(name, data):
-        return (
-            data.replace(b"{", b'{"x": {"\\u0065xpr_str": "%b"}, ' % expression.encode(), 1)
-            if name.endswith("model.json")
-            else data
-        )
-
-    with pytest.raises(CheckpointError, match="code execution"):
-        check_program(program(tmp_path, change))
-
-
-def test_programs_that_would_unpickle_or_call_are_refused(tmp_path):
-    canary = torch_bytes(Canary(tmp_path / "canary"))
-
-    def weight(name, data):
-        if name.endswith("weights_config.json"):
-            return data.replace(b'"use_pickle": false', b'"use_pickle": true')
-        return canary if re.search(r"weight_\d+$", name) else data
-
-    changes = [
-        weight,
-        lambda name, data: canary if "sample_inputs" in name else data,
-        lambda name, data: data.replace(b"torch.ops.aten.linear.default", b"torch.serialization.load"),
-        lambda name, data: data.replace(b"torch.ops.aten.linear.default", b"_operator.methodcaller"),
-    ]
-    for change in changes:
-        path = program(tmp_path, change)
-        with pytest.raises(CheckpointError, match="code execution"):
-            check_program(path)
-    with pytest.raises(CheckpointError, match=r"asks for _?io\.open"):
-        read_checkpoint(program(tmp_path, weight))
-    assert not (tmp_path / "canary").exists()
 
 
 def test_exported_weights_that_do_not_fit_their_bytes(tmp_path):
@@ -367,17 +320,19 @@ def test_exported_weights_that_do_not_fit_their_bytes(tmp_path):
         (
             b'"sizes": [{"as_int": 2}, {"as_int": 2}]',
             b'"sizes": [{"as_int": 2}, {"as_int": 3}]',
-            "lies within its bytes",
+            "must lie within its bytes",
         ),
-        (b'"strides": [{"as_int": 2}', b'"strides": [{"as_int": 1000000000000}', "lies within its bytes"),
+        (b'"strides": [{"as_int": 2}', b'"strides": [{"as_int": 1000000000000}', "must lie within its bytes"),
         (
             b'"sizes": [{"as_int": 2}, {"as_int": 2}]',
             b'"sizes": [{"as_int": 99999999}, {"as_int": 99999999}]',
             "bear out",
         ),
-        (b'"dtype": 7', b'"dtype": 99', "weights are dense"),
-        (b'"path_name": "weight_0"', b'"path_name": "weight_9"', "is in the archive"),
-        (b'"sizes": [{"as_int": 2}, {"as_int": 2}]', b'"sizes": [{"as_expr": 2}, 7]', "fits its bytes"),
+        (b'"dtype": 7', b'"dtype": 99', "must be one that is known"),
+        (b'"path_name": "weight_0"', b'"path_name": "weight_9"', "must be in the archive"),
+        (b'"path_name": "weight_0"', b'"path_name": "/weight_0"', "must be an identifier"),
+        (b'"use_pickle": false', b'"use_pickle": true', "code execution"),
+        (b'"sizes": [{"as_int": 2}, {"as_int": 2}]', b'"sizes": [{"as_expr": 2}, 7]', "must list its tensors"),
     ):
 
         def change(name, data, old=old, new=new):

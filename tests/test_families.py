@@ -268,7 +268,7 @@ def test_library_models_are_exact(name):
 def test_library_models_are_exact_with_norm_statistics(name):
     """Those whose normalisations have statistics at inference, unlike batch norm."""
     transformers = pytest.importorskip("transformers")
-    from tests.test_transformers import Called, compare, smooth
+    from tests.mixed import Called, compare, smooth
 
     settings, example = LIBRARY[name]
     torch.manual_seed(0)

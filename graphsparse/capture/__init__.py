@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.draft import as_ids
 from graphsparse.capture.finish import finished_layers
+from graphsparse.capture.inputs import inputs_of
 from graphsparse.capture.lower import Lowering, lower, require_sinks
 from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
 from graphsparse.capture.pruned import Plain, plain
 from graphsparse.capture.rules import RULES, Rule
 from graphsparse.capture.table import Apply, with_extra
+from graphsparse.capture.tokens import free_entries
 from graphsparse.capture.trace import settled, trace
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Coverage, LayeredGraph
@@ -37,6 +39,7 @@ def export(
     norm_statistics: bool = False,
     extra_rules: Mapping[Any, Rule | Apply] | None = None,
     batch_axis: int | None = 0,
+    sources: Iterable[str] | None = None,
 ) -> LayeredGraph:
     """Turn a model with masks into a sparse multipartite graph. The model is not changed.
 
@@ -45,7 +48,9 @@ def export(
     Args:
         model: a module, captured by torch.export in evaluation mode; or an exported program, used as it is.
         example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts; only shapes matter for
-            floating inputs. Integer inputs are tokens where they index a table, constants elsewhere.
+            floating inputs. An integer input is a source where the model computes with it (a timestep), tokens where
+            it indexes the rows of a parameter, and a constant elsewhere (masks and positions); ``inputs`` of the graph
+            says what each was taken for.
         masks: ``{parameter name: bool tensor}``, True = kept, by the names of ``model.named_parameters()``. Kernels
             without a mask are wholly kept. None reads them off the model: `torch.nn.utils.prune` and parametrisation
             masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept).
@@ -53,10 +58,13 @@ def export(
         resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed.
         norm_statistics: whether normalisation statistics carry influence (docs/semantics.md).
         extra_rules: rules for further operations, ``{aten overload: function or Rule}``; see `graphsparse.capture.rules`.
-        batch_axis: the axis of every floating input that makes no units; None where inputs have no batch axis.
+        batch_axis: the axis of every input that makes no units; None where inputs have no batch axis. An input of one
+            axis has one where it is as long as there are samples.
+        sources: the names of the inputs that are sources, all others being constants; nested ones by their paths, as
+            ``batch.image``. By default as said under ``example_inputs``.
 
     Raises:
-        CaptureError: torch.export cannot capture the model with these inputs.
+        CaptureError: torch.export cannot capture the model with these inputs; or a source is none of its inputs.
         UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
         MaskError: a mask's name, shape or type does not fit.
 
@@ -80,7 +88,12 @@ def export(
         program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
         parameters = Parameters.of_module(twin.model)
     lowering = lower(
-        program, rules, parameters.canonical, batch_axis, resolution=resolution, norm_statistics=norm_statistics
+        program,
+        rules,
+        parameters.canonical,
+        inputs_of(program, batch_axis, sources),
+        resolution=resolution,
+        norm_statistics=norm_statistics,
     )
     require_sinks(lowering, parameters.model_name)
     return _graph(lowering, parameters, masks, found)
@@ -135,7 +148,8 @@ def _graph(
         resolution=draft.resolution,
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
-        coverage=Coverage(dict(lowering.used), lowering.conservative),
+        coverage=Coverage(dict(lowering.used), (*lowering.conservative, *free_entries(draft))),
+        inputs=lowering.inputs.told(draft.tables),
     )
     return graph.with_masks(parameters_of(graph, parameters, found) if masks is None else masks)
 

@@ -8,14 +8,18 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.operations import is_computed
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known
+from graphsparse.errors import CaptureError
 
 CPU = torch.device("cpu")
 
 
 def compute(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
     """Run the operation on the numbers; where they are not known (meta device), keep the shape alone.
+
+    Operations of which nothing is known (see `graphsparse.capture.operations`) are not run: they may do more than compute.
 
     An integer input that is moved, filled, shifted or put into buckets stays a token: any index may come in its place.
     Comparisons, sums along an axis and places of maxima do not: masks and positions are constants.
@@ -24,12 +28,24 @@ def compute(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
     plain = tree_map(
         lambda a: a.tensor if isinstance(a, Known) else CPU if isinstance(a, torch.device) else a, (args, kwargs)
     )
-    try:
-        if callable(node.target):
-            result = node.target(*plain[0], **plain[1])
-    except (RuntimeError, NotImplementedError):  # a mixture of known and meta tensors
-        result = tree_map(_shape_only, node.meta.get("val"))
+    result = _computed(node, *plain) if is_computed(node.target) else tree_map(_shape_only, node.meta.get("val"))
     return tree_map(lambda r: Known(r, token) if isinstance(r, torch.Tensor) else r, result)
+
+
+def _computed(node: Node, args: tuple, kwargs: dict) -> Any:
+    try:
+        result = node.target(*args, **kwargs)  # type: ignore[operator]
+    except (RuntimeError, NotImplementedError):  # a mixture of known and meta tensors
+        return tree_map(_shape_only, node.meta.get("val"))
+    except Exception as error:  # an index out of range, say
+        brief = (str(error).splitlines() or [""])[0][:160]
+        raise CaptureError(
+            "an operation on constants must be one that torch can run", place=f"{node.name} ({node.target})",
+            received=f"{type(error).__name__}: {brief}", way_out="try the model on its example inputs",
+        ) from error  # fmt: skip
+    if "empty" in str(node.target):  # whatever the memory held before is no constant of the model
+        tree_map(lambda made: made.zero_() if isinstance(made, torch.Tensor) and not made.is_meta else made, result)
+    return result
 
 
 def _shape_only(value: Any) -> Any:

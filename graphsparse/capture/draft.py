@@ -42,6 +42,8 @@ class Draft:
         self.modulators: set[str] = set()
         self.scales: set[str] = set()
         self.read: set[str] = set()
+        self.tables: dict[str, list[str]] = {}  # the parameters that each input indexes
+        self.rows_of: list[tuple[str, torch.Tensor]] = []  # the rows of those as sources, and where each table is read
         self.has_norm_statistics = False
         self.place = ("", "")  # module path and operation of the call that is being lowered
         self._next = 1

@@ -19,8 +19,8 @@ def read_ids(block) -> np.ndarray:
 
 def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...], np.ndarray, np.ndarray]:
     """Layers, sources and sinks in the graph's numbering (from 0 on, without gaps)."""
-    same = _folded_copies(draft, sinks)
-    drafts, sources = _fold_joined_inputs(draft, sinks)
+    drafts, same = _folded_copies(draft, sinks)
+    drafts, sources = _fold_joined_inputs(draft, drafts, sinks)
     number = _renumbered(drafts, same)
     names = _unique_names(drafts)
     ranks: list[int] = []
@@ -38,8 +38,8 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
     return tuple(layers), number[sources], number[sinks]
 
 
-def _folded_copies(draft: Draft, sinks: np.ndarray) -> np.ndarray:
-    """Fold copies of units that nothing else reads into the units themselves; which unit each unit now is.
+def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], np.ndarray]:
+    """Fold copies of units that nothing else reads into the units: the layers left, and which unit each unit now is.
 
     A bias or a scale is put on a copy of its units (see `Draft.copied`), for at that time nobody knows who else will
     read them. Inputs keep their copies.
@@ -58,8 +58,7 @@ def _folded_copies(draft: Draft, sinks: np.ndarray) -> np.ndarray:
         for stage in each.stages:
             for owner, part in _by_owner(_on(stage, same[stage.units]), starts):
                 draft.layers[owner].stages.append(part)
-    draft.layers[:] = kept
-    return same
+    return kept, same
 
 
 def _reads(draft: Draft) -> np.ndarray:
@@ -105,12 +104,13 @@ def _by_owner(stage: Stage, starts: np.ndarray) -> Iterator[tuple[int, Stage]]:
         yield int(index), _on(stage, units[use], use)
 
 
-def _fold_joined_inputs(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], np.ndarray]:
+def _fold_joined_inputs(
+    draft: Draft, drafts: list[LayerDraft], sinks: np.ndarray
+) -> tuple[list[LayerDraft], np.ndarray]:
     """In channel resolution an image that only convolutions read has a source per channel, not per element."""
     sources = (
         np.unique(np.concatenate([as_ids(ids) for ids in draft.sources])) if draft.sources else np.empty(0, np.int64)
     )
-    drafts = list(draft.layers)
     for layer in [each for each in drafts if each.operation == "input"]:
         inside = lambda ids, layer=layer: (ids >= layer.start - 1) & (ids < layer.stop - 1)
         readers = [each for each in drafts if any(inside(read_ids(block)).any() for block in each.blocks)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -16,10 +16,12 @@ from graphsparse.capture.applying import apply
 from graphsparse.capture.call import Call
 from graphsparse.capture.constants import compute
 from graphsparse.capture.draft import Draft
+from graphsparse.capture.inputs import Inputs
+from graphsparse.capture.mechanics.counting import carries
 from graphsparse.capture.nodes import is_constant, place_of, result_of
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.values import Known, Units, Weight
-from graphsparse.capture.walk import REFUSED, Body, RefusedInside, read
+from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
 from graphsparse.capture.weights import transform
 from graphsparse.errors import CaptureError, GraphsparseError
 
@@ -33,7 +35,7 @@ class Lowering:
 
     draft: Draft
     names: Mapping[str, str]
-    batch_axis: int | None
+    inputs: Inputs
     used: Counter[str] = field(default_factory=Counter)
     said: list[tuple[str, Call]] = field(default_factory=list)
     sinks: list[torch.Tensor] = field(default_factory=list)
@@ -59,12 +61,11 @@ class Lowering:
         """The tensor itself."""
         return Known(tensor)
 
-    def source(self, name: str, example: torch.Tensor) -> Units:
-        """One unit per element."""
-        self.draft.place = (name, "input")
-        return self.draft.source(name, example.shape, self.batch_axis if example.dim() > 1 else None)
+    def given(self, name: str, example: Any) -> Any:
+        """A source, tokens or a constant, as was decided for each input."""
+        return self.inputs.value(self.draft, name)
 
-    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, body: Body) -> Any:
+    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
         """Compute what no input moves, keep what is made of parameters alone, and rule everything else."""
         leaves = tree_leaves((args, kwargs))
         self.draft.read |= {leaf.name for leaf in leaves if isinstance(leaf, Weight)}
@@ -74,14 +75,16 @@ class Lowering:
             weights = any(isinstance(leaf, Weight) for leaf in leaves)
             return transform(node, row, args, kwargs) if weights else compute(node, row, args, kwargs)
         if is_constant(node):
-            return tree_map(_shape_only, node.meta.get("val"))
-        return REFUSED if row.apply is None else self._ruled(node, row, args, kwargs, body)
+            if not carries(node, walk.values):
+                return tree_map(_shape_only, node.meta.get("val"))
+            row = replace(row, apply=row.counts or row.apply)
+        return REFUSED if row.apply is None else self._ruled(node, row, args, kwargs, walk)
 
-    def _ruled(self, node: Node, row: Rule, args: tuple, kwargs: dict, body: Body) -> Any:
+    def _ruled(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
         (place, called), (shape, dtype) = _named(node), result_of(node)
 
         def inside(program: GraphModule, operands: Sequence[Any]) -> Any:
-            made = body(program, operands)
+            made = walk.body(program, operands)
             self.draft.place = (place, called)
             return made
 
@@ -96,7 +99,7 @@ def lower(
     program: ExportedProgram,
     table: Table,
     names: Mapping[str, str],
-    batch_axis: int | None,
+    inputs: Inputs,
     *,
     resolution: str,
     norm_statistics: bool,
@@ -107,7 +110,7 @@ def lower(
         UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
         CaptureError: a rule does not know a form of its operation.
     """
-    walk, lowering = read(program, table, lambda _: Lowering(Draft(resolution, norm_statistics), names, batch_axis))
+    walk, lowering = read(program, table, lambda _: Lowering(Draft(resolution, norm_statistics), names, inputs))
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
     return lowering
 

@@ -33,6 +33,14 @@ def is_constant(node: Node) -> bool:
     return not any(leaf.is_floating_point() or leaf.is_complex() for leaf in leaves)
 
 
+def kind_of(node: Node) -> str:
+    """What a call gives: "number" (real or complex), "count" (integer), "truth" (boolean), or "nothing" of a tensor."""
+    kinds = [leaf.dtype for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    if any(kind.is_floating_point or kind.is_complex for kind in kinds):
+        return "number"
+    return "nothing" if not kinds else "truth" if all(kind == torch.bool for kind in kinds) else "count"
+
+
 def place_of(node: Node) -> tuple[str, str]:
     """The path of the module that a call stands in, and its type's name."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())

@@ -17,6 +17,8 @@ class Rule:
     `Known`, and returns such a value or a tuple of them; ``call.draft`` makes units. None: no units go through.
 
     Args:
+        counts: the rule where integers come out that tell of an integer input with which the model computes; ``apply``
+            where nothing is said.
         weights: what becomes of a parameter that no input has met yet. "keeps": it stays as it is; "moves": its elements
             move; "reshapes": the same, and the result's shape says how; "joins": several are put side by side; "adds":
             several are added; "cuts": its elements may become zero. "": its entries go through a function.
@@ -33,6 +35,7 @@ class Rule:
     """
 
     apply: Apply | None
+    counts: Apply | None = None
     weights: Literal["", "keeps", "moves", "reshapes", "joins", "adds", "cuts"] = ""
     tokens: Literal["", "keeps", "shifts"] = ""
     kernel_at: int | None = None

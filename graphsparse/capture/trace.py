@@ -17,7 +17,8 @@ from graphsparse.errors import CaptureError
 
 def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batch_axis: int | None) -> ExportedProgram:
     """Capture the model, one sample at a time where it allows that (samples do not interact, so one shows everything)."""
-    one = _first_sample(args, batch_axis), _first_sample(kwargs, batch_axis)
+    samples = batch_size(torch.utils._pytree.tree_leaves((tuple(args), dict(kwargs))), batch_axis)
+    one = _first_sample(args, batch_axis, samples), _first_sample(kwargs, batch_axis, samples)
     try:
         return _capture(model, *one)
     except Exception as error:
@@ -31,6 +32,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
 def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
+    args, kwargs = _apart((args, kwargs))
     with quiet(), same_random_state(), torch.no_grad():
         try:
             return _without_writes(torch.export.export(model, args, kwargs, strict=False))
@@ -44,9 +46,24 @@ def _on_meta(value: Any) -> Any:
     return torch.utils._pytree.tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, value)
 
 
+def _apart(value: Any) -> Any:
+    """The same structure, no tensor in it twice: torch.export takes one tensor in two places for one input."""
+    seen: set[int] = set()
+
+    def once(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or id(leaf) not in seen:
+            seen.add(id(leaf))
+            return leaf
+        return leaf.clone()
+
+    return torch.utils._pytree.tree_map(once, value)
+
+
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
     """A program as it is given, functional; one whose sizes were left open is captured again at those of its example."""
-    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node))
+    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node)) or any(
+        type(node.meta.get("val")) is int for node in program.graph.nodes if node.op == "call_function"
+    )
     if not free:
         return _without_writes(program)
     if program.example_inputs is None:
@@ -110,15 +127,31 @@ def _composite(operation: Any) -> Any:
     return decomposition_table.get(operation)
 
 
-def _first_sample(value: Any, axis: int | None) -> Any:
+def _first_sample(value: Any, axis: int | None, samples: int | None) -> Any:
     """The same structure with every tensor cut to its first sample."""
     if isinstance(value, torch.Tensor):
-        return value if axis is None or value.dim() <= axis + 1 or value.size(axis) < 2 else value.narrow(axis, 0, 1)
+        own = batch_axis_of(value, axis, samples)
+        return value if own is None or value.size(own) < 2 else value.narrow(own, 0, 1)
     if isinstance(value, Mapping):
-        return {key: _first_sample(item, axis) for key, item in value.items()}
+        return {key: _first_sample(item, axis, samples) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_first_sample(item, axis) for item in value)
+        return type(value)(_first_sample(item, axis, samples) for item in value)
     return value
+
+
+def batch_size(examples: Iterable[Any], axis: int | None) -> int | None:
+    """The number of samples: the size that all tensors of two or more axes share along the batch axis, if they do."""
+    if axis is None:
+        return None
+    sizes = {t.size(axis) for t in examples if isinstance(t, torch.Tensor) and t.dim() > max(axis, 1)}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def batch_axis_of(value: torch.Tensor, axis: int | None, samples: int | None) -> int | None:
+    """The axis of a tensor that counts samples: a tensor of one axis may hold a number for each, as timesteps do."""
+    if axis is None or value.dim() > 1:
+        return axis if axis is None or value.dim() > axis else None
+    return 0 if value.dim() == 1 and len(value) == samples else None
 
 
 def _same(one: tuple, given: tuple) -> bool:

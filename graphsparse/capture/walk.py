@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -18,8 +18,6 @@ from graphsparse.capture.table import Rule, Table, row_of
 from graphsparse.capture.trace import decomposed
 from graphsparse.capture.values import Known
 from graphsparse.errors import UnsupportedOperations
-
-Body = Callable[[GraphModule, Sequence[Any]], Any]
 
 
 class Refused:
@@ -51,14 +49,11 @@ class Reading(Protocol):
     def constant(self, tensor: torch.Tensor) -> Known:
         """The value of a buffer or another tensor that the program holds."""
 
-    def source(self, name: str, example: torch.Tensor) -> Any:
-        """The value of a floating input."""
+    def given(self, name: str, example: Any) -> Any:
+        """The value of an input."""
 
-    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, body: Body) -> Any:
-        """What an operation makes of its arguments; `REFUSED` where the row says nothing of it.
-
-        ``body(program, operands)`` walks a program that the operation takes as an operand.
-        """
+    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
+        """What an operation makes of its arguments; `REFUSED` where the row says nothing of it."""
 
 
 AReading = TypeVar("AReading", bound=Reading)
@@ -112,12 +107,7 @@ class Walk:
             if node.name in signature.inputs_to_lifted_tensor_constants:
                 stored = program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
                 return self.reading.constant(stored.detach())
-            example = examples.get(node.name)
-            if not isinstance(example, torch.Tensor):
-                return example
-            if example.is_floating_point() or example.is_complex():
-                return self.reading.source(node.name, example)
-            return replace(self.reading.constant(example), token=node.name)
+            return self.reading.given(node.name, examples.get(node.name))
 
         return value
 
@@ -129,7 +119,7 @@ class Walk:
         if any(isinstance(leaf, Refused) for leaf in tree_leaves((args, kwargs))):
             return Refused() if self.reading.knows(row) else self._refuse(node)
         try:
-            made = self.reading.call(node, row, args, kwargs, self._body)
+            made = self.reading.call(node, row, args, kwargs, self)
         except RefusedInside:
             return Refused()
         return self._refuse(node) if made is REFUSED else made
@@ -138,7 +128,7 @@ class Walk:
         self.refused[node.target].append(place_of(node)[0])
         return Refused()
 
-    def _body(self, program: GraphModule, operands: Sequence[Any]) -> Any:
+    def body(self, program: GraphModule, operands: Sequence[Any]) -> Any:
         """What a program inside the program makes of its operands."""
         operand = iter(operands)
         self._walk(program, lambda _: next(operand))

@@ -1,6 +1,6 @@
 """Masks and weights in files: any form that people have, read without running code; the seven that are written."""
 
-from graphsparse.checkpoints.archives.program import check_program
+from graphsparse.checkpoints.archives.program import StoredProgram, open_program
 from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS
 from graphsparse.checkpoints.packing import pack_nonzero
@@ -21,11 +21,12 @@ __all__ = [
     "OpenCheckpoint",
     "Part",
     "PartialMatch",
+    "StoredProgram",
     "TensorInfo",
-    "check_program",
     "convert",
     "list_tensors",
     "open_checkpoint",
+    "open_program",
     "pack_nonzero",
     "read_checkpoint",
     "read_masks",

@@ -39,6 +39,7 @@ def analyze(
     model_args: options.Arguments = None,
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
+    sources: options.Sources = None,
     form: options.Form = None,
     key: options.Key = None,
     ignore: options.Ignore = None,
@@ -66,7 +67,7 @@ def analyze(
         report = run(
             checkpoint, model, options.examples(inputs), resolution=resolution, norm_statistics=norm_statistics,
             form=form, model_args=options.arguments(model_args), progress=progress, key=key, ignore=ignore or (),
-            prefix=prefix, trust_sizes=trust_sizes,
+            prefix=prefix, trust_sizes=trust_sizes, sources=sources or None,
         )  # fmt: skip
     if json and json != "-":
         report.to_json(json)

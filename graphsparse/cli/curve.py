@@ -36,6 +36,7 @@ def curve(
     model_args: options.Arguments = None,
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
+    sources: options.Sources = None,
     form: options.Form = None,
     key: options.Key = None,
     ignore: options.Ignore = None,
@@ -56,7 +57,7 @@ def curve(
 
     given = network(
         checkpoint, model, inputs, model_args, form, resolution, norm_statistics, methods=methods,
-        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
     )  # fmt: skip
     curves = {}
     with bars(Console()) as progress:

@@ -59,6 +59,10 @@ TrustSizes = Annotated[
     typer.Option("--trust-sizes", help="Build a config.json's model even where it is far larger than its tensors."),
 ]
 Statistics = Annotated[bool, typer.Option("--norm-statistics", help="Let normalisation statistics carry influence.")]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="NAME", help="An input that is a source, all others constants. Repeat for more."),
+]
 Methods = "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; random or magnitude under uniform, uniform_plus, erk, igq"
 Data = Annotated[
     Path | None,

@@ -38,6 +38,7 @@ def prune(
     model_args: options.Arguments = None,
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
+    sources: options.Sources = None,
     form: options.Form = None,
     key: options.Key = None,
     ignore: options.Ignore = None,
@@ -57,13 +58,13 @@ def prune(
     console = Console()
     given = network(
         checkpoint, model, inputs, model_args, form, resolution, norm_statistics, methods=[method],
-        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
     )  # fmt: skip
     with bars(console) as progress:
         masks = run(
             given.model, given.args, method, sparsity=sparsity, compression=compression, effective=effective,
             data=options.batches(data), seed=seed, kwargs=given.kwargs, masks=given.graph.masks, resolution=given.graph.resolution,
-            norm_statistics=norm_statistics, progress=progress(method), weights=given.weights,
+            norm_statistics=norm_statistics, sources=sources or None, progress=progress(method), weights=given.weights,
         )  # fmt: skip
     write_checkpoint(out, given.weights, masks, form=to)
     show(report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks})), console)

@@ -48,6 +48,7 @@ def network(
     methods: Sequence[str],
     part: Part = WHOLE,
     trust_sizes: bool = False,
+    sources: Sequence[str] | None = None,
 ) -> Scorable:
     """Load a checkpoint's network for the methods that are to score it. Errors as `load_network` and `with_weights`.
 
@@ -70,7 +71,8 @@ def network(
         )  # fmt: skip
     args, kwargs = loaded.inputs(options.examples(inputs), None)
     folder = is_pretrained(checkpoint if model is None else model)
-    graph = loaded.graph(args, kwargs, resolution or ("channel" if folder else "unrolled"), norm_statistics)
+    resolution = resolution or ("channel" if folder else "unrolled")
+    graph = loaded.graph(args, kwargs, resolution, norm_statistics, sources or None)
     runnable = loaded.model.module() if isinstance(loaded.model, ExportedProgram) else loaded.model
     weights = loaded.weights or {name: tensor.detach() for name, tensor in runnable.state_dict().items()}
     return Scorable(runnable, args or (), kwargs, graph, weights, notes)

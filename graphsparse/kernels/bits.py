@@ -161,7 +161,7 @@ def _ceiling(found: np.ndarray, groups: int) -> np.ndarray:
 
 def _n_lines(kernel: Kernel) -> int:
     lines = kernel.lines[0]
-    return max(1, lines.groups * lines.count)
+    return lines.groups * lines.count
 
 
 def _work(lines: Lines) -> int:
@@ -217,7 +217,7 @@ def _mark(kernel: Kernel, mask: Mask, origin: UnitBits, reach: UnitBits, out: np
     lines = kernel.lines[0]
     whole = lines.offset % WORD == 0 and lines.group_step == lines.count * lines.step and lines.step == lines.length
     # the lines after which a word begins, so that two threads do not write to one; all of them where that is never
-    apart = WORD // gcd(lines.step, WORD) if whole else _n_lines(kernel)
+    apart = WORD // gcd(lines.step, WORD) if whole else max(1, _n_lines(kernel))
     _over_active(kernel, mask, origin, reach, (loops.mark, loops.mark_maps), out, apart)
 
 

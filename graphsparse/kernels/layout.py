@@ -170,9 +170,11 @@ class Rows(NamedTuple):
     @classmethod
     def of(cls, ids: np.ndarray) -> Rows:
         """The rows of an array whose last axis is one."""
-        ids = np.ascontiguousarray(ids.reshape(-1, ids.shape[-1]), np.int32)
-        follow = (ids[:, :1] >= 0) & (np.diff(ids, axis=1) == 1).all(1, keepdims=True) if ids.size else ids[:, :1] >= 0
-        return cls(ids, np.where(follow, ids[:, :1], -1)[:, 0].astype(np.int64))
+        ids = np.ascontiguousarray(ids.reshape(prod(ids.shape[:-1]), ids.shape[-1]), np.int32)
+        if not ids.size:
+            return cls(ids, np.full(len(ids), -1, np.int64))
+        follow = (ids[:, 0] >= 0) & (np.diff(ids, axis=1) == 1).all(1)
+        return cls(ids, np.where(follow, ids[:, 0], -1).astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,14 +199,14 @@ class Kernel:
         if self.many:
             return Rows.of(self.sources)
         if self.taps.table.shape == (1, 1) and self.sources.shape[2] == 1:
-            return Rows.of(self.sources.reshape(len(self.sources), -1))
+            return Rows.of(self.sources[:, :, 0])
         read = np.where(self.taps.table[:, 0] < 0, NO_UNIT, self.sources[:, :, self.taps.table[:, 0]])
-        return Rows.of(read.reshape(len(self.sources), -1))
+        return Rows.of(read.reshape(len(self.sources), self.sources.shape[1] * len(self.taps.table)))
 
     @cached_property
     def outputs(self) -> Rows:
         """The units that rows feed: by group, a unit per row, at one position; else by row, its map."""
-        return Rows.of(self.targets if self.many else self.targets.reshape(len(self.targets), -1))
+        return Rows.of(self.targets if self.many else self.targets[:, :, 0])
 
     @cached_property
     def lines(self) -> tuple[Lines, bool]:

@@ -11,12 +11,12 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.nodes import is_constant, is_norm, place_of, result_of
 from graphsparse.capture.constants import compute
+from graphsparse.capture.nodes import is_constant, is_norm, place_of, result_of
 from graphsparse.capture.table import Rule as Row
 from graphsparse.capture.table import Table
 from graphsparse.capture.values import Known
-from graphsparse.capture.walk import REFUSED, Body, Walk, read
+from graphsparse.capture.walk import REFUSED, Walk, read
 from graphsparse.pruning.flow import Call, Flow, total
 from graphsparse.pruning.flow_table import flow_of
 
@@ -45,11 +45,15 @@ class Signals:
         tensor = tensor.detach().to(like.device)
         return Known(tensor.to(like.dtype) if tensor.is_floating_point() else tensor)
 
-    def source(self, name: str, example: torch.Tensor) -> Flow:
-        """One everywhere."""
-        return Flow(next(iter(self.kernels.values())).new_ones(example.shape))
+    def given(self, name: str, example: Any) -> Any:
+        """A floating input is one everywhere, integers are tokens."""
+        if not isinstance(example, torch.Tensor):
+            return example
+        if example.is_floating_point():
+            return Flow(next(iter(self.kernels.values())).new_ones(example.shape))
+        return replace(self.constant(example), token=name)
 
-    def call(self, node: Node, row: Row, args: tuple, kwargs: dict, body: Body) -> Any:
+    def call(self, node: Node, row: Row, args: tuple, kwargs: dict, walk: Walk) -> Any:
         """Compute what no signal reaches, and integers; let signals through the operation's linear counterpart."""
         if not any(isinstance(leaf, (Flow, GraphModule)) for leaf in tree_leaves((args, kwargs))):
             return self._constants(compute(node, row, args, kwargs))

@@ -61,6 +61,7 @@ def prune(
     masks: Mapping[str, Any] | None = None,
     resolution: str = "unrolled",
     norm_statistics: bool = False,
+    sources: Iterable[str] | None = None,
     progress: Any = None,
     weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
@@ -80,7 +81,7 @@ def prune(
         data, loss: batches (x, y) and the loss, for SNIP and GraSP.
         seed: of random methods; the same seed gives the same masks on every machine.
         masks: where pruning starts; by default the masks that the model carries.
-        kwargs, resolution, norm_statistics: as for `graphsparse.export`.
+        kwargs, resolution, norm_statistics, sources: as for `graphsparse.export`.
         progress: called with (rounds done, rounds) by methods that work in rounds.
         weights: the values of the parameters by name, for a model on the meta device; read one at a time by random,
             magnitude and LAMP, which do not run the model.
@@ -99,7 +100,10 @@ def prune(
         PrunedMasks(40 of 160 connections active, compression 4.0x, 2 parameters)
     """
     check_options(method, options, KEYWORDS)
-    graph = export(model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics)
+    graph = export(
+        model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics,
+        sources=sources,
+    )  # fmt: skip
     wanted = wanted_connections(graph, sparsity, compression)
     ranking = saliency(
         method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,

@@ -33,6 +33,7 @@ def analyze(
     ignore: str | Iterable[str] = (),
     prefix: str | None = None,
     trust_sizes: bool = False,
+    sources: Iterable[str] | None = None,
 ) -> Report:
     """Say how sparse a saved or live network is, directly and effectively.
 
@@ -43,7 +44,7 @@ def analyze(
             transformers ``config.json``, ``"chain"`` for a state dict whose kernels follow each other, or ``"none"`` for
             direct sparsity by tensor alone. A ``.pt2`` file and a transformers folder need no model beside them.
         example_inputs: what the model's forward takes; not needed for "chain", "none", .pt2 and most of transformers.
-        kwargs, norm_statistics: as for `graphsparse.export`.
+        kwargs, norm_statistics, sources: as for `graphsparse.export`.
         resolution: as for `graphsparse.export`; by default "unrolled", and "channel" for a transformers folder, since
             the length of its input is arbitrary.
         form: the checkpoint's form, where it should not be recognised.
@@ -66,8 +67,9 @@ def analyze(
     if isinstance(source, nn.Module):
         inputs = _inputs_of(source, model, example_inputs)
         graph = export(
-            source, inputs, kwargs=kwargs, resolution=resolution or "unrolled", norm_statistics=norm_statistics
-        )
+            source, inputs, kwargs=kwargs, resolution=resolution or "unrolled", norm_statistics=norm_statistics,
+            sources=sources,
+        )  # fmt: skip
         return report_of(type(source).__name__, graph, _not_finite(source))
     part = Part.of(key, ignore, prefix)
     if isinstance(model, str) and model == "none":
@@ -77,7 +79,8 @@ def analyze(
         trust_sizes=trust_sizes,
     )  # fmt: skip
     folder = is_pretrained(source if model is None else model)
-    graph = network.graph(example_inputs, kwargs, resolution or ("channel" if folder else "unrolled"), norm_statistics)
+    resolution = resolution or ("channel" if folder else "unrolled")
+    graph = network.graph(example_inputs, kwargs, resolution, norm_statistics, sources)
     return report_of("state dict" if isinstance(source, Mapping) else Path(str(source)).name, graph, network.notes)
 
 

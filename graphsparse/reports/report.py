@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
-from graphsparse.graph import Coverage, LayeredGraph
+from graphsparse.graph import Coverage, Input, LayeredGraph
 from graphsparse.measures.notebook import table
 from graphsparse.measures.sparsity import Sparsity, sparsity
 from graphsparse.surgery.loading import Progress
@@ -28,7 +28,8 @@ class Report:
     """How sparse a network is: ``sparsity`` (None without a model), a ``frame`` with a row per parameter, a ``summary``.
 
     ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
-    says how many operations each rule of capture took, and which were decided conservatively, where and why.
+    says how many operations each rule of capture took, and which were decided conservatively, where and why. ``inputs``
+    says what each input of the model was taken for.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Report:
     notes: tuple[str, ...] = ()
     sparsity: Sparsity | None = None
     coverage: Coverage | None = None
+    inputs: tuple[Input, ...] = ()
 
     def __repr__(self) -> str:
         found = (
@@ -63,6 +65,7 @@ class Report:
             "summary": _plain(self.summary),
             "parameters": rows,
             **lists,
+            **({"inputs": [_plain(asdict(each)) for each in self.inputs]} if self.inputs else {}),
             **({"coverage": _covered(self.coverage)} if self.coverage else {}),
             "notes": list(self.notes),
         }
@@ -133,7 +136,8 @@ def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> R
         "sources": len(graph.sources),
         "sinks": len(graph.sinks),
     }
-    return Report(title, found.frame, summary, (*_of_sparsity(found), *notes, *_of_graph(graph)), found, graph.coverage)
+    told = (*_of_sparsity(found), *notes, *_of_graph(graph))
+    return Report(title, found.frame, summary, told, found, graph.coverage, graph.inputs)
 
 
 def _of_sparsity(found: Sparsity) -> list[str]:

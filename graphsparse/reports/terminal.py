@@ -22,7 +22,7 @@ PIPE_WIDTH = 1000
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report, as wide as the terminal; a pipe or file gets every column, unbroken."""
     console = wide(console or Console())
-    console.print(Group(_fitting(report, console), *totals(report)))
+    console.print(Group(_fitting(report, console), *totals(report), *_inputs(report)))
     for note in report.notes:
         console.print(Text(f"  {printable(note)}", style="yellow"))
 
@@ -65,6 +65,12 @@ def totals(report: Report) -> Iterator[Text]:
                 f"  {kind:<9} {summary[verb]:>{digits},} of {summary['connections']:,} {verb:<6}  "
                 f"sparsity {summary[f'{kind}_sparsity']:.6f}  compression {times(summary[f'{kind}_compression'])}"
             )
+
+
+def _inputs(report: Report) -> Iterator[Text]:
+    """A line for each input: what it was taken for, and why."""
+    for number, each in enumerate(report.inputs):
+        yield Text(f"  {'' if number else 'inputs':<9} {printable(str(each))}")
 
 
 def times(compression: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -67,6 +67,7 @@ class Loaded:
         kwargs: Mapping[str, Any] | None = None,
         resolution: str = "unrolled",
         norm_statistics: bool = False,
+        sources: Iterable[str] | None = None,
     ) -> LayeredGraph:
         """The graph of the model under the checkpoint's masks, for the given inputs or those that are known."""
         if self.channel_only and resolution != "channel":
@@ -78,7 +79,10 @@ class Loaded:
         masks: dict[str, Any] | None = (
             {} if self.is_meta else None
         )  # bits come after: nothing is made of all that is kept
-        graph = export(self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics)
+        graph = export(
+            self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics,
+            sources=sources,
+        )  # fmt: skip
         known = {**graph.modulators, **graph.shapes}
         own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
         return graph.with_masks({**graph.masks, **graph.checked(own)}) if own else graph
@@ -249,9 +253,16 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
     check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
     if isinstance(model, ExportedProgram):
-        model.state_dict.update(weights)
+        model.state_dict.update(
+            {name: _as_held(tensor, model.state_dict.get(name)) for name, tensor in weights.items()}
+        )
     else:
         model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
+
+
+def _as_held(tensor: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
+    """A tensor as what a program holds under its name: torch takes programs apart only where parameters are parameters."""
+    return nn.Parameter(tensor, requires_grad=held.requires_grad) if isinstance(held, nn.Parameter) else tensor
 
 
 def masked(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.checkpoints import check_program
+from graphsparse.capture.stored import build_program
+from graphsparse.checkpoints import open_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError
 from graphsparse.surgery.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 
@@ -94,18 +95,16 @@ def make_bare(spec: str, arguments: Mapping[str, Any]) -> nn.Module | None:
 
 
 def read_program(path: str) -> ExportedProgram:
-    """Load a torch.export archive, after looking that nothing in it would be run.
+    """Load a torch.export archive. Nothing in it is run, and no shape in it is believed: see `graphsparse.capture.stored`.
 
-    Raises CheckpointError for what is no such archive, or would run code.
+    Raises:
+        CheckpointError: no such archive, damaged, inconsistent, or with parts that would have to be run.
+        UnsupportedOperations: it names operations of which nothing is known.
     """
     if not Path(path).is_file():
-        raise CheckpointError("a .pt2 archive is a file", place=path, way_out="check the path")
-    check_program(Path(path))
-    try:
-        return torch.export.load(path)
-    except Exception as error:  # a stranger's bytes make torch raise anything
-        brief = (str(error).splitlines() or [""])[0][:120]
-        raise CheckpointError(
-            "a .pt2 archive reads as torch.export.save wrote it", place=path, received=f"{type(error).__name__}: {brief}",
-            way_out="export it again with this version of torch",
-        ) from error  # fmt: skip
+        raise CheckpointError("a .pt2 archive must be a file", place=path, way_out="check the path")
+    stored = open_program(Path(path))
+    return build_program(
+        stored.text, stored.weights, stored.constants, stored.example_inputs,
+        place=stored.place, file_bytes=stored.file_bytes,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Files made to attack, and the harness that shows that nothing comes of them."""

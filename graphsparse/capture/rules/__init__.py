@@ -10,10 +10,10 @@ from __future__ import annotations
 from graphsparse.capture.rules import (
     attention,
     bodies,
-    buckets,
     convolution,
     embedding,
     experts,
+    integers,
     interpolation,
     linear,
     movement,
@@ -49,5 +49,5 @@ RULES: Table = {
     **attention.RULES,
     **experts.RULES,
     **bodies.RULES,
-    **buckets.RULES,
+    **integers.RULES,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics import counting, steps
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import tidy
 from graphsparse.capture.values import Known, Units, Weight
@@ -134,7 +134,7 @@ SHAPES = [
 ]  # fmt: skip
 VIEWS = [aten.view.default, aten.reshape.default, aten._unsafe_view.default]
 RULES: dict[Any, Rule] = {
-    **rows(KEEPS, Rule(keep, weights="keeps", tokens="keeps", waits=steps.kept, per_expert=True)),
+    **rows(KEEPS, Rule(keep, counts=counting.keep, weights="keeps", tokens="keeps", waits=steps.kept, per_expert=True)),
     **rows(MOVES, Rule(move, weights="moves", tokens="keeps")),
     aten.unsqueeze.default: Rule(move, weights="moves", tokens="keeps", waits=steps.viewed),
     **rows(SPLITS, Rule(move, weights="moves", tokens="keeps", per_expert="splits")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics import steps
 from graphsparse.capture.mechanics.axes import over_axes
+from graphsparse.capture.mechanics.lookup import function_of, look_up
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse, tidy
 from graphsparse.capture.values import Known, Masked, Units, Weight
@@ -62,6 +64,10 @@ def content(index):
 
 def take(call: Call, value: Units, indices):
     """value[indices]: the numbers of a known index; else any element along the axes that are indexed."""
+    if isinstance(value, Weight) and len(indices) == 1 and len(value.shape) == 2:
+        return look_up(call, value, indices[0])
+    if isinstance(value, Known):
+        return _found(call, indices)
     if known(indices):
         return Units(tidy(aten.index.Tensor(value.ids, content(indices))))
     call.say_conservative(ANY)
@@ -71,8 +77,19 @@ def take(call: Call, value: Units, indices):
     return Units(aten.index.Tensor(joined, first))
 
 
+def _found(call: Call, indices: Sequence[Any]) -> Units:
+    """Plain numbers at the places of an index that an input moves."""
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    shape = torch.broadcast_shapes(*(indices[axis].shape for axis in axes))
+    ids = call.union([indices[axis] for axis in axes if isinstance(indices[axis], Units)]).ids.expand(shape)
+    return function_of(call, ids, axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0)
+
+
 def select(call: Call, value: Units, dim: int, index, *rest, **kwargs):
     """index_select and gather."""
+    if isinstance(value, Known):
+        whole = call.target is aten.gather.default
+        return call.draft.lift(index) if whole else function_of(call, index.ids, dim % len(value.shape))
     if known(index):
         return Units(tidy(call.target(value.ids, dim, content(index))))
     call.say_conservative(ANY)

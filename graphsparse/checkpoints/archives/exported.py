@@ -3,33 +3,91 @@
 from __future__ import annotations
 
 import io
+import math
 import re
+import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
+from graphsparse.checkpoints.archives import program_schema as schema
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.torch_file import refusal
-from graphsparse.checkpoints.archives.zip_directory import data_offset, read_directory
+from graphsparse.checkpoints.archives.zip_directory import data_offset, directory_of
 from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
 
-# torch._export.serde.schema.ScalarType: part of the file format
-_DTYPES = {
-    1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
-    7: torch.float32, 8: torch.float64, 10: torch.complex64, 11: torch.complex128, 12: torch.bool,
-    13: torch.bfloat16, 28: torch.uint16, 29: torch.float8_e4m3fn, 30: torch.float8_e5m2,
-    31: torch.float8_e4m3fnuz, 32: torch.float8_e5m2fnuz, 33: torch.float8_e8m0fnu, 34: torch.uint32,
-    35: torch.uint64,
-}  # fmt: skip
-_STRIDED = 7
 _CONFIG = re.compile(r"(^|/)data/weights/[^/]*_weights_config\.json$")
+_COSTS = {b"{": 240, b"[": 90, b",": 60}  # bytes that Python takes for an object, a list and a further part
+_ALWAYS_ALLOWED = 1 << 28
 _OLD_STATE = re.compile(r"(^|/)(data/weights/[^/]*\.pt|serialized_state_dict\.pt)$")
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """An open archive: its one map of the file, and where its members lie."""
+
+    file: MappedFile
+    table: Mapping[str, zipfile.ZipInfo]
+
+    @property
+    def place(self) -> str:
+        """The file, for messages."""
+        return str(self.file.path)
+
+    def within(self, name: str) -> str:
+        """A member's name, for messages."""
+        return f"{name} in {self.file.path}"
+
+    def begin(self, name: str) -> int:
+        """Where in the file a member's bytes begin."""
+        member = self.table[name]
+        begin = data_offset(self.file.bytes(member.header_offset, member.header_offset + 30), member)
+        if begin + member.file_size > self.file.size:
+            raise CheckpointError("members must lie within their archive", place=self.within(name))
+        return begin
+
+    def size(self, name: str) -> int:
+        """How many bytes a member has."""
+        return self.table[name].file_size
+
+    def bytes(self, name: str) -> bytes:
+        """A member's bytes."""
+        begin = self.begin(name)
+        return self.file.bytes(begin, begin + self.size(name))
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A member's JSON object. Raises where its objects and lists would take far more memory than its text."""
+        text = self.bytes(name)
+        cost = sum(text.count(mark) * taken for mark, taken in _COSTS.items())
+        if cost > max(_ALWAYS_ALLOWED, 4 * self.file.size):
+            raise CheckpointError(
+                "a text's parts must fit in memory",
+                place=self.within(name),
+                received=f"about {cost:,} bytes of objects",
+            )
+        return read_object(text, self.within(name))
+
+
+def open_members(path: Path) -> Members:
+    """Opens an archive of torch.export. The file is opened once: its directory and its members are of the same bytes.
+
+    Raises:
+        CheckpointError: no zip file, damaged, or of a machine whose numbers have the other byte order.
+    """
+    file = MappedFile(path)
+    table = directory_of(cast(BinaryIO, file.stream()), str(path), stored=True)
+    members = Members(file, table)
+    order = next((name for name in table if name.rpartition("/")[2] == "byteorder"), None)
+    if order is not None and members.bytes(order) != sys.byteorder.encode():
+        raise CheckpointError(f"an exported archive's numbers must be {sys.byteorder} end first", place=members.place)
+    return members
 
 
 def is_exported(members: Mapping[str, zipfile.ZipInfo]) -> bool:
@@ -44,83 +102,96 @@ def read(path: Path) -> Archive:
     Raises:
         CheckpointError: damaged, several programs in one archive, or weights that only running code could read.
     """
-    members = read_directory(path, stored=True)
-    file = MappedFile(path)
-    configs = [name for name in members if _CONFIG.search(name)]
-    old = [name for name in members if _OLD_STATE.search(name)]
+    members = open_members(path)
+    configs = [name for name in members.table if _CONFIG.search(name)]
+    old = [name for name in members.table if _OLD_STATE.search(name)]
     if len(configs) + len(old) != 1:
         raise CheckpointError(
             "an exported archive holds one program's weights", place=str(path),
             received=", ".join(configs + old) or "none", way_out="export one program to the archive",
         )  # fmt: skip
     if old:
-        content = unpickle_tensors(member_bytes(file, members[old[0]]), f"{old[0]} in {path}")
-        return Archive(str(path), "exported", content, {}, file.size)
-    config = payloads(file, members[configs[0]], str(path))
-    folder = configs[0].rsplit("/", 1)[0]
-    tensors = {name: _weight(file, members, folder, payload, f"{name} in {path}") for name, payload in config.items()}
-    return Archive(str(path), "exported", tensors, {}, file.size, file.release)
-
-
-def payloads(file: MappedFile, member: zipfile.ZipInfo, place: str) -> dict[str, Any]:
-    """The table of an archive's tensors: {name: {path_name, use_pickle, tensor_meta}}."""
-    config = read_object(member_bytes(file, member), f"{member.filename} in {place}").get("config")
-    if not isinstance(config, dict) or not all(isinstance(payload, dict) for payload in config.values()):
-        raise CheckpointError("an exported archive lists its tensors", place=f"{member.filename} in {place}")
-    return config
-
-
-def member_bytes(file: MappedFile, member: zipfile.ZipInfo) -> bytes:
-    begin = _begin(file, member)
-    return file.bytes(begin, begin + member.file_size)
+        content = unpickle_tensors(members.bytes(old[0]), members.within(old[0]))
+        return Archive(str(path), "exported", content, {}, members.file.size)
+    tensors = {name: weight for name, (weight, _) in stored_tensors(members, configs[0]).items()}
+    return Archive(str(path), "exported", tensors, {}, members.file.size, members.file.release)
 
 
 def unpickle_tensors(data: bytes, place: str) -> Any:
-    """Returns what torch.save wrote to these bytes, tensors and plain containers alone."""
+    """Returns what torch.save wrote to these bytes, tensors and plain containers alone; nothing in it is compressed."""
+    if data.startswith(b"PK"):
+        directory_of(io.BytesIO(data), place, stored=True)
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a stranger's bytes make torch raise anything
         raise refusal(error, place) from error
 
 
-def _begin(file: MappedFile, member: zipfile.ZipInfo) -> int:
-    begin = data_offset(file.bytes(member.header_offset, member.header_offset + 30), member)
-    if begin + member.file_size > file.size:
-        raise CheckpointError("members lie within their archive", place=f"{member.filename} in {file.path}")
-    return begin
+def stored_tensors(
+    members: Members, config: str, *, hollow: bool = False
+) -> dict[str, tuple[torch.Tensor, dict[str, Any]]]:
+    """Returns the tensors that a table of an archive lists, mapped, each with what the table says of it.
 
-
-def _weight(
-    file: MappedFile, members: Mapping[str, zipfile.ZipInfo], folder: str, payload: dict[str, Any], place: str
-) -> torch.Tensor:
-    member = members.get(f"{folder}/{payload.get('path_name')}")
-    if member is None:
-        raise CheckpointError("a listed tensor is in the archive", place=place, received=str(payload.get("path_name")))
-    if payload.get("use_pickle"):
-        tensor = unpickle_tensors(member_bytes(file, member), place)
-        if not isinstance(tensor, torch.Tensor):
-            raise CheckpointError("a listed tensor is a tensor", place=place, received=type(tensor).__name__)
-        return tensor
+    Those that share bytes in the archive share memory. None is ever unpickled. ``hollow``: a tensor that was saved
+    without its content is on the meta device, not an error.
+    """
     try:
-        return _strided(file, member, payload["tensor_meta"], place)
-    except CheckpointError:
-        raise
-    except Exception as error:  # a stranger's numbers may be of any kind
+        table = schema.payloads(members.json(config))["config"]
+    except (schema.Unlike, RecursionError) as error:
         raise CheckpointError(
-            "a tensor's description fits its bytes", place=place, received=f"{type(error).__name__}: {error}"[:160]
+            "an exported archive must list its tensors", place=members.within(config), received=str(error)[:160]
         ) from error
+    flat: dict[tuple[str, torch.dtype], torch.Tensor] = {}
+    elements, found = 0, {}
+    for name, payload in table.items():
+        place = f"{name} in {members.place}"
+        meta = _described(payload, place)
+        elements += math.prod(_integers(meta["sizes"]))
+        check_expansion([elements], members.file.size, place)
+        member = f"{config.rpartition('/')[0]}/{payload['path_name']}"
+        if member not in members.table:
+            raise CheckpointError("a listed tensor must be in the archive", place=place, received=payload["path_name"])
+        try:
+            tensor = _stored(members, member, meta, flat, hollow)
+        except (Outside, RuntimeError, OverflowError) as error:
+            brief = (str(error).splitlines() or [""])[0][:160]
+            raise CheckpointError("a tensor must lie within its bytes", place=place, received=brief) from error
+        found[name] = (tensor, payload)
+    return found
 
 
-def _strided(file: MappedFile, member: zipfile.ZipInfo, meta: dict[str, Any], place: str) -> torch.Tensor:
-    sizes = [int(size["as_int"]) for size in meta["sizes"]]
-    strides = [int(stride["as_int"]) for stride in meta["strides"]]
-    check_expansion(sizes, file.size, place)
-    if meta["layout"] != _STRIDED or meta["dtype"] not in _DTYPES or min(sizes + strides, default=0) < 0:
-        raise CheckpointError("weights are dense", place=place, received=f"layout {meta['layout']}, {meta['dtype']}")
-    dtype = _DTYPES[meta["dtype"]]
-    flat = file.tensor(dtype, (member.file_size // dtype.itemsize,), _begin(file, member))
-    offset = int(meta["storage_offset"]["as_int"])
+def _described(payload: dict[str, Any], place: str) -> dict[str, Any]:
+    """What a table says of a tensor. Raises where only a pickle could say more."""
+    if payload["use_pickle"] or payload.get("tensor_meta") is None:
+        raise CheckpointError(
+            "a checkpoint is never read with code execution", place=place, received="a pickled tensor or object",
+            way_out="export the model with plain tensors as its weights",
+        )  # fmt: skip
+    return payload["tensor_meta"]
+
+
+def _integers(sizes: list[dict[str, int]]) -> list[int]:
+    return [size["as_int"] for size in sizes]
+
+
+class Outside(Exception):
+    """A tensor does not lie within its bytes."""
+
+
+def _stored(
+    members: Members, member: str, meta: dict[str, Any], flat: dict[tuple[str, torch.dtype], torch.Tensor], hollow: bool
+) -> torch.Tensor:
+    sizes, strides, offset = _integers(meta["sizes"]), _integers(meta["strides"]), meta["storage_offset"]["as_int"]
+    dtype = schema.DTYPES[meta["dtype"]]
+    if 0 in sizes or (hollow and not members.size(member)):
+        return torch.empty(sizes, dtype=dtype, device="meta" if hollow and 0 not in sizes else "cpu")
+    key = (member, dtype)
+    if key not in flat:
+        count = members.size(member) // dtype.itemsize
+        flat[key] = members.file.tensor(dtype, (count,), members.begin(member))
+    if len(sizes) != len(strides):
+        raise Outside(f"{len(sizes)} sizes and {len(strides)} strides")
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
-    if 0 not in sizes and not 0 <= offset <= last < flat.numel():
-        raise CheckpointError("a tensor lies within its bytes", place=place, received=f"{sizes} in {flat.numel()}")
-    return torch.as_strided(flat, sizes, strides, offset) if 0 not in sizes else torch.empty(sizes, dtype=dtype)
+    if last >= flat[key].numel():
+        raise Outside(f"{sizes} in {flat[key].numel()}")
+    return torch.as_strided(flat[key], sizes, strides, offset)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import warnings
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,6 +35,10 @@ class MappedFile:
     def bytes(self, begin: int, end: int) -> bytes:
         return b"" if self._map is None else self._map[begin:end]
 
+    def stream(self) -> io.RawIOBase:
+        """The bytes of the map as a file, so that nothing has to open the path again."""
+        return _Stream(self)
+
     def tensor(self, dtype: torch.dtype, shape: tuple[int, ...], begin: int) -> torch.Tensor:
         """The tensor that lies at a byte offset, unread; the caller has checked that it ends within the file."""
         elements = prod(shape)
@@ -54,6 +60,34 @@ class MappedFile:
         last = (begin + length) // mmap.PAGESIZE * mmap.PAGESIZE
         if self._map is not None and last > first and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+
+
+class _Stream(io.RawIOBase):
+    """A mapped file, read from the place where it stands."""
+
+    def __init__(self, file: MappedFile):
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}[whence] + offset
+        if self._at < 0:
+            raise OSError("a place before the file's first byte")
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.bytes(self._at, self._at + len(buffer))
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 def _map(descriptor: int) -> mmap.mmap:

@@ -1,127 +1,137 @@
-"""Whether torch.export.load may be called on an archive: it unpickles and evaluates what a stranger wrote.
+"""A program of torch.export in a file, rebuilt as a text and tensors of our own that torch may be given.
 
-It loads tensors marked as pickled, script objects, and sample inputs that torch's safe unpickler refuses, with the
-unsafe one; it hands every symbolic size to sympy, which evaluates it; and running the program calls whatever its nodes
-name. An archive that would need any of this is refused here, before torch sees it.
+torch.export.load is not made for files of strangers: it unpickles, imports, evaluates and runs what it finds, and which
+parts of a file it looks at differs between versions. So it is never called on a file. The archive is read here, once, its
+text is rebuilt from a strict schema (`program_schema`), the tensors are windows on the file, and only the result goes to
+torch's deserialiser (`graphsparse.capture.stored`): no archive, no name of a file and no pickle reaches torch. A new
+archive for torch.export.load would do the same with two more copies of the weights in memory.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphsparse.checkpoints.archives.exported import is_exported, member_bytes, unpickle_tensors
-from graphsparse.checkpoints.archives.json_text import read_object
-from graphsparse.checkpoints.archives.mapped import MappedFile
-from graphsparse.checkpoints.archives.zip_directory import read_directory
+import torch
+
+from graphsparse.checkpoints.archives import program_schema as schema
+from graphsparse.checkpoints.archives.exported import Members, open_members, stored_tensors, unpickle_tensors
+from graphsparse.checkpoints.archives.program_inputs import checked_inputs, spec_of, structure_of
+from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
 
-_SYMBOL = re.compile(r"^[a-z]{1,4}\d+$|^(int_)?oo$|^(True|False)$")
-_FUNCTIONS = {
-    "Abs", "Add", "And", "CeilDiv", "CeilToInt", "CleanDiv", "Eq", "FloatPow", "FloatTrueDiv", "FloorDiv",
-    "FloorToInt", "Ge", "Gt", "Identity", "IntTrueDiv", "Integer", "LShift", "Le", "Lt", "Max", "Min", "Mod",
-    "ModularIndexing", "Mul", "Ne", "Not", "Or", "Pow", "PowByNatural", "PythonMod", "RShift", "RoundDecimal",
-    "RoundToInt", "Symbol", "ToFloat", "TruncToFloat", "TruncToInt", "Where", "ceiling", "floor",
-}  # fmt: skip
-_TARGET = re.compile(
-    r"^(torch\.ops\.\w+\.\w+(\.\w+)?|torch\.sym_\w+|"
-    r"(_operator|math)\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|xor|getitem|"
-    r"lshift|rshift|ceil|floor|trunc|sqrt))?$"
-)
-_NODES = (
-    ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.Call, ast.Name, ast.Constant, ast.Load, ast.keyword,
-    ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
-)  # fmt: skip
-_POWERS = {"FloatPow", "LShift", "Pow", "PowByNatural"}
-_LARGEST_POWER = 64
+_MODEL = "models/model.json"
+_WEIGHTS = "data/weights/model_weights_config.json"
+_CONSTANTS = "data/constants/model_constants_config.json"
+_INPUTS = "data/sample_inputs/model.pt"
+_MARKS = {"archive_format": b"pt2", "archive_version": b"0"}
+_WAY_OUT = "export and save it again with torch 2.9 or later, or name the model as package.module:factory"
 
 
-def check_program(path: Path) -> None:
-    """Raises where torch.export.load, or running what it loads, could run code that the archive brings.
+@dataclass(frozen=True, eq=False)
+class StoredProgram:
+    """A program as a file holds it, rebuilt and not yet given to torch.
+
+    Attributes:
+        place: the file, for messages.
+        text: the JSON object of the program, in the form of torch._export.serde.schema.
+        weights: parameters and buffers by name, mapped and unread; those of a program without weights are on the meta device.
+        constants: further tensors by name.
+        example_inputs: (positional, by keyword), or None.
+        file_bytes: size of the file.
+    """
+
+    place: str
+    text: Mapping[str, Any]
+    weights: Mapping[str, torch.Tensor]
+    constants: Mapping[str, torch.Tensor]
+    example_inputs: tuple[tuple[Any, ...], dict[str, Any]] | None
+    file_bytes: int
+
+
+def open_program(path: Path) -> StoredProgram:
+    """Returns the program of an archive of torch.export.save; nothing in the file is run.
 
     Raises:
-        CheckpointError: it could, or the file is damaged or no archive of torch.export.
+        CheckpointError: no such archive, damaged, of an unknown form, or with parts that would have to be run.
     """
-    members = read_directory(path, stored=True)
-    if not is_exported(members):
-        raise CheckpointError("a program is an archive of torch.export.save", place=str(path))
-    file = MappedFile(path)
-    for name, member in members.items():
-        if re.search(r"(custom_obj|opaque|\.so$|\.pkl$)", name) or "/aotinductor/" in name:
-            raise _would_run(path, f"a member {name}")
-        if name.endswith(".json"):
-            _check_text(read_object(member_bytes(file, member), f"{name} in {path}"), file, members, name)
-        elif name.endswith(".pt") and member.file_size:
-            unpickle_tensors(member_bytes(file, member), f"{name} in {path}")
-
-
-def _check_text(content: dict[str, Any], file: MappedFile, members: Mapping[str, zipfile.ZipInfo], name: str) -> None:
-    """Checks one JSON member: its expressions, its calls, and the pickles that it lists."""
-    for table in _tables(content):
-        expression, target = table.get("expr_str"), table.get("target")
-        if "expr_str" in table and not (isinstance(expression, str) and _is_arithmetic(expression)):
-            raise _would_run(file.path, f"the expression {str(expression)[:60]!r}")
-        if isinstance(target, str) and "inputs" in table and not _TARGET.match(target):
-            raise _would_run(file.path, f"a call of {target[:60]!r}")
-        if table.get("use_pickle"):
-            member = members.get(f"{name.rpartition('/')[0]}/{table.get('path_name')}")
-            if member is None:
-                raise CheckpointError("a listed tensor is in the archive", place=f"{name} in {file.path}")
-            unpickle_tensors(member_bytes(file, member), f"{member.filename} in {file.path}")
-
-
-def _tables(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a JSON text, however deep, without recursion."""
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            yield each
-            waiting.extend(each.values())
-        elif isinstance(each, list):
-            waiting.extend(each)
-
-
-def _is_arithmetic(text: str) -> bool:
-    """Whether an expression is numbers, symbols and the functions that torch writes, and nothing that could be more."""
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    nodes = list(ast.walk(tree))
-    return len(text) < 10_000 and all(isinstance(node, _NODES) and _is_harmless(node) for node in nodes)
+        return _rebuilt(open_members(path))
+    except (schema.Unlike, RecursionError, MemoryError) as error:
+        received = str(error) if isinstance(error, schema.Unlike) else "parts that are nested too deeply, or too many"
+        rule = "a program must be of the form that torch.export.save writes, with nothing in it that has to be run"
+        raise CheckpointError(rule, place=str(path), received=received[:200], way_out=_WAY_OUT) from error
 
 
-def _is_harmless(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        return name in _FUNCTIONS and (name not in _POWERS or (len(node.args) == 2 and _is_small(node.args[1])))
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, int | float) or (isinstance(node.value, str) and bool(_SYMBOL.match(node.value)))
-    if isinstance(node, ast.BinOp):
-        return not isinstance(node.op, ast.Pow | ast.LShift) or _is_small(node.right)
-    return not isinstance(node, ast.Name) or bool(_SYMBOL.match(node.id)) or node.id in _FUNCTIONS
-
-
-def _is_small(exponent: ast.AST) -> bool:
-    """Whether an exponent is a small number as it stands: 9**9**9 is code that never ends."""
-    if isinstance(exponent, ast.Call) and len(exponent.args) == 1:
-        exponent = exponent.args[0]  # Integer(2)
-    if isinstance(exponent, ast.UnaryOp):
-        exponent = exponent.operand
-    return (
-        isinstance(exponent, ast.Constant)
-        and isinstance(exponent.value, int | float)
-        and abs(exponent.value) <= _LARGEST_POWER
+def _rebuilt(members: Members) -> StoredProgram:
+    root = _root(members)
+    text = schema.program(members.json(root + _MODEL))
+    text, inputs = _completed(text, _example_inputs(members, root + _INPUTS))
+    weights = stored_tensors(members, root + _WEIGHTS, hollow=True)
+    constants = stored_tensors(members, root + _CONSTANTS, hollow=True)
+    return StoredProgram(
+        place=members.place,
+        text=text,
+        weights={name: _as_saved(tensor, payload) for name, (tensor, payload) in weights.items()},
+        constants={name: tensor for name, (tensor, _) in constants.items()},
+        example_inputs=inputs,
+        file_bytes=members.file.size,
     )
 
 
-def _would_run(path: Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        "a checkpoint is never read with code execution", place=str(path), received=what,
-        way_out="export the program again without it, or name the model as package.module:factory",
-    )  # fmt: skip
+def _root(members: Members) -> str:
+    """The folder inside the archive that all members lie in; every member that is read is there, under its one name."""
+    root = next(iter(members.table), "").partition("/")[0] + "/"
+    for name, content in _MARKS.items():
+        if root + name not in members.table or members.bytes(root + name) != content:
+            raise schema.Unlike(f"{name} must be {content.decode()!r}")
+    for name in (_MODEL, _WEIGHTS, _CONSTANTS, _INPUTS):
+        if root + name not in members.table:
+            raise schema.Unlike(f"a member {name} is missing")
+    others = [n for n in members.table if re.search(r"(^|/)models/", n) and n != root + _MODEL]
+    if others or not all(name.startswith(root) for name in members.table):
+        raise schema.Unlike("an archive must hold one program, and its members must lie in one folder")
+    return root
+
+
+def _example_inputs(members: Members, name: str) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    data = members.bytes(name)
+    if not data:
+        return None
+    inputs = checked_inputs(unpickle_tensors(data, members.within(name)))
+    elements = sum(leaf.numel() for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
+    check_expansion([elements], members.file.size, members.within(name))
+    return inputs
+
+
+def _completed(text: dict[str, Any], inputs: Any) -> tuple[dict[str, Any], Any]:
+    """The program's text with all that torch asks for and the schema leaves out: empty, or made from what is known.
+
+    The example inputs come back in the order in which the program takes them.
+    """
+    module = text["graph_module"]
+    called = next((call["signature"] for call in module["module_call_graph"] if call["fqn"] == ""), None)
+    if called is None:
+        raise schema.Unlike("a program must say what it takes and what it gives")
+    takes, gives = structure_of(called["in_spec"]), structure_of(called["out_spec"])
+    if type(takes) is not tuple or list(map(type, takes)) != [tuple, dict]:
+        raise schema.Unlike("a program must take a tuple of values and a dict of values by keyword")
+    checked_inputs(takes)
+    if inputs is not None and set(inputs[1]) == set(takes[1]):
+        inputs = inputs[0], {key: inputs[1][key] for key in takes[1]}
+    if inputs is not None and spec_of(inputs) != spec_of(takes):
+        raise schema.Unlike("example inputs must be what the program takes")
+    call = {**called, "inputs": [], "outputs": [], "in_spec": spec_of(takes), "out_spec": spec_of(gives)}
+    whole = {
+        **module, "module_call_graph": [{"fqn": "", "signature": call}], "metadata": {}, "treespec_namedtuple_fields": {},
+    }  # fmt: skip
+    return {**text, "graph_module": whole, "opset_version": {}, "range_constraints": {}, "guards_code": []}, inputs
+
+
+def _as_saved(tensor: torch.Tensor, payload: Mapping[str, Any]) -> torch.Tensor:
+    """A parameter as a parameter; only floating ones may ask for gradients."""
+    learns = payload["tensor_meta"]["requires_grad"] and (tensor.is_floating_point() or tensor.is_complex())
+    return torch.nn.Parameter(tensor, requires_grad=learns) if payload["is_param"] else tensor

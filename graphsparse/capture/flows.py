@@ -1,0 +1,151 @@
+"""Where the numbers of an integer input go: into what the model computes, or only into choices and attention scores.
+
+An input is computed with where its numbers reach an output, or a kernel, by any other way than these:
+- a comparison, whose result is true or false;
+- a choice: the condition of a where, the index of an element or of a row of a parameter;
+- the scores of attention, with no kernel on the way: an additive mask, or the rotation of queries and keys by positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
+
+from graphsparse.capture.mechanics.counting import tells
+from graphsparse.capture.nodes import kind_of, needed
+from graphsparse.capture.rules import RULES, attention, pointwise, softmax
+
+aten = torch.ops.aten
+SHAPE_ONLY = {*pointwise.LIKE, aten.sym_size.int, aten.sym_size.default}
+TABLES = {
+    aten.embedding.default: 1, aten.index.Tensor: 1, aten._unsafe_index.Tensor: 1, aten.take.default: 1,
+    aten.gather.default: 2, aten.index_select.default: 2,
+}  # fmt: skip
+"""Operations that read a table, and where their index stands."""
+CONDITIONS = {
+    aten.where.self: 0, aten.where.ScalarOther: 0, aten.where.ScalarSelf: 0, aten.where.Scalar: 0,
+    aten.masked_fill.Scalar: 1, aten.masked_fill.Tensor: 1, aten.index_put.default: 1, aten._unsafe_index_put.default: 1,
+    aten.scatter.src: 2, aten.scatter.value: 2, aten.scatter.reduce: 2, aten.scatter_add.default: 2,
+    aten.scatter_reduce.two: 2, aten.index_add.default: 2, aten.index_copy.default: 2, aten.index_fill.int_Scalar: 2,
+    aten.index_fill.int_Tensor: 2, aten.masked_scatter.default: 1, aten.masked_select.default: 1,
+}  # fmt: skip
+"""Operations that choose or place elements, and where what says which stands."""
+SOFTMAX = set(softmax.RULES)
+ATTENTION = set(attention.RULES)
+TAKES_KERNEL = {key for key, row in RULES.items() if row.kernel_at is not None}
+STEPS = {*CONDITIONS, *(key for key, row in RULES.items() if row.waits is not None or row.weights == "reshapes")}
+PRODUCTS = {aten.matmul.default, aten.bmm.default, aten.baddbmm.default, aten.einsum.default}
+
+
+class Flows:
+    """The ways of a program's inputs through its calls."""
+
+    def __init__(self, program: ExportedProgram):
+        signature = program.graph_signature
+        self.module = program.graph_module
+        self.nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        self.wanted = set(needed(program.graph)) | {program.graph.output_node()}
+        self.by_inputs = _behind(self.nodes[name] for name in signature.user_inputs if name in self.nodes)
+        self.by_parameters = _behind(self.nodes[name] for name in signature.inputs_to_parameters)
+        self._walked = cache(self._walk)
+
+    def read(self, name: str) -> bool:
+        """Whether an output depends on anything that reads the input."""
+        return any(user in self.wanted for user in self.nodes[name].users)
+
+    def computed_with(self, name: str) -> bool:
+        """Whether the numbers of an input go into what the model computes."""
+        return self._walked(name)[0]
+
+    def indexes(self, name: str) -> bool:
+        """Whether an input indexes rows of a parameter."""
+        return self._walked(name)[1]
+
+    def only_indexes(self, name: str) -> bool:
+        """Whether rows of a parameter are all that an input decides."""
+        return self.indexes(name) and not self.computed_with(name)
+
+    def _walk(self, name: str) -> tuple[bool, bool]:
+        """Whether an input is computed with, and whether it indexes a parameter."""
+        start = self.nodes[name]
+        seen, open_, indexes = {start}, [start], False
+        while open_:
+            node = open_.pop()
+            for user in node.users:
+                if user not in self.wanted:
+                    continue
+                if self._is_kernel_of(node, user) or user.op == "output" and kind_of(node) == "number":
+                    return True, indexes
+                indexes |= self._looks_up(node, user) and user.args[0] in self.by_parameters
+                if user not in seen and user.op != "output" and self._goes_on(node, user):
+                    seen.add(user)
+                    open_.append(user)
+        return False, indexes
+
+    def _is_kernel_of(self, node: Node, user: Node) -> bool:
+        """Whether the call applies a kernel to the number, itself or in a program of its own."""
+        if user.target in TAKES_KERNEL:
+            return any(other is not node and self._is_parameter(other) for other in user.all_input_nodes)
+        bodies = [leaf for leaf in tree_leaves(user.args) if isinstance(leaf, Node) and leaf.op == "get_attr"]
+        programs = [getattr(self.module, str(leaf.target), None) for leaf in bodies]
+        return any(_holds_kernel(each) for each in programs if isinstance(each, GraphModule))
+
+    def _goes_on(self, node: Node, user: Node) -> bool:
+        """Whether the result of a call still tells of the number."""
+        if user.target in SHAPE_ONLY or not tells(node, user):
+            return False
+        if user.target in CONDITIONS and _stands_at(node, user, CONDITIONS[user.target]):
+            return False
+        if self._looks_up(node, user):  # a table of plain numbers is a function of the index
+            return user.args[0] not in self.by_inputs and user.args[0] not in self.by_parameters
+        if user.target in ATTENTION:
+            return len(user.args) > 2 and user.args[2] is node
+        return not (user.target in SOFTMAX and self._is_scores(node))
+
+    def _looks_up(self, node: Node, user: Node) -> bool:
+        return user.target in TABLES and _stands_at(node, user, TABLES[user.target])
+
+    def _is_parameter(self, node: Node) -> bool:
+        """Whether a value is made of parameters alone."""
+        return node in self.by_parameters and node not in self.by_inputs
+
+    def _is_scores(self, node: Node) -> bool:
+        """Whether a value is a product of two activations, but for what may stand before attention's softmax."""
+        seen, open_ = {node}, [node]
+        while open_:
+            found = open_.pop()
+            if found.target in PRODUCTS and not any(map(self._is_parameter, found.all_input_nodes)):
+                return True
+            if found.target in STEPS:
+                behind = [leaf for leaf in found.all_input_nodes if leaf not in seen]
+                seen.update(behind)
+                open_ += behind
+        return False
+
+
+def _behind(starts: Iterable[Node]) -> set[Node]:
+    """Everything that depends on these nodes."""
+    found = set(starts)
+    open_ = list(found)
+    while open_:
+        for user in open_.pop().users:
+            if user not in found:
+                found.add(user)
+                open_.append(user)
+    return found
+
+
+def _stands_at(node: Node, user: Node, at: int) -> bool:
+    return len(user.args) > at and any(leaf is node for leaf in tree_leaves(user.args[at]))
+
+
+def _holds_kernel(program: GraphModule) -> bool:
+    programs = [module for module in program.modules() if isinstance(module, GraphModule)]
+    calls: set[Any] = {node.target for each in programs for node in each.graph.nodes}
+    return not calls.isdisjoint(TAKES_KERNEL)

@@ -1,0 +1,177 @@
+"""What each input of a captured program is taken for: a source, tokens that index a table, or a constant.
+
+A floating input is a source. An integer or boolean input is one where the model computes with it, as with a diffusion
+model's timestep (see `graphsparse.capture.flows`); where it indexes the rows of a parameter, those rows are sources;
+else it is a constant, as masks and positions are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils._pytree import tree_flatten_with_path
+
+from graphsparse.capture.draft import Draft
+from graphsparse.capture.flows import Flows
+from graphsparse.capture.trace import batch_axis_of, batch_size
+from graphsparse.capture.values import Known, Value
+from graphsparse.errors import CaptureError
+from graphsparse.graph import Input
+
+MASK_OR_POSITION = re.compile(r"(^|[._])(masks?|positions?|pos|position_ids|pos_ids)$")
+FLOATING, COMPUTED, NAMED = "a floating input", "the model computes with it", "named in sources"
+ANY_ROW = "any row may come"
+PASSIVE = "only compared, selected by or added to attention scores"
+BY_NAME = "by its name a mask or positions"
+LEFT_OUT, FIXED = "not named in sources", "no tensor: fixed when the model was captured"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """One input as it is given: ``node`` is its name in the program, ``name`` that by which people call it."""
+
+    node: str
+    name: str
+    example: Any
+
+    @property
+    def floating(self) -> bool:
+        """Whether its elements are real or complex numbers."""
+        return self.example.is_floating_point() or self.example.is_complex()
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """All inputs of a program, and the reason for which each is a source, or a constant whatever reads it."""
+
+    given: Mapping[str, Given]
+    sources: Mapping[str, str]
+    constants: Mapping[str, str]
+    batch_axis: int | None
+
+    def value(self, draft: Draft, node: str) -> Value | Any:
+        """What the input is to the rules; its units are made here, one for each element of one sample."""
+        if node not in self.given:
+            return None
+        given = self.given[node]
+        if not _is_tensor(given):
+            return given.example
+        example = given.example
+        if node in self.sources:
+            draft.place = (given.name, "input")
+            return draft.source(given.name, example.shape, batch_axis_of(example, self.batch_axis, self._samples))
+        if node not in self.constants:
+            return Known(example, token=given.name)
+        return Known(example.to("meta") if self._any_content(given) else example)
+
+    @property
+    def _samples(self) -> int | None:
+        return batch_size((each.example for each in self.given.values()), self.batch_axis)
+
+    def _any_content(self, given: Given) -> bool:
+        """Whether the example's numbers are only an example; those of masks and positions are taken as they are."""
+        return not _by_name(given) and (given.floating or self.constants[given.node] == LEFT_OUT)
+
+    def told(self, tables: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
+        """What every input was taken for; ``tables`` are the parameters that each input was found to index."""
+        return tuple(self._told(given, tables.get(given.name, ())) for given in self.given.values())
+
+    def _told(self, given: Given, tables: Sequence[str]) -> Input:
+        if isinstance(given.example, torch.Tensor):
+            shape, kind = tuple(given.example.shape), str(given.example.dtype).removeprefix("torch.")
+        else:
+            shape, kind = (), type(given.example).__name__
+        found = tuple(dict.fromkeys(tables))
+        if given.node in self.sources:
+            return Input(given.name, shape, kind, "source", self.sources[given.node], found)
+        if given.node not in self.constants and found:
+            return Input(given.name, shape, kind, "tokens", ANY_ROW, found)
+        return Input(given.name, shape, kind, "constant", self.constants.get(given.node, PASSIVE))
+
+
+def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: Iterable[str] | str | None = None) -> Inputs:
+    """Decide what every input of a program is; ``sources`` names those that are sources, all others are constants then.
+
+    Raises:
+        CaptureError: a name is that of no input; the inputs are listed.
+    """
+    given = {each.node: each for each in _given(program)}
+    if sources is None:
+        return Inputs(given, *_by_use(program, given), batch_axis)
+    chosen = _chosen(given, [sources] if isinstance(sources, str) else list(sources))
+    flows = Flows(program)
+    indices = {node for node in chosen if not given[node].floating and flows.only_indexes(node)}
+    constants = {node: LEFT_OUT if _is_tensor(each) else FIXED for node, each in given.items() if node not in chosen}
+    return Inputs(given, {node: NAMED for node in chosen if node not in indices}, constants, batch_axis)
+
+
+def _by_use(program: ExportedProgram, given: Mapping[str, Given]) -> tuple[dict[str, str], dict[str, str]]:
+    """The inputs that are sources, and those that are constants, each with its reason; the others may be tokens."""
+    flows = Flows(program)
+    sources, constants = {}, {}
+    for node, each in given.items():
+        if not _is_tensor(each):
+            constants[node] = FIXED
+        elif each.floating and not (_by_name(each) and flows.read(node) and not flows.computed_with(node)):
+            sources[node] = FLOATING
+        elif each.floating:
+            constants[node] = PASSIVE
+        elif _by_name(each):
+            constants[node] = BY_NAME if flows.computed_with(node) or flows.indexes(node) else PASSIVE
+        elif flows.computed_with(node):
+            sources[node] = COMPUTED
+    return sources, constants
+
+
+def _is_tensor(given: Given) -> bool:
+    return isinstance(given.example, torch.Tensor)
+
+
+def _by_name(given: Given) -> bool:
+    return MASK_OR_POSITION.search(given.name) is not None
+
+
+def _chosen(given: Mapping[str, Given], names: Sequence[str]) -> set[str]:
+    """The inputs of these names; a name of a tuple or dict of inputs stands for all of them."""
+    tensors = {node: each.name for node, each in given.items() if _is_tensor(each)}
+    found = {name: {n for n, full in tensors.items() if full == name or full.startswith(f"{name}.")} for name in names}
+    missing = [name for name in names if not found[name]]
+    if missing or not names:
+        raise CaptureError(
+            "sources must be inputs of the model", received=", ".join(map(repr, missing)) or "no name",
+            way_out=f"name some of: {', '.join(tensors.values())}",
+        )  # fmt: skip
+    return set().union(*found.values())
+
+
+def _given(program: ExportedProgram) -> list[Given]:
+    """The program's inputs in the order of its arguments; nested ones go by their paths, as ``batch.image.0``."""
+    signature = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
+    leaves, _ = tree_flatten_with_path(program.example_inputs or ((), {}))
+    return [
+        Given(node, _path(node, [_key(step) for step in path]), example)
+        for node, (path, example) in zip(signature, leaves, strict=False)
+        if example is not None
+    ]
+
+
+def _path(node: str, keys: list[str]) -> str:
+    """The name of an input: that of the argument, which the program's own name begins with, and the path inside it."""
+    _, first, *inside = keys
+    if not inside:
+        return first if not first.isdecimal() else node
+    suffix = "_" + "_".join(re.sub(r"\W", "_", key) for key in inside)
+    argument = first if not first.isdecimal() else node.lower().removesuffix(suffix.lower()) and node[: -len(suffix)]
+    return ".".join([argument or node, *inside])
+
+
+def _key(step: Any) -> str:
+    for attribute in ("key", "idx", "name"):
+        if hasattr(step, attribute):
+            return str(getattr(step, attribute))
+    return str(step)

@@ -1,0 +1,37 @@
+"""An integer input that the model computes with, on its way to floating numbers. All other integers are constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from graphsparse.capture.call import Call
+from graphsparse.capture.nodes import kind_of
+from graphsparse.capture.values import Units
+
+aten = torch.ops.aten
+PLACES = {
+    aten.argmax.default, aten.argmin.default, aten.argsort.default, aten.argsort.stable, aten.nonzero.default,
+    aten.searchsorted.Tensor, aten.bucketize.Tensor,
+}  # fmt: skip
+"""Where elements stand tells nothing of a number that is computed with."""
+
+
+def tells(node: Node, user: Node) -> bool:
+    """Whether the result of a call that reads a value still tells of its number: no comparison, no place, no size."""
+    made = kind_of(user)
+    return user.target not in PLACES and made != "nothing" and (made != "truth" or kind_of(node) == "truth")
+
+
+def carries(node: Node, values: Mapping[Node, Any]) -> bool:
+    """Whether a call that gives integers tells of an integer that an input moves."""
+    moved = [each for each in node.all_input_nodes if isinstance(values.get(each), Units)]
+    return any(kind_of(each) != "number" and tells(each, node) for each in moved)
+
+
+def keep(call: Call, value: Units, *args: Any, **kwargs: Any) -> Units:
+    """A copy, or another type of integers."""
+    return value

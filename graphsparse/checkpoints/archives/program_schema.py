@@ -1,0 +1,285 @@
+"""The text of an exported program, rebuilt from a strict schema: what is not named here does not get through.
+
+Each function takes a value of the JSON text and returns a clean copy, or raises `Unlike`. A part that torch could run,
+import or paste into the Python code that it generates (guards, operators as operands, script objects, stack traces, names
+that are no names) has no place in the schema. Sizes that were left open become those of the example inputs, so no
+expression is ever evaluated. The form: torch._export.serde.schema, major version 8.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Check = Callable[[Any], Any]
+
+SCHEMA_MAJOR = 8
+DIALECTS = {"ATEN", "TRAINING"}
+# torch._export.serde.schema.ScalarType
+DTYPES = {
+    1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
+    7: torch.float32, 8: torch.float64, 10: torch.complex64, 11: torch.complex128, 12: torch.bool,
+    13: torch.bfloat16, 28: torch.uint16, 29: torch.float8_e4m3fn, 30: torch.float8_e5m2,
+    31: torch.float8_e4m3fnuz, 32: torch.float8_e5m2fnuz, 33: torch.float8_e8m0fnu, 34: torch.uint32,
+    35: torch.uint64,
+}  # fmt: skip
+STRIDED = 7
+_MEMORY_FORMATS = {1, 2, 3, 4}
+_HIGHER_ORDER = "torch.ops.higher_order."
+_LONGEST_NAME, _LONGEST_TEXT, _LARGEST = 1000, 10_000, 1 << 63
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_PATH = re.compile(r"[\w .:/+\-]+")
+_STACK = re.compile(r"[\w .,:;/+\-@()\[\]<>']*")
+
+
+class Unlike(Exception):
+    """A value is not what the schema says; the text says which and why."""
+
+
+def _refuse(rule: str, value: Any) -> Unlike:
+    return Unlike(f"{rule}, not {str(value)[:60]!r}")
+
+
+def a(kind: type) -> Check:
+    """A value of exactly that type (a boolean is no integer)."""
+
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise _refuse(f"a value must be of type {kind.__name__}", value)
+        return value
+
+    return check
+
+
+def listed(each: Check) -> Check:
+    return lambda value: [each(item) for item in a(list)(value)]
+
+
+def named(each: Check) -> Check:
+    return lambda value: {name(key): each(item) for key, item in a(dict)(value).items()}
+
+
+def optional(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+def among(allowed: Any) -> Check:
+    """One of a few numbers or words."""
+
+    def check(value: Any) -> Any:
+        if type(value) not in (int, str) or value not in allowed:
+            raise _refuse("a value must be one that is known", value)
+        return value
+
+    return check
+
+
+def record(needed: dict[str, Check], others: dict[str, Check] | None = None) -> Check:
+    """An object with these fields; further ones are dropped, and of ``others`` those that are not there."""
+
+    def check(value: Any) -> dict[str, Any]:
+        table = a(dict)(value)
+        for key in needed:
+            if key not in table:
+                raise Unlike(f"a field {key!r} is missing")
+        checks = {**needed, **(others or {})}
+        return {key: each(table[key]) for key, each in checks.items() if key in table}
+
+    return check
+
+
+def one_of(arms: dict[str, Check]) -> Check:
+    """An object with one field, which says what the value is."""
+
+    def check(value: Any) -> dict[str, Any]:
+        table = a(dict)(value)
+        kind = next(iter(table), None)
+        if len(table) != 1 or kind not in arms:
+            raise _refuse(f"a value must be one of {', '.join(arms)}", ", ".join(map(str, table)))
+        return {kind: arms[kind](table[kind])}
+
+    return check
+
+
+def integer(value: Any) -> int:
+    if not -_LARGEST <= a(int)(value) < _LARGEST:
+        raise _refuse("an integer must fit in 64 bits", value)
+    return value
+
+
+def size(value: Any) -> int:
+    if integer(value) < 0:
+        raise _refuse("a size must not be negative", value)
+    return value
+
+
+def number(value: Any) -> Any:
+    """A float in the form that torch writes: the three that are no JSON are words."""
+    if value in ("Infinity", "-Infinity", "NaN"):
+        return value
+    found = float(integer(value)) if type(value) is int else a(float)(value)
+    return found if math.isfinite(found) else "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
+
+
+def text(value: Any) -> str:
+    if len(a(str)(value)) > _LONGEST_TEXT:
+        raise _refuse("a text must be short", value)
+    return value
+
+
+def name(value: Any) -> str:
+    """A name of the program's values: torch pastes it into Python code."""
+    if len(a(str)(value)) > _LONGEST_NAME or not _NAME.fullmatch(value) or keyword.iskeyword(value):
+        raise _refuse("a value's name must be an identifier", value)
+    return value
+
+
+def path(value: Any) -> str:
+    """A parameter's name: torch pastes it into Python code, and makes an attribute of it."""
+    if len(a(str)(value)) > _LONGEST_NAME or not _PATH.fullmatch(value) or any(map(_is_taken, value.split("."))):
+        raise _refuse("a parameter's name must be one that a module can have", value)
+    return value
+
+
+def _is_taken(part: str) -> bool:
+    return not part or (part.startswith("__") and part.endswith("__")) or hasattr(torch.fx.GraphModule, part)
+
+
+def _none(_: Any) -> bool:
+    return True
+
+
+def _metadata(value: Any) -> dict[str, str]:
+    """Of what is noted beside an operation, the modules that it stands in."""
+    stack = a(dict)(value).get("nn_module_stack")
+    known = type(stack) is str and len(stack) <= _LONGEST_TEXT and _STACK.fullmatch(stack)
+    return {"nn_module_stack": stack} if known and all(_three(each) for each in stack.split(";")) else {}
+
+
+def _three(entry: str) -> bool:
+    """Whether an entry is key, path and type; brackets hide commas from torch, which counts them."""
+    balanced = entry.count("(") + entry.count("[") == entry.count(")") + entry.count("]")
+    return balanced and len(re.sub(r"[(\[].*[)\]]", "", entry).split(",")) == 3
+
+
+def _hint(kind: str, check: Check, otherwise: Any = None) -> Check:
+    """What an open size, factor or choice is for the example inputs."""
+
+    def take(value: Any) -> Any:
+        hint = a(dict)(value).get("hint")
+        if hint is None and otherwise is not None:
+            return otherwise
+        if type(hint) is not dict or kind not in hint:
+            raise Unlike("the sizes of values must not depend on the values of inputs")
+        return check(hint[kind])
+
+    return take
+
+
+def settled(kind: str, check: Check, otherwise: Any = None) -> Check:
+    """A number that may be open: always a plain one afterwards."""
+    arms = one_of({kind: check, "as_expr": _hint(kind, check, otherwise)})
+    return lambda value: {kind: next(iter(arms(value).values()))}
+
+
+def _of_name(**fields: Check) -> Check:
+    return record({"name": name, **fields})
+
+
+def _named_or(kind: str, check: Check) -> Check:
+    return one_of({"as_name": name, kind: check})
+
+
+def _device(value: Any) -> dict[str, Any]:
+    """The processor, or the meta device; a program that was exported on another is analysed here."""
+    kind = text(a(dict)(value).get("type"))
+    return {"type": "meta" if kind == "meta" else "cpu", "index": None}
+
+
+tensor = _of_name()
+dtype = among(DTYPES)
+layout = among({STRIDED})
+whole = settled("as_int", size)
+tensor_meta = record({
+    "dtype": dtype, "sizes": listed(whole), "requires_grad": a(bool), "device": _device, "strides": listed(whole),
+    "storage_offset": whole, "layout": layout,
+})  # fmt: skip
+_maybe = one_of({"as_tensor": tensor, "as_none": _none})
+
+
+def _inner(value: Any) -> dict[str, Any]:
+    """A program that an operation takes as an operand."""
+    return _of_name(graph=graph)(value)
+
+
+PLAIN: dict[str, Check] = {
+    "as_none": _none, "as_tensor": tensor, "as_int": integer, "as_float": number, "as_bool": a(bool), "as_string": text,
+    "as_sym_int": _named_or("as_int", integer),
+}  # fmt: skip
+argument = one_of({
+    **PLAIN, "as_tensors": listed(tensor), "as_ints": listed(integer), "as_floats": listed(number),
+    "as_bools": listed(a(bool)), "as_strings": listed(text), "as_sym_ints": listed(_named_or("as_int", integer)),
+    "as_scalar_type": dtype, "as_memory_format": among(_MEMORY_FORMATS), "as_layout": layout, "as_device": _device,
+    "as_sym_bool": _named_or("as_bool", a(bool)), "as_sym_bools": listed(_named_or("as_bool", a(bool))),
+    "as_sym_float": _named_or("as_float", number), "as_sym_floats": listed(_named_or("as_float", number)),
+    "as_optional_tensor": _maybe, "as_optional_tensors": listed(_maybe), "as_nested_tensors": listed(listed(tensor)),
+    "as_complex": record({"real": number, "imag": number}), "as_graph": _inner,
+})  # fmt: skip
+_given = record({"name": lambda value: value if value == "" or keyword.iskeyword(a(str)(value)) else name(value),
+                 "arg": argument}, {"kind": optional(among({1, 2}))})  # fmt: skip
+
+
+def node(value: Any) -> dict[str, Any]:
+    """One call. Operations on programs take their operands by place, and they alone take programs."""
+    made = record(
+        {"target": text, "inputs": listed(_given), "outputs": listed(argument), "metadata": _metadata},
+        {"is_hop_single_tensor_return": optional(a(bool)), "name": optional(name)},
+    )(value)
+    higher = made["target"].startswith(_HIGHER_ORDER)
+    for given in made["inputs"]:
+        if not higher and "as_graph" in given["arg"]:
+            raise _refuse("a program must be an operand of an operation on programs", made["target"])
+        if higher and given["name"] and given.get("kind") != 1:
+            raise _refuse("an operation on programs must take its operands by place", given["name"])
+    return made
+
+
+def graph(value: Any) -> dict[str, Any]:
+    made = record(
+        {"inputs": listed(one_of(PLAIN)), "outputs": listed(argument), "nodes": listed(node),
+         "tensor_values": named(tensor_meta), "sym_int_values": named(settled("as_int", integer)),
+         "sym_bool_values": named(settled("as_bool", a(bool), True))},
+        {"is_single_tensor_return": a(bool), "sym_float_values": named(settled("as_float", number, 1.0))},
+    )(value)  # fmt: skip
+    return {**made, "custom_obj_values": {}}
+
+
+_input = one_of({
+    "user_input": record({"arg": one_of(PLAIN)}),
+    "parameter": record({"arg": tensor, "parameter_name": path}),
+    "buffer": record({"arg": tensor, "buffer_name": path, "persistent": a(bool)}),
+    "tensor_constant": record({"arg": tensor, "tensor_constant_name": path}),
+    "constant_input": _of_name(value=one_of({
+        "as_none": _none, "as_int": integer, "as_float": number, "as_string": text, "as_bool": a(bool)})),
+})  # fmt: skip
+_output = one_of({
+    "user_output": record({"arg": one_of(PLAIN)}),
+    "buffer_mutation": record({"arg": tensor, "buffer_name": path}),
+    "user_input_mutation": record({"arg": tensor, "user_input_name": name}),
+    "parameter_mutation": record({"arg": tensor, "parameter_name": path}),
+})  # fmt: skip
+signature = record({"input_specs": listed(_input), "output_specs": listed(_output)})
+call_signature = record({"in_spec": a(str), "out_spec": a(str)}, {"forward_arg_names": optional(listed(name))})
+_call = record({"fqn": a(str)}, {"signature": optional(call_signature)})
+_module = record({"graph": graph, "signature": signature, "module_call_graph": listed(_call)})
+_version = record({"major": among({SCHEMA_MAJOR}), "minor": size})
+program = record(
+    {"graph_module": _module, "schema_version": _version}, {"verifiers": listed(among(DIALECTS)), "torch_version": text}
+)
+payload = record({"path_name": name, "is_param": a(bool), "use_pickle": a(bool), "tensor_meta": optional(tensor_meta)})
+payloads = record({"config": lambda value: {path(key): payload(item) for key, item in a(dict)(value).items()}})
