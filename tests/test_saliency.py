@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from torch.nn.utils import prune
 
 from graphsparse import zoo
 from graphsparse.capture import export
+from graphsparse.capture.rules import RULES
 from graphsparse.errors import GraphsparseError, MaskError, ModelError, TargetError, UnsupportedOperations
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning import synflow as synflow_module
+from graphsparse.pruning.flow_table import flow_of
 from graphsparse.pruning.grasp import grasp
 from graphsparse.pruning.lamp import lamp, lamp_scores
 from graphsparse.pruning.losses import batch_loss, cross_entropy
@@ -550,6 +553,27 @@ def test_synflow_refuses_what_it_cannot_make_linear():
 
     with pytest.raises(UnsupportedOperations, match=r"1 of \d+ operations have no linear form for SynFlow"):
         saliency("synflow", Odd(), ["fc.weight"], example_inputs=torch.zeros(1, 4), compression=2)
+
+
+def test_every_linear_form_that_a_row_names_exists():
+    missing = [str(key) for key, row in RULES.items() if isinstance(row.flows, str) and row.flows and not flow_of(row)]
+    assert not missing
+
+
+def test_synflow_takes_further_rules():
+    class Running(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return torch.cumprod(self.fc(x), -1)
+
+    operation = torch.ops.aten.cumprod.default
+    rule = replace(RULES[operation], flows="keeps")
+    example = torch.zeros(1, 4)
+    scores = synflow_module.synflow(Running(), ["fc.weight"], example, 2, rounds=2, extra_rules={operation: rule})
+    assert scores["fc.weight"].shape == (4, 4)
 
 
 @pytest.mark.parametrize("method", ["snip", "grasp", "iterative_snip", "synflow"])
