@@ -184,7 +184,7 @@ def _read(lowering: Lowering, reader: Node, node: Node) -> Any:
     """The value of a node as one reader sees it: units are the reader's alone only where it is the only one."""
     value = lowering.values[node]
     if isinstance(value, Weight):
-        lowering.draft.read.add(value.name)
+        lowering.draft.read.add(lowering.draft.parameter_of(value.name))
     if isinstance(value, Units) and value.exclusive and len(node.users) > 1:
         return Units(value.ids)
     if isinstance(value, (tuple, list)) and len(node.users) > 1:
