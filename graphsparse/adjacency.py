@@ -74,7 +74,7 @@ class _Part:
     """A block's edges, counted per source unit and then written."""
 
     def __init__(self, block: KernelBlock, values):
-        kernel = block.view.of(values[block.parameter].unpack().reshape(-1))
+        kernel = block.view.of(values[block.mask].unpack().reshape(-1))
         self.block, self.table = block, block.taps.table
         columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1]))
         self.bounds = np.searchsorted(columns, np.arange(kernel.shape[0] * kernel.shape[2] + 1))

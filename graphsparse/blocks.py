@@ -95,16 +95,16 @@ class KernelBlock(Kernel):
     def forwards(self, values: Values, state: State, algebra: Algebra) -> None:
         """Add to the targets what connections bring."""
         for vector in state.vectors:
-            algebra.forwards(self, values[self.parameter], vector)
+            algebra.forwards(self, values[self.mask], vector)
 
     def backwards(self, values: Values, state: State, reach: Any, algebra: Algebra) -> None:
         """Add to the sources what they reach along connections."""
-        algebra.backwards(self, values[self.parameter], reach)
+        algebra.backwards(self, values[self.mask], reach)
 
     def pairs(self, kept: Mapping[str, Mask]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sources, targets and parameter entries of the kept connections, one of each per position they act at."""
         entries = self.view.entries()
-        g, o, j = np.nonzero(self.view.of(kept[self.parameter].unpack().reshape(-1)))
+        g, o, j = np.nonzero(self.view.of(kept[self.mask].unpack().reshape(-1)))
         channel, tap = np.divmod(j, len(self.taps.table))
         position = self.taps.table[tap]
         sources = self.sources[g[:, None], channel[:, None], position]

@@ -86,6 +86,16 @@ class Input:
 
 
 @dataclass(frozen=True, eq=False)
+class Use:
+    """A use of a parameter that keeps less of it than other uses: its ``mask``, in the shape of ``parameter``, and the
+    ``name`` that the model gives it there."""
+
+    parameter: str
+    name: str
+    mask: Mask = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class LayeredGraph:
     """A network as a layered directed acyclic graph: units, kept weights between them, sources and sinks.
 
@@ -93,9 +103,11 @@ class LayeredGraph:
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
     masks as bits, weights as numpy arrays that may share the model's memory. A kernel without a mask is wholly kept.
     ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold where no mask
-    says otherwise. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what each input of the model was
-    taken for. Nothing of a pass is kept here; use
-    `with_masks` for the same network under other masks.
+    says otherwise. ``uses`` are those uses of a shared parameter that the model masks further than others, by the key
+    that their blocks name; a connection is kept if any use keeps it. ``constants`` are the shapes of the parameters that
+    hold no connections and that no sweep reads. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what
+    each input of the model was taken for. Nothing of a pass is kept here; use `with_masks` for the same network under
+    other masks.
     """
 
     layers: tuple[Layer, ...]
@@ -105,6 +117,8 @@ class LayeredGraph:
     masks: Mapping[str, Mask] = field(default_factory=dict, repr=False)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     modulators: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    uses: Mapping[str, Use] = field(default_factory=dict, repr=False)
+    constants: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
     unused: tuple[str, ...] = ()
     resolution: str = "unrolled"
@@ -125,10 +139,28 @@ class LayeredGraph:
 
     @cached_property
     def kept(self) -> Mapping[str, Mask]:
-        """The mask of every parameter that a block or a stage reads, in the parameter's shape."""
+        """The mask of every parameter that a block or a stage reads, in the parameter's shape; and by key those of uses."""
         modulators = {name: Mask.of(array) for name, array in self.modulators.items() if name not in self.masks}
         whole = {name: Mask.whole(shape) for name, shape in self.shapes.items() if name not in self.masks}
-        return {**modulators, **self.masks, **whole}
+        kept = {**modulators, **self.masks, **whole}
+        return {**kept, **{key: kept[use.parameter].both(use.mask) for key, use in self.uses.items()}}
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the graph's numbers should know of its masks."""
+        notes = []
+        if self.uses:
+            places = ", ".join(f"{use.parameter} (at {use.name})" for use in self.uses.values())
+            notes.append(
+                f"Some uses of a shared parameter are masked further than others: {places}. Each use is swept under its own "
+                "mask; a connection is kept if any use keeps it."
+            )
+        names = [name for name, mask in self.masks.items() if name not in self.shapes and mask.count() < mask.size]
+        if names:
+            notes.append(
+                f"Masked, but without connections, so not counted: {', '.join(names)}. What the masks drop there is zero."
+            )
+        return tuple(notes)
 
     @cached_property
     def kernels(self) -> Mapping[str, list[KernelBlock]]:
@@ -182,8 +214,9 @@ class LayeredGraph:
 
     def checked(self, masks: Mapping[str, Any]) -> dict[str, Mask]:
         """Masks under the graph's own names as bits, or a `MaskError` that says what does not fit."""
-        shapes = {**{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
-        result = {}
+        shapes = {**self.constants, **{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
+        result: dict[str, Mask] = {}
+        names: dict[str, str] = {}
         for given, mask in by_name(masks, "masks").items():
             name = self.aliases.get(given, given)
             if name in self.unused:
@@ -196,7 +229,10 @@ class LayeredGraph:
                     received="a name that the graph does not have",
                     way_out=f"use the graph's names: {known}",
                 )
-            result[name] = _as_mask(given, mask, tuple(shapes[name]))
+            checked = _as_mask(given, mask, tuple(shapes[name]))
+            if name in result and not result[name].same(checked):
+                raise disagreement(names[name], given)
+            result[name], names[name] = checked, given
         return result
 
     def adjacency(self) -> sparse.csr_array:
@@ -224,6 +260,16 @@ class LayeredGraph:
             f"LayeredGraph({len(self.layers)} layers, {self.n_units} units, {self.n_connections} connections, "
             f"{self.resolution})"
         )
+
+
+def disagreement(one: str, other: str) -> MaskError:
+    """The error of masks under two names of one parameter that do not agree."""
+    return MaskError(
+        "masks under two names of one parameter must agree",
+        place=f"{one} and {other}",
+        received="two masks that differ",
+        way_out="give the mask once, under either name",
+    )
 
 
 def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Mask:

@@ -66,8 +66,7 @@ class Reach:
 
     def _uses(self) -> dict[str, list[tuple[KernelBlock, Any]]]:
         return {
-            name: [(block, self.values[block.parameter]) for block in blocks]
-            for name, blocks in self.graph.kernels.items()
+            name: [(block, self.values[block.mask]) for block in blocks] for name, blocks in self.graph.kernels.items()
         }
 
 
@@ -83,8 +82,15 @@ def sweep(
     """
     if values is None:
         values = {name: algebra.of_mask(graph.kept[name]) for name in graph.shapes}
+    values = _by_use(graph, values, algebra)
     state = forwards(graph, values, algebra, states=graph.gated if states is None else states)
     return Reach(graph, values, algebra, state, backwards(graph, values, state, algebra))
+
+
+def _by_use(graph: LayeredGraph, values: Values, algebra: Algebra) -> Values:
+    """The values, and those of every use that has a mask of its own: its parameter's, and zero where its mask drops them."""
+    missing = {key: use for key, use in graph.uses.items() if key not in values and use.parameter in values}
+    return {**values, **{key: algebra.under(values[use.parameter], use.mask) for key, use in missing.items()}}
 
 
 def forwards(graph: LayeredGraph, values: Values, algebra: Algebra, *, states: bool) -> State:

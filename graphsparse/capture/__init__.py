@@ -11,20 +11,22 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.draft import as_ids
+from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.finish import finished_layers
 from graphsparse.capture.inputs import inputs_of
 from graphsparse.capture.lower import Lowering, lower, require_sinks
 from graphsparse.capture.parameters import Parameters, modulators_of, parameters_of
 from graphsparse.capture.pruned import Plain, plain
 from graphsparse.capture.rules import RULES, Rule
+from graphsparse.capture.sharing import separate
 from graphsparse.capture.table import Apply, with_extra
 from graphsparse.capture.tokens import free_entries
 from graphsparse.capture.trace import settled, trace
-from graphsparse.errors import CaptureError
-from graphsparse.graph import Coverage, LayeredGraph
+from graphsparse.errors import CaptureError, MaskError
+from graphsparse.graph import Coverage, LayeredGraph, Use
+from graphsparse.kernels.masks import Mask
 
-__all__ = ["Rule", "export"]
+__all__ = ["Rule", "export", "export_uses"]
 
 RESOLUTIONS = ("unrolled", "channel")
 
@@ -53,7 +55,8 @@ def export(
             says what each was taken for.
         masks: ``{parameter name: bool tensor}``, True = kept, by the names of ``model.named_parameters()``. Kernels
             without a mask are wholly kept. None reads them off the model: `torch.nn.utils.prune` and parametrisation
-            masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept).
+            masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept). Where
+            the model masks only some uses of a shared parameter, each use is swept under its own mask.
         kwargs: keyword arguments of the model's forward.
         resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed.
         norm_statistics: whether normalisation statistics carry influence (docs/semantics.md).
@@ -76,27 +79,63 @@ def export(
         >>> [len(layer) for layer in graph.layers], graph.n_connections
         ([16, 4, 2], 72)
     """
+    return export_uses(
+        model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics,
+        extra_rules=extra_rules, batch_axis=batch_axis, sources=sources,
+    )  # fmt: skip
+
+
+def export_uses(
+    model: nn.Module | ExportedProgram,
+    example_inputs: Any,
+    masks: Mapping[str, Any] | None,
+    uses: Mapping[str, Mask] | None = None,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    resolution: str = "unrolled",
+    norm_statistics: bool = False,
+    extra_rules: Mapping[Any, Rule | Apply] | None = None,
+    batch_axis: int | None = 0,
+    sources: Iterable[str] | None = None,
+) -> LayeredGraph:
+    """`export` where some uses of a shared parameter keep less than others: ``uses`` are their masks, by their names.
+
+    By default they are those of the model itself, where its own masks are read.
+    """
     if resolution not in RESOLUTIONS:
         raise CaptureError("resolution is 'unrolled' or 'channel'", received=repr(resolution))
-    rules = with_extra(RULES, extra_rules)
+    table = with_extra(RULES, extra_rules)
     found: dict[str, torch.Tensor] = {}
+    keys: dict[str, str] = {}
     if isinstance(model, ExportedProgram):
+        _require_one_mask_each(uses or {})
         program, parameters = settled(model, batch_axis), Parameters.of_program(model)
     else:
         twin = _plain(model)
         found = twin.masks
-        program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
+        uses = twin.uses if masks is None and uses is None else uses or {}
         parameters = Parameters.of_module(twin.model)
-    lowering = lower(
-        program,
-        rules,
-        parameters.canonical,
-        inputs_of(program, batch_axis, sources),
-        resolution=resolution,
-        norm_statistics=norm_statistics,
-    )
+        keys = {name: _key(use) for name, use in separate(twin.model, uses).items()}
+        program = trace(twin.model, _as_args(example_inputs), kwargs or {}, batch_axis)
+    inputs = inputs_of(program, batch_axis, sources)
+    own = {_key(name): Use(parameters.canonical[name], name, mask) for name, mask in (uses or {}).items()}
+    names, masked = {**parameters.canonical, **keys}, {key: use.parameter for key, use in own.items()}
+    lowering = lower(program, table, names, inputs, lambda: Draft(resolution, norm_statistics, masked))
     require_sinks(lowering, parameters.model_name)
-    return _graph(lowering, parameters, masks, found)
+    return _graph(lowering, parameters, own, masks, found)
+
+
+def _key(use: str) -> str:
+    """What the mask of one use of a shared parameter goes by beside those of parameters; no parameter has such a name."""
+    return f"{use}, its own mask"
+
+
+def _require_one_mask_each(uses: Mapping[str, Mask]) -> None:
+    if uses:
+        raise MaskError(
+            "a captured program must have one mask for each parameter: it does not tell the uses of a shared one apart",
+            place=", ".join(uses), received="a mask for some uses only", way_out="give the module itself as the model",
+        )  # fmt: skip
 
 
 def _plain(model: Any) -> Plain:
@@ -131,6 +170,7 @@ def _as_args(example_inputs: Any) -> tuple:
 def _graph(
     lowering: Lowering,
     parameters: Parameters,
+    uses: Mapping[str, Use],
     masks: Mapping[str, Any] | None,
     found: Mapping[str, torch.Tensor],
 ) -> LayeredGraph:
@@ -143,6 +183,8 @@ def _graph(
         shapes={name: tuple(shape) for name, shape in parameters.in_order(draft.kernels).items()},
         weights={name: parameters.weights[name] for name in draft.kernels if name in parameters.weights},
         modulators=modulators_of(draft, parameters, given=masks is not None),
+        uses={key: use for key, use in uses.items() if use.parameter in draft.kernels | draft.modulators},
+        constants=parameters.without_connections(draft),
         aliases={alias: name for alias, name in parameters.canonical.items() if alias != name},
         unused=parameters.unused(draft),
         resolution=draft.resolution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,8 +35,9 @@ def as_ids(ids: torch.Tensor) -> np.ndarray:
 class Draft:
     """Collects layers; every method that makes units returns their ids in capture's numbering."""
 
-    def __init__(self, resolution: str, norm_statistics: bool):
+    def __init__(self, resolution: str, norm_statistics: bool, uses: Mapping[str, str] | None = None):
         self.resolution, self.norm_statistics = resolution, norm_statistics
+        self.uses = uses or {}  # the parameter of each use that has a mask of its own, by the mask's key
         self.layers: list[LayerDraft] = []
         self.sources: list[torch.Tensor] = []
         self.kernels: set[str] = set()
@@ -53,6 +55,10 @@ class Draft:
     def mark(self) -> int:
         """The id that the next unit will have: ids from here on are fresh."""
         return self._next
+
+    def parameter_of(self, weight: str) -> str:
+        """The parameter that a weight is counted under: another name than its own where the use has a mask of its own."""
+        return self.uses.get(weight, weight)
 
     @property
     def unrolled(self) -> bool:
@@ -87,8 +93,9 @@ class Draft:
         draft, ids = self.layer(groups * rows * taps.positions)
         ids = ids.reshape(groups, rows, taps.positions)
         for name, layout in weight.stored(grouped):
-            draft.blocks.append(KernelBlock(name, _place_of(layout), as_ids(sources), as_ids(ids), taps))
-            self.kernels.add(name)
+            parameter = self.parameter_of(name)
+            draft.blocks.append(KernelBlock(parameter, _place_of(layout), as_ids(sources), as_ids(ids), taps, name))
+            self.kernels.add(parameter)
         if bias is not None:
             entries = bias.index.reshape(groups, rows, 1).expand(ids.shape)
             draft.stages += self._lifts(bias, ids.reshape(-1), entries.reshape(-1))
@@ -99,7 +106,7 @@ class Draft:
         lifts = []
         for name, index in bias.stored(entries):
             there = index != NEVER
-            self.modulators.add(name)
+            self.modulators.add(self.parameter_of(name))
             lifts.append(Lift(as_ids(units[there]), name, index[there].numpy()))
         return lifts
 
@@ -190,8 +197,8 @@ class Draft:
         draft, ids, units, part = self.copied(value, by.index)
         for name, index in by.stored(part):
             there = index != NEVER
-            self.modulators.add(name)
-            self.scales.add(name)
+            self.modulators.add(self.parameter_of(name))
+            self.scales.add(self.parameter_of(name))
             draft.stages.append(Scale(as_ids(units[there]), name, index[there].numpy()))
         return Units(ids)
 

@@ -141,7 +141,7 @@ def _renumbered(drafts: list[LayerDraft], same: np.ndarray) -> np.ndarray:
 
 def _moved(part, number: np.ndarray):
     if isinstance(part, KernelBlock):
-        return KernelBlock(part.parameter, part.view, number[part.sources], number[part.targets], part.taps)
+        return KernelBlock(part.parameter, part.view, number[part.sources], number[part.targets], part.taps, part.mask)
     if isinstance(part, Wiring):
         return Wiring(number[part.sources], number[part.targets])
     if isinstance(part, Gate):

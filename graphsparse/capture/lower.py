@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -68,7 +68,7 @@ class Lowering:
     def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
         """Compute what no input moves, keep what is made of parameters alone, and rule everything else."""
         leaves = tree_leaves((args, kwargs))
-        self.draft.read |= {leaf.name for leaf in leaves if isinstance(leaf, Weight)}
+        self.draft.read |= {self.draft.parameter_of(leaf.name) for leaf in leaves if isinstance(leaf, Weight)}
         self.draft.place = _named(node)
         moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
         if not moved and not _applies_kernel(row, args, leaves):
@@ -100,17 +100,17 @@ def lower(
     table: Table,
     names: Mapping[str, str],
     inputs: Inputs,
-    *,
-    resolution: str,
-    norm_statistics: bool,
+    draft: Callable[[], Draft],
 ) -> Lowering:
     """Read a program as units. ``names`` gives each captured parameter the name that the graph uses for it.
+
+    ``draft`` makes an empty draft, one for each time that operations are taken apart.
 
     Raises:
         UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
         CaptureError: a rule does not know a form of its operation.
     """
-    walk, lowering = read(program, table, lambda _: Lowering(Draft(resolution, norm_statistics), names, inputs))
+    walk, lowering = read(program, table, lambda _: Lowering(draft(), names, inputs))
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
     return lowering
 

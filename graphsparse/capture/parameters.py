@@ -34,10 +34,7 @@ class Parameters:
 
     @classmethod
     def _of(cls, named: Mapping[str, torch.Tensor], model_name: str) -> Parameters:
-        first: dict[tuple, str] = {}
-        for name, tensor in named.items():
-            first.setdefault(_identity(tensor), name)
-        canonical = {name: first[_identity(tensor)] for name, tensor in named.items()}
+        canonical = first_names(named)
         return cls({name: t.detach() for name, t in named.items() if canonical[name] == name}, canonical, model_name)
 
     @property
@@ -47,17 +44,32 @@ class Parameters:
         return {name: _as_numpy(tensor) for name, tensor in known.items()}
 
     def kept(self, name: str) -> np.ndarray:
-        """Which entries are not zero (NaN and infinity are kept); all of them where the values are not known."""
-        tensor = self.tensors[name]
-        return np.ones(tuple(tensor.shape), bool) if tensor.is_meta else (_computable(tensor) != 0).cpu().numpy()
+        """Which entries are not zero, as `nonzero_entries`."""
+        return nonzero_entries(self.tensors[name])
 
     def in_order(self, kernels: Iterable[str]) -> dict[str, torch.Size]:
         """Kernels in the model's order of parameters, not in that of their use."""
         return {name: tensor.shape for name, tensor in self.tensors.items() if name in kernels}
 
+    def without_connections(self, draft: Draft) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters that hold no connections and that no sweep reads: tables at constant indices."""
+        known = {*draft.kernels, *draft.modulators, *self.unused(draft)}
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items() if name not in known}
+
     def unused(self, draft: Draft) -> tuple[str, ...]:
         """Kernel-shaped parameters that the captured program never uses."""
         return tuple(name for name, tensor in self.tensors.items() if tensor.dim() > 1 and name not in draft.read)
+
+
+def nonzero_entries(tensor: torch.Tensor) -> np.ndarray:
+    """Which entries are not zero (NaN and infinity are kept); all of them where the values are not known."""
+    return np.ones(tuple(tensor.shape), bool) if tensor.is_meta else (_computable(tensor.detach()) != 0).cpu().numpy()
+
+
+def first_names(named: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """The first name of each tensor, by every name of it: tied tensors are one."""
+    first: dict[tuple, str] = {}
+    return {name: first.setdefault(_identity(tensor), name) for name, tensor in named.items()}
 
 
 def _identity(tensor: torch.Tensor) -> tuple:
@@ -94,7 +106,6 @@ def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[
 def parameters_of(
     graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]
 ) -> dict[str, np.ndarray]:
-    """The masks that a model carries: those found on it, else where its weights are not zero."""
+    """The masks that a model carries: those found on it, by first names, else where its weights are not zero."""
     masks = {name: parameters.kept(name) for name in graph.shapes if not parameters.tensors[name].is_meta}
-    named = {parameters.canonical.get(name, name): mask.cpu().numpy() for name, mask in found.items()}
-    return {**masks, **{name: mask for name, mask in named.items() if name in graph.shapes or name in graph.modulators}}
+    return {**masks, **{name: mask.numpy() for name, mask in found.items()}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,17 +11,30 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from graphsparse.capture.parameters import Parameters, nonzero_entries
+from graphsparse.capture.sharing import Shared, shared
+from graphsparse.kernels.masks import Mask
+
 
 @dataclass(frozen=True, eq=False)
 class Plain:
-    """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held."""
+    """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held.
+
+    ``masks`` hold one for each masked parameter, by its first name; ``uses`` those of the uses that keep less than the
+    parameter's mask, by the use's own name: a mask on one of two tied modules is not the other's.
+    """
 
     model: nn.Module
     masks: dict[str, torch.Tensor]
+    uses: Mapping[str, Mask]
 
 
 def plain(model: nn.Module) -> Plain:
-    """Copy a model's structure, not its tensors, in evaluation mode; the given model is not touched."""
+    """Copy a model's structure, not its tensors, in evaluation mode; the given model is not touched.
+
+    Raises:
+        MaskError: masks on two modules that share a parameter contradict each other.
+    """
     shared = {id(tensor): tensor for tensor in _tensors(model)}
     twin = copy.deepcopy(model, shared).eval()
     masks: dict[str, torch.Tensor] = {}
@@ -30,7 +43,25 @@ def plain(model: nn.Module) -> Plain:
         prefix = f"{path}." if path else ""
         masks.update({prefix + name: mask for name, mask in _strip_hooks(module)})
         masks.update({prefix + name: mask for name, mask in _strip_parametrisations(module)})
-    return Plain(twin, masks)
+    found = _shared(twin, masks)
+    return Plain(twin, {name: torch.from_numpy(mask.unpack()) for name, mask in found.masks.items()}, found.uses)
+
+
+def _shared(model: nn.Module, masks: dict[str, torch.Tensor]) -> Shared:
+    """The masks by parameter; where only some of its uses are masked, the others keep what is not zero."""
+    canonical = Parameters.of_module(model).canonical
+    own = {name: Mask.of(mask.cpu().numpy()) for name, mask in masks.items()}
+    masked = {canonical[name] for name in own}
+    others = {
+        name: parameter
+        for path, module in model.named_modules()
+        for leaf, parameter in module._parameters.items()
+        if canonical.get(name := f"{path}.{leaf}" if path else leaf) in masked and name not in own
+    }
+    patterns = {
+        name: Mask.of(nonzero_entries(parameter)) for name, parameter in others.items() if parameter is not None
+    }
+    return shared({**own, **patterns}, canonical, own)
 
 
 def _without_cache(module: nn.Module) -> None:
@@ -62,15 +93,32 @@ def _strip_hooks(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _strip_parametrisations(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """A parametrisation that holds a buffer `mask` of the tensor's shape is a pruning one: take it out, keep the rest."""
-    if not parametrize.is_parametrized(module):
-        return
-    for name, steps in list(cast(nn.ModuleDict, module.parametrizations).items()):
-        original = getattr(steps, "original", None)
-        found = [getattr(step, "mask", None) for step in cast(nn.ModuleList, steps)]
-        masks = [mask for mask in found if isinstance(mask, torch.Tensor)]
-        if original is None or len(masks) < len(found) or any(mask.shape != original.shape for mask in masks):
-            continue
+    found = list(parametrised_masks(module))
+    if found:
+        _with_own_class(module)
+    for name, original, masks in found:
         parametrize.remove_parametrizations(module, name, leave_parametrized=False)
         setattr(module, name, original)
         yield name, torch.stack([torch.ne(mask, 0) for mask in masks]).all(0)
+
+
+def _with_own_class(module: nn.Module) -> None:
+    """A copied module shares the class that parametrising made for the original; what is taken out of it is gone from both."""
+    kind = type(module)
+    content = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(kind.__name__, kind.__bases__, content)
+
+
+def parametrised_masks(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, list[torch.Tensor]]]:
+    """The parameters of a module under pruning parametrisations alone: name, original and the mask of each step.
+
+    A parametrisation that holds a buffer `mask` of the tensor's shape is a pruning one.
+    """
+    if not parametrize.is_parametrized(module):
+        return
+    for name, steps in cast(nn.ModuleDict, module.parametrizations).items():
+        original = getattr(steps, "original", None)
+        found = [getattr(step, "mask", None) for step in cast(nn.ModuleList, steps)]
+        masks = [mask for mask in found if isinstance(mask, torch.Tensor)]
+        if original is not None and len(masks) == len(found) and all(mask.shape == original.shape for mask in masks):
+            yield name, original, masks

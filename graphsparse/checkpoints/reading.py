@@ -76,6 +76,11 @@ class Plan:
         """What a reader of the masks should know, once they are read."""
         return (*self.notes, *not_finite_note(self.not_finite))
 
+    @property
+    def by_zeros(self) -> frozenset[str]:
+        """The parameters whose mask is only what is not zero in their weight."""
+        return frozenset(name for name, entry in self.entries.items() if entry.by_zeros)
+
 
 def not_finite_note(counts: Mapping[str, int]) -> tuple[str, ...]:
     """Which weights are NaN or infinite, and how many entries of each; nothing where there are none."""
@@ -98,6 +103,7 @@ class Checkpoint:
         ignored: {name in the file: why it is no mask of a parameter}.
         missing: parameters of the model that the file has no mask for; empty where no model was given.
         notes: which of several state dicts was taken.
+        by_zeros: the parameters whose mask is only what is not zero in their weight.
     """
 
     place: str
@@ -107,6 +113,7 @@ class Checkpoint:
     ignored: Mapping[str, str]
     missing: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    by_zeros: frozenset[str] = frozenset()
 
 
 def read_checkpoint(
@@ -147,6 +154,7 @@ def read_checkpoint(
         MappingProxyType(dict(plan.ignored)),
         plan.missing,
         plan.told(),
+        plan.by_zeros,
     )
 
 

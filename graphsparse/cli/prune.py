@@ -54,6 +54,7 @@ def prune(
     from graphsparse.pruning.prune import prune as run
     from graphsparse.reports.report import report_of
     from graphsparse.reports.terminal import show
+    from graphsparse.surgery.places import under_every_name
 
     console = Console()
     given = network(
@@ -63,10 +64,10 @@ def prune(
     with bars(console) as progress:
         masks = run(
             given.model, given.args, method, sparsity=sparsity, compression=compression, effective=effective,
-            data=options.batches(data), seed=seed, kwargs=given.kwargs, masks=given.graph.masks, resolution=given.graph.resolution,
-            norm_statistics=norm_statistics, sources=sources or None, progress=progress(method), weights=given.weights,
+            data=options.batches(data), seed=seed, kwargs=given.kwargs, graph=given.graph, progress=progress(method),
+            weights=given.weights,
         )  # fmt: skip
-    write_checkpoint(out, given.weights, masks, form=to)
+    write_checkpoint(out, given.weights, under_every_name(masks, given.graph, given.weights, to), form=to)
     show(report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks})), console)
     for note in given.notes:
         print(note)

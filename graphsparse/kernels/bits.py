@@ -49,6 +49,10 @@ class Bits:
         """A mask's connections as values: one where kept."""
         return mask
 
+    def under(self, values: Mask, mask: Mask) -> Mask:
+        """The values of connections, zero where a mask drops them."""
+        return values.both(mask)
+
     def forwards(self, kernel: Kernel, mask: Mask, vector: UnitBits) -> None:
         """Add to the targets what kept connections bring."""
         lines, by_column = kernel.lines

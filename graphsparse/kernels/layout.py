@@ -180,13 +180,16 @@ class Rows(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Kernel:
     """What the kernel of a parameter joins: ``sources`` (groups, channels, size) and ``targets`` (groups, rows,
-    positions) are unit ids; ``taps`` says which of the ``size`` units of a channel a tap reads at each position."""
+    positions) are unit ids; ``taps`` says which of the ``size`` units of a channel a tap reads at each position. The
+    connections are counted under ``parameter`` and swept under ``mask``: the parameter's own name, or the key of a mask
+    that this use alone has."""
 
     parameter: str
     view: View | Places
     sources: np.ndarray
     targets: np.ndarray
     taps: Taps
+    mask: str
 
     @property
     def many(self) -> bool:

@@ -63,6 +63,18 @@ class Mask:
         """The entries of this mask that the other does not keep."""
         return Mask(self.shape, self.words & ~other.words)
 
+    def both(self, other: Mask) -> Mask:
+        """The entries that this mask and the other keep."""
+        return Mask(self.shape, self.words & other.words)
+
+    def either(self, other: Mask) -> Mask:
+        """The entries that this mask or the other keeps."""
+        return Mask(self.shape, self.words | other.words)
+
+    def same(self, other: Mask) -> bool:
+        """Whether the other mask keeps the same entries."""
+        return np.array_equal(self.words, other.words)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self.unpack() if dtype is None else self.unpack().astype(dtype)
 

@@ -65,6 +65,10 @@ class Numbers:
         """A mask's connections as values: one where kept."""
         return np.where(mask.unpack(), self.one, self.zero).astype(self.dtype, copy=False)
 
+    def under(self, values: np.ndarray, mask: Mask) -> np.ndarray:
+        """The values of connections, zero where a mask drops them."""
+        return np.where(mask.unpack(), values, self.zero).astype(self.dtype, copy=False)
+
     def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
         """Add to the targets what connections bring from the sources."""
         rows, x = self._rows(kernel, values), self._inputs(kernel, vector)

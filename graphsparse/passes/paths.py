@@ -32,7 +32,7 @@ def revival_costs(graph: LayeredGraph) -> Reach:
     both operands lack is then counted twice, so the cost is an upper bound there and exact in graphs without products.
     Infinite where no connections at all would do.
     """
-    values = {name: np.where(graph.kept[name].unpack(), 0.0, 1.0) for name in graph.shapes}
+    values = {name: np.where(graph.kept[name].unpack(), 0.0, 1.0) for name in (*graph.shapes, *graph.uses)}
     return sweep(graph, values, MIN_PLUS)
 
 

@@ -62,6 +62,7 @@ def prune(
     resolution: str = "unrolled",
     norm_statistics: bool = False,
     sources: Iterable[str] | None = None,
+    graph: LayeredGraph | None = None,
     progress: Any = None,
     weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
@@ -82,6 +83,7 @@ def prune(
         seed: of random methods; the same seed gives the same masks on every machine.
         masks: where pruning starts; by default the masks that the model carries.
         kwargs, resolution, norm_statistics, sources: as for `graphsparse.export`.
+        graph: the model's graph under the masks where pruning starts, where it is at hand; else it is exported.
         progress: called with (rounds done, rounds) by methods that work in rounds.
         weights: the values of the parameters by name, for a model on the meta device; read one at a time by random,
             magnitude and LAMP, which do not run the model.
@@ -100,10 +102,11 @@ def prune(
         PrunedMasks(40 of 160 connections active, compression 4.0x, 2 parameters)
     """
     check_options(method, options, KEYWORDS)
-    graph = export(
-        model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics,
-        sources=sources,
-    )  # fmt: skip
+    if graph is None:
+        graph = export(
+            model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics,
+            sources=sources,
+        )  # fmt: skip
     wanted = wanted_connections(graph, sparsity, compression)
     ranking = saliency(
         method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,

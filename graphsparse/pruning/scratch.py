@@ -43,7 +43,8 @@ def plain_copy(model: nn.Module) -> nn.Module:
         module.training = training[path]
     with torch.no_grad():
         for name, mask in resolved.masks.items():
-            twin.get_parameter(name).mul_(mask)
+            parameter = twin.get_parameter(name)
+            parameter.mul_(mask.to(parameter.device))
     return twin
 
 
@@ -64,9 +65,10 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __init__(self, model: nn.Module, parameters: Sequence[str], stored: Stored | None = None):
         self._model, self._parameters, self._stored = model, tuple(parameters), stored
+        self._masks = plain(model).masks
 
     def __getitem__(self, name: str) -> np.ndarray:
-        tensor = _weight(self._model, name)
+        tensor = _weight(self._model, name, self._masks.get(name))
         return to_numpy(self._stored[name] if tensor.is_meta and self._stored is not None else tensor, name)
 
     def __iter__(self) -> Iterator[str]:
@@ -137,12 +139,13 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     return mask.astype(bool, copy=False)
 
 
-def _weight(model: nn.Module, name: str) -> torch.Tensor:
+def _weight(model: nn.Module, name: str, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """A parameter under the mask that the model has for all of its uses."""
     path, _, attribute = name.rpartition(".")
     module = dict(model.named_modules(remove_duplicate=False)).get(path)
     original = getattr(module, f"{attribute}_orig", None)
     if original is not None:
-        return original * getattr(module, f"{attribute}_mask")
+        return original * (getattr(module, f"{attribute}_mask") if mask is None else mask.to(original.device))
     tensor = getattr(module, attribute, None)
     if not isinstance(tensor, torch.Tensor):
         raise _unknown([name])

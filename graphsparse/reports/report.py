@@ -162,7 +162,7 @@ def _break(found: Sparsity) -> str:
 
 
 def _of_graph(graph: LayeredGraph) -> list[str]:
-    notes = []
+    notes = [*graph.notes]
     if graph.coverage.conservative:
         reasons = sorted({f"{operation}: {reason}" for operation, _, reason in graph.coverage.conservative})
         calls = len(graph.coverage.conservative)

@@ -8,7 +8,7 @@ contributions can be read off the unchanged network at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,20 +47,25 @@ def carrying(graph: LayeredGraph, masks: Mapping[str, np.ndarray]) -> dict[str, 
         for name, shape in graph.shapes.items()
     }
     found = sweep(graph, graph.kept, states=True)
-    connections = replace(found, values={**graph.kept, **dropped}).connections(found.constant)
+    by_use = {key: dropped[use.parameter].both(use.mask) for key, use in graph.uses.items() if use.parameter in dropped}
+    connections = replace(found, values={**graph.kept, **dropped, **by_use}).connections(found.constant)
     return {name: mask.unpack() for name, mask in connections.items() if mask.count()}
 
 
 def fold(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], found: Mapping[str, np.ndarray]
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    found: Mapping[str, np.ndarray],
+    shared: Container[str],
 ) -> Folding:
-    """Measure what the found connections contribute and say where it goes.
+    """Measure what the found connections contribute and say where it goes; those of ``shared`` parameters stay.
 
     ``model`` is a plain float64 copy in evaluation mode with its present masks applied; it is run twice, on the example
     inputs and on others.
     """
     folding = Folding()
-    owners = {name: _owner(model, name) for name in found}
+    owners = {name: None if name in shared else _owner(model, name) for name in found}
     try:
         seen = _inputs_of(model, args, kwargs, {id(module): module for module in owners.values() if module is not None})
     except RuntimeError:  # operations that have no form in double precision: what cannot be measured stays

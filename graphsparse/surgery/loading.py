@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture import export
+from graphsparse.capture import export_uses
+from graphsparse.capture.sharing import Shared, shared
 from graphsparse.checkpoints import WHOLE, Checkpoint, OpenCheckpoint, Part, open_checkpoint, read_checkpoint
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import nonzero
@@ -22,9 +24,18 @@ from graphsparse.checkpoints.reading import opened as archive_of
 from graphsparse.checkpoints.reading import place_of
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.masks import Mask
 from graphsparse.surgery.chain import build_chain
 from graphsparse.surgery.fitting import absent, check_fit, misfit, strangers, told, without_mask
-from graphsparse.surgery.models import Model, is_factory, make_bare, named_model, parameters_of, read_program
+from graphsparse.surgery.models import (
+    Model,
+    is_factory,
+    make_bare,
+    named_model,
+    parameter_names,
+    parameters_of,
+    read_program,
+)
 from graphsparse.surgery.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 from graphsparse.surgery.translation import translation
 
@@ -36,10 +47,11 @@ class Loaded:
     """A model with a checkpoint's weights and masks, and the inputs that it takes if they are known.
 
     ``masks`` are the checkpoint's own, which say more than the zeros of the weights: a kept weight may be zero. A model
-    on the meta device has no weights, and its masks are held as bits. ``weights`` are the checkpoint's tensors as they
-    are, those too that the model does not have. ``channel_only``: positions are not known, so only the channel
-    resolution means anything. ``notes`` say what was taken for granted. ``rebuild`` makes the model again, with memory
-    for its weights, where it is on the meta device and that can be done.
+    on the meta device has no weights, and its masks are held as bits. ``by_zeros`` names those that are only the zeros of
+    a weight, and ``uses`` holds the masks of uses of a shared parameter that keep less than others, by their names.
+    ``weights`` are the checkpoint's tensors as they are, those too that the model does not have. ``channel_only``:
+    positions are not known, so only the channel resolution means anything. ``notes`` say what was taken for granted.
+    ``rebuild`` makes the model again, with memory for its weights, where it is on the meta device and that can be done.
     """
 
     model: Model
@@ -50,6 +62,8 @@ class Loaded:
     channel_only: bool = False
     notes: tuple[str, ...] = ()
     rebuild: Callable[[], nn.Module] | None = None
+    uses: Mapping[str, Mask] = field(default_factory=dict)
+    by_zeros: frozenset[str] = frozenset()
 
     @property
     def is_meta(self) -> bool:
@@ -76,16 +90,22 @@ class Loaded:
                 way_out="use resolution 'channel', or name the model",
             )  # fmt: skip
         args, named = self.inputs(example_inputs, kwargs)
-        masks: dict[str, Any] | None = (
-            {} if self.is_meta else None
-        )  # bits come after: nothing is made of all that is kept
-        graph = export(
-            self.model, args, masks, kwargs=named, resolution=resolution, norm_statistics=norm_statistics,
-            sources=sources,
+        # on the meta device bits come after: nothing is made of all that is kept
+        graph = export_uses(
+            self.model, args, {} if self.is_meta else None, self.uses or None, kwargs=named, resolution=resolution,
+            norm_statistics=norm_statistics, sources=sources,
         )  # fmt: skip
-        known = {**graph.modulators, **graph.shapes}
+        return self._masked(graph)
+
+    def _masked(self, graph: LayeredGraph) -> LayeredGraph:
+        """The graph under the checkpoint's masks; zeros of a bias, a scale or a table are no masks of it."""
+        known = {**graph.constants, **graph.modulators, **graph.shapes}
         own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
-        return graph.with_masks({**graph.masks, **graph.checked(own)}) if own else graph
+        zeros = {name for name in self.by_zeros if graph.aliases.get(name, name) not in graph.shapes}
+        masks = graph.checked({name: mask for name, mask in own.items() if name not in zeros})
+        patterns = graph.checked({name: mask for name, mask in own.items() if name in zeros})
+        there = {name: pattern.unpack() for name, pattern in patterns.items() if name in graph.modulators}
+        return replace(graph.with_masks({**graph.masks, **masks}), modulators={**graph.modulators, **there})
 
 
 def load_network(
@@ -176,12 +196,18 @@ def _rebuilt(folder: str) -> nn.Module:
 def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
     """Put a checkpoint's weights on a model, dropped ones as zeros. Raises ModelError where the two do not fit."""
     notes = []
+    masks = {name: Mask.of(mask.numpy()) for name, mask in checkpoint.masks.items()}
+    found = Shared(masks, {})
+    if any(name in checkpoint.weights for name in masks):
+        found = _by_parameter(model, masks, checkpoint.by_zeros)
     if checkpoint.weights:
-        _fit(model, masked(checkpoint), checkpoint.place)
+        _fit(model, _zeroed(checkpoint, found.masks, parameter_names(model)), checkpoint.place)
     else:
         notes = told(model, checkpoint.masks, unknown(checkpoint.ignored))
-    masks = checkpoint.masks if checkpoint.form != "zeros" else {}
-    return replace(_of_program(model), masks=masks, weights=checkpoint.weights, notes=(*checkpoint.notes, *notes))
+    return replace(
+        _of_program(model), masks=found.masks if checkpoint.form != "zeros" else {}, weights=checkpoint.weights,
+        notes=(*checkpoint.notes, *notes), uses=found.uses, by_zeros=checkpoint.by_zeros,
+    )  # fmt: skip
 
 
 def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
@@ -192,8 +218,22 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     notes = told(model, opened.shapes, strangers(model, opened))
     if opened.has_weights and (lost := absent(model, opened)):
         notes.append(f"Not in the file, taken as not zero: {shown(lost)}.")
-    masks = stream(opened, progress)
-    return replace(_of_program(model), masks=masks, weights=opened.weights, notes=(*opened.plan.told(), *notes))
+    masks, zeros = stream(opened, progress), _by_zeros(opened)
+    found = _by_parameter(model, masks, zeros) if opened.has_weights else Shared(masks, {})
+    return replace(
+        _of_program(model), masks=found.masks, weights=opened.weights, notes=(*opened.plan.told(), *notes),
+        uses=found.uses, by_zeros=zeros,
+    )  # fmt: skip
+
+
+def _by_parameter(model: Model, masks: Mapping[str, Mask], by_zeros: frozenset[str]) -> Shared:
+    """The masks of a state dict by the model's parameters: where it masks only some uses of one, those have their own."""
+    return shared(masks, parameter_names(model), masks.keys() - by_zeros)
+
+
+def _by_zeros(opened: OpenCheckpoint) -> frozenset[str]:
+    """What `stream` reads off the zeros of weights, not off masks."""
+    return opened.plan.by_zeros | set(opened.plan.others)
 
 
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
@@ -207,7 +247,7 @@ def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str
     for name, make in opened.plan.others.items():
         tensor = make()
         if tensor.dim() < 2 and tensor.is_floating_point():
-            masks[name] = nonzero(tensor)
+            masks[name] = Mask.of(nonzero(tensor).numpy())
     return masks
 
 
@@ -219,14 +259,16 @@ def _of_program(model: Model) -> Loaded:
 
 def _chained(checkpoint: Checkpoint) -> Loaded:
     tensors = (
-        masked(checkpoint) if checkpoint.weights else {name: mask.float() for name, mask in checkpoint.masks.items()}
+        _zeroed(checkpoint, checkpoint.masks, {})
+        if checkpoint.weights
+        else {name: mask.float() for name, mask in checkpoint.masks.items()}
     )
     chained = build_chain(tensors, checkpoint.place)
     masks = checkpoint.masks if checkpoint.form != "zeros" else {}
     known = (chained.example_input,)
-    return Loaded(
-        chained.model, known, {}, masks, checkpoint.weights, chained.channel_only, (*checkpoint.notes, chained.note)
-    )
+    notes = (*checkpoint.notes, chained.note)
+    loaded = Loaded(chained.model, known, {}, masks, checkpoint.weights, chained.channel_only, notes)
+    return replace(loaded, by_zeros=checkpoint.by_zeros)
 
 
 def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
@@ -238,24 +280,20 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
         for name, entry in opened.plan.entries.items()
     }
     chained = build_chain({**kernels, **tensors}, opened.place)
-    masks = stream(opened, progress)
-    return Loaded(
-        chained.model,
-        (chained.example_input,),
-        {},
-        masks,
-        {},
-        chained.channel_only,
-        (*opened.plan.told(), chained.note),
-    )
+    masks, known = stream(opened, progress), (chained.example_input,)
+    notes = (*opened.plan.told(), chained.note)
+    loaded = Loaded(chained.model, known, {}, masks, {}, chained.channel_only, notes)
+    return replace(loaded, by_zeros=_by_zeros(opened))
 
 
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
     check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
     if isinstance(model, ExportedProgram):
-        model.state_dict.update(
-            {name: _as_held(tensor, model.state_dict.get(name)) for name, tensor in weights.items()}
-        )
+        names = parameter_names(model)
+        first = {names.get(name, name): tensor for name, tensor in weights.items()}
+        whole = {**first, **{name: first[parameter] for name, parameter in names.items()}}  # what is tied stays tied
+        made = {id(tensor): _as_held(tensor, model.state_dict.get(name)) for name, tensor in whole.items()}
+        model.state_dict.update({name: made[id(tensor)] for name, tensor in whole.items()})
     else:
         model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
 
@@ -265,10 +303,14 @@ def _as_held(tensor: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
     return nn.Parameter(tensor, requires_grad=held.requires_grad) if isinstance(held, nn.Parameter) else tensor
 
 
-def masked(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """The checkpoint's tensors with zeros where its masks drop them."""
-    return {name: _zeroed(weight, checkpoint.masks.get(name)) for name, weight in checkpoint.weights.items()}
+def _zeroed(checkpoint: Checkpoint, masks: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """The checkpoint's tensors with zeros where masks drop them; ``names`` are the masks' names for the tensors."""
 
+    def zeroed(weight: torch.Tensor, mask: Any) -> torch.Tensor:
+        return (
+            weight
+            if mask is None
+            else torch.where(torch.from_numpy(np.asarray(mask)), weight, torch.zeros((), dtype=weight.dtype))
+        )
 
-def _zeroed(weight: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    return weight if mask is None else torch.where(mask, weight, torch.zeros((), dtype=weight.dtype))
+    return {name: zeroed(weight, masks.get(names.get(name, name))) for name, weight in checkpoint.weights.items()}

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.stored import build_program
 from graphsparse.checkpoints import open_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError
@@ -46,6 +47,12 @@ def parameters_of(model: Model) -> dict[str, torch.Tensor]:
     if isinstance(model, ExportedProgram):
         return {name: model.state_dict[name] for name in model.graph_signature.parameters}
     return dict(model.named_parameters(remove_duplicate=False))
+
+
+def parameter_names(model: Model) -> Mapping[str, str]:
+    """The first name of each parameter, by every name of it."""
+    known = Parameters.of_program(model) if isinstance(model, ExportedProgram) else Parameters.of_module(model)
+    return known.canonical
 
 
 def make(spec: str, arguments: Mapping[str, Any]) -> nn.Module:

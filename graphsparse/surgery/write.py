@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import prune
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.capture import export
 from graphsparse.capture.pruned import plain
+from graphsparse.capture.sharing import separate
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
 from graphsparse.surgery.constants import Folding, carrying, fold
 from graphsparse.surgery.loading import load_model
+from graphsparse.surgery.places import on_tied_tensors, put_on_module, under_every_name
 
 FORMS = ("prune", "zeros")  # on a live module; files are written in more
 
@@ -90,8 +91,9 @@ def write_masks(
     if isinstance(target, nn.Module):
         graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)
         folding = _folding(target, graph, masks, example_inputs, kwargs or {}, fold_constants)
-        written = _written(masks, folding)
-        _apply(target, written.masks, folding, form)
+        written = _written(graph, masks, folding)
+        put_on_module(target, written.masks, graph, form)
+        _add_to_biases(target, folding)
         return written
     checkpoint = read_checkpoint(weights if weights is not None else target if model is None else model.state_dict())
     if model is None:
@@ -100,27 +102,33 @@ def write_masks(
                 "constants are found by running the model", place=str(target), received="no model",
                 way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
             )  # fmt: skip
+        masks = on_tied_tensors(masks, checkpoint.weights)
         write_checkpoint(target, checkpoint.weights, masks, form=form)
         return Written(masks, (), {})
     twin = copy.deepcopy(plain(model).model)
-    load_model(twin, checkpoint)
-    graph = graph or _present(twin, example_inputs, kwargs or {}, norm_statistics)
+    loaded = load_model(twin, checkpoint)
+    _require_inputs(model, example_inputs, kwargs)
+    graph = graph or loaded.graph(example_inputs, kwargs, norm_statistics=norm_statistics)
     folding = _folding(twin, graph, masks, example_inputs, kwargs or {}, fold_constants)
-    written = _written(masks, folding)
+    written = _written(graph, masks, folding)
     state = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
     for name, amount in folding.biases.items():
         state[name] = (state[name].double() + amount).to(state[name].dtype)
-    write_checkpoint(target, state, written.masks, form=form)
+    write_checkpoint(target, state, under_every_name(written.masks, graph, state, form), form=form)
     return written
 
 
-def _present(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any], norm_statistics: bool) -> LayeredGraph:
-    """The model's graph under the masks that it has now."""
+def _require_inputs(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any] | None) -> None:
     if example_inputs is None and not kwargs:
         raise MaskError(
             "constants are found by running the model", place=type(model).__name__, received="no example_inputs",
             way_out="give example_inputs= as for export",
         )  # fmt: skip
+
+
+def _present(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any], norm_statistics: bool) -> LayeredGraph:
+    """The model's graph under the masks that it has now."""
+    _require_inputs(model, example_inputs, kwargs)
     return export(model, example_inputs, None, kwargs=kwargs, norm_statistics=norm_statistics)
 
 
@@ -133,7 +141,7 @@ def _folding(model, graph: LayeredGraph, masks, example_inputs, kwargs, fold_con
     if not fold_constants:
         return Folding(keep={name: torch.from_numpy(mask) for name, mask in found.items()})
     args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    return fold(_masked_copy(model, graph), args, kwargs, found)
+    return fold(_masked_copy(model, graph), args, kwargs, found, {use.parameter for use in graph.uses.values()})
 
 
 def _check_promise(graph: LayeredGraph) -> None:
@@ -146,43 +154,29 @@ def _check_promise(graph: LayeredGraph) -> None:
 
 
 def _masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
-    """A plain float64 copy with the present masks applied."""
+    """A plain float64 copy with the present masks applied, to each use its own."""
     twin = copy.deepcopy(plain(model).model).double()
-    with torch.no_grad():
-        for name, parameter in twin.named_parameters():
-            if name in graph.kept:
-                parameter.copy_(torch.where(torch.from_numpy(graph.kept[name].unpack()), parameter, 0.0))
+    keys = {use.name: key for key, use in graph.uses.items()}
+    own = {name: keys[use] for name, use in separate(twin, keys).items()}
+    for name, parameter in twin.named_parameters():
+        mask = graph.kept.get(own.get(name, graph.aliases.get(name, name)))
+        if mask is not None:
+            parameter.data = torch.where(torch.from_numpy(mask.unpack()), parameter.data, 0.0)
     return twin
 
 
-def _written(masks: Mapping[str, torch.Tensor], folding: Folding) -> Written:
-    final = {name: mask | folding.keep[name] if name in folding.keep else mask for name, mask in masks.items()}
+def _written(graph: LayeredGraph, masks: Mapping[str, torch.Tensor], folding: Folding) -> Written:
+    named = {graph.aliases.get(name, name): mask for name, mask in masks.items()}
+    final = {name: mask | folding.keep[name] if name in folding.keep else mask for name, mask in named.items()}
     kept = {name: int(mask.sum()) for name, mask in folding.keep.items()}
     return Written(final, tuple(folding.units), kept)
 
 
 @torch.no_grad()
-def _apply(model: nn.Module, masks: Mapping[str, torch.Tensor], folding: Folding, form: str) -> None:
-    """Put masks and biases on a live module; every module that holds a tied parameter gets its mask."""
-    for path, module in list(model.named_modules()):
-        for leaf in [n.removesuffix("_orig") for n in list(module._parameters)]:
-            name = f"{path}.{leaf}" if path else leaf
-            if name in masks:
-                _put(module, leaf, masks[name], form)
+def _add_to_biases(model: nn.Module, folding: Folding) -> None:
     for name, amount in folding.biases.items():
         path, _, leaf = name.rpartition(".")
         module = model.get_submodule(path)
         bias = getattr(module, f"{leaf}_orig", None)
         bias = getattr(module, leaf) if bias is None else bias
         bias.copy_((bias.double() + amount.to(bias.device)).to(bias.dtype))
-
-
-def _put(module: nn.Module, leaf: str, mask: torch.Tensor, form: str) -> None:
-    if f"{leaf}_mask" in module._buffers:
-        prune.remove(module, leaf)
-    parameter = getattr(module, leaf)
-    mask = mask.to(parameter.device)
-    if form == "prune":
-        prune.custom_from_mask(module, leaf, mask)
-    else:
-        parameter.copy_(torch.where(mask, parameter, torch.zeros((), dtype=parameter.dtype, device=parameter.device)))

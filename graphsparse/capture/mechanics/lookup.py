@@ -20,7 +20,7 @@ def look_up(call: Call, weight: Weight | Known, indices: Known | Units) -> Units
         return Units(torch.full((), CONSTANT).expand(call.shape))
     rows, features = weight.shape
     sources = call.draft.source(token, torch.Size([rows]), None).ids
-    call.draft.tables.setdefault(token, []).append(weight.name)
+    call.draft.tables.setdefault(token, []).append(call.draft.parameter_of(weight.name))
     call.draft.rows_of.append((call.place, sources))
     positions = indices.shape[1:].numel() if call.draft.unrolled else 1
     taps = Taps.of(np.zeros((1, positions)), 1)

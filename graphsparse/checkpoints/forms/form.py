@@ -31,6 +31,7 @@ class Entry:
         sources: the file's tensors that it is made from.
         weight: makes the weight itself; None where the file has only masks.
         words: makes the pattern as the words of a `Mask`, where the file holds bits.
+        by_zeros: whether the file has no mask there, so that what is not zero in the weight is taken as kept.
     """
 
     shape: Shape
@@ -38,6 +39,7 @@ class Entry:
     sources: tuple[torch.Tensor, ...] = ()
     weight: Callable[[], torch.Tensor] | None = None
     words: Callable[[], np.ndarray] | None = None
+    by_zeros: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,7 @@ class Form:
 def zeros_entry(tensor: torch.Tensor, content: Content, name: str) -> Entry:
     """The entry of a weight whose zeros are its mask."""
     check_expansion(tensor.shape, content.file_bytes, content.named(name))
-    return Entry(tuple(tensor.shape), lambda: tensor, (tensor,), lambda: tensor)
+    return Entry(tuple(tensor.shape), lambda: tensor, (tensor,), lambda: tensor, by_zeros=True)
 
 
 def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Tensor | None = None) -> Entry:
