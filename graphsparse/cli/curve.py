@@ -64,7 +64,7 @@ def curve(
         for method in dict.fromkeys(methods):
             scores = saliency(
                 method, given.model, list(given.graph.shapes), example_inputs=given.args, kwargs=given.kwargs,
-                data=options.batches(data), masks=given.graph.masks, seed=seed, compression=compression,
+                data=options.batches(data), masks={n: mask.unpack() for n, mask in given.graph.masks.items()}, seed=seed, compression=compression,
                 progress=progress(method), weights=given.weights,
             )  # fmt: skip
             curves[method] = compression_curve(given.graph, scores)
