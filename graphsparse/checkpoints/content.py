@@ -209,7 +209,8 @@ def _tensors_of(value: Any, place: str, depth: int = 0, made: dict[int, Any] | N
     if isinstance(value, np.ndarray):
         return to_tensor(value, place)
     if isinstance(value, torch.Tensor):
-        return (value.dequantize() if value.is_quantized else value).detach()
+        value = value.dequantize() if value.is_quantized else value
+        return value.detach() if value.requires_grad else value
     if not isinstance(value, Mapping | list | tuple) or depth == _DEEPEST:
         return value
     if id(value) not in made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import sys
@@ -18,7 +17,7 @@ from graphsparse.checkpoints.archives import program_schema as schema
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
-from graphsparse.checkpoints.archives.torch_file import refusal
+from graphsparse.checkpoints.archives.torch_file import read_bytes
 from graphsparse.checkpoints.archives.zip_directory import data_offset, directory_of
 from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
@@ -118,13 +117,8 @@ def read(path: Path) -> Archive:
 
 
 def unpickle_tensors(data: bytes, place: str) -> Any:
-    """Returns what torch.save wrote to these bytes, tensors and plain containers alone; nothing in it is compressed."""
-    if data.startswith(b"PK"):
-        directory_of(io.BytesIO(data), place, stored=True)
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # a stranger's bytes make torch raise anything
-        raise refusal(error, place) from error
+    """Returns what torch.save wrote to these bytes, tensors and plain containers alone."""
+    return read_bytes(data, place)
 
 
 def stored_tensors(
