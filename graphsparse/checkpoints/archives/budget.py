@@ -8,6 +8,7 @@ from graphsparse.errors import CheckpointError
 
 ALWAYS_ALLOWED = 48 << 20  # bytes; a small file may cost this much
 TIMES_THE_FILE = 3  # with the masks that are read from it, memory stays within four times the file
+TENSOR = 700  # bytes that a tensor takes beside its elements
 
 
 @dataclass

@@ -15,17 +15,12 @@ from typing import Any
 
 import torch
 
-from graphsparse.checkpoints.archives.budget import Budget
+from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.mapped import Octets
 from graphsparse.checkpoints.archives.pickles import Function, Vocabulary, would_run
+from graphsparse.checkpoints.checks import DTYPES
 from graphsparse.errors import CheckpointError
 
-# The types whose elements can be told from zero, one by one.
-DTYPES = (
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64,
-    torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float8_e8m0fnu,
-    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex32, torch.complex64, torch.complex128,
-)  # fmt: skip
 _QUANTISED = {torch.qint8: torch.int8, torch.quint8: torch.uint8, torch.qint32: torch.int32}
 _STORAGES = {
     "Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16,
@@ -36,7 +31,6 @@ _STORAGES = {
 _LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 
 _MOST_AXES = 64
-_TENSOR = 700  # bytes that a tensor takes beside its elements
 # What reading a tensor takes for each of its bytes: its mask and its part of the copies; more where the bytes are not
 # in the file, one for each element.
 _READ, _EXPANDED = 3, 12  # halves of a byte
@@ -139,7 +133,7 @@ def _view(
         )  # fmt: skip
     begin = storage.begin + offset * dtype.itemsize
     copied = span * dtype.itemsize if storage.swapped or begin % dtype.itemsize else 0
-    budget.spend(_TENSOR + copied + elements * dtype.itemsize * (_EXPANDED if elements > span else _READ) // 2)
+    budget.spend(TENSOR + copied + elements * dtype.itemsize * (_EXPANDED if elements > span else _READ) // 2)
     if not elements:
         return torch.empty(tuple(size), dtype=dtype)
     flat = octets.tensor(dtype, (span,), begin)
@@ -161,7 +155,7 @@ def _marked(tensor: torch.Tensor, bits: Any = None) -> torch.Tensor:
 
 def _sparse(budget: Budget, layout: Any, parts: Any) -> torch.Tensor:
     """The sparse tensor of these parts. Its indices are checked where its content is first looked into."""
-    budget.spend(_TENSOR)
+    budget.spend(TENSOR)
     *tensors, size = parts if layout is not torch.sparse_coo else parts[:3]
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not _naturals(size) or len(size) > _MOST_AXES:
         raise TypeError("a sparse tensor of something else than tensors and a shape")

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import torch
 
 from graphsparse.checkpoints.archives.archive import Archive
+from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
@@ -44,7 +45,9 @@ def read(path: Path) -> Archive:
             the file's bytes exactly once each.
     """
     file = MappedFile(path)
-    start, header = _header(file)
+    budget = Budget.of_file(file.size, str(path))
+    start, header = _header(file, budget)
+    budget.spend(TENSOR * len(header))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise CheckpointError("__metadata__ maps text to text", place=str(path), way_out=_WAY_OUT)
@@ -72,7 +75,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
         file.write(pending.octets())
 
 
-def _header(file: MappedFile) -> tuple[int, dict[str, Any]]:
+def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
     """Where the tensors begin, and the header."""
     place, head = str(file.path), file.bytes(0, 8)
     if len(head) < 8:
@@ -87,7 +90,7 @@ def _header(file: MappedFile) -> tuple[int, dict[str, Any]]:
             "a header fits in its file, its length written little end first",
             place=place, received=f"a header of {length:,} bytes in a file of {file.size:,}{turned}", way_out=_WAY_OUT,
         )  # fmt: skip
-    return 8 + length, read_object(file.bytes(8, 8 + length), place)
+    return 8 + length, read_object(file.bytes(8, 8 + length), place, budget)
 
 
 def _span(info: Any, place: str) -> tuple[torch.dtype, tuple[int, ...], int, int]:
