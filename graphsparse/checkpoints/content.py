@@ -19,6 +19,7 @@ from graphsparse.errors import CheckpointError
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _DEEPEST = 8
+_LONGEST_NAME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
         return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes, {}, unfolding)
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_dense_enough(value)}
     ignored = {str(name): f"no tensor ({type(value).__name__})" for name, value in state.items() if name not in tensors}
+    if any(len(name) > _LONGEST_NAME for name in tensors):
+        raise CheckpointError(f"a tensor's name must have at most {_LONGEST_NAME:,} letters", place=archive.place)
     plain = strip_wrappers(tensors)
     if len(set(plain.values())) != len(plain):
         counts = Counter(plain.values())

@@ -29,6 +29,10 @@ class Octets:
     def bytes(self, begin: int, end: int) -> bytes:
         return b"" if self._buffer is None else bytes(self._buffer[begin:end])
 
+    def view(self, begin: int, end: int) -> memoryview:
+        """The same bytes as ``bytes``, where they lie."""
+        return memoryview(b"" if self._buffer is None else self._buffer)[begin:end]
+
     def stream(self) -> BinaryIO:
         """The bytes as an open file, so that nothing has to open the path again."""
         return io.BufferedReader(_Stream(self))

@@ -56,7 +56,7 @@ class Vocabulary:
     storage: Callable[[Any], Any]
 
 
-def read_pickle(data: bytes, begin: int, vocabulary: Vocabulary, budget: Budget) -> tuple[Any, int]:
+def read_pickle(data: memoryview, begin: int, vocabulary: Vocabulary, budget: Budget) -> tuple[Any, int]:
     """Returns the value of the pickle that begins at a byte offset, and the offset where it ends.
 
     Mappings become dict, sets list, everything else what it is; of classes only argparse.Namespace, which runs nothing.
@@ -77,7 +77,7 @@ def would_run(what: str, place: str) -> CheckpointError:
 class _Machine:
     """A stack, the places of its marks, and a memo."""
 
-    def __init__(self, data: bytes, begin: int, vocabulary: Vocabulary, budget: Budget):
+    def __init__(self, data: memoryview, begin: int, vocabulary: Vocabulary, budget: Budget):
         self.data, self.at, self.vocabulary, self.budget = data, begin, vocabulary, budget
         self.stack: list[Any] = []
         self.marks: list[int] = []
@@ -96,7 +96,7 @@ class _Machine:
 
     def take(self, count: int) -> bytes:
         """The next bytes of the pickle."""
-        taken = self.data[self.at : self.at + count]
+        taken = bytes(self.data[self.at : self.at + count])
         if len(taken) != count:
             raise EOFError("a pickle ends in its middle")
         self.at += count
@@ -106,10 +106,10 @@ class _Machine:
         return kind.unpack(self.take(kind.size))[0]
 
     def line(self) -> str:
-        end = self.data.find(b"\n", self.at, self.at + _LONGEST_NAME)
-        if end < 0:
+        length = bytes(self.data[self.at : self.at + _LONGEST_NAME]).find(b"\n")
+        if length < 0:
             raise ValueError("a name without an end")
-        return str(self.take(end + 1 - self.at)[:-1], "utf-8")
+        return str(self.take(length + 1)[:-1], "utf-8")
 
     def push(self, value: Any, cost: int) -> None:
         self.budget.spend(cost)

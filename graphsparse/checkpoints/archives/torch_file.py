@@ -67,7 +67,7 @@ def _zipped(octets: Octets, budget: Budget) -> Any:
     roots = [found[1] for found in map(_PICKLE.match, members) if found]
     if len(roots) != 1:
         raise CheckpointError("a torch file must hold one data.pkl", place=octets.place, received=f"{len(roots)}")
-    text = _member(octets, members, f"{roots[0]}/data.pkl")
+    text = octets.view(*_span(octets, members[f"{roots[0]}/data.pkl"]))
     order = f"{roots[0]}/byteorder"
     swapped = order in members and octets.bytes(*_span(octets, members[order])) == b"big"
 
@@ -76,10 +76,6 @@ def _zipped(octets: Octets, budget: Budget) -> Any:
         return Storage(begin, _within(count * dtype.itemsize, end - begin, octets.place), dtype, swapped)
 
     return read_pickle(text, 0, vocabulary(octets, _storages(storage, budget), budget), budget)[0]
-
-
-def _member(octets: Octets, members: Mapping[str, zipfile.ZipInfo], name: str) -> bytes:
-    return octets.bytes(*_span(octets, members[name]))
 
 
 def _span(octets: Octets, member: zipfile.ZipInfo) -> tuple[int, int]:
@@ -100,7 +96,7 @@ def _legacy(octets: Octets, budget: Budget) -> Any:
     def note(dtype: torch.dtype, key: str, count: int) -> Storage:
         return Storage(0, 0, types.setdefault(key, dtype))
 
-    data = octets.bytes(0, octets.size)
+    data = octets.view(0, octets.size)
     noting = outline(vocabulary(octets, _storages(note, budget), budget))
     first = Budget.of_file(octets.size, octets.place)
     magic, at = read_pickle(data, 0, noting, first)

@@ -121,6 +121,8 @@ def _indices(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _values(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     if weight.dtype.is_floating_point and weight.dtype.itemsize == 1:  # float8 has no masked selection
         return weight.contiguous().view(torch.uint8)[mask].view(weight.dtype)
+    if weight.dtype == torch.complex32:  # nor has half-precision complex
+        return weight.resolve_conj().contiguous().view(torch.int32)[mask].view(weight.dtype)
     return weight[mask]
 
 
