@@ -115,6 +115,20 @@ def npz(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
     return buffer.getvalue()
 
 
+def npy(description: str, data: bytes = b"") -> bytes:
+    """An array file whose header says this after ``descr``."""
+    header = f"{{'descr': {description}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+def zipped(members: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
 def two_directories(outer: bytes, inner: bytes) -> bytes:
     """A file that is one archive for a reader of absolute offsets, and another for one that allows a prefix."""
     end = len(inner) - 22

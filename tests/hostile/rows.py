@@ -211,5 +211,3 @@ def written() -> Iterator[tuple[str, bytes, str, str | int]]:
     flipped[flipped.find(struct.pack("<f", 7.0)) + 2] ^= 1
     yield "flipped.pt", bytes(flipped), "bits", "check sum of its bytes"
     yield "surrogate2.pt", torch_bytes({"a\ud800.weight": ones}), "bits", 4
-
-
