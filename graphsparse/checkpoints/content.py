@@ -108,7 +108,7 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
     state, notes = unwrap(raw, archive.place)
     if not isinstance(state, Mapping):
         unfolding = Unfolding(archive.file_bytes)
-        return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes, {}, unfolding)
+        return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes, unfolding=unfolding)
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_dense_enough(value)}
     ignored = {str(name): f"no tensor ({type(value).__name__})" for name, value in state.items() if name not in tensors}
     if any(len(name) > _LONGEST_NAME for name in tensors):
