@@ -25,6 +25,7 @@ from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.errors import CheckpointError
 
 _LARGEST_HEADER = 100_000_000  # the library's own limit
+_ANY_HEADER = 1 << 23  # bytes; a larger one takes less than half of its file
 _WAY_OUT = "download or save the file again"
 
 _DTYPES = {
@@ -89,6 +90,11 @@ def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
         raise CheckpointError(
             "a header fits in its file, its length written little end first",
             place=place, received=f"a header of {length:,} bytes in a file of {file.size:,}{turned}", way_out=_WAY_OUT,
+        )  # fmt: skip
+    if length > max(_ANY_HEADER, file.size // 2):
+        raise CheckpointError(
+            "a header must be a small part of its file", place=place,
+            received=f"a header of {length:,} bytes in a file of {file.size:,}", way_out=_WAY_OUT,
         )  # fmt: skip
     return 8 + length, read_object(file.bytes(8, 8 + length), place, budget)
 
