@@ -9,12 +9,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import torch
 
 from graphsparse.checkpoints.archives import program_schema as schema
 from graphsparse.checkpoints.archives.archive import Archive
+from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.torch_file import read_bytes
@@ -23,8 +24,7 @@ from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
 
 _CONFIG = re.compile(r"(^|/)data/weights/[^/]*_weights_config\.json$")
-_COSTS = {b"{": 240, b"[": 90, b",": 60}  # bytes that Python takes for an object, a list and a further part
-_ALWAYS_ALLOWED = 1 << 28
+_ALWAYS_ALLOWED = 1 << 28  # bytes of objects: a program's text is mostly small ones
 _OLD_STATE = re.compile(r"(^|/)(data/weights/[^/]*\.pt|serialized_state_dict\.pt)$")
 
 
@@ -63,15 +63,8 @@ class Members:
 
     def json(self, name: str) -> dict[str, Any]:
         """A member's JSON object. Raises where its objects and lists would take far more memory than its text."""
-        text = self.bytes(name)
-        cost = sum(text.count(mark) * taken for mark, taken in _COSTS.items())
-        if cost > max(_ALWAYS_ALLOWED, 4 * self.file.size):
-            raise CheckpointError(
-                "a text's parts must fit in memory",
-                place=self.within(name),
-                received=f"about {cost:,} bytes of objects",
-            )
-        return read_object(text, self.within(name))
+        budget = Budget(max(_ALWAYS_ALLOWED, 4 * self.file.size), self.within(name))
+        return read_object(self.bytes(name), self.within(name), budget)
 
 
 def open_members(path: Path) -> Members:
@@ -81,7 +74,7 @@ def open_members(path: Path) -> Members:
         CheckpointError: no zip file, damaged, or of a machine whose numbers have the other byte order.
     """
     file = MappedFile(path)
-    table = directory_of(cast(BinaryIO, file.stream()), str(path), stored=True)
+    table = directory_of(file.stream(), str(path), stored=True)
     members = Members(file, table)
     order = next((name for name in table if name.rpartition("/")[2] == "byteorder"), None)
     if order is not None and members.bytes(order) != sys.byteorder.encode():
