@@ -55,7 +55,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Unread:
-    """A tensor that holds no elements of its own: nested, or on the meta device."""
+    """A tensor that is not made: nested, or not before it is known where its storage lies."""
 
     kind: str
 
@@ -79,7 +79,7 @@ def vocabulary(octets: Octets, storage: Callable[[Any], Any], budget: Budget) ->
         "torch._utils._rebuild_sparse_tensor": partial(_sparse, budget),
         "torch._utils._rebuild_qtensor": partial(_dequantised, octets, budget),
         "torch._utils._rebuild_nested_tensor": lambda *_: Unread("nested"),
-        "torch._utils._rebuild_meta_tensor_no_storage": lambda *_: Unread("meta"),
+        "torch._utils._rebuild_meta_tensor_no_storage": partial(_hollow, budget),
         "torch.serialization._get_layout": _layout,
         "torch.Size": lambda sizes=(): sizes,
         "torch.device": lambda *name: name,
@@ -181,6 +181,14 @@ def _dequantised(
     along[axis[0]] = -1
     scales, zero_points = (torch.as_tensor(part).float().reshape(along) for part in (scale, zero_point))
     return integers.float().sub_(zero_points).mul_(scales)
+
+
+def _hollow(budget: Budget, dtype: Any, size: Any, stride: Any, *_: Any) -> torch.Tensor:
+    """A tensor on the meta device: a shape, and no memory at all."""
+    budget.spend(TENSOR)
+    if not (_naturals(size) and _naturals(stride) and len(size) == len(stride) <= _MOST_AXES):
+        raise ValueError("a tensor's sizes and strides are whole numbers, for at most 64 axes")
+    return torch.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
 
 
 def _of_type(
