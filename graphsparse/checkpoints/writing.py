@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,10 +14,18 @@ import torch
 from graphsparse.checkpoints.archives import numpy_file, safetensors, torch_file
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.atomic import replacing
+from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
 from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS, Form, form_named
-from graphsparse.checkpoints.reading import Checkpoint, Source, read_checkpoint, tell_partial
+from graphsparse.checkpoints.reading import (
+    Checkpoint,
+    Source,
+    plan_reading,
+    read_checkpoint,
+    read_planned,
+    tell_partial,
+)
 from graphsparse.errors import CheckpointError, MaskError
 
 Writer = Callable[[BinaryIO, Mapping[str, Pending], Mapping[str, str]], None]
@@ -84,9 +94,16 @@ def _write(
             "a form that is only read is not written", received=form, way_out=f"one of {', '.join(written_forms())}"
         )
     write = _CONTAINERS[_container(Path(path), chosen)]
-    payload = chosen.write(_checked(masks, weights, chosen), weights)
+    with refusing(os.fspath(path)):
+        payload = chosen.write(_checked(masks, weights, chosen), weights)
+    tensors = {name: replace(pending, make=partial(_made, pending, name)) for name, pending in payload.tensors.items()}
     with replacing(path) as file:
-        write(file, payload.tensors, payload.metadata)
+        write(file, tensors, payload.metadata)
+
+
+def _made(pending: Pending, name: str) -> torch.Tensor:
+    with refusing(name):
+        return pending.make()
 
 
 def convert(
@@ -102,13 +119,17 @@ def convert(
 ) -> Checkpoint:
     """Writes a checkpoint's masks in another form, and returns what was read (with what was left out of it).
 
+    All of the source is read, so its check sums are compared where its kind of file has some.
+
     Args:
         source, form, parameters, by_order: as for ``read_checkpoint``.
         path, to: as path and form of ``write_masks_file``.
         weights: a checkpoint with the weights, where the source holds masks alone and the new form holds weights.
         part: which of the source's tensors are meant.
     """
-    checkpoint = read_checkpoint(source, form=form, parameters=parameters, by_order=by_order, part=part)
+    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order, part=part)
+    plan.archive.check_sums()
+    checkpoint = read_planned(plan)
     tell_partial(checkpoint, parameters)
     dense = checkpoint.weights if weights is None else read_checkpoint(weights, parameters=parameters).weights
     write_masks_file(path, checkpoint.masks, form=to, weights=dense)
