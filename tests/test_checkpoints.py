@@ -310,7 +310,7 @@ def test_convert_between_forms(tmp_path, first, to):
 def test_convert_of_masks_alone_takes_weights_from_elsewhere(tmp_path):
     weights, mask = {"a.weight": torch.rand(4, 6) + 1}, torch.rand(4, 6) < 0.5
     write_masks_file(tmp_path / "bits", {"a.weight": mask}, form="bits")
-    with pytest.raises(MaskError, match="holds the weights too"):
+    with pytest.raises(MaskError, match="must hold the weights too"):
         convert(tmp_path / "bits", tmp_path / "out.pt", "prune")
     convert(tmp_path / "bits", tmp_path / "out.pt", "prune", weights=weights)
     assert torch.equal(read_checkpoint(tmp_path / "out.pt").weights["a.weight"], weights["a.weight"])
@@ -340,9 +340,9 @@ def test_writing_refuses_before_it_touches_the_file(tmp_path):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {}, form="nni")
     with pytest.raises(CheckpointError, match=r"files of its kind.*end the name in \.safetensors"):
         write_masks_file(path, {"a": torch.ones(2).bool()}, form="bits")
-    with pytest.raises(CheckpointError, match="can be written there"):
+    with pytest.raises(CheckpointError, match="must be one that can be written"):
         write_checkpoint(tmp_path / "no" / "net.pt", {}, {}, form="zeros")
-    with pytest.raises(CheckpointError, match="can be written there"):
+    with pytest.raises(CheckpointError, match="must be one that can be written"):
         write_checkpoint(tmp_path, {}, {}, form="zeros")
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["net.pt"]
 
