@@ -24,7 +24,7 @@ def announcing(console: Console) -> Iterator[None]:
         def on_start(self, event: object) -> None:
             if not self.said:
                 self.said = True
-                console.print(LINE, style="dim", soft_wrap=True)
+                console.print(LINE, style="dim", highlight=False, soft_wrap=True)
 
         def on_end(self, event: object) -> None:
             """Nothing to say."""

@@ -18,7 +18,7 @@ Examples:
 
   graphsparse curve mlp.pt --model chain --method magnitude --method lamp --plot c.png
 
-  graphsparse curve mlp.pt --model chain --method igq-random --csv curve.csv
+  graphsparse curve mlp.pt --model chain --method random/igq --csv curve.csv
 """
 
 

@@ -27,7 +27,7 @@ def show(report: Report, console: Console | None = None) -> None:
     console = wide(console or Console())
     shown, width = _fitting(report, console)
     if width > console.width:  # a terminal narrower than any table breaks the lines itself
-        Console(file=console.file, width=width, force_terminal=console.is_terminal).print(shown)
+        type(console)(file=console.file, width=width, force_terminal=console.is_terminal).print(shown)
     else:
         console.print(shown)
     console.print(Group(*totals(report), *_inputs(report)))
@@ -39,7 +39,7 @@ def wide(console: Console) -> Console:
     """The console itself where it is a terminal that has a width, else one to the same file that breaks no lines."""
     if console.is_terminal and console.width > 0:
         return console
-    return Console(file=console.file, width=USUAL_WIDTH if console.is_terminal else PIPE_WIDTH)
+    return type(console)(file=console.file, width=USUAL_WIDTH if console.is_terminal else PIPE_WIDTH)
 
 
 def table(report: Report, without: tuple[str, ...] = (), name_width: int | None = None) -> Table:

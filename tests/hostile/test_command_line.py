@@ -162,9 +162,9 @@ class TestOutputs:
         lead, follow = os.openpty()
         terminal = {"stdout": os.ttyname(follow), "environment": {"COLUMNS": width, "TERM": "xterm"}}
         outcome = call("analyze", net, "--model", "chain", **terminal)
+        outcome.answered()  # else there may be nothing to read
         text = os.read(lead, 1 << 16).decode()
         os.close(lead), os.close(follow)
-        outcome.answered()
         rows = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
         assert re.search(r"a\.weight .* 2 +.*0\.8333", rows) and "\N{HORIZONTAL ELLIPSIS}" not in rows
         assert width == "1" or "4 of 20" in rows
