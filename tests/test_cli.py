@@ -344,11 +344,3 @@ def test_compiling_is_announced_once_and_to_a_terminal_alone(tmp_path, monkeypat
             for offset in (1, 2):
                 assert numba.njit(lambda x, offset=offset: x + offset)(3) == 3 + offset
         assert console.file.getvalue().count(LINE) == times
-
-
-def test_a_method_refuses_arguments_that_it_does_not_have():
-    model, example = nn.Linear(3, 2), torch.zeros(1, 3)
-    for method in ("magnitude", "synflow", "random/igq", "snip"):
-        with pytest.raises(TypeError, match=f"{method} takes no argument zzz"):
-            gs.prune(model, example, method, compression=2, zzz=1)
-    assert gs.prune(model, example, "synflow", compression=2, rounds=3).active == 3

@@ -572,7 +572,7 @@ for name, found in vars(caching).items():
     if "Locator" in name and ("InTree" in name or "UserWide" in name):
         found.ensure_cache_path = refuse
 tempfile.gettempdir = lambda: sys.argv[1]
-from graphsparse.kernels.algebra import compiled
+from graphsparse.kernels.compiling import compiled
 import numpy as np
 
 @compiled
