@@ -9,7 +9,7 @@ from graphsparse.checkpoints.forms.bitmask import BITMASK
 from graphsparse.checkpoints.forms.bitmask24 import BITMASK_24
 from graphsparse.checkpoints.forms.bits import BITS
 from graphsparse.checkpoints.forms.csr import CSR
-from graphsparse.checkpoints.forms.form import Entry, Form, Payload, Reading
+from graphsparse.checkpoints.forms.form import LISTED_AS, Entry, Form, Payload, Reading
 from graphsparse.checkpoints.forms.jaxpruner import JAXPRUNER
 from graphsparse.checkpoints.forms.keras import KERAS
 from graphsparse.checkpoints.forms.listed import LISTED
@@ -58,7 +58,8 @@ def form_fitting(name: str, content: Content) -> Form:
     """
     form = form_named(name)
     others = [other.name for other in _SIGNED if other not in _NAMED and other.recognise(content)]
-    if others if form in _NAMED else form.name not in others:
+    listed = LISTED_AS in content.metadata  # written where a form has no place for signs: for single numbers
+    if others if form in _NAMED else form.name not in others and not listed:
         raise CheckpointError(
             "the form that is named must be that of the file", place=content.place,
             received=f"{name!r} for a file with the signs of {', '.join(others) or 'none of the forms with signs'}",
