@@ -17,7 +17,7 @@ from graphsparse.checkpoints.archives import Archive, open_archive
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_same_shape, count_not_finite
 from graphsparse.checkpoints.content import WHOLE, Content, Part, Request, look_into
-from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form_of
+from graphsparse.checkpoints.forms import Entry, Form, Reading, form_fitting, form_of
 from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown, unknown
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
@@ -230,7 +230,7 @@ def plan_reading(
     with refusing(place_of(source)):
         archive = opened(source)
         content = look_into(archive, part)
-        chosen = form_of(content) if form is None else form_named(form)
+        chosen = form_of(content) if form is None else form_fitting(form, content)
         reading = chosen.read(content, request)
         return _planned(archive, content, chosen, request, translate(reading) if translate else reading)
 

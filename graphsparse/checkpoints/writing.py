@@ -13,7 +13,7 @@ import torch
 
 from graphsparse.checkpoints.archives import numpy_file, safetensors, torch_file
 from graphsparse.checkpoints.archives.pending import Pending
-from graphsparse.checkpoints.atomic import replacing
+from graphsparse.checkpoints.atomic import check_writable, is_special, replacing
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
 from graphsparse.checkpoints.content import WHOLE, Part
@@ -74,7 +74,7 @@ def write_masks_file(
         >>> write_masks_file("masks.safetensors", {"fc.weight": torch.eye(3) > 0}, form="bits")  # doctest: +SKIP
     """
     if not masks:
-        raise MaskError("a file of masks holds a mask", place=str(path), received="none")
+        raise MaskError("a file of masks must hold a mask", place=str(path), received="none")
     _write(path, form, masks, {} if weights is None else weights)
 
 
@@ -88,14 +88,10 @@ def write_checkpoint(
 def _write(
     path: str | os.PathLike[str], form: str, masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
 ) -> None:
-    chosen = form_named(form)
-    if chosen.write is None:
-        raise CheckpointError(
-            "a form that is only read is not written", received=form, way_out=f"one of {', '.join(written_forms())}"
-        )
+    chosen = _written_form(form)
     write = _CONTAINERS[_container(Path(path), chosen)]
     with refusing(os.fspath(path)):
-        payload = chosen.write(_checked(masks, weights, chosen), weights)
+        payload = chosen.write(_checked(masks, weights, chosen), weights)  # type: ignore[misc]
     tensors = {name: replace(pending, make=partial(_made, pending, name)) for name, pending in payload.tensors.items()}
     with replacing(path) as file:
         write(file, tensors, payload.metadata)
@@ -104,6 +100,22 @@ def _write(
 def _made(pending: Pending, name: str) -> torch.Tensor:
     with refusing(name):
         return pending.make()
+
+
+def check_target(path: str | os.PathLike[str], form: str) -> None:
+    """Raises what writing to this path in this form would, before there is anything to write.
+
+    Raises:
+        CheckpointError: the form is not written or not to such a file, or the path cannot be written.
+    """
+    _container(Path(path), _written_form(form))
+    check_writable(path)
+
+
+def endings(form: str) -> tuple[str, ...]:
+    """Returns the endings of the files that a form is written to, the usual one first."""
+    containers = FORMS[form].containers
+    return tuple(ending for each in containers for ending, container in _SUFFIXES.items() if container == each)
 
 
 def convert(
@@ -136,29 +148,38 @@ def convert(
     return checkpoint
 
 
+def _written_form(name: str) -> Form:
+    if name in FORMS and FORMS[name].write is None:
+        raise CheckpointError(
+            "the form must be one that is written", received=f"{name!r}, which is only read",
+            way_out=f"use one of {', '.join(written_forms())}",
+        )  # fmt: skip
+    return form_named(name)
+
+
 def _container(path: Path, form: Form) -> str:
-    """The kind of file to write: what the ending says, else the form's usual one."""
-    wanted = _SUFFIXES.get(path.suffix.lower(), form.containers[0])
+    """The kind of file to write: what the ending says; the form's usual one for a name without an ending, or a pipe."""
+    usual = "" if path.suffix and not is_special(path) else form.containers[0]
+    wanted = _SUFFIXES.get(path.suffix.lower(), usual)
     if wanted in form.containers:
         return wanted
-    endings = [suffix for suffix, container in _SUFFIXES.items() if container in form.containers]
     raise CheckpointError(
-        "a form goes into files of its kind", place=str(path), received=form.name,
-        way_out=f"end the name in {' or '.join(endings)}",
+        "the name of a file must end as its form does", place=str(path), received=f"the form {form.name}",
+        way_out=f"end the name in {' or '.join(endings(form.name))}",
     )  # fmt: skip
 
 
 def _checked(masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor], form: Form) -> dict[str, torch.Tensor]:
     if form.needs_weights and masks and not weights:
         raise MaskError(
-            f"a file of the form {form.name} holds the weights too", received="masks alone",
-            way_out="give weights=model.state_dict(), or write bits, openlth or csr",
+            f"a file of the form {form.name} must hold the weights too", received="masks alone",
+            way_out="give weights=, those of the model, or write one of the forms of masks alone: bits, openlth, csr",
         )  # fmt: skip
     checked = {name: nonzero(check_binary(torch.as_tensor(mask), name)).detach() for name, mask in masks.items()}
     for name, mask in checked.items():
         if weights and name not in weights:
             raise MaskError(
-                "a mask has a weight of its shape", place=name, received="no such weight",
+                "a mask must have a weight of its shape", place=name, received="no such weight",
                 way_out="leave the mask out, or give its weight",
             )  # fmt: skip
         if weights:
