@@ -24,10 +24,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # setuptools and wheel come first and builds are not isolated, so that constraints.txt holds for them too. The step for
-# torch may fail (no way to that index): the next one then takes torch from where pip looks by itself.
+# torch may fail (no way to that index) and then says nothing: the next one takes torch from where pip looks by itself.
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -q -c constraints.txt setuptools wheel
-	$(if $(TORCH_INDEX),-$(PIP) install -q --no-deps --retries 1 --timeout 15 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch)
+	$(if $(TORCH_INDEX),$(PIP) install -qqq --no-deps --retries 1 --timeout 15 --extra-index-url $(TORCH_INDEX) -c constraints.txt torch || true)
 	$(PIP) install -q --no-build-isolation -c constraints.txt -e .
 	touch $@
 

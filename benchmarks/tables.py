@@ -25,7 +25,7 @@ left in the table as it is.
 | `headline.py` | a minute | the paper's kind of numbers, by simulation |
 | `pruners.py` | half an hour | every pruner on every network at compressions 10 to 100,000 |
 | `checkpoints.py` | six minutes with `0.3 1.1 3 7` | files larger than one would like, generated and deleted |
-| `fuzz_readers.py` | six minutes | 10,000 damaged files a form |
+| `hostile.py` | hours; minutes with `--files 500 --mutations 20000` | crafted and damaged files that attack the readers |
 """
 SCRIPTS = {
     "liveness.py": ("gradient", "counting", "libraries", "building"), "sweeps.py": ("sweeps",),

@@ -9,58 +9,94 @@ follows one path, ``zero`` is no path and ``one`` a path that costs nothing. A n
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from graphsparse.kernels.bits import Bits
 from graphsparse.kernels.elements import greater, lesser
+from graphsparse.kernels.layout import Kernel
+from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.numbers import Numbers
 
-Algebra = Bits | Numbers
+Ids = np.ndarray
+Uses = Iterable[tuple[Kernel, Any]]
 
 
-class _MaxMin(NamedTuple):
+class Algebra(Protocol):
+    """What a sweep asks of an algebra: `Bits` answers for (or, and), `Numbers` for every other one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def conditions(self) -> bool: ...
+    @property
+    def zero(self) -> Any: ...
+    @property
+    def one(self) -> Any: ...
+    def vector(self, n_units: int) -> Any: ...
+    def copy(self, vector: Any) -> Any: ...
+    def put(self, vector: Any, units: np.ndarray, one: bool) -> None: ...
+    def units(self, vector: Any) -> np.ndarray: ...
+    def of_mask(self, mask: Mask) -> Any: ...
+    def under(self, values: Any, mask: Mask) -> Any: ...
+    def forwards(self, kernel: Kernel, values: Any, vector: Any) -> None: ...
+    def backwards(self, kernel: Kernel, values: Any, vector: Any) -> None: ...
+    def connections(self, uses: Uses, shape: tuple[int, ...], origin: Any, reach: Any) -> Any: ...
+    def count(self, uses: Uses, shape: tuple[int, ...], origin: Any, reach: Any) -> int: ...
+    def join(self, vector: Any, sources: np.ndarray, targets: np.ndarray) -> None: ...
+    def join_back(self, vector: Any, sources: np.ndarray, targets: np.ndarray) -> None: ...
+    def gate(self, signal: Any, nonzero: Any, known: bool, lefts: Ids, rights: Ids, targets: Ids) -> None: ...
+    def gate_back(self, reach: Any, nonzero: Any, lefts: Ids, rights: Ids, targets: Ids) -> None: ...
+
+
+class Element(NamedTuple):
+    """The zero and the one of an algebra; a subclass says how two values add and multiply."""
+
+    zero: Any
+    one: Any
+
+
+class _MaxMin(Element):
     """The widest path: a path carries its least value, of parallel paths the greatest counts."""
 
-    zero: np.floating
-    one: np.floating
     top = True
 
+    @staticmethod
     def plus(a, b):
         return greater(a, b)
 
+    @staticmethod
     def times(a, b):
         return lesser(a, b)
 
 
-class _MinPlus(NamedTuple):
+class _MinPlus(Element):
     """The cheapest path: costs add up along a path, of parallel paths the least counts."""
 
-    zero: np.float64
-    one: np.float64
-
+    @staticmethod
     def plus(a, b):
         return min(a, b)
 
+    @staticmethod
     def times(a, b):
         return a + b
 
 
-class _MaxPlus(NamedTuple):
+class _MaxPlus(Element):
     """The longest path: lengths add up along a path, of parallel paths the greatest counts."""
 
-    zero: np.float64
-    one: np.float64
-
+    @staticmethod
     def plus(a, b):
         return max(a, b)
 
+    @staticmethod
     def times(a, b):
         return a + b
 
 
-class _PlusTimes(NamedTuple):
+class _PlusTimes(Element):
     """How many paths, or their total weight: a number as the pair (mantissa, exponent), mantissa * 2 ** exponent.
 
     The pair stands in the two halves of a complex number, the one pair that arrays and compiled loops both know. A
@@ -68,9 +104,7 @@ class _PlusTimes(NamedTuple):
     addition beyond; sums of logarithms would lose a digit for every digit of the exponent.
     """
 
-    zero: complex
-    one: complex
-
+    @staticmethod
     def plus(a, b):
         if a.real == 0.0:
             return b
@@ -84,6 +118,7 @@ class _PlusTimes(NamedTuple):
         mantissa, shift = math.frexp(a.real + math.ldexp(b.real, -int(apart)))
         return complex(mantissa, a.imag + shift)
 
+    @staticmethod
     def times(a, b):
         if a.real == 0.0 or b.real == 0.0:
             return complex(0.0, 0.0)
@@ -91,21 +126,20 @@ class _PlusTimes(NamedTuple):
         return complex(mantissa, a.imag + b.imag + shift)
 
 
-class _Words(NamedTuple):
+class _Words(Element):
     """Liveness in 64 masks at once: bit m of a value is that of mask m."""
 
-    zero: np.uint64
-    one: np.uint64
-
+    @staticmethod
     def plus(a, b):
         return a | b
 
+    @staticmethod
     def times(a, b):
         return a & b
 
 
 INF = math.inf
-OR_AND = Bits()
+OR_AND: Algebra = Bits()
 MAX_MIN = Numbers("max_min", _MaxMin(np.float32(-INF), np.float32(INF)), np.dtype(np.float32))
 MAX_MIN_64 = Numbers("max_min_64", _MaxMin(np.float64(-INF), np.float64(INF)), np.dtype(np.float64))
 PLUS_TIMES = Numbers("plus_times", _PlusTimes(complex(0, 0), complex(0.5, 1)), np.dtype(np.complex128), True)

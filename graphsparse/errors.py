@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+_LONGEST = 400  # characters of a place or a value in a message: a name in a file may have millions
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """Returns the text, its middle left out where it is longer.
+
+    Example:
+        >>> shortened("encoder.layers.0.attention.weight", 16)
+        'encoder...weight'
+    """
+    if len(text) <= longest:
+        return text
+    end = (longest - 3) // 2
+    return f"{text[: longest - 3 - end]}...{text[-end:]}"
+
 
 class GraphsparseError(ValueError):
     """Bad input, said once and completely.
@@ -21,9 +36,9 @@ class GraphsparseError(ValueError):
     def _text(self) -> str:
         text = self.rule
         if self.place is not None:
-            text += f", at {self.place}"
+            text += f", at {shortened(self.place)}"
         if self.received is not None:
-            text += f"; received {self.received}"
+            text += f"; received {shortened(str(self.received))}"
         if self.way_out is not None:
             text += f". Way out: {self.way_out}."
         return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product as pairs
-from typing import NamedTuple
 
 import networkx
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 import graphsparse as gs
-from graphsparse.algebras import MAX_MIN_64, MAX_PLUS, PLUS_TIMES, SHORTEST, from_pairs, log10_of_pairs
+from graphsparse.algebras import MAX_MIN_64, MAX_PLUS, PLUS_TIMES, SHORTEST, Element, from_pairs, log10_of_pairs
 from graphsparse.blocks import Gate, KernelBlock
 from graphsparse.errors import MaskError
 from graphsparse.kernels.numbers import Numbers
@@ -207,15 +206,14 @@ def test_networkx_agrees_on_lengths_and_counts():
         np.testing.assert_array_equal(from_pairs(path_counts(graph).signal), [counts[u] for u in range(graph.n_units)])
 
 
-class MostReliable(NamedTuple):
+class MostReliable(Element):
     """Each connection holds with a probability; of parallel paths the likeliest counts."""
 
-    zero: float
-    one: float
-
+    @staticmethod
     def plus(a, b):
         return max(a, b)
 
+    @staticmethod
     def times(a, b):
         return a * b
 

@@ -287,7 +287,7 @@ def test_ambiguous_content_names_its_candidates():
     with pytest.raises(CheckpointError, match="the signs of prune, module-mask"):
         gs.read_masks(state)
     assert torch.equal(gs.read_masks(state, form="prune")["a.weight"], torch.eye(2).bool())
-    with pytest.raises(CheckpointError, match="a form is one of .*'tar'"):
+    with pytest.raises(CheckpointError, match="a form must be one of .*'tar'"):
         gs.read_masks(state, form="tar")
 
 
@@ -310,7 +310,7 @@ def test_convert_between_forms(tmp_path, first, to):
 def test_convert_of_masks_alone_takes_weights_from_elsewhere(tmp_path):
     weights, mask = {"a.weight": torch.rand(4, 6) + 1}, torch.rand(4, 6) < 0.5
     write_masks_file(tmp_path / "bits", {"a.weight": mask}, form="bits")
-    with pytest.raises(MaskError, match="holds the weights too"):
+    with pytest.raises(MaskError, match="must hold the weights too"):
         convert(tmp_path / "bits", tmp_path / "out.pt", "prune")
     convert(tmp_path / "bits", tmp_path / "out.pt", "prune", weights=weights)
     assert torch.equal(read_checkpoint(tmp_path / "out.pt").weights["a.weight"], weights["a.weight"])
@@ -330,19 +330,19 @@ def test_writing_refuses_before_it_touches_the_file(tmp_path):
     path.write_bytes(b"old")
     with pytest.raises(MaskError, match="a mask has a weight of its shape, at a"):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {"a": torch.ones(3).bool()}, form="zeros")
-    with pytest.raises(MaskError, match="a mask has a weight of its shape, at b; received no such weight"):
+    with pytest.raises(MaskError, match="a mask must have a weight of its shape, at b; received no such weight"):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {"b": torch.ones(3).bool()}, form="zeros")
     with pytest.raises(MaskError, match="0 and 1 alone"):
         write_masks_file(path, {"a": torch.tensor([0.5, 1.0])}, form="openlth")
-    with pytest.raises(CheckpointError, match="a form is one of"):
+    with pytest.raises(CheckpointError, match="a form must be one of"):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {}, form="tar")
-    with pytest.raises(CheckpointError, match="a form that is only read"):
+    with pytest.raises(CheckpointError, match="must be one that is written; received 'nni', which is only read"):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {}, form="nni")
-    with pytest.raises(CheckpointError, match=r"files of its kind.*end the name in \.safetensors"):
+    with pytest.raises(CheckpointError, match=r"must end as its form does.*end the name in \.safetensors"):
         write_masks_file(path, {"a": torch.ones(2).bool()}, form="bits")
-    with pytest.raises(CheckpointError, match="can be written there"):
+    with pytest.raises(CheckpointError, match="must be one that can be written"):
         write_checkpoint(tmp_path / "no" / "net.pt", {}, {}, form="zeros")
-    with pytest.raises(CheckpointError, match="can be written there"):
+    with pytest.raises(CheckpointError, match="must be one that can be written"):
         write_checkpoint(tmp_path, {}, {}, form="zeros")
     assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["net.pt"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.fuzz_readers import fuzz, read_mutant, samples
+from benchmarks.mutations import fuzz, read_mutant, samples
 
-COUNT = 300  # of each form; benchmarks/fuzz_readers.py runs 10,000
+COUNT = 300  # of each form; benchmarks/hostile.py runs 1,000,000 in all
 
 
 @pytest.fixture(scope="module")

@@ -123,32 +123,44 @@ class TestAnalyze:
         (["analyze", "NET", "--nope"], "No such option"),
         (["nope"], "No such command"),
         (["analyze", "NET", "--model", "chain", "--fail-under", "much"], "Invalid value for '--fail-under'"),
-        (["analyze", "NET", "--model", "chain", "--fail-under", "nan"], "a compression is a number"),
-        (["analyze", "NET", "--model", "none", "--fail-under", "2"], "--fail-under compares effective"),
+        (["analyze", "NET", "--model", "chain", "--fail-under", "nan"], "a compression must be a number"),
+        (["analyze", "NET", "--model", "none", "--fail-under", "2"], "--fail-under must have an effective"),
         (["analyze", "nowhere.pt", "--model", "chain"], "nowhere.pt; received No such file"),
         (["analyze", "NET"], "effective sparsity needs the network"),
         (["analyze", "NET", "--model", "nope"], "a model is named as package.module:factory"),
         (["analyze", "NET", "--model", "graphsparse.zoo:nope"], "a model's factory can be imported"),
-        (["analyze", "NET", "--model", "graphsparse.zoo:lenet5", "--model-arg", "seed"], "a factory's argument is KEY=VALUE"),
+        (["analyze", "NET", "--model", "graphsparse.zoo:lenet5", "--model-arg", "seed"], "a factory's argument must be KEY=VALUE"),
         ([*DIGITS[:3], "graphsparse.zoo:lenet300100", *DIGITS[4:]], "fc1.weight"),
-        ([*DIGITS[:5], "8xx"], "an input's shape is whole numbers joined by x"),
+        ([*DIGITS[:5], "8xx"], "an input's shape must be whole numbers joined by x"),
         ([*DIGITS[:5], "3x9x9"], "the example inputs must be ones that the model's forward accepts"),
         (DIGITS[:4], "the example inputs must be ones that the model's forward accepts"),
-        ([*DIGITS, "--resolution", "half"], "resolution is 'unrolled' or 'channel'"),
+        ([*DIGITS, "--resolution", "half"], "a resolution must be unrolled or channel"),
         ([*DIGITS, "--json", "/nowhere/out.json"], "/nowhere/out.json"),
         ([*DIGITS, "--form", "nope"], "received 'nope'"),
         (["convert", "NET", "OUT.pt", "--to", "nope"], "received 'nope'"),
-        (["prune", "NET", "--model", "chain", "--out", "OUT.pt"], "a target is a sparsity or a compression"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt"], "give --sparsity or --compression"),
         (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "20"], "the highest effective compression"),
         (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "6", "--method", "nope"], "known name"),
-        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "6", "--method", "snip"], "data"),
-        (["curve", "NET", "--model", "chain", "--method", "magnitude"], "a curve goes into a file"),
-        (["curve", "NET", "--model", "chain", "--method", "magnitude", "--plot", "OUT.exe"], "a picture is one of"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "6", "--method", "snip"], "give --data"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt2", "--compression", "6"], "end the name in .safetensors"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "6", "--to", "nni"], "only read"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "1e5"], "compression 100,000. Way out: the highest"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--sparsity", "0.99999"], "sparsity 0.99999. Way out: the highest"),
+        (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--sparsity", "0.9", "--compression", "2"], "sparsity 0.9 and"),
+        (["analyze", "NET", "--model", "chain", "--form", "prune"], "none of the forms with signs. Way out: leave --form out"),
+        (["analyze", "PRUNED", "--model", "none", "--form", "zeros"], "the signs of prune"),
+        (["analyze", "PRUNED", "--model", "none", "--form", "parametrization"], "the signs of prune"),
+        (["convert", "MASKS", "OUT.pt", "--to", "prune"], "give --weights, "),
+        (["analyze", str(data.path("digits-conv-50x.safetensors")), "--model", "chain"], "take --resolution channel"),
+        (["curve", "NET", "--model", "chain", "--method", "magnitude"], "a curve must go into a file"),
+        (["curve", "NET", "--model", "chain", "--method", "magnitude", "--plot", "OUT.exe"], "the name of a picture must end in .png"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_status_2(capsys, net, tmp_path, monkeypatch, arguments, text):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run(capsys, *(net if argument == "NET" else argument for argument in arguments))
+    torch.save({"a.weight": torch.eye(3).int()}, tmp_path / "masks.pt")
+    files = {"NET": net, "PRUNED": str(data.path("digits-mlp-50x.pt")), "MASKS": "masks.pt"}
+    status, out, err = run(capsys, *(files.get(argument, argument) for argument in arguments))
     assert status == 2 and text in err and not out
     assert err.startswith("graphsparse: ") and len(err.strip().splitlines()) == 1
     assert not list(tmp_path.glob("OUT*"))
@@ -234,7 +246,7 @@ def test_a_closed_pipe_is_no_traceback(net):
     os.close(read)
     done = subprocess.run(command("analyze", net, "--model", "chain"), stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
-    assert done.returncode == cli.BROKEN_PIPE and not done.stderr
+    assert done.returncode == cli.BROKEN_PIPE == 141 and not done.stderr
 
 
 def test_a_collapsed_network_passes_no_limit_and_draws_no_curve(capsys, tmp_path):
@@ -243,3 +255,92 @@ def test_a_collapsed_network_passes_no_limit_and_draws_no_curve(capsys, tmp_path
     assert status == 1 and err == "nothing is active: the network has collapsed\n"
     status, _, err = run(capsys, "curve", *collapsed, "--method", "magnitude", "--csv", str(tmp_path / "c.csv"))
     assert status == 2 and "received a collapsed network" in err and not list(tmp_path.iterdir())
+
+
+def test_version_and_short_help(capsys):
+    assert run(capsys, "--version") == (0, f"graphsparse {gs.__version__}\n", "")
+    for command in ([], ["analyze"], ["convert"]):
+        status, out, _ = run(capsys, *command, "-h")
+        assert status == 0 and "Usage: graphsparse" in out and "--traceback" in out
+    status, out, _ = run(capsys, "--help")
+    assert status == 0 and "--install-completion" in out and "--version" in out
+
+
+def test_completion_knows_the_commands():
+    words = {"_GRAPHSPARSE_COMPLETE": "complete_bash", "COMP_WORDS": "graphsparse co", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from graphsparse.cli import main; main()"],
+        env={**os.environ, **words}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.split() == ["convert"] and not done.stderr
+
+
+def listed_forms(text: str) -> dict[str, set[str]]:
+    """{form: endings} of a text like "a, b (.x, .y); c (.z)"."""
+    found: dict[str, set[str]] = {}
+    for names, endings in re.findall(r"([a-z, -]+) \(([^)]*)\)", text.replace("masks alone:", "")):
+        found |= {name.strip(): set(endings.split(", ")) for name in names.split(",") if name.strip()}
+    return found
+
+
+def test_help_and_readme_list_the_forms_as_they_are():
+    from graphsparse.checkpoints import FORMS, endings, written_forms
+    from graphsparse.cli.options import WRITTEN
+
+    assert listed_forms(WRITTEN) == {form: set(endings(form)) for form in written_forms()}
+    readme = (data.path("README.md").parent.parent / "README.md").read_text()
+    rows = [row.split("|")[1:-1] for row in readme.splitlines() if row.startswith("| `")]
+    table = {row[0].strip(" `"): (row[3].strip(), set(filter(None, row[4].strip().split(", ")))) for row in rows}
+    expected = {name: ("no" if form.write is None else "yes", set(endings(name))) for name, form in FORMS.items()}
+    assert table == expected
+
+
+def test_errors_speak_in_options():
+    from graphsparse.cli.wording import in_options, options
+    from graphsparse.errors import MaskError
+
+    known = options()
+    assert known["example_inputs"] == "--input" and known["norm_statistics"] == "--norm-statistics"
+    error = MaskError(
+        "form= must fit",
+        place="data=x.pt",
+        received="form='b'",
+        way_out="norm_statistics=True, width=64 or by_order=True",
+    )
+    text = "--form must fit, at data=x.pt; received form='b'. Way out: --norm-statistics, width=64 or by_order=True (in Python)."
+    assert in_options(error, known) == text
+
+
+def test_operations_without_a_rule_are_one_line(capsys, tmp_path, monkeypatch):
+    code = "from torch import nn, linalg\nclass Net(nn.Linear):\n    def forward(self, x):\n        return linalg.svdvals(super().forward(x))\n"
+    (tmp_path / "svd_nets.py").write_text(code)
+    torch.save(nn.Linear(3, 3).state_dict(), tmp_path / "net.pt")
+    monkeypatch.chdir(tmp_path)
+    arguments = [
+        "--model",
+        "svd_nets:Net",
+        "--model-arg",
+        "in_features=3",
+        "--model-arg",
+        "out_features=3",
+        "--input",
+        "3",
+    ]
+    status, _, err = run(capsys, "analyze", "net.pt", *arguments)
+    assert status == 2 and len(err.splitlines()) == 1 and "have no rule" in err and "svd" in err
+
+
+def test_compiling_is_announced_once_and_to_a_terminal_alone(tmp_path, monkeypatch):
+    import io
+
+    import numba
+    from rich.console import Console
+
+    from graphsparse.cli.compiling import LINE, announcing
+
+    for terminal, times in ((True, 1), (False, 0)):
+        console = Console(file=io.StringIO(), force_terminal=terminal, no_color=True, width=200)
+        with announcing(console):
+            for offset in (1, 2):
+                assert numba.njit(lambda x, offset=offset: x + offset)(3) == 3 + offset
+        assert console.file.getvalue().count(LINE) == times

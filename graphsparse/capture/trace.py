@@ -169,7 +169,7 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any]) -> Captu
         way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
     elif any(word in text for word in ("shape", "size", "channels", "dim", "positional argument", "missing")):
         rule = "the example inputs must be ones that the model's forward accepts"
-        way_out = "give inputs with a leading batch axis, of the shapes and types that model(*example_inputs) takes"
+        way_out = "give example_inputs=, of the shapes and types that the model's forward takes"
     else:
         rule = "torch.export must be able to capture the model"
         way_out = "try model(*example_inputs) and then torch.export.export(model, example_inputs, strict=False)"

@@ -12,7 +12,14 @@ from graphsparse.checkpoints.streaming import (
     open_checkpoint,
     tensors,
 )
-from graphsparse.checkpoints.writing import convert, write_checkpoint, write_masks_file, written_forms
+from graphsparse.checkpoints.writing import (
+    check_target,
+    convert,
+    endings,
+    write_checkpoint,
+    write_masks_file,
+    written_forms,
+)
 
 __all__ = [
     "FORMS",
@@ -23,7 +30,9 @@ __all__ = [
     "PartialMatch",
     "StoredProgram",
     "TensorInfo",
+    "check_target",
     "convert",
+    "endings",
     "list_tensors",
     "open_checkpoint",
     "open_program",

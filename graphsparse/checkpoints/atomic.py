@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
+import re
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from graphsparse.errors import CheckpointError
+
+try:
+    import fcntl
+except ImportError:  # no locks on this system: leftovers stay
+    fcntl = None  # type: ignore[assignment]
+
+_OUTPUTS = (1, 2)  # descriptors of standard output and standard error
+
+
+class _Raw(io.FileIO):
+    """A file that remembers why it could not be written, since torch answers with an error of its own."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
 
 @contextmanager
@@ -17,51 +40,164 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that takes the place of ``path`` when the block ends well, in one step.
 
     The new content is written beside the old in the same folder, brought to the disk, and renamed. When the block
-    fails, or the process is killed, ``path`` is as it was; after a failure nothing is left behind. A symbolic link
-    stays one: what it points to is replaced. Permissions of an old file are kept.
+    fails, or the process is killed, ``path`` is as it was. After a failure nothing is left behind; what a killed process
+    left is removed when the same file is written again. A symbolic link stays one: what it points to is replaced.
+    Permissions, owner, group and extended attributes of an old file are kept where the system allows it; a second hard
+    link keeps the old content.
+
+    What is no regular file (a device, a pipe), and the file that standard output goes to, is written through.
 
     Raises:
-        CheckpointError: the folder is not there or not writable, or the path names a folder.
+        CheckpointError: the folder is not there or not writable, the file is protected, the path names a folder, or
+            the disk is full.
     """
-    target, mode = _target(path)
+    raw = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _unwritable(path, error) from error
+        target, old = _found(path)
+        opened = _beside(target, old) if _replaceable(old) else _through(target, cast(os.stat_result, old))
+        with opened as raw:
+            yield from _buffered(raw)
+    except Exception as error:
+        cause = error if raw is None or raw.error is None else raw.error
+        if isinstance(cause, OSError):
+            raise _unwritable(path, cause) from error
         raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raises what `replacing` would, as far as that can be known before there is anything to write."""
+    target, old = _found(path)
+    if _replaceable(old) and not os.access(target.parent, os.W_OK | os.X_OK):
+        there = target.parent.is_dir()
+        raise _unwritable(path, PermissionError("Permission denied") if there else FileNotFoundError("no such folder"))
+
+
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Whether the path is there and is no regular file: a device, a pipe, standard output."""
+    return not _replaceable(_found(path)[1])
+
+
+def _found(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | None]:
+    """The file to write, links followed, and what is there already."""
+    try:
+        try:
+            old = os.stat(path)
+        except FileNotFoundError:
+            return Path(path).resolve(), None
+        if stat.S_ISDIR(old.st_mode):
+            raise IsADirectoryError("a folder")
+        if not os.access(path, os.W_OK):
+            raise PermissionError("a file that you may not write to")
+        return (Path(path).resolve() if _replaceable(old) else Path(path)), old
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unwritable(path, error) from error
+
+
+def _replaceable(old: os.stat_result | None) -> bool:
+    return old is None or (stat.S_ISREG(old.st_mode) and _output(old) is None)
+
+
+def _output(old: os.stat_result) -> int | None:
+    """The descriptor of this process's own output that goes to the same file."""
+    for descriptor in _OUTPUTS:
+        with suppress(OSError):
+            if os.path.samestat(old, os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+@contextmanager
+def _through(path: Path, old: os.stat_result) -> Iterator[_Raw]:
+    """The thing itself: a descriptor of one's own where there is one, which keeps its place in the file."""
+    output = _output(old)
+    descriptor = os.open(path, os.O_WRONLY) if output is None else os.dup(output)
+    with _Raw(descriptor, "wb") as raw:
+        yield raw
+
+
+@contextmanager
+def _beside(target: Path, old: os.stat_result | None) -> Iterator[_Raw]:
+    """A new file in the same folder, renamed to the target at the end."""
+    _collect(target)
+    temporary, raw = _new(target, 0o666 if old is None else 0o600)
+    with raw:
+        try:
+            yield raw
+            if old is not None:
+                _keep(raw.fileno(), target, old)
+            os.fsync(raw.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     _sync_folder(target.parent)
 
 
-def _target(path: str | os.PathLike[str]) -> tuple[Path, int]:
-    """The file to replace, links followed, and the permissions that it has or is to have."""
+def _new(target: Path, mode: int) -> tuple[Path, _Raw]:
+    """A new file under a lock that ends with its writer; the system takes the umask off its permissions."""
+    while True:
+        path = target.parent / f"{_temporary_names(target)}{secrets.token_hex(4)}.part"
+        raw = _Raw(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))
+        if fcntl is not None:
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(raw.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(raw.fileno()).st_nlink:  # else another writer took it for a leftover before it was locked
+            return path, raw
+        raw.close()
+
+
+def _buffered(raw: _Raw) -> Iterator[BinaryIO]:
+    file = io.BufferedWriter(raw)
     try:
-        target = Path(path).resolve()
-        if target.is_dir():
-            raise IsADirectoryError("it is a folder")
-        if target.exists():
-            return target, target.stat().st_mode & 0o777
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _unwritable(path, error) from error
-    umask = os.umask(0)
-    os.umask(umask)
-    return target, 0o666 & ~umask
+        yield file
+        file.flush()
+    except BaseException:
+        with suppress(Exception):  # what is still in the buffer cannot be written either
+            file.close()
+        raise
 
 
-def _unwritable(path: object, error: Exception) -> CheckpointError:
+def _keep(descriptor: int, target: Path, old: os.stat_result) -> None:
+    """Owner, group, permissions and extended attributes of the old file, as far as this process may set them."""
+    mode = stat.S_IMODE(old.st_mode)
+    try:
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    except OSError:
+        mode &= 0o777  # the bits beyond lend an owner's rights
+        with suppress(OSError):
+            os.fchown(descriptor, -1, old.st_gid)
+    os.fchmod(descriptor, mode)
+    with suppress(OSError, AttributeError):
+        for name in os.listxattr(target):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
+
+
+def _temporary_names(target: Path) -> str:
+    """What the names of the target's temporary files begin with, short enough for any file system."""
+    return f".{os.fsdecode(os.fsencode(target.name)[:64])}.graphsparse-"
+
+
+def _collect(target: Path) -> None:
+    """Removes what killed writers of the same file left. A writer that lives holds a lock."""
+    if fcntl is None:
+        return
+    ours = re.compile(re.escape(_temporary_names(target)) + r"[0-9a-f]{8}\.part")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError), open(entry.path, "rb") as left:
+                    fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
+
+
+def _unwritable(path: str | os.PathLike[str], error: Exception) -> CheckpointError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return CheckpointError(
-        "a file can be written there", place=str(path), received=reason, way_out="give a path in a writable folder"
+        "the file to write must be one that can be written",
+        place=os.fspath(path) or "''",
+        received=reason,
+        way_out="give a path in a folder that you may write to, on a disk with room",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphsparse.errors import CheckpointError, GraphsparseError
+from graphsparse.errors import CheckpointError, GraphsparseError, shortened
 
 
 @contextmanager
@@ -21,13 +21,13 @@ def refusing(place: str) -> Iterator[None]:
         if str(error).isprintable():
             raise
         parts = {"place": error.place, "received": error.received, "way_out": error.way_out}
-        clean = {key: None if part is None else printable(str(part)) for key, part in parts.items()}
+        clean = {key: None if part is None else printable(shortened(str(part))) for key, part in parts.items()}
         raise type(error)(printable(error.rule), **clean) from error
     except Exception as error:  # the last net: libraries answer a stranger's bytes with anything
         text = str(error).splitlines()[0] if str(error) else ""
         raise CheckpointError(
             "a checkpoint's content fits its form",
-            place=printable(place),
+            place=printable(shortened(place)),
             received=printable(f"{type(error).__name__}: {text}"[:160]),
             way_out="the file is damaged, or of another form: name it with form=",
         ) from error

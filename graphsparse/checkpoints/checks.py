@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -15,7 +17,26 @@ from graphsparse.errors import CheckpointError, MaskError
 ELEMENTS_PER_BYTE = 1024
 ALWAYS_ALLOWED = 1 << 24
 
+_PART = 1 << 20  # entries
+# The types whose elements can be told from zero, one by one.
+DTYPES = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64,
+    torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float8_e8m0fnu,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex32, torch.complex64, torch.complex128,
+)  # fmt: skip
 _NO_COMPARISON = {torch.uint16, torch.uint32, torch.uint64}
+
+
+def in_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yields a tensor's entries in order, flat, some megabytes at a time: what is computed of them takes no memory."""
+    if tensor.numel() <= _PART or tensor.dim() == 0:
+        yield tensor.reshape(-1)
+    elif tensor.is_contiguous():
+        yield from tensor.view(-1).split(_PART)
+    else:
+        rows = max(1, _PART * len(tensor) // tensor.numel())
+        for part in tensor.split(rows):
+            yield from in_parts(part[0] if rows == 1 and len(tensor) > 1 else part.reshape(-1))
 
 
 def nonzero(tensor: torch.Tensor) -> torch.Tensor:
@@ -29,9 +50,12 @@ def count_not_finite(tensor: torch.Tensor) -> int:
         tensor = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
     if not tensor.is_floating_point():
         return 0
-    tensor = comparable(tensor)
-    total = tensor.sum(dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
-    return 0 if bool(total.isfinite()) else int((~tensor.isfinite()).sum())
+    return sum(_not_finite(comparable(part)) for part in in_parts(tensor))
+
+
+def _not_finite(entries: torch.Tensor) -> int:
+    total = entries.sum(dtype=torch.float64 if entries.dtype == torch.float64 else torch.float32)
+    return 0 if bool(total.isfinite()) else int((~entries.isfinite()).sum())
 
 
 def comparable(tensor: torch.Tensor) -> torch.Tensor:
@@ -45,14 +69,17 @@ def comparable(tensor: torch.Tensor) -> torch.Tensor:
 
 def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
     """Returns the mask as it is, or raises where it holds anything but 0 and 1."""
-    values = comparable(mask)
-    wrong = (values != 0) & (values != 1)
-    if bool(wrong.any()):
-        first = values[wrong].flatten()[0].item()
+    wrong, first = 0, None
+    for part in in_parts(mask):
+        values = comparable(part)
+        others = values[(values != 0) & (values != 1)]
+        first = others[0].item() if first is None and others.numel() else first
+        wrong += others.numel()
+    if wrong:
         raise MaskError(
             "a mask holds 0 and 1 alone",
             place=place,
-            received=f"{int(wrong.sum())} other values, the first {first}",
+            received=f"{wrong} other values, the first {first}",
             way_out="make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'",
         )
     return mask
@@ -69,9 +96,52 @@ def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str) -> 
         )
 
 
-def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str) -> None:
-    """Raises where a shape asks for far more elements than its file can mean (None: it came from no file)."""
-    elements = math.prod(shape)
+@dataclass
+class Unfolding:
+    """How many elements a file's tensors have so far, dense. Bits and sparse tensors are made dense one by one.
+
+    Attributes:
+        file_bytes: the file's size; None for content that came from no file.
+        elements: of all tensors so far.
+    """
+
+    file_bytes: int | None
+    elements: int = 0
+
+    def add(self, shape: Sequence[int], place: str) -> None:
+        """Counts a tensor that is about to be made dense; errors as `check_expansion`, for all of them together."""
+        self.elements += math.prod(shape)
+        check_expansion(shape, self.file_bytes, place, self.elements)
+
+
+def check_sparse(tensor: torch.Tensor, place: str) -> None:
+    """Raises unless every index lies in the shape; torch itself trusts a file's indices and would write beside it."""
+    try:
+        if tensor.layout == torch.sparse_coo:
+            torch._validate_sparse_coo_tensor_args(tensor._indices(), tensor._values(), tensor.shape)
+            return
+        outer, inner = compressed_indices(tensor)
+        torch._validate_sparse_compressed_tensor_args(outer, inner, tensor.values(), tensor.shape, tensor.layout)
+    except Exception as error:  # torch raises several kinds
+        raise CheckpointError(
+            "a sparse tensor's indices lie in its shape", place=place, received=str(error).splitlines()[0][:120],
+            way_out="the file is damaged: save it again",
+        ) from error  # fmt: skip
+
+
+def compressed_indices(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(where each row or column begins, the index of each entry) of a compressed sparse tensor."""
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices()
+    return tensor.ccol_indices(), tensor.row_indices()
+
+
+def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str, elements: int | None = None) -> None:
+    """Raises where a shape asks for far more elements than its file can mean (None: it came from no file).
+
+    ``elements``: how many there are with those of other tensors of the file.
+    """
+    elements = math.prod(shape) if elements is None else elements
     believable = math.inf if file_bytes is None else max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * file_bytes)
     if elements <= min(believable, _memory()):
         return
@@ -84,6 +154,7 @@ def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str) ->
     )
 
 
+@cache
 def _memory() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +13,13 @@ import torch
 
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.numpy_file import to_tensor
-from graphsparse.checkpoints.names import Shape, strip_wrappers
+from graphsparse.checkpoints.checks import Unfolding, check_sparse
+from graphsparse.checkpoints.names import Shape, shown, strip_wrappers
 from graphsparse.errors import CheckpointError
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 _DEEPEST = 8
+_LONGEST_NAME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Content:
         file_bytes: size on disk, None for content that came from no file.
         ignored: {name: why} of what is no tensor, or was to be left out.
         notes: which of several state dicts was taken.
+        unfolding: the elements of the tensors that were asked for so far.
     """
 
     place: str
@@ -65,6 +69,11 @@ class Content:
     file_bytes: int | None = None
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unfolding: Unfolding = field(default_factory=lambda: Unfolding(None))
+
+    def check_expansion(self, shape: Sequence[int], place: str) -> None:
+        """Counts a tensor that is about to be made dense, and raises where all of them are more than the file means."""
+        self.unfolding.add(shape, place)
 
     def named(self, name: str) -> str:
         """A tensor's place, for messages."""
@@ -98,20 +107,27 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
         raw = entry_named(part.key, raw, archive.place)
     state, notes = unwrap(raw, archive.place)
     if not isinstance(state, Mapping):
-        return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes)
+        unfolding = Unfolding(archive.file_bytes)
+        return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes, unfolding=unfolding)
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_dense_enough(value)}
     ignored = {str(name): f"no tensor ({type(value).__name__})" for name, value in state.items() if name not in tensors}
+    if any(len(name) > _LONGEST_NAME for name in tensors):
+        raise CheckpointError(f"a tensor's name must have at most {_LONGEST_NAME:,} letters", place=archive.place)
     plain = strip_wrappers(tensors)
     if len(set(plain.values())) != len(plain):
-        twice = sorted(name for name, short in plain.items() if list(plain.values()).count(short) > 1)
+        counts = Counter(plain.values())
+        twice = sorted(name for name, short in plain.items() if counts[short] > 1)
         raise CheckpointError(
-            "a name appears once, wrappers stripped", place=archive.place, received=", ".join(twice[:4]),
+            "a name appears once, wrappers stripped", place=archive.place, received=shown(twice),
             way_out="save the state dict of one of the models",
         )  # fmt: skip
     named = {short: tensors[name] for name, short in plain.items()}
     named, left = _meant(named, part, archive.place)
     ignored.update(left)
-    return Content(archive.place, archive.kind, raw, named, archive.metadata, archive.file_bytes, ignored, notes)
+    unfolding = Unfolding(archive.file_bytes)
+    return Content(
+        archive.place, archive.kind, raw, named, archive.metadata, archive.file_bytes, ignored, notes, unfolding
+    )
 
 
 def _meant(
@@ -209,7 +225,10 @@ def _tensors_of(value: Any, place: str, depth: int = 0, made: dict[int, Any] | N
     if isinstance(value, np.ndarray):
         return to_tensor(value, place)
     if isinstance(value, torch.Tensor):
-        return (value.dequantize() if value.is_quantized else value).detach()
+        value = value.dequantize() if value.is_quantized else value
+        if _is_dense_enough(value) and value.layout != torch.strided:
+            check_sparse(value, place)
+        return value.detach() if value.requires_grad else value
     if not isinstance(value, Mapping | list | tuple) or depth == _DEEPEST:
         return value
     if id(value) not in made:

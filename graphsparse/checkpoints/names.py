@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from graphsparse.errors import MaskError
+from graphsparse.errors import MaskError, shortened
 
 Shape = tuple[int, ...]
 
 # Whole parts of a dotted name that torch.compile, FSDP and activation checkpointing put in, wherever they wrap.
-_WRAPPER_PARTS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+_WRAPPERS = re.compile(r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.|$)")
 _DATA_PARALLEL = "module."  # wraps the whole model, so it is on every name or it is a name of the model's own
-_SHOWN = 4
+_MODULES = re.compile(r"(?:module\.)*")
+_DEEPEST_PREFIX = 32  # parts of a name under which a whole model may sit in another
+_SHOWN, _LONGEST_SHOWN = 4, 80
 
 UNKNOWN = "no parameter of the model"
 
@@ -42,14 +45,14 @@ def strip_wrappers(names: Iterable[str]) -> dict[str, str]:
         >>> strip_wrappers(["module._orig_mod.fc.weight"])
         {'module._orig_mod.fc.weight': 'fc.weight'}
     """
-    plain = {name: name for name in names}
-    while True:
-        plain = {
-            name: ".".join(p for p in short.split(".") if p not in _WRAPPER_PARTS) for name, short in plain.items()
-        }
-        if not plain or not all(short.startswith(_DATA_PARALLEL) for short in plain.values()):
-            return plain
-        plain = {name: short[len(_DATA_PARALLEL) :] for name, short in plain.items()}
+    plain = {name: _WRAPPERS.sub("", f".{name}")[1:] for name in names}
+    shared = min((_leading_modules(short) for short in plain.values()), default=0)
+    return {name: short[shared * len(_DATA_PARALLEL) :] for name, short in plain.items()}
+
+
+def _leading_modules(name: str) -> int:
+    """How many times ``module.`` stands at the beginning."""
+    return len(_MODULES.match(name)[0]) // len(_DATA_PARALLEL)  # type: ignore[index]  # it always matches
 
 
 def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_order: bool = False) -> Matching:
@@ -75,7 +78,8 @@ def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_or
         raise _no_match(shapes, parameters)
     named = {name: parameter for name, parameter in found.items() if parameter is not None}
     unknown = tuple(name for name, parameter in found.items() if parameter is None)
-    missing = tuple(parameter for parameter in parameters if parameter not in named.values())
+    there = set(named.values())
+    missing = tuple(parameter for parameter in parameters if parameter not in there)
     return Matching(named, unknown, missing, rename)
 
 
@@ -104,7 +108,7 @@ def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) ->
 
 def shown(items: Sequence[object]) -> str:
     """The first few of many, for a message."""
-    text = ", ".join(str(item) for item in items[:_SHOWN])
+    text = ", ".join(shortened(str(item), _LONGEST_SHOWN) for item in items[:_SHOWN])
     return text + (f", ... ({len(items)} in all)" if len(items) > _SHOWN else "")
 
 
@@ -128,10 +132,10 @@ def _renamed(name: str, own: Mapping[str, str], less: str = "", more: str = "") 
 
 
 def _leading_parts(names: Iterable[str]) -> list[str]:
-    """Every leading part, dot included, that all the names share."""
+    """The leading parts, dot included, that all the names share, up to a depth that no model has."""
     every = list(names)
-    first = every[0].split(".") if every else []
-    prefixes = [".".join(first[:depth]) + "." for depth in range(1, len(first))]
+    *first, _ = every[0].split(".", _DEEPEST_PREFIX) if every else [""]
+    prefixes = [".".join(first[:depth]) + "." for depth in range(1, len(first) + 1)]
     return [prefix for prefix in prefixes if all(name.startswith(prefix) for name in every)]
 
 

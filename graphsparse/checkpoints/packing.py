@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from graphsparse.checkpoints.checks import DTYPES
 from graphsparse.errors import CheckpointError
 from graphsparse.kernels.masks import pack, word_count
 
@@ -46,11 +47,17 @@ def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
 def _as_integers(tensor: torch.Tensor) -> tuple[np.ndarray, bool]:
     """The tensor's memory as a flat array of unsigned integers, and whether an element's top bit makes it non-zero."""
     tensor = tensor.detach()
-    if tensor.is_complex() or tensor.dtype in _NEVER_ZERO or tensor.element_size() not in _UNSIGNED:
-        if tensor.dtype.itemsize in _UNSIGNED or tensor.is_complex():
-            tensor = tensor != 0 if tensor.is_complex() else torch.ones_like(tensor, dtype=torch.bool)
-        else:
-            raise CheckpointError("a packed tensor has elements of 1, 2, 4 or 8 bytes", received=tensor.dtype)
+    if tensor.dtype not in DTYPES:
+        raise CheckpointError("a tensor must have elements of whole bytes", received=tensor.dtype)
+    if tensor.is_complex():
+        tensor = _not_zero(tensor)
+    elif tensor.dtype in _NEVER_ZERO:
+        tensor = torch.ones_like(tensor, dtype=torch.bool)
     sign_counts = tensor.dtype not in _SIGN_IS_NO_VALUE
     flat = tensor.resolve_neg().contiguous().reshape(-1).view(_VIEWED[tensor.element_size()])
     return flat.numpy().view(_UNSIGNED[tensor.element_size()]), sign_counts
+
+
+def _not_zero(tensor: torch.Tensor) -> torch.Tensor:
+    """Which complex numbers are not zero; torch compares the parts of those of half precision only."""
+    return torch.view_as_real(tensor.resolve_conj()).ne(0).any(-1)

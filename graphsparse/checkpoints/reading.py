@@ -15,9 +15,9 @@ import torch
 
 from graphsparse.checkpoints.archives import Archive, open_archive
 from graphsparse.checkpoints.boundary import refusing
-from graphsparse.checkpoints.checks import check_same_shape, count_not_finite, nonzero
+from graphsparse.checkpoints.checks import check_same_shape, count_not_finite
 from graphsparse.checkpoints.content import WHOLE, Content, Part, Request, look_into
-from graphsparse.checkpoints.forms import Entry, Form, Reading, form_named, form_of
+from graphsparse.checkpoints.forms import Entry, Form, Reading, form_fitting, form_of
 from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown, unknown
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
@@ -33,13 +33,15 @@ class PartialMatch(UserWarning):
 
 
 class LazyTensors(Mapping[str, torch.Tensor]):
-    """Tensors by name, each made when it is asked for."""
+    """Tensors by name, each made when it is asked for; ``place`` is the file, for messages."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]]):
-        self._makers = dict(makers)
+    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]], place: str):
+        self._makers, self._place = dict(makers), place
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        return self._makers[name]()
+        make = self._makers[name]
+        with refusing(f"{name} in {self._place}"):
+            return make()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
@@ -143,14 +145,18 @@ def read_checkpoint(
         >>> checkpoint.form, checkpoint.masks
         ('prune', {'fc.weight': tensor([[ True, False]])})
     """
-    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order, part=part)
+    return read_planned(plan_reading(source, form=form, parameters=parameters, by_order=by_order, part=part))
+
+
+def read_planned(plan: Plan) -> Checkpoint:
+    """Returns the masks of a plan; errors as for ``read_checkpoint``."""
     masks = _read_masks(plan)
     makers = {name: entry.weight for name, entry in plan.entries.items() if entry.weight is not None}
     return Checkpoint(
         plan.archive.place,
         plan.form.name,
         masks,
-        LazyTensors({**makers, **plan.others}),
+        LazyTensors({**makers, **plan.others}, plan.archive.place),
         MappingProxyType(dict(plan.ignored)),
         plan.missing,
         plan.told(),
@@ -224,7 +230,7 @@ def plan_reading(
     with refusing(place_of(source)):
         archive = opened(source)
         content = look_into(archive, part)
-        chosen = form_of(content) if form is None else form_named(form)
+        chosen = form_of(content) if form is None else form_fitting(form, content)
         reading = chosen.read(content, request)
         return _planned(archive, content, chosen, request, translate(reading) if translate else reading)
 
@@ -251,17 +257,12 @@ def _read_masks(plan: Plan) -> dict[str, torch.Tensor]:
     packed = [(name, entry) for name, entry in plan.entries.items() if entry.words is not None]
     work = sum(math.prod(entry.shape) // 8 for _, entry in packed)
     words = dict(each(lambda item: (item[0], read_words(item[1], item[0], plan)), packed, work))
-    return {
-        name: torch.from_numpy(unpack(words.pop(name), entry.shape)) if name in words else _read_mask(entry, name, plan)
-        for name, entry in plan.entries.items()
-    }
-
-
-def _read_mask(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
-    """The bool mask of one parameter; the file's pages that it was read from are given back."""
-    mask = nonzero(read_pattern(entry, name, plan))
-    _leave(entry, name, plan)
-    return mask
+    masks = {}
+    for name, entry in plan.entries.items():
+        bits = words.pop(name) if name in words else read_words(entry, name, plan)
+        with refusing(f"{name} in {plan.archive.place}"):
+            masks[name] = torch.from_numpy(unpack(bits, entry.shape))
+    return masks
 
 
 def _leave(entry: Entry, name: str, plan: Plan) -> None:
@@ -274,18 +275,12 @@ def _leave(entry: Entry, name: str, plan: Plan) -> None:
         plan.archive.release(tensor)
 
 
-def read_pattern(entry: Entry, name: str, plan: Plan) -> torch.Tensor:
-    """Returns a tensor whose non-zeros are the kept connections of one parameter.
+def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
+    """Returns the kept connections of one parameter as bits, and gives the file's pages back.
 
     Raises:
         CheckpointError, MaskError: what the file holds there is damaged or no mask.
     """
-    with refusing(f"{name} in {plan.archive.place}"):
-        return entry.pattern()
-
-
-def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
-    """Returns the kept connections of one parameter as bits, and gives the file's pages back. Errors as `read_pattern`."""
     with refusing(f"{name} in {plan.archive.place}"):
         words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
     _leave(entry, name, plan)

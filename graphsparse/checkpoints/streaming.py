@@ -62,7 +62,7 @@ class OpenCheckpoint:
     def weights(self) -> Mapping[str, torch.Tensor]:
         """{parameter or buffer: tensor}, each read when it is asked for; empty for a file of masks alone."""
         makers = {name: entry.weight for name, entry in self.plan.entries.items() if entry.weight is not None}
-        return LazyTensors({**makers, **self.plan.others} if makers else {})
+        return LazyTensors({**makers, **self.plan.others} if makers else {}, self.place)
 
     @property
     def ignored(self) -> Mapping[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,11 +13,19 @@ import torch
 
 from graphsparse.checkpoints.archives import numpy_file, safetensors, torch_file
 from graphsparse.checkpoints.archives.pending import Pending
-from graphsparse.checkpoints.atomic import replacing
+from graphsparse.checkpoints.atomic import check_writable, is_special, replacing
+from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
 from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS, Form, form_named
-from graphsparse.checkpoints.reading import Checkpoint, Source, read_checkpoint, tell_partial
+from graphsparse.checkpoints.reading import (
+    Checkpoint,
+    Source,
+    plan_reading,
+    read_checkpoint,
+    read_planned,
+    tell_partial,
+)
 from graphsparse.errors import CheckpointError, MaskError
 
 Writer = Callable[[BinaryIO, Mapping[str, Pending], Mapping[str, str]], None]
@@ -64,7 +74,7 @@ def write_masks_file(
         >>> write_masks_file("masks.safetensors", {"fc.weight": torch.eye(3) > 0}, form="bits")  # doctest: +SKIP
     """
     if not masks:
-        raise MaskError("a file of masks holds a mask", place=str(path), received="none")
+        raise MaskError("a file of masks must hold a mask", place=str(path), received="none")
     _write(path, form, masks, {} if weights is None else weights)
 
 
@@ -78,15 +88,34 @@ def write_checkpoint(
 def _write(
     path: str | os.PathLike[str], form: str, masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
 ) -> None:
-    chosen = form_named(form)
-    if chosen.write is None:
-        raise CheckpointError(
-            "a form that is only read is not written", received=form, way_out=f"one of {', '.join(written_forms())}"
-        )
+    chosen = _written_form(form)
     write = _CONTAINERS[_container(Path(path), chosen)]
-    payload = chosen.write(_checked(masks, weights, chosen), weights)
+    with refusing(os.fspath(path)):
+        payload = chosen.write(_checked(masks, weights, chosen), weights)  # type: ignore[misc]
+    tensors = {name: replace(pending, make=partial(_made, pending, name)) for name, pending in payload.tensors.items()}
     with replacing(path) as file:
-        write(file, payload.tensors, payload.metadata)
+        write(file, tensors, payload.metadata)
+
+
+def _made(pending: Pending, name: str) -> torch.Tensor:
+    with refusing(name):
+        return pending.make()
+
+
+def check_target(path: str | os.PathLike[str], form: str) -> None:
+    """Raises what writing to this path in this form would, before there is anything to write.
+
+    Raises:
+        CheckpointError: the form is not written or not to such a file, or the path cannot be written.
+    """
+    _container(Path(path), _written_form(form))
+    check_writable(path)
+
+
+def endings(form: str) -> tuple[str, ...]:
+    """Returns the endings of the files that a form is written to, the usual one first."""
+    containers = FORMS[form].containers
+    return tuple(ending for each in containers for ending, container in _SUFFIXES.items() if container == each)
 
 
 def convert(
@@ -102,42 +131,55 @@ def convert(
 ) -> Checkpoint:
     """Writes a checkpoint's masks in another form, and returns what was read (with what was left out of it).
 
+    All of the source is read, so its check sums are compared where its kind of file has some.
+
     Args:
         source, form, parameters, by_order: as for ``read_checkpoint``.
         path, to: as path and form of ``write_masks_file``.
         weights: a checkpoint with the weights, where the source holds masks alone and the new form holds weights.
         part: which of the source's tensors are meant.
     """
-    checkpoint = read_checkpoint(source, form=form, parameters=parameters, by_order=by_order, part=part)
+    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order, part=part)
+    plan.archive.check_sums()
+    checkpoint = read_planned(plan)
     tell_partial(checkpoint, parameters)
     dense = checkpoint.weights if weights is None else read_checkpoint(weights, parameters=parameters).weights
     write_masks_file(path, checkpoint.masks, form=to, weights=dense)
     return checkpoint
 
 
+def _written_form(name: str) -> Form:
+    if name in FORMS and FORMS[name].write is None:
+        raise CheckpointError(
+            "the form must be one that is written", received=f"{name!r}, which is only read",
+            way_out=f"use one of {', '.join(written_forms())}",
+        )  # fmt: skip
+    return form_named(name)
+
+
 def _container(path: Path, form: Form) -> str:
-    """The kind of file to write: what the ending says, else the form's usual one."""
-    wanted = _SUFFIXES.get(path.suffix.lower(), form.containers[0])
+    """The kind of file to write: what the ending says; the form's usual one for a name without an ending, or a pipe."""
+    usual = "" if path.suffix and not is_special(path) else form.containers[0]
+    wanted = _SUFFIXES.get(path.suffix.lower(), usual)
     if wanted in form.containers:
         return wanted
-    endings = [suffix for suffix, container in _SUFFIXES.items() if container in form.containers]
     raise CheckpointError(
-        "a form goes into files of its kind", place=str(path), received=form.name,
-        way_out=f"end the name in {' or '.join(endings)}",
+        "the name of a file must end as its form does", place=str(path), received=f"the form {form.name}",
+        way_out=f"end the name in {' or '.join(endings(form.name))}",
     )  # fmt: skip
 
 
 def _checked(masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor], form: Form) -> dict[str, torch.Tensor]:
     if form.needs_weights and masks and not weights:
         raise MaskError(
-            f"a file of the form {form.name} holds the weights too", received="masks alone",
-            way_out="give weights=model.state_dict(), or write bits, openlth or csr",
+            f"a file of the form {form.name} must hold the weights too", received="masks alone",
+            way_out="give weights=, those of the model, or write one of the forms of masks alone: bits, openlth, csr",
         )  # fmt: skip
     checked = {name: nonzero(check_binary(torch.as_tensor(mask), name)).detach() for name, mask in masks.items()}
     for name, mask in checked.items():
         if weights and name not in weights:
             raise MaskError(
-                "a mask has a weight of its shape", place=name, received="no such weight",
+                "a mask must have a weight of its shape", place=name, received="no such weight",
                 way_out="leave the mask out, or give its weight",
             )  # fmt: skip
         if weights:

@@ -1,61 +1,45 @@
-"""The command line: one file a command. Exit status 0; 1 for a failed check; 2 for bad input, said in one line."""
+"""The command line: one file per command.
+
+Exit status 0; 1 for a failed check; 2 for bad input; 3 for a defect of graphsparse; 128 and the signal's number for a
+stop by a signal. Statuses from 2 are explained in one line on standard error.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Any
+from graphsparse.cli import streams
+from graphsparse.cli.signals import stopping
 
-import typer
-
-from graphsparse.cli.analyze import analyze
-from graphsparse.cli.convert import convert
-from graphsparse.cli.curve import curve
-from graphsparse.cli.demo import demo
-from graphsparse.cli.prune import prune
-from graphsparse.errors import GraphsparseError
-
-UsageError: Any = typer.BadParameter.__mro__[1]  # click's, wherever this version of typer keeps it
-BROKEN_PIPE, INTERRUPTED = 1, 130  # as rich leaves where nobody reads on; as shells report the signal
-
-app = typer.Typer(
-    help="How sparse pruned networks really are: direct and effective sparsity of saved checkpoints.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-for command in (analyze, prune, curve, convert, demo):
-    app.command(epilog=sys.modules[command.__module__].EXAMPLES)(command)
-
-
-@app.callback()
-def _root() -> None:
-    """How sparse pruned networks really are: direct and effective sparsity of saved checkpoints."""
+BROKEN_PIPE = 141  # as shells report a writer that nobody reads
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit. Bad input is one line on standard error and status 2, never a traceback."""
-    try:
-        status = app(args=arguments, prog_name="graphsparse", standalone_mode=False)
-        sys.stdout.flush()
-    except GraphsparseError as error:
-        status = _refused(str(error))
-    except UsageError as error:
-        status = (
-            _refused(error.format_message()) if error.format_message() else 2
-        )  # help was asked for by saying nothing
-    except typer.Abort:
-        status = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at the end
-        status = BROKEN_PIPE
-    raise SystemExit(status or 0)
+    """Run the command line and exit; whatever goes wrong is one line on standard error, never a traceback."""
+    with streams.prepared(), stopping() as stop:
+        try:
+            status = _run(arguments)
+        except BaseException as error:
+            status = _answer(error)
+    raise SystemExit(status or stop.status)
 
 
-def _refused(text: str) -> int:
-    shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-    print(f"graphsparse: {shown}", file=sys.stderr)
-    return 2
+def _run(arguments: list[str] | None) -> int:
+    from graphsparse.cli.app import app  # here, so that a signal during the import is answered too
+
+    with streams.answering():  # of help, version and completion; commands answer for themselves
+        return int(app(args=arguments, prog_name="graphsparse", standalone_mode=False) or 0)
+
+
+def _answer(error: BaseException) -> int:
+    """Says what went wrong, in one line, and returns the exit status."""
+    from graphsparse.cli.wording import explained
+
+    if isinstance(error, SystemExit):  # completion, and rich where nobody reads on
+        return int(error.code or 0)
+    if isinstance(error, streams.NobodyReads):
+        return BROKEN_PIPE
+    status, line = explained(error)
+    if streams.LOUD.get():
+        streams.show_trace(error)
+    if line:
+        streams.complain(f"graphsparse: {line}")
+    return status

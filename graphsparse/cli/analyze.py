@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from graphsparse.cli import options
 from graphsparse.cli.bars import reading
+from graphsparse.cli.streams import answering, complain, working
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Examples:
 def analyze(
     checkpoint: options.Checkpoint,
     model: options.Model = None,
-    inputs: options.Inputs = None,
+    example_inputs: options.Inputs = None,
     model_args: options.Arguments = None,
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
@@ -60,41 +60,45 @@ def analyze(
     """
     if fail_under is not None:
         _check_limit(fail_under, model)
-    from graphsparse.reports.analyze import analyze as run
-    from graphsparse.reports.terminal import show
+    options.check_resolution(resolution)
+    options.check_outputs(None if json == "-" else json, html)
+    with working() as console, reading(console) as progress:
+        from graphsparse.reports.analyze import analyze as run
+        from graphsparse.reports.terminal import show
 
-    with reading() as progress:
         report = run(
-            checkpoint, model, options.examples(inputs), resolution=resolution, norm_statistics=norm_statistics,
+            checkpoint, model, options.examples(example_inputs), resolution=resolution, norm_statistics=norm_statistics,
             form=form, model_args=options.arguments(model_args), progress=progress, key=key, ignore=ignore or (),
             prefix=prefix, trust_sizes=trust_sizes, sources=sources or None,
         )  # fmt: skip
-    if json and json != "-":
+    if json is not None and json != "-":
         report.to_json(json)
-    if html:
+    if html is not None:
         report.to_html(html)
-    if json == "-":
-        print(report.to_json())
-    else:
-        show(report)
+    with answering() as out:
+        if json == "-":
+            out.file.write(report.to_json() + "\n")
+        else:
+            show(report, out)
     if fail_under is not None:
         _check(report, fail_under)
 
 
 def _check_limit(fail_under: float, model: str | None) -> None:
     if not fail_under >= 0:
-        raise ModelError("a compression is a number from 0", place="--fail-under", received=fail_under)
+        raise ModelError("a compression must be a number from 0", place="--fail-under", received=fail_under)
     if model == "none":
         raise ModelError(
-            "--fail-under compares effective compressions", received="--model none", way_out="name the model"
-        )
+            "--fail-under must have an effective compression to compare", received="--model none",
+            way_out="name the model",
+        )  # fmt: skip
 
 
 def _check(report: Report, fail_under: float) -> None:
     reached = report.summary["effective_compression"]
     if not report.summary["active"]:  # infinitely compressed, but nobody wants that
-        print("nothing is active: the network has collapsed", file=sys.stderr)
+        complain("nothing is active: the network has collapsed")
         raise typer.Exit(1)
     if reached < fail_under:
-        print(f"effective compression {reached:.2f} is under {fail_under:g}", file=sys.stderr)
+        complain(f"effective compression {reached:.2f} is under {fail_under:g}")
         raise typer.Exit(1)

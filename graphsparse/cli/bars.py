@@ -1,4 +1,4 @@
-"""Progress bars, on a terminal alone; they go when the work is done."""
+"""Progress bars, on a terminal alone; they go when the work is done. They are for standard error: reports may be piped."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None
 
 
 @contextmanager
-def reading() -> Iterator[Callable[[int, int], None]]:
-    """Bytes read of the bytes of a checkpoint, on standard error, so that a report can go into a pipe."""
-    console = Console(stderr=True)
+def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Bytes read of the bytes of a checkpoint."""
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
         task = shown.add_task("reading", total=None)

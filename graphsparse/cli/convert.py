@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from graphsparse.cli import options
+from graphsparse.cli.streams import answering, working
+from graphsparse.cli.wording import one_line
 
 EXAMPLES = """
 Examples:
@@ -21,14 +23,7 @@ Examples:
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", show_default=False, help="The checkpoint to read.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", show_default=False, help="The file to write, in one step.")],
-    to: Annotated[
-        str,
-        typer.Option(
-            metavar="FORM",
-            show_default=False,
-            help="zeros, prune, parametrization, sparse-bitmask; or masks alone: bits, openlth, csr.",
-        ),
-    ],
+    to: Annotated[str, typer.Option(metavar="FORM", show_default=False, help=options.WRITTEN)],
     form: options.Form = None,
     key: options.Key = None,
     ignore: options.Ignore = None,
@@ -39,14 +34,17 @@ def convert(
     ] = None,
 ) -> None:
     """Write a checkpoint in another form; its masks stay what they are."""
-    from graphsparse.checkpoints import Part
-    from graphsparse.checkpoints import convert as run
+    with working():
+        from graphsparse.checkpoints import Part, check_target
+        from graphsparse.checkpoints import convert as run
 
-    part = Part.of(key, ignore or (), prefix)
-    checkpoint = run(source, target, to, form=form, weights=weights, part=part)
+        check_target(target, to)
+        checkpoint = run(source, target, to, form=form, weights=weights, part=Part.of(key, ignore or (), prefix))
     kept = sum(int(mask.sum()) for mask in checkpoint.masks.values())
-    print(f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept")
-    for note in checkpoint.notes:
-        print(note)
-    if checkpoint.ignored:
-        print(f"Not masks: {', '.join(list(checkpoint.ignored)[:6])}{', ...' if len(checkpoint.ignored) > 6 else ''}.")
+    with answering() as out:
+        lines = [f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"]
+        lines += checkpoint.notes
+        if checkpoint.ignored:
+            names = list(checkpoint.ignored)
+            lines.append(f"Not masks: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")
+        out.print("\n".join(map(one_line, lines)), markup=False, highlight=False, soft_wrap=True)

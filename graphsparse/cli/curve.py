@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from graphsparse.cli import options
+from graphsparse.cli.bars import bars
+from graphsparse.cli.streams import answering, working
+from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
 
 EXAMPLES = """
@@ -16,7 +18,7 @@ Examples:
 
   graphsparse curve mlp.pt --model chain --method magnitude --method lamp --plot c.png
 
-  graphsparse curve mlp.pt --model chain --method igq-random --csv curve.csv
+  graphsparse curve mlp.pt --model chain --method random/igq --csv curve.csv
 """
 
 
@@ -32,7 +34,7 @@ def curve(
     ] = 400,
     compression: Annotated[float, typer.Option(metavar="X", help="Where methods that work in rounds end.")] = 1000.0,
     model: options.Model = None,
-    inputs: options.Inputs = None,
+    example_inputs: options.Inputs = None,
     model_args: options.Arguments = None,
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
@@ -47,37 +49,43 @@ def curve(
 ) -> None:
     """Effective against direct compression at every threshold, for one method or several."""
     if csv is None and plot is None:
-        raise TargetError("a curve goes into a file", received="neither --csv nor --plot", way_out="name one")
-    from graphsparse.checkpoints import Part
-    from graphsparse.cli.bars import bars
-    from graphsparse.cli.scoring import network
-    from graphsparse.passes.curve import compression_curve
-    from graphsparse.pruning.methods import saliency
-    from graphsparse.reports.curves import draw, frame_of
+        raise TargetError("a curve must go into a file", received="neither --csv nor --plot", way_out="name one")
+    options.check_resolution(resolution)
+    options.check_outputs(csv, plot)
+    with working() as console, bars(console) as progress:
+        from graphsparse.checkpoints import Part
+        from graphsparse.cli.scoring import network
+        from graphsparse.passes.curve import compression_curve
+        from graphsparse.pruning.methods import method_named, saliency
+        from graphsparse.reports.curves import check_picture, frame_of, picture, write_csv, write_picture
 
-    given = network(
-        checkpoint, model, inputs, model_args, form, resolution, norm_statistics, methods=methods,
-        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
-    )  # fmt: skip
-    curves = {}
-    with bars(Console()) as progress:
-        for method in dict.fromkeys(methods):
+        if plot is not None:
+            check_picture(plot)
+        named = {method: method_named(method) for method in methods}
+        batches = options.batches(data)
+        given = network(
+            checkpoint, model, example_inputs, model_args, form, resolution, norm_statistics, methods=methods,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
+        )  # fmt: skip
+        curves = {}
+        for method in named:
             scores = saliency(
                 method, given.model, list(given.graph.shapes), example_inputs=given.args, kwargs=given.kwargs,
-                data=options.batches(data), masks=given.graph.masks, seed=seed, compression=compression,
-                progress=progress(method), weights=given.weights,
+                data=batches, masks={n: mask.unpack() for n, mask in given.graph.masks.items()}, seed=seed,
+                compression=compression, progress=progress(method), weights=given.weights,
             )  # fmt: skip
             curves[method] = compression_curve(given.graph, scores)
-    frame = frame_of(curves, points)
-    if not frame["active"].any():
-        raise TargetError(
-            "a curve is drawn of a network in which something is active", place=str(checkpoint),
-            received="a collapsed network", way_out="start from a checkpoint that is pruned less",
-        )  # fmt: skip
-    if csv:
-        frame.to_csv(csv, index=False)
-    if plot:
-        draw(frame, plot, checkpoint.name)
-    for note in given.notes:
-        print(note)
-    print("Written: " + ", ".join(str(path) for path in (csv, plot) if path))
+        frame = frame_of(curves, points)
+        if not frame["active"].any():
+            raise TargetError(
+                "a curve must be of a network in which something is active", place=str(checkpoint),
+                received="a collapsed network", way_out="start from a checkpoint that is pruned less",
+            )  # fmt: skip
+        drawn = None if plot is None else picture(frame, plot, checkpoint.name)
+    if csv is not None:
+        write_csv(frame, csv)
+    if plot is not None and drawn is not None:
+        write_picture(drawn, plot)
+    with answering() as out:
+        line = "Written: " + ", ".join(str(path) for path in (csv, plot) if path is not None)
+        out.print("\n".join(map(one_line, (*given.notes, line))), markup=False, highlight=False, soft_wrap=True)

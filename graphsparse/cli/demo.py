@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
+
+from graphsparse.cli.streams import answering, working
 
 EXAMPLES = """
 Example:
@@ -14,7 +15,9 @@ Example:
 
 def demo() -> None:
     """Analyse a real pruned checkpoint, write its effective masks back, and compare predictions on real images."""
-    from graphsparse.demo import run
+    with answering() as out, working():
+        from graphsparse.demo import run
 
-    if not run(Console()):
+        same = run(out)
+    if not same:
         raise typer.Exit(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +32,9 @@ Arguments = Annotated[
 ]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="SHAPE", help="One sample: 1x28x28; int:16 for 16 tokens. Repeat for more inputs."),
+    typer.Option(
+        "--input", metavar="SHAPE", help="One sample, no batch axis: 1x28x28; int:16 for 16 tokens. Repeat for more."
+    ),
 ]
 Resolution = Annotated[
     str | None,
@@ -40,7 +44,7 @@ Resolution = Annotated[
     ),
 ]  # fmt: skip
 Form = Annotated[
-    str | None, typer.Option("--form", metavar="FORM", help="The checkpoint's form, if not to be recognised.")
+    str | None, typer.Option("--form", metavar="FORM", help="The checkpoint's form, if not to be told by its content.")
 ]
 Key = Annotated[
     str | None,
@@ -63,32 +67,68 @@ Sources = Annotated[
     list[str] | None,
     typer.Option("--source", metavar="NAME", help="An input that is a source, all others constants. Repeat for more."),
 ]
-Methods = "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; random or magnitude under uniform, uniform_plus, erk, igq"
+Methods = (
+    "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; "
+    "random/ or magnitude/ with uniform, uniform_plus, erk, igq"
+)
+WRITTEN = (
+    "zeros, prune, parametrization (.safetensors, .pt, .pth, .bin, .ckpt), sparse-bitmask (.safetensors); "
+    "masks alone: bits (.safetensors), openlth (.pt, .pth, .bin, .ckpt), csr (.npz)."
+)
+"""The forms that are written and how their files end; help says it without an import of torch."""
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="FILE", help="An npz of arrays x and y, for snip and grasp; whole samples."),
+    typer.Option("--data", metavar="FILE", help="An npz of arrays x (samples) and y (labels), for snip and grasp."),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides random methods: same seed, same masks.")]
 BATCH = 128
+LARGEST = 2**27  # elements of an input: 512 x 512 x 512
 
 
 def examples(texts: Sequence[str] | None) -> tuple[Any, ...] | None:
     """Zeros of the given shapes with a batch axis of one; None where no shape is given."""
     if not texts:
         return None
+    parsed = [_parsed(text) for text in texts]
     import torch  # late: half of the commands' time, and help needs none of it
 
-    tensors = []
-    for text in texts:
-        kind, _, sizes = text.rpartition(":")
-        parts = sizes.lower().split("x")
-        if kind not in ("", "int", "float") or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            raise ModelError(
-                "an input's shape is whole numbers joined by x", place="--input", received=repr(text),
-                way_out="for example 3x32x32, or int:16 for tokens",
-            )  # fmt: skip
-        tensors.append(torch.zeros(1, *map(int, parts), dtype=torch.int64 if kind == "int" else torch.float32))
-    return tuple(tensors)
+    kinds = {"int": torch.int64, "float": torch.float32, "": torch.float32}
+    return tuple(torch.zeros(1, *sizes, dtype=kinds[kind]) for kind, sizes in parsed)
+
+
+def _parsed(text: str) -> tuple[str, list[int]]:
+    kind, _, shape = text.rpartition(":")
+    parts = shape.lower().split("x")
+    if kind not in ("", "int", "float") or not all(re.fullmatch("0*[1-9][0-9]*", part) for part in parts):
+        raise ModelError(
+            "an input's shape must be whole numbers joined by x", place="--input", received=ascii(text[:60]),
+            way_out="for example 3x32x32, or int:16 for tokens",
+        )  # fmt: skip
+    sizes = [int(part[-400:]) for part in parts[:60]]
+    if len(parts) > 60 or math.prod(sizes) > LARGEST:
+        raise ModelError(
+            f"an input must have at most {LARGEST:,} elements and 60 axes", place="--input", received=text[:60],
+            way_out="give the shape of one sample",
+        )  # fmt: skip
+    return kind, sizes
+
+
+def check_resolution(name: str | None) -> None:
+    """Raises ModelError for a name that is none of a resolution's."""
+    if name not in (None, "unrolled", "channel"):
+        raise ModelError(
+            "a resolution must be unrolled or channel", place="--resolution", received=repr(name), way_out="name one"
+        )
+
+
+def check_outputs(*paths: str | Path | None) -> None:
+    """Raises CheckpointError where a file could not be written, before the work for it begins."""
+    if any(path is not None for path in paths):
+        from graphsparse.checkpoints.atomic import check_writable
+
+        for path in paths:
+            if path is not None:
+                check_writable(path)
 
 
 def arguments(texts: Sequence[str] | None) -> dict[str, Any]:
@@ -98,8 +138,9 @@ def arguments(texts: Sequence[str] | None) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier():
             raise ModelError(
-                "a factory's argument is KEY=VALUE", place="--model-arg", received=repr(text), way_out="e.g. width=64"
-            )
+                "a factory's argument must be KEY=VALUE", place="--model-arg", received=repr(text),
+                way_out="for example width=64",
+            )  # fmt: skip
         try:
             found[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -111,15 +152,22 @@ def batches(path: Path | None) -> list[tuple[Any, Any]] | None:
     """The samples x and labels y of an npz in batches; None without a file."""
     if path is None:
         return None
-    import numpy as np
-    import torch
+    from graphsparse.checkpoints.archives import numpy_file
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            x, y = torch.from_numpy(archive["x"]), torch.from_numpy(archive["y"])
+        found = numpy_file.read_npz(path).content  # which trusts nothing that a file says of its sizes
     except Exception as error:  # any file may have been named
-        raise ModelError(
-            "data is an npz with arrays x and y", place=str(path), received=f"{type(error).__name__}: {error}",
-            way_out="numpy.savez(file, x=images, y=labels)",
-        ) from error  # fmt: skip
+        raise _no_data(path, getattr(error, "received", None) or f"{type(error).__name__}: {error}") from error
+    if not isinstance(found, dict) or not {"x", "y"} <= found.keys():
+        raise _no_data(path, f"arrays {', '.join(found)}" if isinstance(found, dict) else f"{len(found)} arrays")
+    x, y = found["x"], found["y"]
+    if not x.dim() or not y.dim() or len(x) != len(y) or not len(x):
+        raise _no_data(path, f"x {tuple(x.shape)}, y {tuple(y.shape)}")
     return list(zip(x.split(BATCH), y.split(BATCH)))
+
+
+def _no_data(path: Path, received: object) -> ModelError:
+    return ModelError(
+        "data must be an npz with arrays of numbers x and y, one entry per sample in each", place=str(path),
+        received=received, way_out="write it with numpy.savez(file, x=images, y=labels)",
+    )  # fmt: skip

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from graphsparse.cli import options
+from graphsparse.cli.bars import bars
+from graphsparse.cli.streams import answering, working
+from graphsparse.cli.wording import one_line
 
 EXAMPLES = """
 Examples:
 
   graphsparse prune mlp.pt --model chain --compression 50 --out pruned.pt
 
-  graphsparse prune net.pt --model nets:build --input 3x32x32 --method igq-random --effective --compression 500 --out pruned.safetensors
+  graphsparse prune net.pt --model nets:build --input 3x32x32 --method random/igq --effective --compression 500 --out pruned.safetensors
 
   graphsparse prune mlp.pt --model chain --method snip --data train.npz --direct --sparsity 0.95 --out pruned.pt --to prune
 """
@@ -32,9 +34,9 @@ def prune(
     ] = None,
     sparsity: Annotated[float | None, typer.Option(metavar="S", help="Target: share of connections to drop.")] = None,
     effective: Annotated[bool, typer.Option("--effective/--direct", help="What the target counts.")] = True,
-    to: Annotated[str, typer.Option(metavar="FORM", help="The form to write.")] = "zeros",
+    to: Annotated[str, typer.Option(metavar="FORM", help=options.WRITTEN)] = "zeros",
     model: options.Model = None,
-    inputs: options.Inputs = None,
+    example_inputs: options.Inputs = None,
     model_args: options.Arguments = None,
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
@@ -48,29 +50,33 @@ def prune(
     seed: options.Seed = 0,
 ) -> None:
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
-    from graphsparse.checkpoints import Part, write_checkpoint
-    from graphsparse.cli.bars import bars
-    from graphsparse.cli.scoring import network
-    from graphsparse.pruning.prune import prune as run
-    from graphsparse.reports.report import report_of
-    from graphsparse.reports.terminal import show
-    from graphsparse.surgery.places import under_every_name
+    options.check_resolution(resolution)
+    with working() as console, bars(console) as progress:
+        from graphsparse.checkpoints import Part, check_target, write_checkpoint
+        from graphsparse.cli.scoring import network
+        from graphsparse.pruning.prune import prune as run
+        from graphsparse.reports.report import report_of
+        from graphsparse.reports.terminal import show
+        from graphsparse.surgery.places import under_every_name
 
-    console = Console()
-    given = network(
-        checkpoint, model, inputs, model_args, form, resolution, norm_statistics, methods=[method],
-        part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
-    )  # fmt: skip
-    with bars(console) as progress:
+        check_target(out, to)
+        batches = options.batches(data)
+        given = network(
+            checkpoint, model, example_inputs, model_args, form, resolution, norm_statistics, methods=[method],
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
+        )  # fmt: skip
         masks = run(
             given.model, given.args, method, sparsity=sparsity, compression=compression, effective=effective,
-            data=options.batches(data), seed=seed, kwargs=given.kwargs, graph=given.graph, progress=progress(method),
+            data=batches, seed=seed, kwargs=given.kwargs, graph=given.graph, progress=progress(method),
             weights=given.weights,
         )  # fmt: skip
-    write_checkpoint(out, given.weights, under_every_name(masks, given.graph, given.weights, to), form=to)
-    show(report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks})), console)
-    for note in given.notes:
-        print(note)
-    if masks.dropped:
-        print(f"{sum(masks.dropped.values()):,} connections that rank as high are dead and were dropped.")
-    print(f"Written: {out} ({to}).")
+        report = report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks}))
+        named = under_every_name(masks, given.graph, given.weights, to)
+    write_checkpoint(out, given.weights, named, form=to)
+    with answering() as answer:
+        show(report, answer)
+        lines = [*given.notes]
+        if masks.dropped:
+            lines.append(f"{sum(masks.dropped.values()):,} connections that rank as high are dead and were dropped.")
+        lines.append(f"Written: {out} ({to}).")
+        answer.print("\n".join(map(one_line, lines)), markup=False, highlight=False, soft_wrap=True)

@@ -7,8 +7,11 @@ from typing import Any
 
 import numba
 
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
-"""A loop that Python calls; its machine code is kept on disk."""
+from graphsparse.kernels.cache import can_keep
+
+KEPT = can_keep()
+compiled = numba.njit(nogil=True, cache=KEPT, error_model="numpy")
+"""A loop that Python calls; its machine code is kept on disk where that can be."""
 
 inlined = numba.njit(nogil=True, error_model="numpy")
 """A step that only compiled loops call; its machine code is part of theirs."""
@@ -23,7 +26,7 @@ class Loop:
 
     def __init__(self, function: Callable[..., Any]):
         settings = {"nogil": True, "error_model": "numpy", "fastmath": {"nnan", "nsz"}}
-        self.kept = numba.njit(cache=True, **settings)(function)
+        self.kept = numba.njit(cache=KEPT, **settings)(function)
         self.forgotten = numba.njit(**settings)(function)
         self.__doc__ = function.__doc__
 

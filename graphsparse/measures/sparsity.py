@@ -36,22 +36,22 @@ class Sparsity:
     @property
     def direct(self) -> float:
         """1 - kept / connections."""
-        return _sparsity(self.kept, self.connections)
+        return sparsity_of(self.kept, self.connections)
 
     @property
     def effective(self) -> float:
         """1 - active / connections."""
-        return _sparsity(self.active, self.connections)
+        return sparsity_of(self.active, self.connections)
 
     @property
     def direct_compression(self) -> float:
         """connections / kept; infinite where nothing is kept."""
-        return _compression(self.kept, self.connections)
+        return compression_of(self.kept, self.connections)
 
     @property
     def effective_compression(self) -> float:
         """connections / active; infinite where nothing is active."""
-        return _compression(self.active, self.connections)
+        return compression_of(self.active, self.connections)
 
     @cached_property
     def collapsed(self) -> tuple[str, ...]:
@@ -76,11 +76,13 @@ class Sparsity:
         return table("Sparsity", self.lines(), self.frame)
 
 
-def _sparsity(left: int, connections: int) -> float:
+def sparsity_of(left: int, connections: int) -> float:
+    """1 - left / connections; 0 where there are no connections."""
     return 1 - left / connections if connections else 0.0
 
 
-def _compression(left: int, connections: int) -> float:
+def compression_of(left: int, connections: int) -> float:
+    """connections / left; infinite where nothing is left, 1 where there are no connections."""
     return connections / left if left else inf if connections else 1.0
 
 
@@ -127,8 +129,8 @@ def _row(found: Reach, name: str, active: int) -> dict[str, Any]:
         "connections": connections,
         "kept": kept,
         "active": active,
-        "direct": _sparsity(kept, connections),
-        "effective": _sparsity(active, connections),
+        "direct": sparsity_of(kept, connections),
+        "effective": sparsity_of(active, connections),
         "units": int(np.count_nonzero(fed)),
         "starved": int(np.count_nonzero(fed & ~found.signal[units])),
         "stranded": int(np.count_nonzero(fed & ~found.reaches[units])),

@@ -33,12 +33,26 @@ def batch_loss(model: nn.Module, batch: Any, loss: Loss, temperature: float = 1.
     """
     if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
         raise GraphsparseError(
-            "data yields pairs (x, y)", received=type(batch).__name__, way_out="zip inputs and targets"
+            "data must yield pairs (x, y)", received=type(batch).__name__, way_out="zip inputs and targets"
         )
     x, y = _placed(batch, next(model.parameters()))
-    outputs = model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, (tuple, list)) else model(x)
-    outputs = getattr(outputs, "logits", outputs)
-    return loss(outputs / temperature if temperature != 1.0 else outputs, y)
+    try:
+        outputs = model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, (tuple, list)) else model(x)
+        outputs = getattr(outputs, "logits", outputs)
+        return loss(outputs / temperature if temperature != 1.0 else outputs, y)
+    except Exception as error:  # the user's model and data
+        brief = (str(error).splitlines() or [""])[0][:160]
+        raise GraphsparseError(
+            "a batch of data must be one that the model and the loss take", place="data",
+            received=f"x {_described(x)}, y {_described(y)}; {type(error).__name__}: {brief}",
+            way_out="give data=, with inputs x as the model takes them and a label in y for each",
+        ) from error  # fmt: skip
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return type(value).__name__
 
 
 def mean_gradients(
@@ -67,7 +81,7 @@ def repeatable(data: Iterable[Any] | None) -> Iterable[Any]:
     """Data that can be gone through several times: an iterator is read into memory."""
     if data is None:
         raise GraphsparseError(
-            "this method looks at data", received="none", way_out="give data=, an iterable of batches (x, y)"
+            "this method looks at data", received="none", way_out="give data=, with inputs x and labels y"
         )
     return list(data) if iter(data) is data else data
 
@@ -89,7 +103,7 @@ def require_batches(count: int) -> int:
     """The count, unless it is zero."""
     if count == 0:
         raise GraphsparseError(
-            "data yields at least one batch", received="none", way_out="give data=, an iterable of (x, y)"
+            "data must yield at least one batch", received="none", way_out="give data=, with inputs x and labels y"
         )
     return count
 

@@ -18,7 +18,7 @@ from graphsparse.passes import curve, scores
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
 from graphsparse.pruning.methods import check_options, saliency
-from graphsparse.pruning.select import active_at, keep_direct, wanted_connections
+from graphsparse.pruning.select import active_at, asked, keep_direct, wanted_connections
 
 
 class PrunedMasks(dict[str, torch.Tensor]):
@@ -115,14 +115,14 @@ def prune(
         **options,
     )  # fmt: skip
     if effective:
-        active, threshold = active_at(graph, ranking, wanted)
+        active, threshold = active_at(graph, ranking, wanted, asked(sparsity, compression))
         return PrunedMasks(
             active, {name: _dead(graph, name, ranking[name] >= threshold, active[name]) for name in active}
         )
-    return _directly(graph, ranking, wanted)
+    return _directly(graph, ranking, wanted, asked(sparsity, compression))
 
 
-def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: int) -> PrunedMasks:
+def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: int, target: str) -> PrunedMasks:
     kept = keep_direct(graph, ranking, wanted)
     active = active_connections(graph.with_masks({**graph.masks, **kept}))
     if not any(mask.any() for mask in active.values()):
@@ -130,7 +130,7 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
         best = max(curve.compression_curve(graph, ranking).frame.query("active > 0")["direct_compression"], default=1.0)
         raise TargetError(
             "the network disconnects at this target", place=", ".join(empty[:3]) or None,
-            received=f"direct compression {graph.n_connections / wanted:,.1f}",
+            received=f"direct {target}",
             way_out=f"the highest direct compression that leaves a path is {best:,.1f}",
         )  # fmt: skip
     return PrunedMasks(active, {name: _dead(graph, name, kept[name], active[name]) for name in kept})

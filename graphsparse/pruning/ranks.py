@@ -17,9 +17,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 
+from graphsparse.kernels.compiling import compiled
 from graphsparse.pruning.quotas import LAST_DENSITY, Shape, family_named, sizes_of
 
 Arrays = Mapping[str, np.ndarray]
@@ -94,7 +94,7 @@ def random_words(shape: Sequence[int], seed: int, layer: int) -> np.ndarray:
     return np.asarray(np.random.PCG64([seed, layer]).random_raw(math.prod(shape)), np.uint64)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _permutation(words: np.ndarray) -> np.ndarray:
     """Fisher and Yates' shuffle of 0 to n - 1, one given word a step, so that it is the same everywhere for ever."""
     order = np.arange(words.size)

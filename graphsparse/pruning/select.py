@@ -18,8 +18,9 @@ def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression:
     """How many connections a target leaves: the fewest that do not go beyond it."""
     if (sparsity is None) == (compression is None):
         raise TargetError(
-            "a target is a sparsity or a compression, one of them",
-            received=f"sparsity={sparsity}, compression={compression}",
+            "a target must be a sparsity or a compression, one of them",
+            received="neither" if sparsity is None else f"sparsity {sparsity} and compression {compression}",
+            way_out="give sparsity= or compression=",
         )
     if sparsity is not None and not 0 <= _number("sparsity", sparsity) < 1:
         raise TargetError("a sparsity must be from 0 to below 1", received=sparsity)
@@ -41,17 +42,23 @@ def _number(what: str, value: Any) -> float:
         ) from error
 
 
+def asked(sparsity: float | None, compression: float | None) -> str:
+    """A target in the words in which it was given."""
+    return f"sparsity {float(sparsity or 0):.12g}" if compression is None else f"compression {float(compression):,.12g}"
+
+
 def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
     """The masks of `active_at`."""
     return active_at(graph, scores, wanted)[0]
 
 
 def active_at(
-    graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int
+    graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int, target: str | None = None
 ) -> tuple[dict[str, np.ndarray], np.floating]:
     """The highest threshold at which at least ``wanted`` connections are active, and their masks: nothing dead in them.
 
-    Connections whose effective scores are equal come alive together, so the count is exact to such a group.
+    Connections whose effective scores are equal come alive together, so the count is exact to such a group. ``target``
+    is what was asked for, in words.
 
     Raises:
         TargetError: fewer are active even with everything kept; or so few are wanted that the network would already be
@@ -64,7 +71,7 @@ def active_at(
         alive = sum(int(np.count_nonzero(array > -np.inf)) for array in arrays)
         raise TargetError(
             "a target cannot be below the sparsity that is there already",
-            received=f"{wanted:,} active connections wanted",
+            received=target or f"{wanted:,} active connections wanted",
             way_out=f"at most {alive:,} of {total:,} can be active",
         )
     masks = each(lambda array: array >= threshold, arrays, sum(array.nbytes for array in arrays))
@@ -72,7 +79,7 @@ def active_at(
     if active > wanted and not any((array > threshold).any() for array in arrays):
         raise TargetError(
             "the network disconnects before the target is reached",
-            received=f"compression {total / wanted:,.1f}",
+            received=target or f"compression {total / wanted:,.1f}",
             way_out=f"the highest effective compression of this ranking is {total / active:,.1f} "
             f"({active:,} connections)",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 
@@ -34,14 +35,39 @@ def _thinned(frame: pandas.DataFrame, points: int) -> pandas.DataFrame:
     return frame.iloc[np.unique(np.r_[0, rows, len(kept) - 1])]
 
 
-def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:
-    """Draw effective against direct compression, both logarithmic, a line per method; above the diagonal is dead.
+def write_csv(frame: pandas.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write the curves as CSV, in one step."""
+    with replacing(path) as file:
+        file.write(frame.to_csv(index=False).encode())
 
-    Needs the extra ``plots``. Raises TargetError for a file that is not .png, .svg or .pdf.
-    """
+
+def check_picture(path: str | os.PathLike[str]) -> str:
+    """The kind of picture that a name ends in. Raises TargetError for one that is not .png, .svg or .pdf."""
     ending = os.path.splitext(os.fspath(path))[1].lower()
     if ending not in PICTURES:
-        raise TargetError("a picture is one of " + ", ".join(PICTURES), place=str(path), received=repr(ending))
+        raise TargetError(
+            "the name of a picture must end in " + ", ".join(PICTURES), place=str(path), received=repr(ending)
+        )
+    return ending[1:]
+
+
+def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:
+    """Write a `picture`, in one step."""
+    write_picture(picture(frame, path, title), path)
+
+
+def write_picture(drawn: bytes, path: str | os.PathLike[str]) -> None:
+    """Write a picture that is drawn already."""
+    with replacing(path) as file:
+        file.write(drawn)
+
+
+def picture(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> bytes:
+    """Draw effective against direct compression, both logarithmic, a line per method; above the diagonal is dead.
+
+    Needs the extra ``plots``. Raises TargetError for a path that does not end in .png, .svg or .pdf.
+    """
+    kind = check_picture(path)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -53,7 +79,9 @@ def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "")
         axes.plot(alive["direct_compression"], alive["effective_compression"], label=str(method))
     ends = [frame["direct_compression"].min(), frame.loc[frame["active"] > 0, "direct_compression"].max()]
     axes.plot(ends, ends, color="0.6", linestyle=":", label="no dead connections")
-    axes.set(xscale="log", yscale="log", xlabel="direct compression", ylabel="effective compression", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="direct compression", ylabel="effective compression")
+    axes.set_title(title, parse_math=False)  # a file's name, dollar signs and all
     axes.legend()
-    with replacing(path) as file:
-        figure.savefig(file, format=ending[1:], dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind, dpi=150)
+    return drawn.getvalue()

@@ -17,7 +17,7 @@ from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, Input, LayeredGraph
 from graphsparse.measures.notebook import table
-from graphsparse.measures.sparsity import Sparsity, sparsity
+from graphsparse.measures.sparsity import Sparsity, compression_of, sparsity, sparsity_of
 from graphsparse.surgery.loading import Progress
 
 LISTED = 6  # names in a note; JSON has them all
@@ -180,17 +180,17 @@ def _few(names: tuple[str, ...]) -> str:
 
 def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None = None) -> Report:
     """Direct sparsity by tensor, which needs no network; each tensor is read once."""
-    rows, read = {}, 0
+    rows, read, total = {}, 0, checkpoint.nbytes
     for name, mask, nbytes in checkpoint.packed_masks():
-        rows[name] = {"shape": mask.shape, "connections": math.prod(mask.shape), "kept": mask.count()}
+        connections, kept = math.prod(mask.shape), mask.count()
+        rows[name] = mask.shape, connections, kept, sparsity_of(kept, connections)
         read += nbytes
         if progress is not None:
-            progress(read, checkpoint.nbytes)
-    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=["shape", "connections", "kept"])
+            progress(read, total)
+    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=["shape", "connections", "kept", "direct"])
     frame.index.name = "parameter"
-    frame["direct"] = 1 - frame["kept"] / frame["connections"].clip(lower=1)
     connections, kept = int(frame["connections"].sum()), int(frame["kept"].sum())
-    summary = {"connections": connections, "kept": kept, "direct_sparsity": 1 - kept / max(connections, 1),
-               "direct_compression": connections / kept if kept else math.inf}  # fmt: skip
+    summary = {"connections": connections, "kept": kept, "direct_sparsity": sparsity_of(kept, connections),
+               "direct_compression": compression_of(kept, connections)}  # fmt: skip
     note = "Effective sparsity needs a model, which says how the tensors are connected: name one."
     return Report(Path(checkpoint.plan.archive.place).name, frame, summary, (*checkpoint.plan.told(), note))

@@ -14,31 +14,41 @@ from rich.text import Text
 from graphsparse.reports.report import Report
 
 COUNTS = ("connections", "kept", "active", "units", "starved", "stranded")
-SPARED = ("shape", "units", "connections", "direct")
+SPARED = ("shape", "units", "connections", "direct", "stranded", "starved", "kept")
 """What a narrow terminal does without, in this order; the JSON and the frame have it all."""
 PIPE_WIDTH = 1000
+USUAL_WIDTH = 80
+NAME_WIDTH = 12
+"""What a name gets at least; longer ones are folded."""
 
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report, as wide as the terminal; a pipe or file gets every column, unbroken."""
     console = wide(console or Console())
-    console.print(Group(_fitting(report, console), *totals(report), *_inputs(report)))
+    shown, width = _fitting(report, console)
+    if width > console.width:  # a terminal narrower than any table breaks the lines itself
+        type(console)(file=console.file, width=width, force_terminal=console.is_terminal).print(shown)
+    else:
+        console.print(shown)
+    console.print(Group(*totals(report), *_inputs(report)))
     for note in report.notes:
         console.print(Text(f"  {printable(note)}", style="yellow"))
 
 
 def wide(console: Console) -> Console:
-    """The console itself where it is a terminal, else one to the same file that breaks no lines."""
-    return console if console.is_terminal else Console(file=console.file, width=PIPE_WIDTH)
+    """The console itself where it is a terminal that has a width, else one to the same file that breaks no lines."""
+    if console.is_terminal and console.width > 0:
+        return console
+    return type(console)(file=console.file, width=USUAL_WIDTH if console.is_terminal else PIPE_WIDTH)
 
 
-def table(report: Report, without: tuple[str, ...] = ()) -> Table:
-    """A row per parameter; its columns are those of the frame."""
+def table(report: Report, without: tuple[str, ...] = (), name_width: int | None = None) -> Table:
+    """A row per parameter; its columns are those of the frame. Names longer than their width are folded."""
     columns = [column for column in report.frame.columns if column not in without]
     result = Table(
         title=Text(printable(report.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    result.add_column("parameter", overflow="fold", min_width=12)
+    result.add_column("parameter", overflow="fold", min_width=NAME_WIDTH, width=name_width)
     for column in columns:
         result.add_column(column, justify="left" if column == "shape" else "right", no_wrap=True)
     for name, row in report.frame.iterrows():
@@ -46,13 +56,21 @@ def table(report: Report, without: tuple[str, ...] = ()) -> Table:
     return result
 
 
-def _fitting(report: Report, console: Console) -> Table:
-    tables = (table(report, SPARED[:count]) for count in range(len(SPARED) + 1))
-    widest = next(tables)
-    for narrower in (widest, *tables):
-        if Measurement.get(console, console.options.update(width=PIPE_WIDTH), narrower).maximum <= console.width:
-            return narrower
-    return narrower
+def _fitting(report: Report, console: Console) -> tuple[Table, int]:
+    """The table with as many columns as fit, and how wide it is; names are folded where no other column can go."""
+    spared = [column for column in SPARED if column != "kept" or "active" in report.frame.columns]
+    for count in range(len(spared) + 1):
+        without = tuple(spared[:count])
+        widest = _width(table(report, without), console)
+        if widest <= console.width:
+            return table(report, without), widest
+    folded = _width(table(report, without, NAME_WIDTH), console)
+    room = max(NAME_WIDTH, NAME_WIDTH + console.width - folded)
+    return table(report, without, room), folded - NAME_WIDTH + room
+
+
+def _width(shown: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(width=PIPE_WIDTH), shown).maximum
 
 
 def totals(report: Report) -> Iterator[Text]:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from graphsparse.errors import ModelError
 
 CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
+_DEEPEST = 64  # modules in modules: torch walks through them by recursion
 WAY_OUT = "name the model as package.module:factory"
 Tensors = Mapping[str, torch.Tensor]
 
@@ -28,7 +29,9 @@ class Chain(nn.Module):
 
     def _place(self, name: str, parameter: nn.Parameter) -> None:
         parent: nn.Module = self
-        *folders, leaf = name.split(".")
+        *folders, leaf = name.split(".", _DEEPEST + 1)
+        if len(folders) > _DEEPEST:
+            raise ModelError(f"a chain's modules lie at most {_DEEPEST} deep", place=name, way_out=WAY_OUT)
         try:
             for folder in folders:
                 if folder not in parent._modules:

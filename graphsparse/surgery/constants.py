@@ -38,12 +38,10 @@ class Folding:
         return [(n, int(i), b[i].item()) for n, b in self.biases.items() for i in b.detach().nonzero()[:, 0]]
 
 
-def carrying(graph: LayeredGraph, masks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def carrying(graph: LayeredGraph, masks: Mapping[str, Mask]) -> dict[str, np.ndarray]:
     """The kept connections that ``masks`` drop and that bring a constant to a unit that reaches a sink, by parameter."""
     dropped = {
-        name: graph.kept[name].without(Mask.of(np.asarray(masks[name])))
-        if name in masks
-        else Mask.of(np.zeros(shape, bool))
+        name: graph.kept[name].without(masks[name]) if name in masks else Mask.of(np.zeros(shape, bool))
         for name, shape in graph.shapes.items()
     }
     found = sweep(graph, graph.kept, states=True)

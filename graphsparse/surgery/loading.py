@@ -87,7 +87,7 @@ class Loaded:
         if self.channel_only and resolution != "channel":
             raise ModelError(
                 "a chain of convolutions has no known padding and pooling", received=f"resolution {resolution!r}",
-                way_out="use resolution 'channel', or name the model",
+                way_out="take resolution='channel', or name the model",
             )  # fmt: skip
         args, named = self.inputs(example_inputs, kwargs)
         # on the meta device bits come after: nothing is made of all that is kept
@@ -145,6 +145,11 @@ def load_network(
         if isinstance(source, (str, os.PathLike)) and not os.path.exists(source):
             open_checkpoint(source)  # what is wrong with a file that is not there is not that its model is not named
         if isinstance(source, (str, os.PathLike)) and str(source).endswith(".pt2"):
+            if form not in (None, "zeros"):
+                raise ModelError(
+                    "the weights of a .pt2 archive must be read as zeros", place=str(source), received=f"form {form!r}",
+                    way_out="leave form= out",
+                )  # fmt: skip
             return _of_program(read_program(str(source)))
         raise ModelError(
             "effective sparsity needs the network, not only its tensors",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from graphsparse.checkpoints.archives import exported, numpy_file, safetensors, sharded, torch_file
 from graphsparse.checkpoints.archives.archive import Archive
-from graphsparse.checkpoints.archives.zip_directory import read_directory
+from graphsparse.checkpoints.archives.zip_directory import check_sums, read_directory
 from graphsparse.errors import CheckpointError
 
 __all__ = ["Archive", "open_archive"]
@@ -64,11 +66,10 @@ def _by_content(path: Path, head: bytes, index_allowed: bool) -> Archive:
 
 def _zipped(path: Path) -> Archive:
     members = read_directory(path, stored=False)
-    if exported.is_exported(members):
-        return exported.read(path)
     if members and all(name.endswith(".npy") for name in members):
         return numpy_file.read_npz(path)
-    return torch_file.read(path)
+    read = exported.read if exported.is_exported(members) else torch_file.read
+    return replace(read(path), check_sums=partial(check_sums, path))
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -86,8 +87,9 @@ def _unreadable(path: object, error: Exception) -> CheckpointError:
 
 
 def _described(head: bytes) -> str:
+    """The kind of a file's first bytes. They are not shown: the file may be one that the asker may not read."""
     if not head:
         return "an empty file"
     if len(head) >= 8 and struct.unpack(">Q", head[:8])[0] < 1 << 40:
-        return f"bytes {head[:8].hex()}, as of a safetensors file written big end first"
-    return f"a file that begins with {head[:8]!r}"
+        return "a file that begins like safetensors written big end first"
+    return f"a file that begins with {'text' if head.isascii() else 'other bytes'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import sys
@@ -10,22 +9,22 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import torch
 
 from graphsparse.checkpoints.archives import program_schema as schema
 from graphsparse.checkpoints.archives.archive import Archive
+from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
-from graphsparse.checkpoints.archives.torch_file import refusal
+from graphsparse.checkpoints.archives.torch_file import read_bytes
 from graphsparse.checkpoints.archives.zip_directory import data_offset, directory_of
 from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
 
 _CONFIG = re.compile(r"(^|/)data/weights/[^/]*_weights_config\.json$")
-_COSTS = {b"{": 240, b"[": 90, b",": 60}  # bytes that Python takes for an object, a list and a further part
-_ALWAYS_ALLOWED = 1 << 28
+_ALWAYS_ALLOWED = 1 << 28  # bytes of objects: a program's text is mostly small ones
 _OLD_STATE = re.compile(r"(^|/)(data/weights/[^/]*\.pt|serialized_state_dict\.pt)$")
 
 
@@ -64,15 +63,8 @@ class Members:
 
     def json(self, name: str) -> dict[str, Any]:
         """A member's JSON object. Raises where its objects and lists would take far more memory than its text."""
-        text = self.bytes(name)
-        cost = sum(text.count(mark) * taken for mark, taken in _COSTS.items())
-        if cost > max(_ALWAYS_ALLOWED, 4 * self.file.size):
-            raise CheckpointError(
-                "a text's parts must fit in memory",
-                place=self.within(name),
-                received=f"about {cost:,} bytes of objects",
-            )
-        return read_object(text, self.within(name))
+        budget = Budget(max(_ALWAYS_ALLOWED, 4 * self.file.size), self.within(name))
+        return read_object(self.bytes(name), self.within(name), budget)
 
 
 def open_members(path: Path) -> Members:
@@ -82,7 +74,7 @@ def open_members(path: Path) -> Members:
         CheckpointError: no zip file, damaged, or of a machine whose numbers have the other byte order.
     """
     file = MappedFile(path)
-    table = directory_of(cast(BinaryIO, file.stream()), str(path), stored=True)
+    table = directory_of(file.stream(), str(path), stored=True)
     members = Members(file, table)
     order = next((name for name in table if name.rpartition("/")[2] == "byteorder"), None)
     if order is not None and members.bytes(order) != sys.byteorder.encode():
@@ -118,13 +110,8 @@ def read(path: Path) -> Archive:
 
 
 def unpickle_tensors(data: bytes, place: str) -> Any:
-    """Returns what torch.save wrote to these bytes, tensors and plain containers alone; nothing in it is compressed."""
-    if data.startswith(b"PK"):
-        directory_of(io.BytesIO(data), place, stored=True)
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # a stranger's bytes make torch raise anything
-        raise refusal(error, place) from error
+    """Returns what torch.save wrote to these bytes, tensors and plain containers alone."""
+    return read_bytes(data, place)
 
 
 def stored_tensors(

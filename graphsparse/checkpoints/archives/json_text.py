@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.errors import CheckpointError
 
 _SPAN_ABOUT = 80
+_COSTS = {b"{": 250, b"[": 90, b",": 40, b":": 72}  # bytes that Python takes for what begins with these
 
 
-def read_object(text: bytes, place: str) -> dict[str, Any]:
-    """Returns the JSON object in the text.
+def read_object(text: bytes, place: str, budget: Budget | None = None) -> dict[str, Any]:
+    """Returns the JSON object in the text; ``budget``: of the file that it is part of, else the text is the file.
 
     Raises:
-        CheckpointError: the text is no JSON object, or a key appears twice in one object.
+        CheckpointError: the text is no JSON object, a key appears twice in one object, or there are more objects than
+            the budget has room for.
     """
+    (budget or Budget.of_file(len(text), place)).spend(
+        2 * len(text) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
+    )
     try:
         value = json.loads(text.decode("utf-8"), object_pairs_hook=lambda pairs: _object(pairs, place))
     except CheckpointError:

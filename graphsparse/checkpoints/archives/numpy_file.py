@@ -14,8 +14,10 @@ import torch
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.zip_directory import read_directory
+from graphsparse.checkpoints.boundary import printable
 from graphsparse.errors import CheckpointError
 
+_LONGEST_NAME = 65_000  # bytes; a zip archive has two bytes for a length
 _WAY_OUT = "save plain arrays again with numpy.savez"
 
 
@@ -46,6 +48,8 @@ def read_npy(path: Path) -> Archive:
 
 def write_npz(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str, str]) -> None:
     """Writes the tensors as arrays, one in memory at a time; types that NumPy lacks become float32."""
+    for name in tensors:
+        _check_name(name)
     with zipfile.ZipFile(file, "w") as archive:
         for name, pending in tensors.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # its fixed date makes equal content equal bytes
@@ -62,10 +66,23 @@ def to_tensor(array: np.ndarray, place: str) -> torch.Tensor:
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray:
-    """Returns the tensor as an array; bfloat16 and float8, which NumPy lacks, become float32 of the same values."""
+    """Returns the tensor as an array; bfloat16, float8 and complex32, which NumPy lacks, become
+    float32 and complex64 of the same values."""
+    if tensor.dtype == torch.complex32:
+        tensor = tensor.to(torch.complex64)
     if tensor.dtype == torch.bfloat16 or (tensor.dtype.is_floating_point and tensor.dtype.itemsize == 1):
         tensor = tensor.float()
     return tensor.contiguous().numpy()
+
+
+def _check_name(name: str) -> None:
+    """Raises where a zip archive has no place for a name: its readers end it at a zero byte."""
+    length = len(name.encode("utf-8", "surrogatepass"))
+    if "\0" in name or length > _LONGEST_NAME or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise CheckpointError(
+            f"names in an npz must be text of at most {_LONGEST_NAME:,} bytes, without a zero byte", place=printable(name),
+            received=f"{length:,} bytes", way_out="rename the parameter, or write bits or openlth",
+        )  # fmt: skip
 
 
 def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> IO[bytes]:

@@ -18,12 +18,14 @@ from typing import Any, BinaryIO
 import torch
 
 from graphsparse.checkpoints.archives.archive import Archive
+from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.errors import CheckpointError
 
 _LARGEST_HEADER = 100_000_000  # the library's own limit
+_ANY_HEADER = 1 << 23  # bytes; a larger one takes less than half of its file
 _WAY_OUT = "download or save the file again"
 
 _DTYPES = {
@@ -44,7 +46,9 @@ def read(path: Path) -> Archive:
             the file's bytes exactly once each.
     """
     file = MappedFile(path)
-    start, header = _header(file)
+    budget = Budget.of_file(file.size, str(path))
+    start, header = _header(file, budget)
+    budget.spend(TENSOR * len(header))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise CheckpointError("__metadata__ maps text to text", place=str(path), way_out=_WAY_OUT)
@@ -72,7 +76,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
         file.write(pending.octets())
 
 
-def _header(file: MappedFile) -> tuple[int, dict[str, Any]]:
+def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
     """Where the tensors begin, and the header."""
     place, head = str(file.path), file.bytes(0, 8)
     if len(head) < 8:
@@ -87,7 +91,12 @@ def _header(file: MappedFile) -> tuple[int, dict[str, Any]]:
             "a header fits in its file, its length written little end first",
             place=place, received=f"a header of {length:,} bytes in a file of {file.size:,}{turned}", way_out=_WAY_OUT,
         )  # fmt: skip
-    return 8 + length, read_object(file.bytes(8, 8 + length), place)
+    if length > max(_ANY_HEADER, file.size // 2):
+        raise CheckpointError(
+            "a header must be a small part of its file", place=place,
+            received=f"a header of {length:,} bytes in a file of {file.size:,}", way_out=_WAY_OUT,
+        )  # fmt: skip
+    return 8 + length, read_object(file.bytes(8, 8 + length), place, budget)
 
 
 def _span(info: Any, place: str) -> tuple[torch.dtype, tuple[int, ...], int, int]:

@@ -9,7 +9,7 @@ from graphsparse.checkpoints.forms.bitmask import BITMASK
 from graphsparse.checkpoints.forms.bitmask24 import BITMASK_24
 from graphsparse.checkpoints.forms.bits import BITS
 from graphsparse.checkpoints.forms.csr import CSR
-from graphsparse.checkpoints.forms.form import Entry, Form, Payload, Reading
+from graphsparse.checkpoints.forms.form import LISTED_AS, Entry, Form, Payload, Reading
 from graphsparse.checkpoints.forms.jaxpruner import JAXPRUNER
 from graphsparse.checkpoints.forms.keras import KERAS
 from graphsparse.checkpoints.forms.listed import LISTED
@@ -25,13 +25,16 @@ from graphsparse.checkpoints.forms.weight_mask import WEIGHT_MASK
 from graphsparse.checkpoints.forms.zeros import ZEROS
 from graphsparse.errors import CheckpointError
 
-__all__ = ["FORMS", "Entry", "Form", "Payload", "Reading", "form_named", "form_of"]
+__all__ = ["FORMS", "Entry", "Form", "Payload", "Reading", "form_fitting", "form_named", "form_of"]
 
 # Forms with signs of their own: a file that bears the signs of two is ambiguous.
 _SIGNED = (
     BITS, PRUNE, PARAMETRIZATION, WEIGHT_MASK, MODULE_MASK, NNCF, OPENLTH_MODEL, NNI, RIGL, LISTED, KERAS,
     JAXPRUNER, BITMASK, BITMASK_24, TORCH_SPARSE, CSR,
 )  # fmt: skip
+
+# Forms that a file may be without a sign that only they bear: users name them where content cannot tell.
+_NAMED = (NNI, LISTED, KERAS, JAXPRUNER, OPENLTH, ZEROS)
 
 FORMS: Mapping[str, Form] = {form.name: form for form in (*_SIGNED, OPENLTH, ZEROS)}
 
@@ -43,8 +46,26 @@ def form_named(name: str) -> Form:
         CheckpointError: there is none.
     """
     if name not in FORMS:
-        raise CheckpointError(f"a form is one of {', '.join(FORMS)}", received=repr(name))
+        raise CheckpointError(f"a form must be one of {', '.join(FORMS)}", received=repr(name))
     return FORMS[name]
+
+
+def form_fitting(name: str, content: Content) -> Form:
+    """Returns the form of this name, for content that may be of it.
+
+    Raises:
+        CheckpointError: there is no such form, its signs are missing, or the content bears those of another.
+    """
+    form = form_named(name)
+    others = [other.name for other in _SIGNED if other not in _NAMED and other.recognise(content)]
+    listed = LISTED_AS in content.metadata  # written where a form has no place for signs: for single numbers
+    if others if form in _NAMED else form.name not in others and not listed:
+        raise CheckpointError(
+            "the form that is named must be that of the file", place=content.place,
+            received=f"{name!r} for a file with the signs of {', '.join(others) or 'none of the forms with signs'}",
+            way_out="leave form= out, so that the content decides",
+        )  # fmt: skip
+    return form
 
 
 def form_of(content: Content) -> Form:
@@ -65,7 +86,7 @@ def form_of(content: Content) -> Form:
         held = tables_in(content.raw)
         raise CheckpointError(
             "a checkpoint holds tensors by name", place=content.place, received=_described(content),
-            way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in a form of the table",
+            way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in one of the forms of README.md",
         )  # fmt: skip
     names = ", ".join(form.name for form in found)
     raise CheckpointError(

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives.pending import Pending, ready
-from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms import zeros
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights, beside
@@ -64,7 +63,7 @@ def packed_shape(content: Content, prefix: str) -> Shape:
             "a packed weight has a bit an entry", place=place,
             received=f"bits {tuple(bits.shape)} for a shape of {shape}", way_out=_WAY_OUT,
         )  # fmt: skip
-    check_expansion(shape, content.file_bytes, place)
+    content.check_expansion(shape, place)
     return shape
 
 

@@ -17,7 +17,6 @@ import torch
 
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.pending import ready
-from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
 from graphsparse.checkpoints.names import Shape
@@ -66,10 +65,10 @@ def _entry(content: Content, name: str, about: object) -> Entry:
         raise CheckpointError(
             "a mask has a bit an entry", place=place, received=f"{octets.numel()} bytes for {shape}", way_out=_WAY_OUT
         )
-    check_expansion(shape, content.file_bytes, place)
+    content.check_expansion(shape, place)
 
     def words() -> np.ndarray:
-        found = _words(octets, shape)
+        found = _words(octets, shape, place)
         if _checksum(octets) != crc or Mask(shape, found).count() != kept:
             raise MaskError("a mask has the bits that it was written with", place=place, way_out=_WAY_OUT)
         return found
@@ -93,9 +92,11 @@ def _pack(mask: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.packbits(mask.contiguous().numpy().reshape(-1), bitorder="little"))
 
 
-def _words(octets: torch.Tensor, shape: Shape) -> np.ndarray:
+def _words(octets: torch.Tensor, shape: Shape, place: str) -> np.ndarray:
     filled = np.zeros(8 * word_count(math.prod(shape)), np.uint8)
     filled[: octets.numel()] = octets.numpy()
+    if math.prod(shape) % 8 and filled[octets.numel() - 1] >> math.prod(shape) % 8:
+        raise MaskError("the bits beyond a mask's last entry must be 0", place=place, way_out=_WAY_OUT)
     return filled.view("<u8").astype(np.uint64, copy=False)
 
 

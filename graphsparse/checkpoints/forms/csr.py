@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives.pending import Pending, ready
-from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights, beside
 from graphsparse.checkpoints.names import Shape
@@ -65,7 +64,7 @@ def _entry(content: Content, name: str) -> Entry:
     place = content.named(name)
     indptr, indices, data, declared = (content.tensors[f"{name}.{part}"] for part in _PARTS)
     shape = _shape(declared, place)
-    check_expansion(shape, content.file_bytes, place)
+    content.check_expansion(shape, place)
     _check(indptr, indices, data, shape, place)
 
     def dense(values: torch.Tensor) -> torch.Tensor:
@@ -122,6 +121,8 @@ def _indices(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _values(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     if weight.dtype.is_floating_point and weight.dtype.itemsize == 1:  # float8 has no masked selection
         return weight.contiguous().view(torch.uint8)[mask].view(weight.dtype)
+    if weight.dtype == torch.complex32:  # nor has half-precision complex
+        return weight.resolve_conj().contiguous().view(torch.int32)[mask].view(weight.dtype)
     return weight[mask]
 
 

@@ -10,7 +10,7 @@ import torch
 
 from graphsparse.checkpoints.archives.json_text import read_names
 from graphsparse.checkpoints.archives.pending import Pending
-from graphsparse.checkpoints.checks import check_binary, check_expansion, check_same_shape, nonzero
+from graphsparse.checkpoints.checks import check_binary, check_same_shape, in_parts, nonzero
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.names import Shape
 from graphsparse.errors import MaskError
@@ -97,7 +97,7 @@ class Form:
 
 def zeros_entry(tensor: torch.Tensor, content: Content, name: str) -> Entry:
     """The entry of a weight whose zeros are its mask."""
-    check_expansion(tensor.shape, content.file_bytes, content.named(name))
+    content.check_expansion(tensor.shape, content.named(name))
     return Entry(tuple(tensor.shape), lambda: tensor, (tensor,), lambda: tensor, by_zeros=True)
 
 
@@ -108,7 +108,7 @@ def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Te
         MaskError: the shapes differ (now), or the mask holds other values than 0 and 1 (when it is read).
     """
     place = content.named(name)
-    check_expansion(mask.shape, content.file_bytes, place)
+    content.check_expansion(mask.shape, place)
     if mask.layout != torch.strided:
         raise MaskError("a mask is a dense tensor", place=place, received=mask.layout, way_out="save mask.to_dense()")
     if weight is None:
@@ -190,4 +190,4 @@ def _is_masked_by_zeros(name: str, tensor: torch.Tensor) -> bool:
     last = name.rpartition(".")[2]
     if last in _BUFFERS or tensor.dim() > 1:
         return last not in _BUFFERS
-    return not last.endswith("bias") and not bool(nonzero(tensor).all())
+    return not last.endswith("bias") and not all(bool(nonzero(part).all()) for part in in_parts(tensor))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from graphsparse.checkpoints.checks import in_parts
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Reading
 from graphsparse.checkpoints.forms.layouts import shape_from_torch, to_torch, torch_name
@@ -21,7 +22,9 @@ from graphsparse.errors import MaskError
 def recognise(content: Content) -> bool:
     tensors = content.tensors.values()
     packed = bool(tensors) and all(t.dim() == 1 and t.dtype == torch.uint8 for t in tensors)
-    return packed and any(bool((t > 1).any()) for t in tensors)  # else they are masks of rank 1, a byte an entry
+    return packed and any(
+        bool((part > 1).any()) for t in tensors for part in in_parts(t)
+    )  # else they are masks of rank 1, a byte an entry
 
 
 def read(content: Content, request: Request) -> Reading:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from graphsparse.checkpoints.checks import check_expansion, check_same_shape
+from graphsparse.checkpoints.checks import check_same_shape
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Reading, masked_reading
 from graphsparse.errors import MaskError
@@ -51,7 +51,7 @@ def read(content: Content, request: Request) -> Reading:
 
 def _logit_entry(content: Content, name: str, key: str) -> Entry:
     logits, weight = content.tensors[key], content.tensors.get(name)
-    check_expansion(logits.shape, content.file_bytes, content.named(key))
+    content.check_expansion(logits.shape, content.named(key))
     if weight is not None:
         check_same_shape(logits.shape, weight.shape, content.named(key))
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from graphsparse.checkpoints.checks import comparable
+from graphsparse.checkpoints.checks import comparable, in_parts
 from graphsparse.checkpoints.content import WRAPPERS, Content, Request
 from graphsparse.checkpoints.forms.form import Form, Reading, mask_entry
 from graphsparse.checkpoints.names import strip_wrappers
 
-_LOOKED_AT = 4096
 _ACTIVATIONS = ("_input_", "_output_")
 
 
@@ -55,11 +54,7 @@ def read(content: Content, request: Request) -> Reading:
 
 
 def _is_binary(mask: torch.Tensor) -> bool:
-    few = comparable(mask.flatten()[:_LOOKED_AT])  # settles it for weights
-    if not bool(((few == 0) | (few == 1)).all()):
-        return False
-    values = comparable(mask)
-    return bool(((values == 0) | (values == 1)).all())
+    return all(bool(((part == 0) | (part == 1)).all()) for part in map(comparable, in_parts(mask)))
 
 
 NNI = Form("nni", "NNI: {module: {weight, bias}}", recognise, read)

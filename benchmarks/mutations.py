@@ -1,19 +1,8 @@
-"""Mutate a file of every form and read it: masks or one clear error, nothing else, in bounded time and memory.
-
-    python benchmarks/fuzz_readers.py            10,000 mutations a form, about a quarter of an hour
-    python benchmarks/fuzz_readers.py 300 prune  300 of one form
-
-Prints a line a form: mutations, how many were read and how many refused, the slowest, and how far the peak of the
-process's memory rose. Ends with status 1 at anything but a mask or an error of the package, and keeps that file.
-"""
+"""A good file of every form, and damaged copies of it; `hostile.py` reads many of them."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,31 +204,3 @@ def fuzz(path: Path, count: int, seed: int) -> Outcome:
         assert slowest < SLOWEST, f"{slowest:.1f} s"
     path.write_bytes(good)
     return Outcome(read, count - read, slowest)
-
-
-def main(count: int, only: str | None) -> int:
-    import resource
-
-    warnings.simplefilter("ignore")
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    for seed, (name, path) in enumerate(samples(folder).items()):
-        if only not in (None, name):
-            continue
-        assert read_mutant(path), f"{name}: the good file is not read"
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        try:
-            outcome = fuzz(path, count, seed)
-        except BaseException:
-            print(f"{name}: failed at {path}, which is kept", flush=True)
-            raise
-        rose = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        print(
-            f"{name:24} {count:6} mutations: {outcome.read:6} read, {outcome.refused:6} refused, slowest "
-            f"{outcome.slowest * 1000:6.0f} ms, peak memory +{rose:.0f} MB", flush=True,
-        )  # fmt: skip
-    shutil.rmtree(folder)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, sys.argv[2] if len(sys.argv) > 2 else None))

@@ -1,0 +1,77 @@
+"""The commands, and the options that all of them have."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+import graphsparse
+from graphsparse.cli import streams
+from graphsparse.cli.analyze import analyze
+from graphsparse.cli.convert import convert
+from graphsparse.cli.curve import curve
+from graphsparse.cli.demo import demo
+from graphsparse.cli.prune import prune
+from graphsparse.cli.wording import Unforeseen
+from graphsparse.errors import ModelError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _loud(value: bool) -> None:
+    if value:
+        streams.LOUD.set(True)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"graphsparse {graphsparse.__version__}")
+        raise typer.Exit
+
+
+Traceback = Annotated[
+    bool,
+    typer.Option(
+        "--traceback", callback=_loud, is_eager=True, help="Show the trace of an error, and what libraries print."
+    ),
+]
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    traceback: Traceback = False,
+) -> None:
+    """How sparse pruned networks really are: direct and effective sparsity of saved checkpoints."""
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the option --traceback; what click would answer in its own way reaches `main` as it is."""
+
+    @wraps(command)
+    def run(*args: Any, traceback: bool = False, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except SystemExit as error:
+            raise ModelError("a model's code must not end the program", received=f"exit status {error.code}") from error
+        except (EOFError, OSError, KeyboardInterrupt) as error:
+            raise Unforeseen from error
+
+    signature = inspect.signature(command, eval_str=True)
+    last = inspect.Parameter("traceback", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Traceback)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), last])  # type: ignore[attr-defined]
+    return run
+
+
+for command in (analyze, prune, curve, convert, demo):
+    app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))

@@ -1,0 +1,151 @@
+"""Checkpoint files that attack: refused in one line or read right; nothing run or made; memory and time bounded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import graphsparse as gs
+from graphsparse.checkpoints import read_checkpoint, write_masks_file
+from graphsparse.errors import CheckpointError, GraphsparseError
+from tests.hostile import rows
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and measures memory as Linux does")
+
+
+def attack(folder: Path, cases: list[dict]) -> list[dict]:
+    """What became of each case, all of them in one process that forks."""
+    asked, told = folder / "cases.json", folder / "outcomes.json"
+    asked.write_text(json.dumps(cases))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAPHSPARSE_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(HERE / "attack.py"), str(asked), str(told)], env=environment, check=False,
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(told.read_text())
+
+
+def fault(outcome: dict, expected: str | int) -> str:
+    """What is wrong with an outcome, or nothing."""
+    lines = outcome["stderr"].splitlines()
+    if outcome["made"]:
+        return f"made {outcome['made']}"
+    if outcome["seconds"] > 5 or outcome["status"] < 0:
+        return f"status {outcome['status']} after {outcome['seconds']:.1f} s"
+    if outcome["megabytes"] > max(64, 4 * outcome["file_bytes"] / rows.MEGABYTE):
+        return f"{outcome['megabytes']:.0f} MB"
+    if isinstance(expected, int):
+        right = outcome["status"] == 0 and re.search(rf"\b({expected}|{expected:,})\b", outcome["stdout"]) and not lines
+        return "" if right else f"{outcome['status']} {outcome['stdout'][:300]} {outcome['stderr'][:300]}"
+    one_line = outcome["status"] == 2 and len(lines) == 1 and outcome["stderr_bytes"] < 2500 and not outcome["stdout"]
+    return "" if one_line and expected in lines[0] else f"{outcome['status']} {outcome['stderr'][:400]}"
+
+
+KINDS = (rows.memory, rows.unpickled, rows.expanded, rows.zips, rows.names, rows.odd)
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory):
+    """{kind of row: {case: what is wrong with it}}, all cases from one process."""
+    folder = tmp_path_factory.mktemp("attacks")
+    planned = [*_read_cases(folder), *_converted_cases(folder), *_other_cases(folder)]
+    outcomes = attack(folder, [case for case, _ in planned])
+    found: dict[str, dict[str, str]] = {}
+    for (case, expected), outcome in zip(planned, outcomes, strict=True):
+        found.setdefault(case["kind"], {})[f"{case['name']} {case['command'][0]}"] = fault(outcome, expected)
+    return found
+
+
+def _case(kind, path, command, expected):
+    return {"kind": kind, "name": Path(path).name, "file": str(path), "command": command}, expected
+
+
+def _read_cases(folder):
+    for kind in KINDS:
+        for name, content, expected in kind():
+            path = str(folder / name)
+            Path(path).write_bytes(content)
+            yield _case(kind.__name__, path, ["masks", path], expected)
+            form = "zeros" if kind is rows.memory else "bits"
+            yield _case(kind.__name__, path, ["convert", path, "converted", "--to", form], expected)
+            if kind is rows.names:
+                yield _case(kind.__name__, path, ["report", path], expected)
+                unlike = "none of" if isinstance(expected, int) else expected
+                yield _case(kind.__name__, path, ["masks", path, "other.weight", "[2, 2]"], unlike)
+
+
+def _converted_cases(folder):
+    for name, content, form, expected in rows.written():
+        path = folder / f"to-{name}"
+        path.write_bytes(content)
+        yield _case("written", path, ["convert", str(path), "converted", "--to", form], expected)
+
+
+def _other_cases(folder):
+    deep = folder / "deep.safetensors"
+    deep.write_bytes(rows.c.floats(["a." * 300 + "weight"]))
+    yield _case("other", deep, ["analyze", str(deep), "--model", "chain"], "at most 64 deep")
+    strange = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.pt")
+    Path(strange).write_bytes(rows.torch_bytes({"a.weight": torch.ones(2, 2)}))
+    yield _case("other", strange, ["masks", strange], 4)
+    many = folder / "thousands.pt"
+    torch.save({f"layer{i}.weight": torch.ones(3, 3) for i in range(10_000)}, many)
+    yield _case("other", many, ["report", str(many)], 90000)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [*(kind.__name__ for kind in KINDS), "written", "other"])
+def test_files_that_attack(wrong, kind):
+    assert wrong[kind]
+    text = "\n".join(f"{name}: {text}" for name, text in wrong[kind].items() if text)
+    assert not text, text
+
+
+def test_one_inert_class_is_read_as_data(tmp_path):
+    hyper = argparse.Namespace(lr=0.1, layers=[1, 2], nested=argparse.Namespace(deep=True))
+    for options in ({}, {"_use_new_zipfile_serialization": False}, {"pickle_protocol": 4}):
+        torch.save({"hyper_parameters": hyper, "state_dict": {"fc.weight": torch.eye(3)}}, tmp_path / "x.pt", **options)
+        checkpoint = read_checkpoint(tmp_path / "x.pt")
+        assert checkpoint.masks["fc.weight"].sum() == 3 and list(checkpoint.masks) == ["fc.weight"]
+
+
+def test_no_other_class_is(tmp_path):
+    class Sub(argparse.Namespace):
+        pass
+
+    Sub.__qualname__, Sub.__module__ = "Path", "pathlib"
+    content = rows.c.state({"a": rows.c.new("pathlib.Path"), "b.weight": rows.c.tensor([1], [1])})
+    (tmp_path / "x.pt").write_bytes(rows.c.torch_zip(content))
+    with pytest.raises(CheckpointError, match=r"asks for pathlib\.Path"):
+        read_checkpoint(tmp_path / "x.pt")
+
+
+def test_a_message_has_a_length():
+    error = GraphsparseError("a rule", place="p" * 10**6, received="r" * 10**6, way_out="go")
+    assert len(str(error)) < 1000 and str(error).startswith("a rule, at ppp") and "ppp; received rrr" in str(error)
+
+
+def test_memory_of_the_process_is_in_no_file(tmp_path):
+    """A file that asks for tensors of a size is refused before anything is written."""
+    for name, content, _ in rows.memory():
+        (tmp_path / "x.pt").write_bytes(content)
+        with pytest.raises(CheckpointError):
+            gs.read_masks(tmp_path / "x.pt")
+
+
+def test_nothing_to_count_has_one_definition(tmp_path):
+    from graphsparse.checkpoints import open_checkpoint
+    from graphsparse.reports.report import report_without_model
+
+    write_masks_file(tmp_path / "none.safetensors", {"a.weight": torch.ones(0, 3, dtype=torch.bool)}, form="bits")
+    report = report_without_model(open_checkpoint(tmp_path / "none.safetensors"))
+    assert report.summary["direct_sparsity"] == 0.0 and report.summary["direct_compression"] == 1.0
+    assert list(report.frame["direct"]) == [0.0]
