@@ -167,10 +167,11 @@ class Draft:
         whole = bool(real.all())
         units, part = (flat, part) if whole else (flat[real], part[real])
         rising = bool((units[1:] > units[:-1]).all())
-        first, index = (torch.arange(len(units)),) * 2 if rising else unique_rows(torch.stack([units, part], 1))
-        draft, fresh = self.layer(len(first))
-        draft.blocks.append(Wiring(as_ids(units[first]), as_ids(fresh)))
-        copies = fresh[index]
+        once = None if rising else unique_rows(torch.stack([units, part], 1))
+        originals = units if once is None else units[once[0]]
+        draft, fresh = self.layer(len(originals))
+        draft.blocks.append(Wiring(as_ids(originals), as_ids(fresh)))
+        copies = fresh if once is None else fresh[once[1]]
         result = copies if whole else flat.masked_scatter(real, copies)
         return draft, expand(result.reshape(ids.shape)), copies, part
 
