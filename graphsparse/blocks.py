@@ -75,8 +75,8 @@ class Scale:
 
     def cut(self, kept: Mapping[str, Mask]) -> np.ndarray:
         """The units whose entry is not kept."""
-        scale = kept[self.parameter].unpack().ravel()
-        return self.units[:0] if scale.all() else self.units[~scale[self.entries]]
+        scale = kept[self.parameter]
+        return self.units[:0] if scale.complete else self.units[~scale.unpack().ravel()[self.entries]]
 
     def forwards(self, kept: Mapping[str, Mask], state: State, algebra: Algebra) -> None:
         """Make the units zero whose entry is not kept."""
@@ -86,7 +86,9 @@ class Scale:
 
     def backwards(self, kept: Mapping[str, Mask], reach: Any, algebra: Algebra) -> None:
         """What a unit reaches, it reaches only where its entry is kept."""
-        algebra.put(reach, self.cut(kept), False)
+        units = self.cut(kept)
+        if len(units):
+            algebra.put(reach, units, False)
 
 
 class KernelBlock(Kernel):

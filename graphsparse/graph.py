@@ -102,7 +102,7 @@ class LayeredGraph:
     ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
     parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
     masks as bits, weights as numpy arrays that may share the model's memory. A kernel without a mask is wholly kept.
-    ``modulators`` are the biases and scales on the way, which are no connections: bool arrays that hold where no mask
+    ``modulators`` are the biases and scales on the way, which are no connections: masks that hold where no mask
     says otherwise. ``uses`` are those uses of a shared parameter that the model masks further than others, by the key
     that their blocks name; a connection is kept if any use keeps it. ``constants`` are the shapes of the parameters that
     hold no connections and that no sweep reads. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what
@@ -116,7 +116,7 @@ class LayeredGraph:
     shapes: Mapping[str, tuple[int, ...]]
     masks: Mapping[str, Mask] = field(default_factory=dict, repr=False)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
-    modulators: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    modulators: Mapping[str, Mask] = field(default_factory=dict, repr=False)
     uses: Mapping[str, Use] = field(default_factory=dict, repr=False)
     constants: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     aliases: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -140,9 +140,8 @@ class LayeredGraph:
     @cached_property
     def kept(self) -> Mapping[str, Mask]:
         """The mask of every parameter that a block or a stage reads, in the parameter's shape; and by key those of uses."""
-        modulators = {name: Mask.of(array) for name, array in self.modulators.items() if name not in self.masks}
         whole = {name: Mask.whole(shape) for name, shape in self.shapes.items() if name not in self.masks}
-        kept = {**modulators, **self.masks, **whole}
+        kept = {**self.modulators, **self.masks, **whole}
         return {**kept, **{key: kept[use.parameter].both(use.mask) for key, use in self.uses.items()}}
 
     @cached_property
@@ -155,7 +154,7 @@ class LayeredGraph:
                 f"Some uses of a shared parameter are masked further than others: {places}. Each use is swept under its own "
                 "mask; a connection is kept if any use keeps it."
             )
-        names = [name for name, mask in self.masks.items() if name not in self.shapes and mask.count() < mask.size]
+        names = [name for name, mask in self.masks.items() if name not in self.shapes and not mask.complete]
         if names:
             notes.append(
                 f"Masked, but without connections, so not counted: {', '.join(names)}. What the masks drop there is zero."

@@ -79,9 +79,13 @@ def check_operations(text: Mapping[str, Any], place: str) -> None:
 
 
 def is_computed(target: Any) -> bool:
-    """Whether an operation of a captured program may be run on constants."""
+    """Whether an operation of a captured program may be run on constants: one of the list, or a live model's own.
+
+    A program from a file never names operations of other packages (`check_operations`); where a live model does, they are
+    the user's own code, which the model runs anyway.
+    """
     if isinstance(target, torch._ops.OpOverload):
-        return _is_listed(f"torch.ops.{target}")
+        return target.namespace not in ("aten", "prims") or _is_listed(f"torch.ops.{target}")
     return f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}" in FUNCTIONS
 
 

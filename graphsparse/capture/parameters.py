@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.draft import Draft
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ def _computable(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
 
 
-def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[str, np.ndarray]:
+def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[str, Mask]:
     """Biases and scales, which are no connections: what holds of them where no mask says otherwise.
 
     A bias entry that is exactly zero adds nothing, so it lifts nothing: what the function computes is the judge. A
@@ -98,7 +99,7 @@ def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[
     """
     scales = draft.scales if given else set()
     return {
-        name: np.ones(tuple(parameters.tensors[name].shape), bool) if name in scales else parameters.kept(name)
+        name: Mask.whole(parameters.tensors[name].shape) if name in scales else Mask.of(parameters.kept(name))
         for name in sorted(draft.modulators)
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -48,6 +48,11 @@ class Mask:
     def size(self) -> int:
         """The number of entries."""
         return prod(self.shape)
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every entry is set."""
+        return self.count() == self.size
 
     def unpack(self) -> np.ndarray:
         """The mask as a bool array of its shape."""

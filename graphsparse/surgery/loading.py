@@ -104,7 +104,7 @@ class Loaded:
         zeros = {name for name in self.by_zeros if graph.aliases.get(name, name) not in graph.shapes}
         masks = graph.checked({name: mask for name, mask in own.items() if name not in zeros})
         patterns = graph.checked({name: mask for name, mask in own.items() if name in zeros})
-        there = {name: pattern.unpack() for name, pattern in patterns.items() if name in graph.modulators}
+        there = {name: pattern for name, pattern in patterns.items() if name in graph.modulators}
         return replace(graph.with_masks({**graph.masks, **masks}), modulators={**graph.modulators, **there})
 
 
