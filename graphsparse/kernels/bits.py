@@ -60,8 +60,8 @@ class Bits:
             x, some = _read_inputs(kernel, vector)
             if not some:
                 return
-            ceiling, y = _ceiling(x, lines.groups), _maps(kernel.outputs, kernel.taps.positions)
-            _reach(kernel, mask, x, ceiling, y, along=not by_column)
+            y = _maps(kernel.outputs, kernel.taps.positions)
+            _reach(kernel, mask, x, y, along=not by_column)
             maps.write(vector.words, *kernel.outputs, y)
             return
         x, some = _read(kernel.inputs, vector)
@@ -80,7 +80,7 @@ class Bits:
             return
         taps = kernel.taps
         x = np.zeros((len(kernel.inputs.ids) * len(taps.table), y.shape[1]), np.uint64)
-        _reach(kernel, mask, y, _ceiling(y, lines.groups), x, along=by_column)
+        _reach(kernel, mask, y, x, along=by_column)
         into = _maps(kernel.inputs, taps.size)
         maps.move_back(x, taps.table, taps.shifts, taps.valid, into)
         maps.write(vector.words, *kernel.inputs, into)
@@ -157,10 +157,12 @@ def _read_inputs(kernel: Kernel, vector: UnitBits) -> tuple[np.ndarray, bool]:
     return moved, some
 
 
-def _ceiling(found: np.ndarray, groups: int) -> np.ndarray:
+def _summary(found: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """All bits that any map of a group has, (groups, words), and a bit for each map that has any."""
     ceiling = np.empty((groups, found.shape[1]), np.uint64)
-    maps.ceilings(found, ceiling)
-    return ceiling
+    there = np.empty((groups, word_count(len(found) // groups)), np.uint64)
+    maps.summary(found, ceiling, there)
+    return ceiling, there
 
 
 def _n_lines(kernel: Kernel) -> int:
@@ -173,15 +175,11 @@ def _work(lines: Lines) -> int:
     return lines.groups * lines.count * lines.length // 8
 
 
-def _reach(
-    kernel: Kernel, mask: Mask, found: np.ndarray, ceiling: np.ndarray, into: np.ndarray, *, along: bool
-) -> None:
+def _reach(kernel: Kernel, mask: Mask, found: np.ndarray, into: np.ndarray, *, along: bool) -> None:
     """Add maps to those at the other ends of kept connections; ``along``: the maps that are there lie along the lines."""
     words, lines = _words(kernel, mask), kernel.lines[0]
-    work = max(_work(lines), found.nbytes)
+    work, (ceiling, there) = max(_work(lines), found.nbytes), _summary(found, lines.groups)
     if along:
-        there = np.empty((lines.groups, word_count(lines.length)), np.uint64)
-        maps.nonempty(found, there)
         over(_n_lines(kernel), work, lambda a, b: loops.collect(words, lines, found, there, ceiling, into, a, b))
         return
     count = word_count(lines.length)
@@ -247,7 +245,5 @@ def _over_active(
         flat = _flat(ends, lines.groups, lines.count)
         over(_n_lines(kernel), _work(lines), lambda a, b: loop[0](words, lines, flat, along, into, a, b), apart)
         return
-    there = np.empty((lines.groups, word_count(lines.length)), np.uint64)
-    maps.nonempty(along, there)
-    ceiling, work = _ceiling(along, lines.groups), max(_work(lines), along.nbytes)
+    (ceiling, there), work = _summary(along, lines.groups), max(_work(lines), along.nbytes)
     over(_n_lines(kernel), work, lambda a, b: loop[1](words, lines, ends, along, there, ceiling, into, a, b), apart)

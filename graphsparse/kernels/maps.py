@@ -90,11 +90,15 @@ def move(maps, table, shifts, valid, size, moved):
             for k in range(taps):
                 moved[i * taps + k, 0] = _shifted(word, shifts[k]) & valid[k, 0]
         return
+    ends = _padding(shifts)
+    padded = np.zeros(maps.shape[1] + 2 * ends, np.uint64)
     for i in range(maps.shape[0]):
         some, every = np.uint64(0), True
         for w in range(maps.shape[1]):
-            some |= maps[i, w]
-            every &= maps[i, w] == tail(size, w)
+            word = maps[i, w]
+            padded[ends + w] = word
+            some |= word
+            every &= word == tail(size, w)
         for k in range(taps):
             out = moved[i * taps + k]
             if some == 0:
@@ -102,10 +106,27 @@ def move(maps, table, shifts, valid, size, moved):
             elif every:
                 out[:] = valid[k]
             elif shifts.size:
-                for w in range(out.size):
-                    out[w] = bits_at(maps[i], 64 * w + shifts[k]) & valid[k, w]
+                _shift(padded, ends + (shifts[k] >> 6), shifts[k] & 63, valid[k], out)
             else:
                 _pick(maps[i], table[k], out)
+
+
+@inlined
+def _padding(shifts):
+    """How many words of zeros stand before and after a row, so that no shift reads beyond them."""
+    farthest = 0
+    for k in range(shifts.size):
+        farthest = max(farthest, abs(shifts[k]))
+    return (farthest >> 6) + 2
+
+
+@inlined
+def _shift(padded, first, distance, seen, out):
+    """``out`` = the seen bits of the padded row from a bit of word ``first`` on; its words one after the other."""
+    low, high = np.uint64(distance), np.uint64(63 - distance)
+    line, after = padded[first : first + out.size], padded[first + 1 : first + 1 + out.size]
+    for w in range(out.size):
+        out[w] = ((line[w] >> low) | ((after[w] << np.uint64(1)) << high)) & seen[w]
 
 
 @inlined
@@ -128,56 +149,64 @@ def _pick(row, places, out):
 def move_back(moved, table, shifts, valid, maps):
     """``maps[i]`` |= at each position what the taps that read it hold."""
     taps = table.shape[0]
-    seen = np.empty(moved.shape[1], np.uint64)
+    if shifts.size and maps.shape[1] == 1 and moved.shape[1] == 1:
+        for i in range(maps.shape[0]):
+            word = maps[i, 0]
+            for k in range(taps):
+                word |= _shifted(moved[i * taps + k, 0] & valid[k, 0], -shifts[k])
+            maps[i, 0] = word
+        return
+    ends, width = _padding(shifts), max(maps.shape[1], moved.shape[1])
+    seen, back, every = np.zeros(width + 2 * ends, np.uint64), np.empty(width, np.uint64), np.full(width, ~np.uint64(0))
     for i in range(maps.shape[0]):
         for k in range(taps):
             some = np.uint64(0)
-            for w in range(seen.size):
-                seen[w] = moved[i * taps + k, w] & valid[k, w]
-                some |= seen[w]
+            for w in range(moved.shape[1]):
+                word = moved[i * taps + k, w] & valid[k, w]
+                seen[ends + w] = word
+                some |= word
             if some == 0:
                 continue
             if shifts.size:
+                _shift(seen, ends + (-shifts[k] >> 6), -shifts[k] & 63, every, back)
                 for w in range(maps.shape[1]):
-                    maps[i, w] |= bits_at(seen, 64 * w - shifts[k])
+                    maps[i, w] |= back[w]
             else:
                 for p in range(table.shape[1]):
-                    if table[k, p] >= 0 and is_set(seen, p):
+                    if table[k, p] >= 0 and is_set(seen, 64 * ends + p):
                         put_bits(maps[i], table[k, p], np.uint64(1))
 
 
 @compiled
-def ceilings(maps, ceiling):
-    """``ceiling[g]`` = all bits that any map of group g has."""
+def summary(maps, ceiling, there):
+    """``ceiling[g]`` = all bits that any map of group g has; bit j of ``there[g]`` = whether map j of it has any."""
+    length = maps.shape[0] // there.shape[0]
     ceiling[:] = np.uint64(0)
-    count = maps.shape[0] // ceiling.shape[0]
-    for g in range(ceiling.shape[0]):
-        for i in range(g * count, (g + 1) * count):
-            for p in range(maps.shape[1]):
-                ceiling[g, p] |= maps[i, p]
-
-
-@compiled
-def nonempty(maps, flags):
-    """Bit j of ``flags[g]`` = whether map j of group g has any bit."""
-    length = maps.shape[0] // flags.shape[0]
-    for g in range(flags.shape[0]):
-        for w in range(flags.shape[1]):
+    for g in range(there.shape[0]):
+        for w in range(there.shape[1]):
             bits = np.uint64(0)
             for j in range(64 * w, min(64 * w + 64, length)):
                 some = np.uint64(0)
                 for p in range(maps.shape[1]):
                     some |= maps[g * length + j, p]
+                    ceiling[g, p] |= maps[g * length + j, p]
                 bits |= np.uint64(some != 0) << np.uint64(j & 63)
-            flags[g, w] = bits
+            there[g, w] = bits
 
 
 @compiled
 def join(units, n, sources, targets):
     """Set the bits of the targets whose source's bit is set, wire by wire in order."""
+    at, word = 0, units[0]  # neighbouring wires mostly write to one word, which stays at hand
     for e in range(sources.size):
+        if targets[e] >> 6 != at:
+            units[at] = word
+            at = targets[e] >> 6
+            word = units[at]
         source = sources[e] if sources[e] >= 0 else n + sources[e]
-        units[targets[e] >> 6] |= is_set(units, source) << np.uint64(targets[e] & 63)
+        bit = is_set(units, source) if source >> 6 != at else (word >> np.uint64(source & 63)) & np.uint64(1)
+        word |= bit << np.uint64(targets[e] & 63)
+    units[at] = word
 
 
 @compiled
