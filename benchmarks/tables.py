@@ -18,7 +18,8 @@ left in the table as it is.
 
 | script | takes | what |
 |---|---|---|
-| `liveness.py` | a minute | masks to effective masks, against gradients, counting, networkx and igraph |
+| `liveness.py` | three minutes | masks to effective masks, against copies, gradients, counting and graph libraries; many masks at once |
+| `agreement.py` | 20 minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
 | `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
@@ -28,7 +29,8 @@ left in the table as it is.
 | `hostile.py` | hours; minutes with `--files 500 --mutations 20000` | crafted and damaged files that attack the readers |
 """
 SCRIPTS = {
-    "liveness.py": ("gradient", "counting", "libraries", "building"), "sweeps.py": ("sweeps",),
+    "agreement.py": ("agreement",),
+    "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",),
     "capture_llama.py": ("capture",), "prune.py": ("bisection", "sorting", "igq", "size"),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
     "pruners.py": ("pruners",),
