@@ -22,10 +22,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphsparse.blocks import KernelBlock
 from graphsparse.errors import GraphsparseError
+from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.layout import Taps, View
+from graphsparse.layers import Layer
+from graphsparse.measures.batch import WORD, sparsity_of
 
 Reads = Sequence[np.ndarray]
-Layer = tuple[int, int, int]
+Sizes = tuple[int, int, int]
 
 
 class Alive(NamedTuple):
@@ -67,7 +72,7 @@ def expected_effective(
     return float(sum(expected_by_layer(layers, densities, tables)))
 
 
-def expected_by_layer(layers: Sequence[Layer], densities: Sequence[float], reads: Reads) -> list[float]:
+def expected_by_layer(layers: Sequence[Sizes], densities: Sequence[float], reads: Reads) -> list[float]:
     """Expected active connections of each kernel of a chain, see `expected_effective`."""
     reached = [Alive(1.0, np.ones(int(reads[0].max()) + 1))]
     for (inputs, _, _), density, table in zip(layers, densities, reads):
@@ -84,12 +89,12 @@ def expected_by_layer(layers: Sequence[Layer], densities: Sequence[float], reads
     ]
 
 
-def chain_of(shapes: Sequence[int] | Sequence[Sequence[int]]) -> list[Layer]:
+def chain_of(shapes: Sequence[int] | Sequence[Sequence[int]]) -> list[Sizes]:
     """Widths or kernel shapes as (channels in, channels out, taps between a pair of them), one for each kernel."""
     kernels: list[Any] = list(shapes)
     if all(isinstance(width, (int, np.integer)) for width in kernels):
         kernels = [(wide, before) for before, wide in pairwise(kernels)]
-    layers: list[Layer] = []
+    layers: list[Sizes] = []
     for shape in kernels:
         out, inputs, *kernel = map(int, shape)
         before = layers[-1][1] if layers else inputs
@@ -157,34 +162,33 @@ def simulate_effective(
         >>> bool(abs(active.mean() - 252.8) < 4 * active.std() / 200**0.5)
         True
     """
-    rng = np.random.default_rng(seed)
-    counts = np.zeros(draws, np.int64)
-    for draw in range(draws):
-        kept = [_edges(rng, pair, density, fixed) for pair, density in zip(pairwise(widths), densities)]
-        counts[draw] = _active(kept, widths)
-    return counts
+    rng, graph, counts = np.random.default_rng(seed), _chain_graph(widths), []
+    for first in range(0, draws, WORD):
+        words = {name: np.zeros((1, *shape), np.uint64) for name, shape in graph.shapes.items()}
+        for bit in range(min(WORD, draws - first)):
+            for kept, density in zip(words.values(), densities, strict=True):
+                kept.reshape(-1)[_edges(rng, kept.size, density, fixed)] |= np.uint64(1) << np.uint64(bit)
+        counts.append(sparsity_of(graph, words).active.sum(1))
+    return np.concatenate(counts)[:draws] if counts else np.zeros(0, np.int64)
 
 
-def _edges(
-    rng: np.random.Generator, pair: tuple[int, int], density: float, fixed: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    size = pair[0] * pair[1]
+def _edges(rng: np.random.Generator, size: int, density: float, fixed: bool) -> np.ndarray:
     count = round(size * density) if fixed else rng.binomial(size, density)
-    return divmod(rng.choice(size, count, replace=False, shuffle=False), pair[1])
+    return rng.choice(size, count, replace=False, shuffle=False)
 
 
-def _active(kept: Sequence[tuple[np.ndarray, np.ndarray]], widths: Sequence[int]) -> int:
-    reached = [np.ones(widths[0], bool)]
-    for (origin, target), width in zip(kept, widths[1:]):
-        reached.append(np.zeros(width, bool))
-        reached[-1][target[reached[-2][origin]]] = True
-    count, reaching = 0, np.ones(widths[-1], bool)
-    for (origin, target), alive in zip(kept[::-1], reached[-2::-1]):
-        counted = alive[origin] & reaching[target]
-        count += int(counted.sum())
-        back, reaching = reaching, np.zeros(alive.size, bool)
-        reaching[origin[back[target]]] = True
-    return count
+def _chain_graph(widths: Sequence[int]) -> LayeredGraph:
+    """The graph of a fully connected chain, kernels (out, in)."""
+    ends = np.cumsum([0, *widths]).astype(np.int32)
+    ids = [np.arange(start, stop, dtype=np.int32)[None, :, None] for start, stop in pairwise(ends)]
+    shapes = {str(place): (out, into) for place, (into, out) in enumerate(pairwise(widths))}
+    one = Taps.of(np.zeros((1, 1)), 1)
+    layers = [Layer("input", "input", 0, int(ends[1]), 0)]
+    for place, (name, (out, into)) in enumerate(shapes.items()):
+        view = View(0, (1, out, into), (out * into, into, 1))
+        block = KernelBlock(name, view, ids[place], ids[place + 1], one, name)
+        layers.append(Layer(name, "linear", int(ends[place + 1]), int(ends[place + 2]), place + 1, (block,)))
+    return LayeredGraph(tuple(layers), ids[0].ravel(), ids[-1].ravel(), shapes)
 
 
 def _next(channel: float, seen: np.ndarray, density: float, channels: int) -> Alive:
