@@ -27,9 +27,9 @@ from torch import nn
 import graphsparse as gs
 from graphsparse.checkpoints import open_checkpoint, pack_nonzero, write_masks_file
 from graphsparse.kernels.masks import Mask
-from graphsparse.surgery.loading import stream
-from graphsparse.surgery.models import parameters_of
-from graphsparse.surgery.pretrained import build_pretrained
+from graphsparse.networks.loading import stream
+from graphsparse.networks.models import parameters_of
+from graphsparse.networks.pretrained import build_pretrained
 
 HERE = Path(__file__).parent
 transformers.logging.set_verbosity_error()

@@ -12,10 +12,11 @@ from rich.console import Console
 from graphsparse import data, zoo
 from graphsparse.capture import export
 from graphsparse.checkpoints import read_checkpoint
+from graphsparse.effective import effective_masks
+from graphsparse.networks.loading import load_model
 from graphsparse.reports.report import report_of
 from graphsparse.reports.terminal import show, wide
-from graphsparse.surgery import effective_masks, write_masks
-from graphsparse.surgery.loading import load_model
+from graphsparse.surgery import write_masks
 
 CHECKPOINT = "digits-mlp-50x.pt"
 

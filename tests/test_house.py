@@ -17,11 +17,11 @@ HOUSE = Path(gs.__file__).parent
 ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"}, {"adjacency", "libraries"}, {"graph"},
     {"sweep"},
-    {"passes", "capture", "checkpoints", "zoo"}, {"measures", "surgery"}, {"pruning"}, {"reports"}, {"sweeps"}, {"demo"},
+    {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 """Each part may import itself and those before it."""
-WITH_TORCH = {"capture", "checkpoints", "surgery", "pruning", "zoo", "reports", "demo", "cli"}
+WITH_TORCH = {"capture", "checkpoints", "effective", "networks", "surgery", "pruning", "zoo", "reports", "demo", "cli"}
 
 
 def part_of(path: Path) -> str:

@@ -23,7 +23,7 @@ from graphsparse.checkpoints import open_checkpoint, pack_nonzero
 from graphsparse.errors import ModelError
 from graphsparse.kernels import threads
 from graphsparse.kernels.masks import Mask, unpack
-from graphsparse.surgery.loading import load_network
+from graphsparse.networks.loading import load_network
 from graphsparse.sweep import sweep
 
 hf = pytest.importorskip("transformers")

@@ -15,9 +15,9 @@ import graphsparse as gs
 from graphsparse.checkpoints import write_masks_file
 from graphsparse.cli import main
 from graphsparse.errors import MaskError
+from graphsparse.networks.loading import load_network
 from graphsparse.passes.liveness import active_connections
 from graphsparse.reports.report import report_of
-from graphsparse.surgery.loading import load_network
 from tests.gradients import gradient_masks, positive
 from tests.judge import without_normalisation
 

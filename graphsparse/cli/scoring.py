@@ -15,10 +15,10 @@ from graphsparse.checkpoints import WHOLE, Part
 from graphsparse.cli import options
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
+from graphsparse.networks.loading import load_network
+from graphsparse.networks.pretrained import is_pretrained
+from graphsparse.networks.weights import bytes_to_run, size, with_weights
 from graphsparse.pruning.methods import METHODS, method_named
-from graphsparse.surgery.loading import load_network
-from graphsparse.surgery.pretrained import is_pretrained
-from graphsparse.surgery.weights import bytes_to_run, size, with_weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from graphsparse.arrays import as_array, by_name
 from graphsparse.capture import export
 from graphsparse.errors import TargetError
-from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.passes import curve, scores
+from graphsparse.graph import LayeredGraph
+from graphsparse.passes.curve import compression_curve
 from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
 from graphsparse.pruning.methods import check_options, saliency
@@ -127,7 +126,7 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
     active = active_connections(graph.with_masks({**graph.masks, **kept}))
     if not any(mask.any() for mask in active.values()):
         empty = [name for name, mask in kept.items() if not mask.any()]
-        best = max(curve.compression_curve(graph, ranking).frame.query("active > 0")["direct_compression"], default=1.0)
+        best = max(compression_curve(graph, ranking).frame.query("active > 0")["direct_compression"], default=1.0)
         raise TargetError(
             "the network disconnects at this target", place=", ".join(empty[:3]) or None,
             received=f"direct {target}",
@@ -139,56 +138,6 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
 def _dead(graph: LayeredGraph, name: str, above: np.ndarray, active: np.ndarray) -> int:
     """How many connections that rank high enough, and that were there before, are dead."""
     return int(np.count_nonzero(above & ~active & graph.kept[name].unpack()))
-
-
-def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """For every connection the highest threshold at which it is active.
-
-    Among the connections with score >= t exactly those are active whose effective score is >= t.
-
-    Args:
-        graph: as `graphsparse.export` gives it; what its masks drop is never active.
-        ranking: ``{parameter name: tensor or array}`` in the parameters' shapes, greater is kept longer. Kernels without
-            scores are always kept.
-
-    Returns:
-        ``{parameter name: tensor}`` in the parameters' shapes; minus infinity where a connection is never active.
-
-    Raises:
-        MaskError: a score is NaN, or its shape or name does not fit.
-
-    Example:
-        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
-        >>> effective_scores(graph, {"weight": [[0.5, 2.0]]})["weight"].tolist()
-        [[0.5, 2.0]]
-    """
-    found = scores.effective_scores(checked_graph(graph), _arrays(ranking))
-    return {name: torch.from_numpy(array) for name, array in found.items()}
-
-
-def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> curve.CompressionCurve:
-    """Direct and effective counts at every threshold of a ranking: two sorts and one sweep.
-
-    Args:
-        graph, ranking: as for `effective_scores`.
-
-    Returns:
-        A curve: arrays ``.thresholds``, ``.kept`` and ``.active`` with an entry per different score, thresholds falling;
-        ``.frame`` has them with both compressions.
-
-    Raises:
-        MaskError: a score is NaN, or its shape or name does not fit.
-
-    Example:
-        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
-        >>> compression_curve(graph, {"weight": [[0.5, 2.0]]}).kept.tolist()
-        [1, 2]
-    """
-    return curve.compression_curve(checked_graph(graph), _arrays(ranking))
-
-
-def _arrays(ranking: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: as_array(name, array, "score") for name, array in by_name(ranking, "scores").items()}
 
 
 KEYWORDS = tuple(inspect.signature(prune).parameters)

@@ -13,9 +13,9 @@ from graphsparse.checkpoints import Part, open_checkpoint
 from graphsparse.checkpoints.checks import count_not_finite
 from graphsparse.checkpoints.reading import not_finite_note
 from graphsparse.errors import ModelError
+from graphsparse.networks.loading import Progress, load_network
+from graphsparse.networks.pretrained import is_pretrained
 from graphsparse.reports.report import Report, report_of, report_without_model
-from graphsparse.surgery.loading import Progress, load_network
-from graphsparse.surgery.pretrained import is_pretrained
 
 
 def analyze(

@@ -18,7 +18,7 @@ from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, Input, LayeredGraph
 from graphsparse.measures.notebook import table
 from graphsparse.measures.sparsity import Sparsity, compression_of, sparsity, sparsity_of
-from graphsparse.surgery.loading import Progress
+from graphsparse.networks.loading import Progress
 
 LISTED = 6  # names in a note; JSON has them all
 

@@ -18,8 +18,8 @@ from graphsparse.capture.sharing import separate
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
+from graphsparse.networks.loading import load_model
 from graphsparse.surgery.constants import Folding, carrying, fold
-from graphsparse.surgery.loading import load_model
 from graphsparse.surgery.places import on_tied_tensors, put_on_module, under_every_name
 
 FORMS = ("prune", "zeros")  # on a live module; files are written in more

@@ -12,7 +12,7 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse.errors import GraphsparseError
-from graphsparse.surgery.models import read_program
+from graphsparse.networks.models import read_program
 from tests.hostile import programs
 from tests.hostile.runner import outcomes
 

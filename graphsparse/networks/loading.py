@@ -25,9 +25,9 @@ from graphsparse.checkpoints.reading import place_of
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
-from graphsparse.surgery.chain import build_chain
-from graphsparse.surgery.fitting import absent, check_fit, misfit, strangers, told, without_mask
-from graphsparse.surgery.models import (
+from graphsparse.networks.chain import build_chain
+from graphsparse.networks.fitting import absent, check_fit, misfit, strangers, told, without_mask
+from graphsparse.networks.models import (
     Model,
     is_factory,
     make_bare,
@@ -36,8 +36,8 @@ from graphsparse.surgery.models import (
     parameters_of,
     read_program,
 )
-from graphsparse.surgery.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
-from graphsparse.surgery.translation import translation
+from graphsparse.networks.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
+from graphsparse.networks.translation import translation
 
 Progress = Callable[[int, int], None]
 
@@ -125,7 +125,7 @@ def load_network(
     Args:
         source: a file, folder or state dict; weights, masks, or both. A ``.pt2`` archive and a transformers folder need
             no model.
-        model: a module, a program, or a name of one (see `graphsparse.surgery.models`), or "chain".
+        model: a module, a program, or a name of one (see `graphsparse.networks.models`), or "chain".
         form, by_order: as for `graphsparse.checkpoints.read_checkpoint`.
         arguments: keyword arguments of the factory.
         weightless: weights are not wanted, only masks. Then a chain, and a factory's model where that is safe, is built

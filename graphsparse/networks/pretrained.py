@@ -17,8 +17,8 @@ from torch.nn.modules import module as registration
 
 from graphsparse.capture.quiet import quiet
 from graphsparse.errors import GraphsparseError, MissingExtra, ModelError
-from graphsparse.surgery.configuration import CONFIG, read_configuration
-from graphsparse.surgery.sealed import sealed
+from graphsparse.networks.configuration import CONFIG, read_configuration
+from graphsparse.networks.sealed import sealed
 
 TOKENS = 16  # any length gives the same graph in channel resolution
 PIXELS = 1 << 26

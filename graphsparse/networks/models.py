@@ -17,7 +17,7 @@ from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.stored import build_program
 from graphsparse.checkpoints import open_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError
-from graphsparse.surgery.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
+from graphsparse.networks.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 
 Model = nn.Module | ExportedProgram
 

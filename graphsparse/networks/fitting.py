@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.names import shown, unknown
 from graphsparse.errors import ModelError
-from graphsparse.surgery.models import Model, parameters_of
+from graphsparse.networks.models import Model, parameters_of
 
 EXTRA = "not in the model"
 

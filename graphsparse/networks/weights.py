@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from graphsparse.errors import ModelError
-from graphsparse.surgery.loading import Loaded
-from graphsparse.surgery.models import parameters_of
+from graphsparse.networks.loading import Loaded
+from graphsparse.networks.models import parameters_of
 
 PER_PARAMETER = 28
 """Bytes that running a model takes: itself in single precision, and a copy, gradients and scores in double."""

@@ -1,0 +1,76 @@
+"""What is effective, as torch tensors: masks, scores and the curve of one compression against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphsparse.arrays import as_array, by_name
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.passes import curve, scores
+from graphsparse.passes.liveness import active_connections
+
+
+def effective_masks(graph: LayeredGraph) -> dict[str, torch.Tensor]:
+    """The active connections of every parameter: ``{name: bool tensor}`` in the parameter's shape, on the CPU.
+
+    A connection is active if it is kept and lies on a path from a source to a sink (Vysogorets and Kempe 2023, section
+    3). Applying it twice changes nothing.
+
+    Example:
+        >>> effective_masks(graph)["fc1.weight"].sum()  # doctest: +SKIP
+    """
+    return {name: torch.from_numpy(active) for name, active in active_connections(checked_graph(graph)).items()}
+
+
+def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """For every connection the highest threshold at which it is active.
+
+    Among the connections with score >= t exactly those are active whose effective score is >= t.
+
+    Args:
+        graph: as `graphsparse.export` gives it; what its masks drop is never active.
+        ranking: ``{parameter name: tensor or array}`` in the parameters' shapes, greater is kept longer. Kernels without
+            scores are always kept.
+
+    Returns:
+        ``{parameter name: tensor}`` in the parameters' shapes; minus infinity where a connection is never active.
+
+    Raises:
+        MaskError: a score is NaN, or its shape or name does not fit.
+
+    Example:
+        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> effective_scores(graph, {"weight": [[0.5, 2.0]]})["weight"].tolist()
+        [[0.5, 2.0]]
+    """
+    found = scores.effective_scores(checked_graph(graph), _arrays(ranking))
+    return {name: torch.from_numpy(array) for name, array in found.items()}
+
+
+def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> curve.CompressionCurve:
+    """Direct and effective counts at every threshold of a ranking: two sorts and one sweep.
+
+    Args:
+        graph, ranking: as for `effective_scores`.
+
+    Returns:
+        A curve: arrays ``.thresholds``, ``.kept`` and ``.active`` with an entry per different score, thresholds falling;
+        ``.frame`` has them with both compressions.
+
+    Raises:
+        MaskError: a score is NaN, or its shape or name does not fit.
+
+    Example:
+        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> compression_curve(graph, {"weight": [[0.5, 2.0]]}).kept.tolist()
+        [1, 2]
+    """
+    return curve.compression_curve(checked_graph(graph), _arrays(ranking))
+
+
+def _arrays(ranking: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: as_array(name, array, "score") for name, array in by_name(ranking, "scores").items()}

@@ -1,0 +1,1 @@
+"""What finds the network that a checkpoint belongs to."""
