@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.nodes import attribute, needed, place_of
+from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table, row_of
 from graphsparse.capture.trace import decomposed
 from graphsparse.capture.values import Known
@@ -138,6 +139,7 @@ class Walk:
         return outputs
 
 
+@same_random_state()  # a model that draws numbers has them drawn where constants are computed
 def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgram], AReading]) -> tuple[Walk, AReading]:
     """Walk a program with a new reading; where an operation has no rule, take it apart and walk again.
 
