@@ -10,9 +10,10 @@ from graphsparse import zoo
 
 torch.manual_seed(0)
 model, x = zoo.build("lenet300100"), torch.zeros(1, 1, 28, 28)
-masks = gs.prune(model, x, "lamp", compression=100)
-found = gs.sparsity(gs.export(model, x, masks))
+network = gs.network(model, x)  # captured once, for all that follows
+masks = gs.prune(network, "lamp", compression=100)
+found = gs.sparsity(gs.export(network, masks))
 print(f"kept {found.kept}, active {found.active} of {found.connections}")
 
-gs.write_masks(model, masks, example_inputs=x)
-print(gs.sparsity(gs.export(model, x)))
+gs.write_masks(network, masks)
+print(gs.sparsity(gs.export(network)))

@@ -27,14 +27,12 @@ def run(console: Console | None = None, checkpoint: str = CHECKPOINT) -> bool:
     name, path = data.CHECKPOINTS[checkpoint], data.path(checkpoint)
     example = torch.zeros(1, *zoo.input_shape(name))
     model, again = zoo.build(name).eval(), zoo.build(name).eval()
-    load_model(model, read_checkpoint(path))
-    graph = export(model, example)
+    network = load_model(model, read_checkpoint(path)).with_inputs(example)
+    graph = export(network)
     show(report_of(checkpoint, graph), console)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "effective.safetensors"
-        written = write_masks(
-            file, effective_masks(graph), weights=path, model=model, example_inputs=example, graph=graph
-        )
+        written = write_masks(file, effective_masks(graph), model=network)
         load_model(again, read_checkpoint(file))
     return _compare(console, model, again, len(written.folded), sum(written.kept.values()))
 

@@ -43,7 +43,8 @@ def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[st
         MaskError: a score is NaN, or its shape or name does not fit.
 
     Example:
-        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> import graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
         >>> effective_scores(graph, {"weight": [[0.5, 2.0]]})["weight"].tolist()
         [[0.5, 2.0]]
     """
@@ -65,7 +66,8 @@ def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> curve.
         MaskError: a score is NaN, or its shape or name does not fit.
 
     Example:
-        >>> graph = export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> import graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
         >>> compression_curve(graph, {"weight": [[0.5, 2.0]]}).kept.tolist()
         [1, 2]
     """

@@ -63,8 +63,8 @@ def test_no_family_of_rules_imports_another(path):
 
 
 PUBLIC = {
-    "LayeredGraph", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "export",
-    "prune", "quotas", "read_masks", "sparsity", "sparsity_of", "write_masks",
+    "LayeredGraph", "Network", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "export",
+    "network", "prune", "quotas", "read_masks", "sparsity", "sparsity_of", "write_masks",
 }  # fmt: skip
 
 

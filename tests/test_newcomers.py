@@ -376,7 +376,15 @@ def test_docstrings_of_the_first_functions_are_whole_and_their_examples_run():
     import doctest
     import inspect
 
-    for function in (gs.prune, gs.sparsity, gs.compression_curve, gs.effective_scores, gs.export, gs.analyze):
+    for function in (
+        gs.prune,
+        gs.sparsity,
+        gs.compression_curve,
+        gs.effective_scores,
+        gs.export,
+        gs.analyze,
+        gs.network,
+    ):
         text = inspect.getdoc(function)
         for part in ("Args:", "Raises:", "Example:"):
             assert part in text, f"{function.__name__} has no {part}"

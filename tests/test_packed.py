@@ -232,7 +232,7 @@ def test_a_factory_is_built_without_weights_and_gives_the_same(tmp_path, name, r
     spec = f"graphsparse.zoo:{name}"
     bare, whole = (load_network(tmp_path / "net.pt", spec, weightless=each) for each in (True, False))
     assert all(p.is_meta for p in bare.model.parameters()) and not any(p.is_meta for p in whole.model.parameters())
-    one, two = (gs.sparsity(each.graph(inputs, resolution=resolution)) for each in (bare, whole))
+    one, two = (gs.sparsity(gs.export(each.with_inputs(inputs), resolution=resolution)) for each in (bare, whole))
     assert one.frame.equals(two.frame) and 0 < one.active < one.kept
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from graphsparse import zoo
-from graphsparse.capture import export
+from graphsparse.capture import export, network_of
 from graphsparse.capture.rules import RULES
 from graphsparse.errors import GraphsparseError, MaskError, ModelError, TargetError, UnsupportedOperations
 from graphsparse.passes.liveness import active_connections
@@ -302,7 +302,7 @@ def test_iterative_snip_goes_round_the_batches(tiny, batches):
 
 def one_round(model, inputs, masks=None, dtype=torch.float64):
     names = kernels_of(model)
-    program, inner = synflow_module._captured(model, names, inputs, {})
+    program, inner = synflow_module._apart(network_of(model, inputs), names, RULES)
     values = {name: p.detach().abs().to(dtype) for name, p in model.named_parameters() if name in names}
     if masks is not None:
         values = {name: value * masks[name] for name, value in values.items()}

@@ -11,8 +11,6 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture.draft import Draft
-from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,25 +86,3 @@ def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
 def _computable(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in a type that torch compares, which those of eight bits are not."""
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
-
-
-def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[str, Mask]:
-    """Biases and scales, which are no connections: what holds of them where no mask says otherwise.
-
-    A bias entry that is exactly zero adds nothing, so it lifts nothing: what the function computes is the judge. A
-    scale that is exactly zero cuts its unit only where masks are read off the model (DESIGN 2: network slimming), since
-    with given masks a fresh model's zero-initialised scales are yet to be trained.
-    """
-    scales = draft.scales if given else set()
-    return {
-        name: Mask.whole(parameters.tensors[name].shape) if name in scales else Mask.of(parameters.kept(name))
-        for name in sorted(draft.modulators)
-    }
-
-
-def parameters_of(
-    graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]
-) -> dict[str, np.ndarray]:
-    """The masks that a model carries: those found on it, by first names, else where its weights are not zero."""
-    masks = {name: parameters.kept(name) for name in graph.shapes if not parameters.tensors[name].is_meta}
-    return {**masks, **{name: mask.numpy() for name, mask in found.items()}}

@@ -53,6 +53,7 @@ def curve(
     options.check_resolution(resolution)
     options.check_outputs(csv, plot)
     with working() as console, bars(console) as progress:
+        from graphsparse.capture import export
         from graphsparse.checkpoints import Part
         from graphsparse.cli.scoring import network
         from graphsparse.passes.curve import compression_curve
@@ -64,17 +65,18 @@ def curve(
         named = {method: method_named(method) for method in methods}
         batches = options.batches(data)
         given = network(
-            checkpoint, model, example_inputs, model_args, form, resolution, norm_statistics, methods=methods,
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
+            checkpoint, model, example_inputs, model_args, form, methods=methods,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
         )  # fmt: skip
+        graph = export(given, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
         curves = {}
         for method in named:
             scores = saliency(
-                method, given.model, list(given.graph.shapes), example_inputs=given.args, kwargs=given.kwargs,
-                data=batches, masks={n: mask.unpack() for n, mask in given.graph.masks.items()}, seed=seed,
-                compression=compression, progress=progress(method), weights=given.weights,
+                method, given, list(graph.shapes), data=batches,
+                masks={name: mask.unpack() for name, mask in graph.masks.items()}, seed=seed, compression=compression,
+                progress=progress(method),
             )  # fmt: skip
-            curves[method] = compression_curve(given.graph, scores)
+            curves[method] = compression_curve(graph, scores)
         frame = frame_of(curves, points)
         if not frame["active"].any():
             raise TargetError(

@@ -52,6 +52,7 @@ def prune(
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
     options.check_resolution(resolution)
     with working() as console, bars(console) as progress:
+        from graphsparse.capture import export
         from graphsparse.checkpoints import Part, check_target, write_checkpoint
         from graphsparse.cli.scoring import network
         from graphsparse.pruning.prune import prune as run
@@ -62,17 +63,19 @@ def prune(
         check_target(out, to)
         batches = options.batches(data)
         given = network(
-            checkpoint, model, example_inputs, model_args, form, resolution, norm_statistics, methods=[method],
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, sources=sources,
+            checkpoint, model, example_inputs, model_args, form, methods=[method],
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
         )  # fmt: skip
         masks = run(
-            given.model, given.args, method, sparsity=sparsity, compression=compression, effective=effective,
-            data=batches, seed=seed, kwargs=given.kwargs, graph=given.graph, progress=progress(method),
-            weights=given.weights,
+            given, method=method, sparsity=sparsity, compression=compression, effective=effective, data=batches,
+            seed=seed, progress=progress(method), resolution=resolution, norm_statistics=norm_statistics,
+            sources=sources or None,
         )  # fmt: skip
-        report = report_of(f"{checkpoint.name}, {method}", given.graph.with_masks({**given.graph.masks, **masks}))
-        named = under_every_name(masks, given.graph, given.weights, to)
-    write_checkpoint(out, given.weights, named, form=to)
+        graph = export(given, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
+        report = report_of(f"{checkpoint.name}, {method}", graph.with_masks({**graph.masks, **masks}))
+        tensors = given.state
+        named = under_every_name(masks, graph, tensors, to)
+    write_checkpoint(out, tensors, named, form=to)
     with answering() as answer:
         show(report, answer)
         lines = [*given.notes]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from graphsparse.capture import Network
 from graphsparse.errors import ModelError
 
 CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
@@ -57,28 +57,12 @@ def _apply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> 
     return CONVOLUTIONS[weight.dim()](x, weight, bias, padding="same")
 
 
-@dataclass(frozen=True, eq=False)
-class Chained:
-    """The network of a chain and an input for it. With convolutions only the channel resolution means anything, since
-    strides, padding and pooling are not in a state dict. ``left_out``: tensors that are neither kernel nor bias."""
-
-    model: Chain
-    example_input: torch.Tensor
-    channel_only: bool
-    left_out: tuple[str, ...]
-
-    @property
-    def note(self) -> str:
-        """What was taken for granted."""
-        text = f"Read as a chain, in the file's order: {_few([kernel for kernel, _ in self.model._steps], ' > ')}."
-        return text + (f" Left out: {_few(self.left_out, ', ')}." if self.left_out else "")
-
-
-def build_chain(weights: Tensors, place: str) -> Chained:
+def build_chain(weights: Tensors, place: str) -> Network:
     """The network of a state dict whose kernels follow each other.
 
     Kernels are the floating tensors of two to five axes, in the file's order. Each has as many inputs as the one before
-    has outputs; between the last convolution and the first linear layer positions are flattened.
+    has outputs; between the last convolution and the first linear layer positions are flattened. With convolutions only
+    the channel resolution means anything, since strides, padding and pooling are not in a state dict.
 
     Raises:
         ModelError: there are no kernels, two do not follow each other, or a scale between them has zeros.
@@ -98,7 +82,9 @@ def build_chain(weights: Tensors, place: str) -> Chained:
     shape = [1, first.shape[1]] + ([sites] + [1] * (first.dim() - 3) if first.dim() > 2 else [])
     dtype = _common_dtype({**kernels, **biases})
     chain = Chain(*({name: t.to(dtype) for name, t in part.items()} for part in (kernels, biases)))
-    return Chained(chain, torch.zeros(shape, dtype=dtype), first.dim() > 2, left_out)
+    note = f"Read as a chain, in the file's order: {_few(list(kernels), ' > ')}."
+    note += f" Left out: {_few(left_out, ', ')}." if left_out else ""
+    return Network(chain, (torch.zeros(shape, dtype=dtype),), notes=(note,), channel_only=first.dim() > 2)
 
 
 def bias_name(kernel: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture import export_uses
+from graphsparse.capture import Network, network_of
 from graphsparse.capture.sharing import Shared, shared
 from graphsparse.checkpoints import WHOLE, Checkpoint, OpenCheckpoint, Part, open_checkpoint, read_checkpoint
 from graphsparse.checkpoints.boundary import refusing
@@ -23,7 +24,6 @@ from graphsparse.checkpoints.names import shown, unknown
 from graphsparse.checkpoints.reading import opened as archive_of
 from graphsparse.checkpoints.reading import place_of
 from graphsparse.errors import ModelError
-from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 from graphsparse.networks.chain import build_chain
 from graphsparse.networks.fitting import absent, check_fit, misfit, strangers, told, without_mask
@@ -42,72 +42,6 @@ from graphsparse.networks.translation import translation
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A model with a checkpoint's weights and masks, and the inputs that it takes if they are known.
-
-    ``masks`` are the checkpoint's own, which say more than the zeros of the weights: a kept weight may be zero. A model
-    on the meta device has no weights, and its masks are held as bits. ``by_zeros`` names those that are only the zeros of
-    a weight, and ``uses`` holds the masks of uses of a shared parameter that keep less than others, by their names.
-    ``weights`` are the checkpoint's tensors as they are, those too that the model does not have. ``channel_only``:
-    positions are not known, so only the channel resolution means anything. ``notes`` say what was taken for granted.
-    ``rebuild`` makes the model again, with memory for its weights, where it is on the meta device and that can be done.
-    """
-
-    model: Model
-    example_inputs: tuple[Any, ...] | None = None
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    masks: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    channel_only: bool = False
-    notes: tuple[str, ...] = ()
-    rebuild: Callable[[], nn.Module] | None = None
-    uses: Mapping[str, Mask] = field(default_factory=dict)
-    by_zeros: frozenset[str] = frozenset()
-
-    @property
-    def is_meta(self) -> bool:
-        """Whether the model is on the meta device, without weights."""
-        return any(tensor.is_meta for tensor in parameters_of(self.model).values())
-
-    def inputs(self, example_inputs: Any, kwargs: Mapping[str, Any] | None) -> tuple[Any, Mapping[str, Any]]:
-        """The given inputs, or those that are known where none are given."""
-        given = example_inputs is not None or kwargs
-        return (example_inputs, kwargs or {}) if given else (self.example_inputs, self.kwargs)
-
-    def graph(
-        self,
-        example_inputs: Any = None,
-        kwargs: Mapping[str, Any] | None = None,
-        resolution: str = "unrolled",
-        norm_statistics: bool = False,
-        sources: Iterable[str] | None = None,
-    ) -> LayeredGraph:
-        """The graph of the model under the checkpoint's masks, for the given inputs or those that are known."""
-        if self.channel_only and resolution != "channel":
-            raise ModelError(
-                "a chain of convolutions has no known padding and pooling", received=f"resolution {resolution!r}",
-                way_out="take resolution='channel', or name the model",
-            )  # fmt: skip
-        args, named = self.inputs(example_inputs, kwargs)
-        # on the meta device bits come after: nothing is made of all that is kept
-        graph = export_uses(
-            self.model, args, {} if self.is_meta else None, self.uses or None, kwargs=named, resolution=resolution,
-            norm_statistics=norm_statistics, sources=sources,
-        )  # fmt: skip
-        return self._masked(graph)
-
-    def _masked(self, graph: LayeredGraph) -> LayeredGraph:
-        """The graph under the checkpoint's masks; zeros of a bias, a scale or a table are no masks of it."""
-        known = {**graph.constants, **graph.modulators, **graph.shapes}
-        own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
-        zeros = {name for name in self.by_zeros if graph.aliases.get(name, name) not in graph.shapes}
-        masks = graph.checked({name: mask for name, mask in own.items() if name not in zeros})
-        patterns = graph.checked({name: mask for name, mask in own.items() if name in zeros})
-        there = {name: pattern for name, pattern in patterns.items() if name in graph.modulators}
-        return replace(graph.with_masks({**graph.masks, **masks}), modulators={**graph.modulators, **there})
-
-
 def load_network(
     source: Any,
     model: Any = None,
@@ -119,7 +53,7 @@ def load_network(
     progress: Progress | None = None,
     part: Part = WHOLE,
     trust_sizes: bool = False,
-) -> Loaded:
+) -> Network:
     """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
 
     Args:
@@ -150,19 +84,36 @@ def load_network(
                     "the weights of a .pt2 archive must be read as zeros", place=str(source), received=f"form {form!r}",
                     way_out="leave form= out",
                 )  # fmt: skip
-            return _of_program(read_program(str(source)))
+            return replace(network_of(read_program(str(source))), title=title_of(source))
         raise ModelError(
             "effective sparsity needs the network, not only its tensors",
             place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip
+    found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes)
+    folder = is_pretrained(model)
+    return replace(found, title=title_of(source), resolution="channel" if folder else found.resolution)
+
+
+def _found(
+    source: Any,
+    model: Any,
+    form: str | None,
+    by_order: bool,
+    arguments: Mapping[str, Any],
+    weightless: bool,
+    progress: Progress | None,
+    part: Part,
+    trust_sizes: bool,
+) -> Network:
+    """The network of a checkpoint and a model."""
     opening = partial(open_checkpoint, source, form=form, part=part)
     if isinstance(model, str) and model == "chain":
         return (
             _bare_chain(opening(), progress) if weightless else _chained(read_checkpoint(source, form=form, part=part))
         )
     if isinstance(model, str) and weightless and is_factory(model):
-        bare = make_bare(model, arguments or {})
+        bare = make_bare(model, arguments)
         opened = None if bare is None else _opened(opening, bare, by_order)
         if bare is not None and opened is not None and opened.has_weights:
             check_fit(bare, opened.all_shapes, opened.place)
@@ -198,7 +149,7 @@ def _rebuilt(folder: str) -> nn.Module:
     return build_pretrained(folder, device="cpu")[0]
 
 
-def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
+def load_model(model: Model, checkpoint: Checkpoint) -> Network:
     """Put a checkpoint's weights on a model, dropped ones as zeros. Raises ModelError where the two do not fit."""
     notes = []
     masks = {name: Mask.of(mask.numpy()) for name, mask in checkpoint.masks.items()}
@@ -210,12 +161,12 @@ def load_model(model: Model, checkpoint: Checkpoint) -> Loaded:
     else:
         notes = told(model, checkpoint.masks, unknown(checkpoint.ignored))
     return replace(
-        _of_program(model), masks=found.masks if checkpoint.form != "zeros" else {}, weights=checkpoint.weights,
+        network_of(model), masks=found.masks if checkpoint.form != "zeros" else {}, weights=checkpoint.weights,
         notes=(*checkpoint.notes, *notes), uses=found.uses, by_zeros=checkpoint.by_zeros,
     )  # fmt: skip
 
 
-def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
+def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Network:
     """A model without weights under the masks of a checkpoint, as bits."""
     lacking = without_mask(model, opened.shapes)
     if lacking:
@@ -226,7 +177,7 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     masks, zeros = stream(opened, progress), _by_zeros(opened)
     found = _by_parameter(model, masks, zeros) if opened.has_weights else Shared(masks, {})
     return replace(
-        _of_program(model), masks=found.masks, weights=opened.weights, notes=(*opened.plan.told(), *notes),
+        network_of(model), masks=found.masks, weights=opened.weights, notes=(*opened.plan.told(), *notes),
         uses=found.uses, by_zeros=zeros,
     )  # fmt: skip
 
@@ -256,27 +207,26 @@ def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str
     return masks
 
 
-def _of_program(model: Model) -> Loaded:
-    if isinstance(model, ExportedProgram):
-        return Loaded(model, *(model.example_inputs or (None, {})))
-    return Loaded(model)
+def title_of(source: Any) -> str:
+    """What a report calls a checkpoint."""
+    return "state dict" if isinstance(source, Mapping) else Path(str(source)).name
 
 
-def _chained(checkpoint: Checkpoint) -> Loaded:
+def _chained(checkpoint: Checkpoint) -> Network:
     tensors = (
         _zeroed(checkpoint, checkpoint.masks, {})
         if checkpoint.weights
         else {name: mask.float() for name, mask in checkpoint.masks.items()}
     )
     chained = build_chain(tensors, checkpoint.place)
-    masks = checkpoint.masks if checkpoint.form != "zeros" else {}
-    known = (chained.example_input,)
-    notes = (*checkpoint.notes, chained.note)
-    loaded = Loaded(chained.model, known, {}, masks, checkpoint.weights, chained.channel_only, notes)
-    return replace(loaded, by_zeros=checkpoint.by_zeros)
+    masks = {} if checkpoint.form == "zeros" else {n: Mask.of(mask.numpy()) for n, mask in checkpoint.masks.items()}
+    return replace(
+        chained, masks=masks, weights=checkpoint.weights, by_zeros=checkpoint.by_zeros,
+        notes=(*checkpoint.notes, *chained.notes),
+    )  # fmt: skip
 
 
-def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
+def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Network:
     """A chain on the meta device, by the shapes of a checkpoint's kernels and biases."""
     tensors = {name: make() for name, make in opened.plan.others.items()}
     tensors.update({name: torch.empty(tensors[name].shape, device="meta") for name in tensors if name.endswith("bias")})
@@ -285,10 +235,10 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Loaded:
         for name, entry in opened.plan.entries.items()
     }
     chained = build_chain({**kernels, **tensors}, opened.place)
-    masks, known = stream(opened, progress), (chained.example_input,)
-    notes = (*opened.plan.told(), chained.note)
-    loaded = Loaded(chained.model, known, {}, masks, {}, chained.channel_only, notes)
-    return replace(loaded, by_zeros=_by_zeros(opened))
+    return replace(
+        chained, masks=stream(opened, progress), by_zeros=_by_zeros(opened),
+        notes=(*opened.plan.told(), *chained.notes),
+    )  # fmt: skip
 
 
 def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:

@@ -9,27 +9,27 @@ from typing import Any
 
 import torch
 
+from graphsparse.capture import Network
 from graphsparse.errors import ModelError
-from graphsparse.networks.loading import Loaded
 from graphsparse.networks.models import parameters_of
 
 PER_PARAMETER = 28
 """Bytes that running a model takes: itself in single precision, and a copy, gradients and scores in double."""
 
 
-def bytes_to_run(loaded: Loaded) -> int:
+def bytes_to_run(network: Network) -> int:
     """About how much memory a method that runs the model takes."""
-    unique = {id(tensor): tensor.numel() for tensor in parameters_of(loaded.model).values()}
+    unique = {id(tensor): tensor.numel() for tensor in parameters_of(network.model).values()}
     return PER_PARAMETER * sum(unique.values())
 
 
-def with_weights(loaded: Loaded) -> Loaded:
+def with_weights(network: Network) -> Network:
     """The same network on the CPU with the checkpoint's weights, ready to run; one tensor is read after the other.
 
     Raises ModelError where the checkpoint has no weights, or the model with them does not fit into memory.
     """
-    needed, free = bytes_to_run(loaded), available_memory()
-    if loaded.rebuild is None or not loaded.weights:
+    needed, free = bytes_to_run(network), available_memory()
+    if network.rebuild is None or not network.weights:
         raise ModelError(
             "a method that runs the model must have its weights", received="a model without weights and masks alone",
             way_out="name a checkpoint with weights",
@@ -39,13 +39,13 @@ def with_weights(loaded: Loaded) -> Loaded:
             "a method that runs the model must have it in memory", received=f"about {size(needed)} needed, {size(free)} free",
             way_out="use random, magnitude or lamp, which read one weight after the other",
         )  # fmt: skip
-    model = loaded.rebuild()
+    model = network.rebuild()
     with torch.no_grad():
         for name, tensor in _tensors(model):
-            if name in loaded.weights:
-                tensor.copy_(loaded.weights[name])
-    inputs = {name: _with_values(value) for name, value in loaded.kwargs.items()}
-    return replace(loaded, model=model, kwargs=inputs)
+            if name in network.weights:
+                tensor.copy_(network.weights[name])
+    inputs = {name: _with_values(value) for name, value in network.kwargs.items()}
+    return replace(network, model=model, kwargs=inputs)
 
 
 def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from torch import nn
+from torch.export import ExportedProgram
 
+from graphsparse.capture import Network, network_of
 from graphsparse.errors import ArgumentError, GraphsparseError, TargetError
 from graphsparse.pruning.grasp import grasp
 from graphsparse.pruning.lamp import lamp
@@ -32,10 +34,8 @@ Scores = dict[str, np.ndarray]
 class Request:
     """What a method may look at. `options` go to the method itself: ``rounds=``, ``temperature=``, ``dtype=``."""
 
-    model: nn.Module
+    network: Network
     parameters: Sequence[str]
-    example_inputs: Any = None
-    kwargs: Mapping[str, Any] | None = None
     data: Iterable[Any] | None = None
     loss: Loss = cross_entropy
     masks: Masks | None = None
@@ -43,7 +43,16 @@ class Request:
     compression: float = 1.0
     progress: Progress | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    stored: Stored | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The network's model, which runs."""
+        return self.network.runnable
+
+    @property
+    def stored(self) -> Stored:
+        """The values of parameters that the model itself does not have."""
+        return self.network.weights
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Method:
 
 def saliency(
     method: str,
-    model: nn.Module,
+    model: nn.Module | ExportedProgram | Network,
     parameters: Sequence[str],
     *,
     example_inputs: Any = None,
@@ -85,6 +94,7 @@ def saliency(
 
     Args:
         method: a name of `METHODS`; the parts may stand in either order and with a dash ("igq-random").
+        model: a module, an exported program, or a network, which brings its inputs and weights.
         parameters: names of the prunable kernels, in the order in which layers count as first and last.
         example_inputs, kwargs: arguments of the model's forward, for SynFlow.
         data: batches (x, y), for SNIP and GraSP.
@@ -113,10 +123,8 @@ def saliency(
     check_options(method, options, tuple(inspect.signature(saliency).parameters))
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise GraphsparseError("a seed is a non-negative integer", received=repr(seed))
-    request = Request(
-        model, list(parameters), example_inputs, kwargs, data, loss, masks, int(seed), compression, progress, options,
-        weights,
-    )  # fmt: skip
+    network = network_of(model, example_inputs, kwargs, weights=weights)
+    request = Request(network, list(parameters), data, loss, masks, int(seed), compression, progress, options)
     return dict(check_numbers(entry.score(request)))
 
 
@@ -178,10 +186,10 @@ def _iterative_snip(r: Request) -> Scores:
 
 
 def _synflow(r: Request) -> Scores:
-    if r.example_inputs is None:
+    if not r.network.has_inputs:
         raise GraphsparseError("SynFlow captures the model", received="no inputs", way_out="give example_inputs=")
     ends: dict[str, Any] = {"compression": r.compression, "progress": r.progress, **r.options}
-    return synflow(r.model, r.parameters, r.example_inputs, kwargs=r.kwargs, masks=r.masks, **ends)
+    return synflow(r.network, r.parameters, masks=r.masks, **ends)
 
 
 def _random_order(request: Request) -> Scores:
@@ -209,7 +217,7 @@ def _random_under(method: Method) -> Method:
 
 def _options(function: Callable[..., Scores]) -> tuple[str, ...]:
     """The keywords of a method's function that no field of a request fills."""
-    filled = {each.name for each in fields(Request)}
+    filled = {each.name for each in fields(Request)} | {"kwargs"}
     parameters = inspect.signature(function).parameters.values()
     return tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.name not in filled)
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
-from graphsparse.capture import export
+from graphsparse.capture import Network, export, network_of
 from graphsparse.errors import TargetError
 from graphsparse.graph import LayeredGraph
 from graphsparse.passes.curve import compression_curve
@@ -46,9 +47,9 @@ class PrunedMasks(dict[str, torch.Tensor]):
 
 
 def prune(
-    model: nn.Module,
-    example_inputs: Any,
-    method: str,
+    model: nn.Module | ExportedProgram | Network,
+    example_inputs: Any = None,
+    method: str = "magnitude",
     *,
     sparsity: float | None = None,
     compression: float | None = None,
@@ -58,10 +59,9 @@ def prune(
     loss: Loss = cross_entropy,
     kwargs: Mapping[str, Any] | None = None,
     masks: Mapping[str, Any] | None = None,
-    resolution: str = "unrolled",
+    resolution: str | None = None,
     norm_statistics: bool = False,
     sources: Iterable[str] | None = None,
-    graph: LayeredGraph | None = None,
     progress: Any = None,
     weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
@@ -73,7 +73,7 @@ def prune(
     direct target, and those of them that are dead are then dropped and told. Either way the masks are effective ones.
 
     Args:
-        model: a module with its weights.
+        model: a module with its weights; or a network, which brings its inputs: ``prune(network, "lamp")``.
         example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts.
         method: a pruner's name, as "random/igq", "synflow", "magnitude", "lamp"; see `graphsparse.pruning.methods`.
         sparsity, compression: the target, one of the two: a sparsity from 0 to below 1, or a compression of 1 or more.
@@ -82,7 +82,6 @@ def prune(
         seed: of random methods; the same seed gives the same masks on every machine.
         masks: where pruning starts; by default the masks that the model carries.
         kwargs, resolution, norm_statistics, sources: as for `graphsparse.export`.
-        graph: the model's graph under the masks where pruning starts, where it is at hand; else it is exported.
         progress: called with (rounds done, rounds) by methods that work in rounds.
         weights: the values of the parameters by name, for a model on the meta device; read one at a time by random,
             magnitude and LAMP, which do not run the model.
@@ -100,18 +99,16 @@ def prune(
         >>> prune(model, torch.zeros(1, 16), "random/igq", compression=4)
         PrunedMasks(40 of 160 connections active, compression 4.0x, 2 parameters)
     """
+    if isinstance(model, Network) and isinstance(example_inputs, str):
+        example_inputs, method = None, example_inputs
     check_options(method, options, KEYWORDS)
-    if graph is None:
-        graph = export(
-            model, example_inputs, masks, kwargs=kwargs, resolution=resolution, norm_statistics=norm_statistics,
-            sources=sources,
-        )  # fmt: skip
+    network = network_of(model, example_inputs, kwargs, weights=weights)
+    graph = export(network, masks, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     wanted = wanted_connections(graph, sparsity, compression)
     ranking = saliency(
-        method, model, list(graph.shapes), example_inputs=example_inputs, kwargs=kwargs, data=data, loss=loss,
-        masks={name: graph.masks[name].unpack() for name in graph.shapes if name in graph.masks}, seed=seed,
-        compression=graph.n_connections / wanted, progress=progress, weights=weights,
-        **options,
+        method, network, list(graph.shapes), data=data, loss=loss, seed=seed, progress=progress,
+        masks={name: graph.masks[name].unpack() for name in graph.shapes if name in graph.masks},
+        compression=graph.n_connections / wanted, **options,
     )  # fmt: skip
     if effective:
         active, threshold = active_at(graph, ranking, wanted, asked(sparsity, compression))

@@ -69,7 +69,7 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = _weight(self._model, name, self._masks.get(name))
-        return to_numpy(self._stored[name] if tensor.is_meta and self._stored is not None else tensor, name)
+        return to_numpy(self._stored[name] if tensor.is_meta and self._stored else tensor, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)

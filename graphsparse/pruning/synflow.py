@@ -10,11 +10,9 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.parameters import Parameters
-from graphsparse.capture.pruned import plain
+from graphsparse.capture import Network, network_of
 from graphsparse.capture.rules import RULES, Rule
 from graphsparse.capture.table import Apply, Table, with_extra
-from graphsparse.capture.trace import functional, trace
 from graphsparse.pruning.flow_reading import signals_through, synaptic_flow
 from graphsparse.pruning.losses import gradients
 from graphsparse.pruning.rounds import Progress, fall_in_rounds
@@ -22,10 +20,10 @@ from graphsparse.pruning.scratch import Masks, own_random_state, to_numpy, weigh
 
 
 def synflow(
-    model: nn.Module,
+    model: nn.Module | Network,
     parameters: Sequence[str],
-    example_inputs: Any,
-    compression: float,
+    example_inputs: Any = None,
+    compression: float = 1.0,
     *,
     kwargs: Mapping[str, Any] | None = None,
     rounds: int = 100,
@@ -42,6 +40,7 @@ def synflow(
     (Tanaka et al., "Pruning Neural Networks Without Any Data by Iteratively Conserving Synaptic Flow", NeurIPS 2020.)
 
     Args:
+        model: a module; or a network, which brings its inputs and is not captured again.
         parameters: names of the prunable kernels, as the graph has them.
         example_inputs: a tensor or tuple of tensors for the model's forward; only the shapes of floating ones matter.
         compression: what the last round leaves, as compression of all connections.
@@ -54,12 +53,12 @@ def synflow(
         CaptureError: the model cannot be captured.
         UnsupportedOperations: operations that have no linear form here.
     """
-    table = with_extra(RULES, extra_rules)
-    program, names = _captured(model, parameters, example_inputs, kwargs or {}, table)
-    device = next(iter(model.parameters())).device
-    dense = {
-        name: torch.from_numpy(values).abs().to(device, dtype) for name, values in weights(model, parameters).items()
-    }
+    network = network_of(model, example_inputs, kwargs)
+    table = with_extra(RULES, {**network.extra_rules, **(extra_rules or {})})
+    program, names = _apart(network, parameters, table)
+    device = next(iter(network.runnable.parameters())).device
+    values = weights(network.runnable, parameters)
+    dense = {name: torch.from_numpy(value).abs().to(device, dtype) for name, value in values.items()}
 
     def score(present: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         kernels = {n: w * torch.from_numpy(present[n]).to(device) for n, w in dense.items()}
@@ -84,26 +83,17 @@ def flow_scores(
     return {name: to_numpy(leaf * grad, name) for (name, leaf), grad in zip(leaves.items(), found)}
 
 
-def _captured(
-    model: nn.Module,
-    parameters: Sequence[str],
-    example_inputs: Any,
-    kwargs: Mapping[str, Any],
-    table: Table = RULES,
-) -> tuple[ExportedProgram, dict[str, str]]:
+def _apart(network: Network, parameters: Sequence[str], table: Table) -> tuple[ExportedProgram, dict[str, str]]:
     """The program, and which of its parameters stand for which of the wanted: a tied one goes by its first name.
 
     Operations without a linear counterpart are taken apart in it, as far as torch can.
     """
-    twin = plain(model).model
-    inputs = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     with own_random_state(0):
-        program = functional(trace(twin, tuple(inputs), kwargs, 0))
-    first = Parameters.of_module(twin).canonical
-    wanted = {first.get(name, name): name for name in parameters}
+        program = network.program
+    known = network.parameters
+    wanted = {known.canonical.get(name, name): name for name in parameters}
     inner = program.graph_signature.inputs_to_parameters.values()
-    names = {name: wanted[first[name]] for name in inner if first.get(name) in wanted}
-    values = dict(twin.named_parameters(remove_duplicate=False))
+    names = {name: wanted[known.canonical[name]] for name in inner if known.canonical.get(name) in wanted}
     with torch.no_grad():
-        ones = {name: torch.ones_like(values[name], dtype=torch.float64) for name in names}
+        ones = {name: torch.ones_like(known.tensors[known.canonical[name]], dtype=torch.float64) for name in names}
         return signals_through(program, ones, table).program, names

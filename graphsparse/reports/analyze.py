@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.export import ExportedProgram
 
-from graphsparse.capture import export
+from graphsparse.capture import Network, export, network_of
 from graphsparse.checkpoints import Part, open_checkpoint
 from graphsparse.checkpoints.checks import count_not_finite
 from graphsparse.checkpoints.reading import not_finite_note
 from graphsparse.errors import ModelError
 from graphsparse.networks.loading import Progress, load_network
-from graphsparse.networks.pretrained import is_pretrained
 from graphsparse.reports.report import Report, report_of, report_without_model
 
 
@@ -38,8 +37,8 @@ def analyze(
     """Say how sparse a saved or live network is, directly and effectively.
 
     Args:
-        source: a checkpoint file or state dict; or a live module, whose own masks are read. After a module the second
-            argument are its inputs: ``analyze(model, x)``.
+        source: a checkpoint file or state dict; or a live module, whose own masks are read; or a network. After a module
+            the second argument are its inputs: ``analyze(model, x)``.
         model: for a checkpoint, its network: a module, ``"package.module:factory"``, a ``.pt2`` file, a folder with a
             transformers ``config.json``, ``"chain"`` for a state dict whose kernels follow each other, or ``"none"`` for
             direct sparsity by tensor alone. A ``.pt2`` file and a transformers folder need no model beside them.
@@ -64,36 +63,30 @@ def analyze(
         >>> analyze({"1.weight": torch.eye(4), "2.weight": torch.ones(2, 4)}, "chain").summary["active"]
         12
     """
-    if isinstance(source, nn.Module):
-        inputs = _inputs_of(source, model, example_inputs)
-        graph = export(
-            source, inputs, kwargs=kwargs, resolution=resolution or "unrolled", norm_statistics=norm_statistics,
-            sources=sources,
-        )  # fmt: skip
-        return report_of(type(source).__name__, graph, _not_finite(source))
-    part = Part.of(key, ignore, prefix)
-    if isinstance(model, str) and model == "none":
+    if isinstance(source, (nn.Module, Network)):
+        network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
+    elif isinstance(model, str) and model == "none":
+        part = Part.of(key, ignore, prefix)
         return report_without_model(open_checkpoint(source, form=form, part=part), progress)
-    network = load_network(
-        source, model, form=form, arguments=model_args, weightless=True, progress=progress, part=part,
-        trust_sizes=trust_sizes,
-    )  # fmt: skip
-    folder = is_pretrained(source if model is None else model)
-    resolution = resolution or ("channel" if folder else "unrolled")
-    graph = network.graph(example_inputs, kwargs, resolution, norm_statistics, sources)
-    return report_of("state dict" if isinstance(source, Mapping) else Path(str(source)).name, graph, network.notes)
+    else:
+        network = load_network(
+            source, model, form=form, arguments=model_args, weightless=True, progress=progress,
+            part=Part.of(key, ignore, prefix), trust_sizes=trust_sizes,
+        ).with_inputs(example_inputs, kwargs)  # fmt: skip
+    graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
+    return report_of(network.title, graph, (*network.notes, *_not_finite(network)))
 
 
-def _not_finite(model: nn.Module) -> tuple[str, ...]:
-    counts = {
-        name: count_not_finite(parameter.detach())
-        for name, parameter in model.named_parameters()
-        if not parameter.is_meta
-    }
+def _not_finite(network: Network) -> tuple[str, ...]:
+    """The note on weights that are not finite; that on a checkpoint's stands among the network's own."""
+    if network.weights or isinstance(network.model, ExportedProgram):
+        return ()
+    named = {name: parameter.detach() for name, parameter in network.model.named_parameters()}
+    counts = {name: count_not_finite(tensor) for name, tensor in named.items() if not tensor.is_meta}
     return not_finite_note({name: count for name, count in counts.items() if count})
 
 
-def _inputs_of(source: nn.Module, second: Any, example_inputs: Any) -> Any:
+def _inputs_of(source: nn.Module | Network, second: Any, example_inputs: Any) -> Any:
     """The inputs of a live module, which stand second: it is its own model."""
     if second is not None and (example_inputs is not None or isinstance(second, (str, nn.Module))):
         raise ModelError(

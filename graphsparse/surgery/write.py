@@ -10,17 +10,19 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from graphsparse.arrays import as_mask, by_name
-from graphsparse.capture import export
+from graphsparse.capture import Network, export, network_of
 from graphsparse.capture.pruned import plain
 from graphsparse.capture.sharing import separate
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.loading import load_model
+from graphsparse.networks.weights import with_weights
 from graphsparse.surgery.constants import Folding, carrying, fold
-from graphsparse.surgery.places import on_tied_tensors, put_on_module, under_every_name
+from graphsparse.surgery.places import Masks, on_tied_tensors, put_on_module, under_every_name
 
 FORMS = ("prune", "zeros")  # on a live module; files are written in more
 
@@ -47,17 +49,16 @@ class Written:
 
 
 def write_masks(
-    target: nn.Module | str | os.PathLike[str],
+    target: nn.Module | Network | str | os.PathLike[str],
     masks: Mapping[str, torch.Tensor],
     *,
     example_inputs: Any = None,
     kwargs: Mapping[str, Any] | None = None,
-    model: nn.Module | None = None,
+    model: nn.Module | Network | None = None,
     weights: Any = None,
     form: str | None = None,
     fold_constants: bool = True,
     norm_statistics: bool = False,
-    graph: LayeredGraph | None = None,
 ) -> Written:
     """Write masks back; effective masks leave what the network computes unchanged, on any input, up to rounding.
 
@@ -65,17 +66,16 @@ def write_masks(
     that cannot be. With ``fold_constants=False`` all such connections are kept and listed, and biases stay.
 
     Args:
-        target: a module, changed in place; or a file, replaced in one step.
+        target: a module, or the module of a network, changed in place; or a file, replaced in one step.
         masks: ``{parameter name: bool tensor}``, as from `effective_masks`.
         example_inputs, kwargs: what the model's forward takes, to find constants.
-        model: for a file, the network of its weights; without it the masks are written as they are, and nothing is said
-            about constants, so then ``fold_constants=False`` is needed.
+        model: for a file, the model of its weights, or a network, which brings weights and inputs; without it the masks
+            are written as they are, and nothing is said about constants, so then ``fold_constants=False`` is needed.
         weights: for a file, where the weights come from (a checkpoint or state dict); by default the model, else the
             target itself.
         form: "prune" (torch.nn.utils.prune; the default for a module) or "zeros" (the default for a file); for a file
             any other of `graphsparse.checkpoints.written_forms` too.
         norm_statistics: masks were found with it; models with layer, group or RMS normalisation need that.
-        graph: the unrolled graph of the model under its present masks, where it is at hand; else it is exported.
 
     Raises:
         MaskError: a mask does not fit, or the promise cannot be kept; nothing is changed then.
@@ -83,56 +83,79 @@ def write_masks(
     Example:
         >>> write_masks(model, effective_masks(graph), example_inputs=x)  # doctest: +SKIP
     """
-    live = isinstance(target, nn.Module)
-    form = form or ("prune" if live else "zeros")
-    if live and form not in FORMS:
-        raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
     masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
-    if isinstance(target, nn.Module):
-        graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)
-        folding = _folding(target, graph, masks, example_inputs, kwargs or {}, fold_constants)
-        written = _written(graph, masks, folding)
-        put_on_module(target, written.masks, graph, form)
-        _add_to_biases(target, folding)
-        return written
-    checkpoint = read_checkpoint(weights if weights is not None else target if model is None else model.state_dict())
+    if isinstance(target, (nn.Module, Network)):
+        return _to_module(network_of(target, example_inputs, kwargs), masks, form, fold_constants, norm_statistics)
+    form = form or "zeros"
     if model is None:
-        if fold_constants:
-            raise MaskError(
-                "constants are found by running the model", place=str(target), received="no model",
-                way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
-            )  # fmt: skip
-        masks = on_tied_tensors(masks, checkpoint.weights)
-        write_checkpoint(target, checkpoint.weights, masks, form=form)
-        return Written(masks, (), {})
-    twin = copy.deepcopy(plain(model).model)
-    loaded = load_model(twin, checkpoint)
-    _require_inputs(model, example_inputs, kwargs)
-    graph = graph or loaded.graph(example_inputs, kwargs, norm_statistics=norm_statistics)
-    folding = _folding(twin, graph, masks, example_inputs, kwargs or {}, fold_constants)
+        return _as_they_are(target, masks, weights, form, fold_constants)
+    network, state = _of_file(model, example_inputs, kwargs, weights)
+    graph = _present(network, norm_statistics)
+    folding = _folding(network, graph, masks, fold_constants)
     written = _written(graph, masks, folding)
-    state = {name: tensor.clone() for name, tensor in checkpoint.weights.items()}
+    tensors = {name: tensor.clone() for name, tensor in state.items()}
     for name, amount in folding.biases.items():
-        state[name] = (state[name].double() + amount).to(state[name].dtype)
-    write_checkpoint(target, state, under_every_name(written.masks, graph, state, form), form=form)
+        tensors[name] = (tensors[name].double() + amount).to(tensors[name].dtype)
+    write_checkpoint(target, tensors, under_every_name(written.masks, graph, tensors, form), form=form)
     return written
 
 
-def _require_inputs(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any] | None) -> None:
-    if example_inputs is None and not kwargs:
+def _to_module(
+    network: Network, masks: dict[str, torch.Tensor], form: str | None, fold_constants: bool, norm_statistics: bool
+) -> Written:
+    """Put masks on the live module of a network."""
+    form = form or "prune"
+    if form not in FORMS:
+        raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
+    if isinstance(network.model, ExportedProgram) or network.is_meta or network.masks:
         raise MaskError(
-            "constants are found by running the model", place=type(model).__name__, received="no example_inputs",
+            "masks must be put on a live module", place=network.title, received="the network of a file",
+            way_out="write a file: write_masks(path, masks, model=network)",
+        )  # fmt: skip
+    graph = _present(network, norm_statistics)
+    folding = _folding(network, graph, masks, fold_constants)
+    written = _written(graph, masks, folding)
+    put_on_module(network.model, written.masks, graph, form)
+    _add_to_biases(network.model, folding)
+    return written
+
+
+def _as_they_are(target: Any, masks: dict[str, torch.Tensor], weights: Any, form: str, fold_constants: bool) -> Written:
+    """Write masks to a file without a look at what they change."""
+    if fold_constants:
+        raise MaskError(
+            "constants are found by running the model", place=str(target), received="no model",
+            way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
+        )  # fmt: skip
+    checkpoint = read_checkpoint(weights if weights is not None else target)
+    masks = on_tied_tensors(masks, checkpoint.weights)
+    write_checkpoint(target, checkpoint.weights, masks, form=form)
+    return Written(masks, (), {})
+
+
+def _of_file(
+    model: nn.Module | Network, example_inputs: Any, kwargs: Mapping[str, Any] | None, weights: Any
+) -> tuple[Network, Mapping[str, torch.Tensor]]:
+    """The network whose masks are written to a file, and all tensors of the file."""
+    if isinstance(model, Network):
+        network = network_of(model, example_inputs, kwargs, weights=weights)
+        return (with_weights(network) if network.is_meta else network), network.state
+    checkpoint = read_checkpoint(weights if weights is not None else model.state_dict())
+    network = load_model(copy.deepcopy(plain(model).model), checkpoint)
+    return network.with_inputs(example_inputs, kwargs), checkpoint.weights
+
+
+def _present(network: Network, norm_statistics: bool) -> LayeredGraph:
+    """The network's graph under the masks that it has now."""
+    if not network.has_inputs:
+        raise MaskError(
+            "constants are found by running the model", place=network.title, received="no example_inputs",
             way_out="give example_inputs= as for export",
         )  # fmt: skip
+    return export(network, resolution="unrolled", norm_statistics=norm_statistics)
 
 
-def _present(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any], norm_statistics: bool) -> LayeredGraph:
-    """The model's graph under the masks that it has now."""
-    _require_inputs(model, example_inputs, kwargs)
-    return export(model, example_inputs, None, kwargs=kwargs, norm_statistics=norm_statistics)
-
-
-def _folding(model, graph: LayeredGraph, masks, example_inputs, kwargs, fold_constants: bool) -> Folding:
+def _folding(network: Network, graph: LayeredGraph, masks: Masks, fold_constants: bool) -> Folding:
     """What dropped constants ask for; the model is not changed."""
     _check_promise(graph)
     found = carrying(graph, graph.checked(masks))
@@ -140,8 +163,8 @@ def _folding(model, graph: LayeredGraph, masks, example_inputs, kwargs, fold_con
         return Folding()
     if not fold_constants:
         return Folding(keep={name: torch.from_numpy(mask) for name, mask in found.items()})
-    args = tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-    return fold(_masked_copy(model, graph), args, kwargs, found, {use.parameter for use in graph.uses.values()})
+    twin, shared = _masked_copy(network.runnable, graph), {use.parameter for use in graph.uses.values()}
+    return fold(twin, network.inputs or (), network.kwargs, found, shared)
 
 
 def _check_promise(graph: LayeredGraph) -> None:

@@ -1,0 +1,216 @@
+"""A network: a model, the program that it was captured as, and what belongs to both."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from graphsparse.capture.parameters import Parameters
+from graphsparse.capture.pruned import Plain, plain
+from graphsparse.capture.sharing import separate
+from graphsparse.capture.table import Apply, Rule
+from graphsparse.capture.trace import settled, trace
+from graphsparse.errors import ArgumentError, CaptureError, MaskError
+from graphsparse.kernels.masks import Mask
+
+if TYPE_CHECKING:
+    from graphsparse.capture.structure import Structure
+
+Model = nn.Module | ExportedProgram
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network:
+    """A model and what belongs to it. Whatever is done with it, the model is captured once, when that is first needed.
+
+    What a live module holds is read whenever a graph is made: its weights, and the masks that it carries by then.
+
+    Args:
+        model: a module, or an exported program.
+        inputs, kwargs: what the model's forward takes. None and nothing: they are not known.
+        masks: those of the checkpoint that the network was read from, by parameter. They go before those of the model.
+        uses: masks of the uses of a shared parameter that keep less of it than others, by their names.
+        by_zeros: the names in ``masks`` whose masks are only the zeros of a weight.
+        weights: the checkpoint's tensors as they are, also those that the model does not have; read when asked for.
+        notes: what was taken for granted.
+        title: what reports call it.
+        resolution: the one to take where none is named.
+        channel_only: positions are not known, so only the channel resolution means anything.
+        rebuild: makes the model again with memory for its weights, where it is on the meta device.
+        batch_axis, extra_rules: as for `graphsparse.export`.
+    """
+
+    model: Model
+    inputs: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    uses: Mapping[str, Mask] = field(default_factory=dict)
+    by_zeros: frozenset[str] = frozenset()
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    title: str = "network"
+    resolution: str = "unrolled"
+    channel_only: bool = False
+    rebuild: Callable[[], nn.Module] | None = None
+    batch_axis: int | None = 0
+    extra_rules: Mapping[Any, Rule | Apply] = field(default_factory=dict)
+
+    @property
+    def program(self) -> ExportedProgram:
+        """The model as a functional program, in evaluation mode."""
+        return self.captured(self.present()[2])[0]
+
+    @property
+    def parameters(self) -> Parameters:
+        """The model's parameters as they are now."""
+        return self.present()[0]
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether it is known what the model's forward takes."""
+        return self.inputs is not None or bool(self.kwargs)
+
+    @cached_property
+    def is_meta(self) -> bool:
+        """Whether the model is on the meta device, without weights."""
+        return any(tensor.is_meta for tensor in self.parameters.tensors.values())
+
+    @cached_property
+    def runnable(self) -> nn.Module:
+        """A module that computes what the model does."""
+        return self.model.module() if isinstance(self.model, ExportedProgram) else self.model
+
+    @property
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """Its tensors by name: the checkpoint's, else those of the model, without pruning reparametrisations."""
+        if self.weights:
+            return self.weights
+        if isinstance(self.model, ExportedProgram):
+            return self.model.state_dict
+        return {name: tensor.detach() for name, tensor in plain_of(self.model).model.state_dict().items()}
+
+    def with_inputs(self, example_inputs: Any, kwargs: Mapping[str, Any] | None = None) -> Network:
+        """The same network for the given inputs, captured anew; itself where none are given."""
+        if example_inputs is None and not kwargs:
+            return self
+        return replace(self, inputs=as_args(example_inputs), kwargs=dict(kwargs or {}))
+
+    def present(self) -> tuple[Parameters, Mapping[str, torch.Tensor], Mapping[str, Mask]]:
+        """What the model holds now: its parameters, the masks that it carries, and those of uses that keep less."""
+        if isinstance(self.model, ExportedProgram):
+            return Parameters.of_program(self.model), {}, self.uses
+        twin = plain_of(self.model)
+        return Parameters.of_module(twin.model), twin.masks, self.uses or twin.uses
+
+    def captured(self, uses: Iterable[str] = ()) -> tuple[ExportedProgram, Mapping[str, str]]:
+        """The program in which these uses of shared parameters are told apart; and the use, by every name of such a one."""
+        wanted = frozenset(uses)
+        for apart, found in self._captured.items():
+            if wanted <= apart:
+                return found
+        self._captured[wanted] = self._capture(wanted)
+        return self._captured[wanted]
+
+    def _capture(self, uses: frozenset[str]) -> tuple[ExportedProgram, Mapping[str, str]]:
+        if isinstance(self.model, ExportedProgram):
+            _require_one_mask_each(uses)
+            return settled(self.model, self.batch_axis), {}
+        twin = plain_of(self.model).model
+        names = separate(twin, sorted(uses))
+        return trace(twin, self.inputs or (), self.kwargs, self.batch_axis), names
+
+    @cached_property
+    def _captured(self) -> dict[frozenset[str], tuple[ExportedProgram, Mapping[str, str]]]:
+        return {}
+
+    @cached_property
+    def structures(self) -> dict[tuple[Any, ...], Structure]:
+        """What the program was read as, for each way to read it; see `graphsparse.capture.structure`."""
+        return {}
+
+    def __repr__(self) -> str:
+        notes = f", {len(self.notes)} notes" if self.notes else ""
+        return f"Network({self.title}, {len(self.parameters.tensors)} parameters{notes})"
+
+
+def network_of(
+    model: Any,
+    example_inputs: Any = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    batch_axis: int | None = 0,
+    **belonging: Any,
+) -> Network:
+    """A model and its inputs as a network; a network as it is.
+
+    ``belonging`` are further fields of it. Raises ArgumentError where a network is given and something beside it.
+    """
+    if isinstance(model, Network):
+        beside = {"example_inputs": example_inputs, "kwargs": kwargs or None, **belonging}
+        found = [name for name, value in beside.items() if value is not None]
+        if found or batch_axis not in (0, model.batch_axis):
+            raise ArgumentError(
+                "a network must bring what belongs to it", received=", ".join(found) or f"batch_axis {batch_axis}",
+                way_out="give it to graphsparse.network",
+            )  # fmt: skip
+        return model
+    if isinstance(model, ExportedProgram):
+        args, named = model.example_inputs or (None, {})
+        return Network(model, args, named, title="the program", batch_axis=batch_axis, **_there(belonging))
+    _require_module(model)
+    return Network(
+        model, as_args(example_inputs), dict(kwargs or {}), title=type(model).__name__, batch_axis=batch_axis,
+        **_there(belonging),
+    )  # fmt: skip
+
+
+def _there(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def as_args(example_inputs: Any) -> tuple[Any, ...] | None:
+    """Example inputs as the positional arguments of a forward."""
+    if example_inputs is None:
+        return None
+    return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+
+
+def plain_of(model: nn.Module) -> Plain:
+    """`plain`, or an error that says how a model can be too deep for it."""
+    try:
+        return plain(model)
+    except RecursionError as error:
+        raise CaptureError(
+            "a model's modules must be nested less deeply than Python allows calls to be", place=type(model).__name__,
+            received=f"a limit of {sys.getrecursionlimit()} calls", way_out="raise it with sys.setrecursionlimit(10000)",
+        ) from error  # fmt: skip
+
+
+def _require_module(model: Any) -> None:
+    way_out = "give the torch.nn.Module itself"
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CaptureError(
+            "a model must not be TorchScript", received=type(model).__name__, way_out=f"{way_out} that was scripted"
+        )
+    if not isinstance(model, nn.Module):
+        received = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise CaptureError(
+            "a model must be a torch.nn.Module or an exported program",
+            received=received,
+            way_out=f"{way_out}, not its state dict, its class or a function",
+        )
+
+
+def _require_one_mask_each(uses: Iterable[str]) -> None:
+    if uses:
+        raise MaskError(
+            "a captured program must have one mask for each parameter: it does not tell the uses of a shared one apart",
+            place=", ".join(uses), received="a mask for some uses only", way_out="give the module itself as the model",
+        )  # fmt: skip
