@@ -33,6 +33,7 @@ _HOMES = {
     "effective_masks": "graphsparse.effective",
     "effective_scores": "graphsparse.effective",
     "expected_effective": "graphsparse.measures.expected",
+    "explain": "graphsparse.metrics.explain",
     "export": "graphsparse.capture",
     "network": "graphsparse.networks",
     "prune": "graphsparse.pruning.prune",
@@ -40,6 +41,7 @@ _HOMES = {
     "read_masks": "graphsparse.checkpoints",
     "sparsity": "graphsparse.measures.sparsity",
     "sparsity_of": "graphsparse.measures.batch",
+    "topology": "graphsparse.metrics.topology",
     "write_masks": "graphsparse.surgery",
 }
 """Where each public name lives; it is imported when it is first asked for, so that ``import graphsparse`` is quick."""

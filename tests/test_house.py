@@ -17,7 +17,7 @@ HOUSE = Path(gs.__file__).parent
 ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"}, {"adjacency", "libraries"}, {"graph"},
     {"sweep"},
-    {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"pruning"}, {"reports"}, {"sweeps"}, {"demo"},
+    {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 """Each part may import itself and those before it."""
@@ -63,8 +63,8 @@ def test_no_family_of_rules_imports_another(path):
 
 
 PUBLIC = {
-    "LayeredGraph", "Network", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "export",
-    "network", "prune", "quotas", "read_masks", "sparsity", "sparsity_of", "write_masks",
+    "LayeredGraph", "Network", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "explain",
+    "export", "network", "prune", "quotas", "read_masks", "sparsity", "sparsity_of", "topology", "write_masks",
 }  # fmt: skip
 
 

@@ -1,0 +1,197 @@
+"""Metrics of degrees: how connections are spread over units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from graphsparse.metrics.parts import Part
+from graphsparse.metrics.table import Found, fraction, metric
+
+NO_UNITS, NO_WEIGHTS = "no unit has an edge of this kind", "the weights are not known"
+HUB = 3.0
+
+
+@metric("degrees", "edges per unit")
+def mean_in_degree(part: Part) -> Found:
+    """Mean number of edges into the part's units, sources left out. Cost: as `edges`."""
+    return _of_units(part, part.in_degrees, np.mean)
+
+
+@metric("degrees", "edges per unit")
+def greatest_in_degree(part: Part) -> Found:
+    """The greatest number of edges into a unit. Cost: as `edges`."""
+    return _of_units(part, part.in_degrees, np.max)
+
+
+@metric("degrees", "ratio")
+def variation_of_in_degree(part: Part) -> Found:
+    """Coefficient of variation of the in-degrees: standard deviation / mean, over the units of `mean_in_degree`.
+
+    Cost: as `edges`.
+    """
+    return _of_units(part, part.in_degrees, _variation)
+
+
+@metric("degrees", "ratio")
+def gini_of_in_degree(part: Part) -> Found:
+    """Gini coefficient of the in-degrees: 0 where all are equal. Cost: a sort of the units."""
+    return _of_units(part, part.in_degrees, gini)
+
+
+@metric("degrees", "edges per unit")
+def mean_out_degree(part: Part) -> Found:
+    """Mean number of edges out of the part's units, sinks left out. Cost: as `edges`."""
+    return _of_units(part, part.out_degrees, np.mean, out=True)
+
+
+@metric("degrees", "edges per unit")
+def greatest_out_degree(part: Part) -> Found:
+    """The greatest number of edges out of a unit. Cost: as `edges`."""
+    return _of_units(part, part.out_degrees, np.max, out=True)
+
+
+@metric("degrees", "ratio")
+def variation_of_out_degree(part: Part) -> Found:
+    """Coefficient of variation of the out-degrees. Cost: as `edges`."""
+    return _of_units(part, part.out_degrees, _variation, out=True)
+
+
+@metric("degrees", "ratio")
+def gini_of_out_degree(part: Part) -> Found:
+    """Gini coefficient of the out-degrees. Cost: a sort of the units."""
+    return _of_units(part, part.out_degrees, gini, out=True)
+
+
+@metric("degrees", "units")
+def hubs(part: Part) -> Found:
+    """Units whose degree (in and out) is above the mean of their layer by more than three standard deviations.
+
+    Cost: as `edges`.
+    """
+    degree, graph = (part.in_degrees + part.out_degrees).astype(float), part.graph
+    found = np.zeros(graph.n_units, bool)
+    for layer in graph.layers:
+        here = np.arange(layer.start, layer.stop)[part.units[layer.start : layer.stop]]
+        if len(here):
+            found[here] = degree[here] > degree[here].mean() + HUB * degree[here].std()
+    return Found.of_units(part, found)
+
+
+@metric("degrees", "rows")
+def live_rows(part: Part) -> Found:
+    """Rows of kernels (output features) with a connection of the part. Cost: a pass over the masks."""
+    return Found.of_parameters({name: float(np.count_nonzero(each)) for name, each in fan_ins(part).items()})
+
+
+@metric("degrees", "rows")
+def rows_of_the_usual_fan_in(part: Part) -> Found:
+    """Rows with a connection whose fan-in is the most frequent one of their parameter: all of them if it is constant.
+
+    Fan-in: the connections of a row of a kernel (Lasby et al. 2024, constant fan-in). Rows without any are left out.
+    Cost: a pass over the masks.
+    """
+    counts = {name: each[each > 0] for name, each in fan_ins(part).items()}
+    return Found.of_parameters({n: float(np.bincount(c).max()) if c.size else 0.0 for n, c in counts.items()})
+
+
+@metric("degrees", "connections per row")
+def usual_fan_in(part: Part) -> Found:
+    """The most frequent fan-in of a parameter's rows that have any. Cost: a pass over the masks."""
+    counts = {name: each[each > 0] for name, each in fan_ins(part).items()}
+    values = {n: float(np.bincount(c).argmax()) if c.size else np.nan for n, c in counts.items()}
+    return Found(None, None, values, "no row has a connection")
+
+
+@metric("degrees", "ratio")
+def variation_of_fan_in(part: Part) -> Found:
+    """Coefficient of variation of the fan-ins of a parameter's rows, empty rows too. Cost: a pass over the masks."""
+    values = {name: _variation(each) if each.any() else np.nan for name, each in fan_ins(part).items()}
+    return Found(None, None, values, "no row has a connection")
+
+
+@metric("degrees", "weight per unit")
+def strength(part: Part) -> Found:
+    """Mean over a parameter's output features of the sum of the absolute weights of their connections.
+
+    Node strength (Cunegatti et al. 2024) with kernels rolled: a weight counts once, not at each position. Cost: a pass
+    over the weights.
+    """
+    values = {}
+    for name in part.graph.shapes:
+        weights = _weights(part, name)
+        rows = len(fan_in(part, name, part.masks[name].unpack().reshape(-1)))
+        values[name] = np.nan if weights is None or not rows else float(weights.sum() / rows)
+    return Found(None, None, values, NO_WEIGHTS)
+
+
+@metric("degrees", "correlation")
+def assortativity(part: Part) -> Found:
+    """Pearson correlation, over edges, of the out-degree of the origin and the in-degree of the target (Newman 2003).
+
+    By layer: over the edges into it. Undefined where all degrees of one kind are equal. Cost: a pass over the edges.
+    """
+    targets, graph = part.edges.indices, part.graph
+    outs = np.repeat(part.out_degrees, part.out_degrees).astype(float)
+    ins = part.in_degrees[targets].astype(float)
+    layer, n = graph.owner[targets], len(graph.layers)
+    every = _correlation(outs, ins, np.zeros(len(ins), int), 1)[0]
+    return Found(
+        float(every), _correlation(outs, ins, layer, n), None, "all degrees of one kind are equal, or no edges"
+    )
+
+
+def fan_ins(part: Part) -> dict[str, np.ndarray]:
+    """How many connections of the part each row of a parameter's kernels has; each kernel of a parameter once."""
+    return {name: fan_in(part, name, part.masks[name].unpack().reshape(-1)) for name in part.graph.shapes}
+
+
+def fan_in(part: Part, name: str, flat: np.ndarray) -> np.ndarray:
+    """The sums of the rows of a parameter's kernels, over a flat array of its entries."""
+    blocks = {block.view: block for block in part.graph.kernels[name]}.values()
+    sums = [block.view.of(flat).sum(2).reshape(-1) for block in blocks]
+    return np.concatenate(sums) if sums else np.empty(0, np.int64)
+
+
+def gini(values: np.ndarray) -> float:
+    """The Gini coefficient of values that are not negative; NaN where all are zero."""
+    if not values.sum():
+        return np.nan
+    ranked, n = np.sort(values).astype(float), len(values)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ranked / (n * ranked.sum()))
+
+
+def _variation(values: np.ndarray) -> float:
+    mean = values.mean()
+    return float(values.std() / mean) if mean else np.nan
+
+
+def _of_units(part: Part, degrees: np.ndarray, summed: Callable[[np.ndarray], float], out: bool = False) -> Found:
+    """A summary of the degrees of the part's units, in all and by layer."""
+    counted, graph = part.units.copy(), part.graph
+    counted[graph.sinks if out else graph.sources] = False
+    of = lambda here: float(summed(here)) if here.size else np.nan
+    layers = [of(degrees[layer.start : layer.stop][counted[layer.start : layer.stop]]) for layer in graph.layers]
+    return Found(of(degrees[counted]), np.asarray(layers), None, NO_UNITS)
+
+
+def _weights(part: Part, name: str) -> np.ndarray | None:
+    """The absolute weights of the part's connections; None where they are not known, or not finite."""
+    known = part.graph.weights.get(name)
+    if known is None:
+        return None
+    return np.where(part.masks[name].unpack(), np.abs(np.asarray(known, np.float64)), 0.0)
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
+    """The correlation of x and y in each group, NaN where one of them does not vary."""
+    count = np.bincount(groups, minlength=n)
+    mean = lambda values: np.bincount(groups, values, n) / np.maximum(count, 1)
+    dx, dy = x - mean(x)[groups], y - mean(y)[groups]
+    spread = np.sqrt(mean(dx * dx) * mean(dy * dy))
+    varies = spread > 1e-9 * np.maximum(mean(np.abs(x)) * mean(np.abs(y)), 1e-300)
+    return np.divide(mean(dx * dy), spread, out=np.full(n, np.nan), where=varies)
+
+
+usual_fan_in_rows_of_live_rows = fraction(rows_of_the_usual_fan_in, live_rows)

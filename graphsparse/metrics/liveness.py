@@ -1,0 +1,197 @@
+"""Metrics of liveness: what is dead, and what of that one look at a unit's neighbours would see."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphsparse.kernels.masks import Mask
+from graphsparse.metrics.parts import Part, touched
+from graphsparse.metrics.table import Found, fraction, metric
+
+
+@metric("liveness", "units")
+def units(part: Part) -> Found:
+    """Units; of the active part those on a source-sink path. Cost: one sweep in (or, and), shared by this group."""
+    return Found.of_units(part, part.units)
+
+
+@metric("liveness", "units")
+def starved(part: Part) -> Found:
+    """Units that no source reaches (docs/semantics.md, Vocabulary). Cost: that of `units`."""
+    return Found.of_units(part, part.units & ~part.swept.liveness.signal)
+
+
+@metric("liveness", "units")
+def stranded(part: Part) -> Found:
+    """Units that reach no sink. Cost: that of `units`."""
+    return Found.of_units(part, part.units & ~part.swept.liveness.reaches)
+
+
+@metric("liveness", "units")
+def constant(part: Part) -> Found:
+    """Units that hold a number other than zero that no input moves. Cost: that of `units`."""
+    found = part.swept.liveness
+    return Found.of_units(part, part.units & found.nonzero & ~found.signal)
+
+
+@metric("liveness", "units")
+def prunable_units(part: Part) -> Found:
+    """Units at an end of at least one prunable connection, kept or dropped; the same for both parts. Cost: one sweep."""
+    whole = {key: Mask.whole(mask.shape) for key, mask in part.graph.kept.items()}
+    return Found.of_units(part, touched(part.graph, whole))
+
+
+@metric("liveness", "units")
+def connected_units(part: Part) -> Found:
+    """Units with at least one connection of the part, wires left out.
+
+    Over `prunable_units` it is the active neuron post-percolation rate (ANP) of Zhang et al. (2024, Cannistraci-Hebb
+    training); their code looks at what is kept, not at what is active. Cost: one sweep.
+    """
+    return Found.of_units(part, part.joined)
+
+
+@metric("liveness", "connections")
+def connections(part: Part) -> Found:
+    """Entries of prunable kernels, each parameter once. Cost: none."""
+    return Found.of_parameters({name: float(np.prod(shape)) for name, shape in part.graph.shapes.items()})
+
+
+@metric("liveness", "connections")
+def remaining(part: Part) -> Found:
+    """Connections of the part: those kept, those active (Vysogorets and Kempe 2023). Cost: that of `units`."""
+    return Found.of_parameters({name: float(mask.count()) for name, mask in part.masks.items()})
+
+
+@metric("liveness", "rows")
+def rows(part: Part) -> Found:
+    """Rows of kernels: output features and channels. Cost: a pass over the masks."""
+    return _of_kernels(part, 0, every=True)
+
+
+@metric("liveness", "rows")
+def dead_rows(part: Part) -> Found:
+    """Rows of kernels without a connection of the part: entries of the mask are looked at, never sums. Cost: as `rows`."""
+    return _of_kernels(part, 0, every=False)
+
+
+@metric("liveness", "columns")
+def columns(part: Part) -> Found:
+    """Columns of kernels: input features, or input channels with all their taps. Cost: a pass over the masks."""
+    return _of_kernels(part, 1, every=True)
+
+
+@metric("liveness", "columns")
+def dead_columns(part: Part) -> Found:
+    """Columns of kernels (input features or channels) without a connection of the part. Cost: as `columns`."""
+    return _of_kernels(part, 1, every=False)
+
+
+def _of_kernels(part: Part, axis: int, every: bool) -> Found:
+    return Found.of_parameters({name: _lines(part, name, axis, every) for name in part.graph.shapes})
+
+
+def _lines(part: Part, name: str, axis: int, every: bool) -> float:
+    """How many rows (axis 0) or input channels (axis 1) a parameter's kernels have, or have dead; each kernel once."""
+    flat, count = part.masks[name].unpack().reshape(-1), 0
+    for block in {block.view: block for block in part.graph.kernels[name]}.values():
+        kernel = block.view.of(flat)
+        taps = len(block.taps.table)
+        by_channel = kernel.reshape(*kernel.shape[:2], kernel.shape[2] // taps if taps else 0, taps)
+        alive = by_channel.any((2, 3) if axis == 0 else (1, 3))
+        count += alive.size if every else int(np.count_nonzero(~alive))
+    return float(count)
+
+
+@metric("one hop", "edges")
+def edges(part: Part) -> Found:
+    """Edges of the graph by the layer of their target: connections at each position and wires; parallel ones are one.
+
+    Cost: the csr matrix, 5 bytes per edge.
+    """
+    return Found.of_units(part, part.in_degrees)
+
+
+@metric("one hop", "units")
+def no_output_edge(part: Part) -> Found:
+    """Units with an edge in, none out, and no sinks themselves: "sink units" of Cunegatti et al. 2024. Cost: as `edges`."""
+    return Found.of_units(part, _ends_here(part))
+
+
+@metric("one hop", "units")
+def no_input_edge(part: Part) -> Found:
+    """Units with an edge out, none in, and no sources themselves: "source units" of Cunegatti et al. Cost: as `edges`."""
+    return Found.of_units(part, _begins_here(part))
+
+
+@metric("one hop", "units")
+def disconnected(part: Part) -> Found:
+    """Units of the part without any edge (Cunegatti et al. 2024). Cost: as `edges`."""
+    return Found.of_units(part, part.units & (part.in_degrees == 0) & (part.out_degrees == 0))
+
+
+@metric("one hop", "edges")
+def removable_in(part: Part) -> Found:
+    """Edges into units that have none out: "removable in-connections" of Cunegatti et al. 2024, one step alone.
+
+    Their code's filters are off by one unit; these are not. Cost: as `edges`.
+    """
+    return Found.of_units(part, np.where(_ends_here(part), part.in_degrees, 0))
+
+
+@metric("one hop", "edges")
+def removable_out(part: Part) -> Found:
+    """Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`."""
+    return Found.of_units(part, np.where(_begins_here(part), part.out_degrees, 0))
+
+
+@metric("one hop", "edges")
+def removable_one_hop(part: Part) -> Found:
+    """Edges that are removable in either way, each once, by the layer of their target. Cost: as `edges`."""
+    return Found.of_units(part, _removable(part))
+
+
+@metric("one hop", "edges")
+def inactive_edges(part: Part) -> Found:
+    """Edges of the part on no source-sink path, by the layer of their target. Cost: as `edges`."""
+    return Found.of_units(part, _inactive(part))
+
+
+@metric("one hop", "edges")
+def inactive_beyond_one_hop(part: Part) -> Found:
+    """Edges on no source-sink path that one hop does not see: `inactive_edges` less `removable_one_hop`. Cost: as `edges`."""
+    return Found.of_units(part, _inactive(part) - _removable(part))
+
+
+def _ends_here(part: Part) -> np.ndarray:
+    found = (part.out_degrees == 0) & (part.in_degrees > 0)
+    found[part.graph.sinks] = False
+    return found
+
+
+def _begins_here(part: Part) -> np.ndarray:
+    found = (part.in_degrees == 0) & (part.out_degrees > 0)
+    found[part.graph.sources] = False
+    return found
+
+
+def _inactive(part: Part) -> np.ndarray:
+    active = np.bincount(part.swept.edges["active"].indices, minlength=part.graph.n_units)
+    return part.in_degrees - active
+
+
+def _removable(part: Part) -> np.ndarray:
+    """How many removable edges enter each unit: all where it ends here, else those from units that begin here."""
+    origins = np.repeat(_begins_here(part), part.out_degrees)
+    from_beginnings = np.bincount(part.edges.indices[origins], minlength=part.graph.n_units)
+    return np.where(_ends_here(part), part.in_degrees, from_beginnings)
+
+
+starved_of_units = fraction(starved, units)
+stranded_of_units = fraction(stranded, units)
+constant_of_units = fraction(constant, units)
+connected_units_of_prunable_units = fraction(connected_units, prunable_units)
+remaining_of_connections = fraction(remaining, connections)
+dead_rows_of_rows = fraction(dead_rows, rows)
+dead_columns_of_columns = fraction(dead_columns, columns)
+inactive_of_edges = fraction(inactive_edges, edges)

@@ -1,0 +1,193 @@
+"""The two parts of a graph that every metric is found for: what is kept, and what of it is active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy import sparse
+
+from graphsparse import adjacency
+from graphsparse.algebras import OR_AND
+from graphsparse.blocks import Block, Gate, KernelBlock, Wiring
+from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.masks import Mask
+from graphsparse.layers import Layer
+from graphsparse.passes import paths
+from graphsparse.sweep import Reach, sweep
+
+PARTS = ("kept", "active")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """A graph and what sweeps found of it; each sweep is made when it is first asked for."""
+
+    graph: LayeredGraph
+
+    @cached_property
+    def liveness(self) -> Reach:
+        """The sweep in (or, and), with the states of units."""
+        return sweep(self.graph, self.graph.kept, states=True)
+
+    @cached_property
+    def live(self) -> np.ndarray:
+        """Whether a unit lies on a path from a source to a sink, (n_units,)."""
+        return self.liveness.signal & self.liveness.reaches
+
+    @cached_property
+    def masks(self) -> dict[str, dict[str, Mask]]:
+        """The masks of both parts."""
+        kept = {name: self.graph.kept[name] for name in self.graph.shapes}
+        return {"kept": kept, "active": self.liveness.connections()}
+
+    @cached_property
+    def paths(self) -> Reach:
+        """How many source-sink paths, as pairs."""
+        return paths.path_counts(self.graph)
+
+    @cached_property
+    def shortest(self) -> Reach:
+        """The lengths of the shortest source-sink paths."""
+        return paths.shortest_paths(self.graph)
+
+    @cached_property
+    def longest(self) -> Reach:
+        """The lengths of the longest source-sink paths."""
+        return paths.longest_paths(self.graph)
+
+    @cached_property
+    def revival(self) -> Reach:
+        """How many dropped connections must come back."""
+        return paths.revival_costs(self.graph)
+
+    @cached_property
+    def edges(self) -> dict[str, sparse.csr_array]:
+        """The edges of both parts, bool csr (n_units, n_units).
+
+        An operand of a product has an active edge only where the other operand is not zero.
+        """
+        kept = self.graph.adjacency()
+        passing = self.conducting if self.graph.gated else kept
+        sources = np.repeat(np.arange(self.graph.n_units, dtype=np.int32), np.diff(passing.indptr))
+        use = self.liveness.signal[sources] & self.liveness.reaches[passing.indices]
+        return {"kept": kept, "active": chosen(passing, use)}
+
+    @cached_property
+    def conducting(self) -> sparse.csr_array:
+        """The kept edges, those of a product only where the other operand is not zero."""
+        return adjacency.build(self.conducting_layers, self.graph.kept, self.graph.cut)
+
+    @cached_property
+    def conducting_layers(self) -> tuple[Layer, ...]:
+        """The layers with wires in the place of the products' operands that can pass."""
+        nonzero = np.append(self.liveness.nonzero, [True, False])
+        return tuple(
+            replace(layer, blocks=tuple(_conducting(block, nonzero) for block in layer.blocks))
+            for layer in self.graph.layers
+        )
+
+    @cached_property
+    def _found(self) -> dict[Callable[[Swept], Any], Any]:
+        return {}
+
+    def once(self, find: Callable[[Swept], T]) -> T:
+        """What a function finds of this, found once however often it is asked for."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        return self._found[find]
+
+
+def _conducting(block: Block, nonzero: np.ndarray) -> Block:
+    if not isinstance(block, Gate):
+        return block
+    sources, others = np.concatenate([block.lefts, block.rights]), np.concatenate([block.rights, block.lefts])
+    targets = np.concatenate([block.targets, block.targets])
+    use = (sources >= 0) & nonzero[others]  # -2 and -1 find the constant and no unit from the end
+    return Wiring(sources[use], targets[use])
+
+
+def chosen(matrix: sparse.csr_array, use: np.ndarray) -> sparse.csr_array:
+    """The entries of a csr that are used, in its own order."""
+    before = np.zeros(len(use) + 1, matrix.indptr.dtype)
+    np.cumsum(use, out=before[1:])
+    indices = matrix.indices[use]
+    return sparse.csr_array((np.ones(len(indices), bool), indices, before[matrix.indptr]), matrix.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a swept graph: ``kept``, the graph as it is, or ``active``, what lies on source-sink paths."""
+
+    swept: Swept
+    name: str
+
+    @property
+    def graph(self) -> LayeredGraph:
+        """The graph itself."""
+        return self.swept.graph
+
+    @property
+    def edges(self) -> sparse.csr_array:
+        """The part's edges, bool csr (n_units, n_units)."""
+        return self.swept.edges[self.name]
+
+    @property
+    def masks(self) -> dict[str, Mask]:
+        """The part's connections by parameter."""
+        return self.swept.masks[self.name]
+
+    @cached_property
+    def units(self) -> np.ndarray:
+        """The part's units, bool (n_units,): all, or the live ones."""
+        return np.ones(self.graph.n_units, bool) if self.name == "kept" else self.swept.live
+
+    @cached_property
+    def out_degrees(self) -> np.ndarray:
+        """How many edges leave each unit."""
+        return np.diff(self.edges.indptr)
+
+    @cached_property
+    def in_degrees(self) -> np.ndarray:
+        """How many edges enter each unit."""
+        return np.bincount(self.edges.indices, minlength=self.graph.n_units)
+
+    @cached_property
+    def joined(self) -> np.ndarray:
+        """Which units have a connection of the part, at either end."""
+        if self.name == "kept":
+            return touched(self.graph, self.graph.kept)
+        found = self.swept.liveness
+        return touched(self.graph, self.graph.kept, found.signal, found.reaches)
+
+
+def touched(
+    graph: LayeredGraph, kept, signal: np.ndarray | None = None, reaches: np.ndarray | None = None
+) -> np.ndarray:
+    """Which units have a kept connection at either end, from a unit with ``signal`` to one that ``reaches``."""
+    every = np.ones(graph.n_units, bool)
+    signal, reaches = (every if signal is None else signal), (every if reaches is None else reaches)
+    fed, read = np.zeros(graph.n_units, bool), np.zeros(graph.n_units, bool)
+    for blocks in graph.kernels.values():
+        for block in blocks:
+            targets, sources = np.unique(block.targets), np.unique(block.sources)
+            fed |= _ends(OR_AND.forwards, block, kept, signal, targets)
+            read |= _ends(OR_AND.backwards, block, kept, reaches, sources)
+    return fed & reaches | read & signal
+
+
+def _ends(step, block: KernelBlock, kept, there: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The units among ``ends`` that a kept connection joins to one that is ``there``."""
+    n = len(there)
+    vector, ends = OR_AND.vector(n), ends[ends >= 0]
+    others = there.copy()
+    others[ends] = False  # a block joins two sets of units that share none
+    OR_AND.put(vector, np.flatnonzero(others), True)
+    step(block, kept[block.mask], vector)
+    found = OR_AND.units(vector)
+    found[others] = False
+    return found

@@ -1,0 +1,101 @@
+"""Metrics of regrowth: which dropped connections would be active if they came back, and how far from life the dead are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.masks import Mask
+from graphsparse.metrics.parts import Part, Swept
+from graphsparse.metrics.table import Found, fraction, metric
+
+
+def regrowable(graph: LayeredGraph) -> dict[str, np.ndarray]:
+    """The dropped connections that would be active at once if each came back alone, bool in the parameters' shapes.
+
+    What a dynamic sparse trainer may grow. A connection that must act in two places at once to be alive (a shared kernel
+    whose one use feeds the other, both operands of a product) is not among them: the masks are a lower bound there.
+
+    Example:
+        >>> masks = regrowable(graph)  # doctest: +SKIP
+    """
+    return {name: mask.unpack() for name, mask in _regrowable(Swept(checked_graph(graph))).items()}
+
+
+def _regrowable(swept: Swept) -> dict[str, Mask]:
+    """Dropped connections from a unit that an input moves to one that reaches a sink; uses with own masks count too."""
+    graph, found, algebra = swept.graph, swept.liveness, swept.liveness.algebra
+    result = {}
+    for name, blocks in graph.kernels.items():
+        whole = Mask.whole(graph.shapes[name])
+        uses = [(block, whole.without(graph.kept[block.mask])) for block in blocks]
+        here = algebra.connections(uses, graph.shapes[name], found.state.signal, found.reach)
+        result[name] = here.without(graph.kept[name])
+    return result
+
+
+def distances_to_life(graph: LayeredGraph) -> dict[str, np.ndarray]:
+    """How many dropped connections must come back for each connection to be active, itself included where it is dropped.
+
+    Floats in the parameters' shapes: 0 where it is active, infinite where no connections would do. Exact, but an upper
+    bound where products or shared parameters count one connection twice (`graphsparse.passes.paths.revival_costs`).
+    """
+    return Swept(checked_graph(graph)).revival.connections()
+
+
+@metric("regrowth", "connections")
+def dropped(part: Part) -> Found:
+    """Connections that the masks drop, the same for both parts. Cost: none."""
+    graph = part.graph
+    return Found.of_parameters({name: float(np.prod(s) - graph.kept[name].count()) for name, s in graph.shapes.items()})
+
+
+@metric("regrowth", "connections")
+def active_if_alone(part: Part) -> Found:
+    """Dropped connections that would be active at once if they came back alone (see `regrowable`).
+
+    The same for both parts: dead connections neither help nor hinder. Cost: the sweep in (or, and).
+    """
+    return Found.of_parameters({name: float(mask.count()) for name, mask in _regrowable(part.swept).items()})
+
+
+@metric("regrowth", "connections")
+def dead(part: Part) -> Found:
+    """Connections that are not active, kept or dropped; the same for both parts. Cost: the sweep in (or, and)."""
+    active = part.swept.masks["active"]
+    return Found.of_parameters(
+        {name: float(np.prod(s) - active[name].count()) for name, s in part.graph.shapes.items()}
+    )
+
+
+@metric("regrowth", "connections")
+def mean_distance_to_life(part: Part) -> Found:
+    """Mean over dead connections of `distances_to_life`, those left out that nothing revives; the same for both parts.
+
+    Cost: one sweep in (min, +), 8 bytes per connection and a copy.
+    """
+    return _distances(part, np.mean)
+
+
+@metric("regrowth", "connections")
+def greatest_distance_to_life(part: Part) -> Found:
+    """The greatest finite one of `distances_to_life`; the same for both parts. Cost: as `mean_distance_to_life`."""
+    return _distances(part, np.max)
+
+
+@metric("regrowth", "connections")
+def beyond_revival(part: Part) -> Found:
+    """Connections that no return of others makes active: behind a masked scale, say. Cost: as `mean_distance_to_life`."""
+    costs = part.swept.revival.connections()
+    return Found.of_parameters({name: float(np.isinf(each).sum()) for name, each in costs.items()})
+
+
+def _distances(part: Part, summed) -> Found:
+    costs = part.swept.revival.connections()
+    finite = {name: each[(each > 0) & np.isfinite(each)] for name, each in costs.items()}
+    values = {name: float(summed(each)) if each.size else np.nan for name, each in finite.items()}
+    every = np.concatenate([each for each in finite.values()] or [np.empty(0)])
+    return Found(float(summed(every)) if every.size else np.nan, None, values, "no dead connection can be revived")
+
+
+active_if_alone_of_dropped = fraction(active_if_alone, dropped)

@@ -1,0 +1,186 @@
+"""Every metric of a graph, for what is kept and for what is active, side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas
+
+from graphsparse.errors import ArgumentError
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.notebook import table
+from graphsparse.metrics import degrees, fragility, liveness, paths, reasons, regrowth
+from graphsparse.metrics.parts import PARTS, Part, Swept
+from graphsparse.metrics.table import Found, Metric, rows_of
+
+FAMILIES = liveness, reasons, regrowth, paths, degrees, fragility
+TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
+"""Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
+
+SCOPES = ("all", "layer", "parameter")
+COLUMNS = ["metric", "group", "unit", "scope", "place", *PARTS, "undefined"]
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """What the metrics of a graph are.
+
+    ``frame`` has a row per metric, scope ("all", "layer", "parameter") and place (the name of the layer or parameter):
+    the values ``kept`` (the graph as it is) and ``active`` (what lies on source-sink paths), the unit, and why a value
+    is NaN. ``total``, ``layers`` and ``parameters`` show one scope each.
+    """
+
+    frame: pandas.DataFrame = field(repr=False)
+    layer_names: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def total(self) -> pandas.DataFrame:
+        """A row per metric, in all: group, unit, kept, active, undefined."""
+        rows = self.frame[self.frame["scope"] == "all"].set_index("metric")
+        return rows[["group", "unit", *PARTS, "undefined"]]
+
+    @property
+    def layers(self) -> pandas.DataFrame:
+        """A row per layer, columns (metric, part)."""
+        return self._wide("layer")
+
+    @property
+    def parameters(self) -> pandas.DataFrame:
+        """A row per parameter, columns (metric, part)."""
+        return self._wide("parameter")
+
+    def _wide(self, scope: str) -> pandas.DataFrame:
+        rows = self.frame[self.frame["scope"] == scope]
+        wide = {
+            (name, part): dict(zip(found["place"], found[part]))
+            for name, found in rows.groupby("metric", sort=False)
+            for part in PARTS
+        }
+        result = pandas.DataFrame(wide)
+        result.index.name = scope
+        result.columns.names = ["metric", "part"]
+        return result
+
+    def __getitem__(self, metric: str) -> pandas.DataFrame:
+        """The rows of one metric: scope, place, kept, active, undefined."""
+        found = self.frame[self.frame["metric"] == metric]
+        if found.empty:
+            raise _unknown([metric], self.frame["metric"].unique())
+        return found[["scope", "place", *PARTS, "undefined"]].reset_index(drop=True)
+
+    def __repr__(self) -> str:
+        names = self.frame["metric"].unique()
+        undefined = int(self.frame[list(PARTS)].isna().any(axis=1).sum())
+        return (
+            f"Topology({len(names)} metrics, {len(self.frame)} rows, {undefined} undefined; .total .layers .parameters)"
+        )
+
+    def _repr_html_(self) -> str:
+        return table("Topology", [repr(self)], self.total)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: under "metrics" a list of rows as in ``frame``; NaN and infinity are None."""
+        return {
+            "metrics": [{key: _plain(value) for key, value in row.items()} for row in self.frame.to_dict("records")]
+        }
+
+    def to_json(self) -> str:
+        """The rows as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """The frame as CSV: written to a file, or returned without one."""
+        return self.frame.to_csv(path, index=False)
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def topology(
+    graph: LayeredGraph, metrics: Iterable[str] | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> Topology:
+    """Find what the shape of a pruned network is: liveness, regrowth, paths, degrees, fragility.
+
+    Args:
+        graph: as `graphsparse.export` gives it, under the masks that are asked about.
+        metrics: names of metrics or of groups (see `graphsparse.metrics.topology.TABLE`); by default all.
+        progress: called with (metrics done, metrics in all).
+
+    Returns:
+        `Topology`: a frame with every value for what is kept and for what is active. An undefined value is NaN, with its
+        reason beside it.
+
+    Raises:
+        ArgumentError: a metric that is not in the table. GraphsparseError: what is given is no graph.
+
+    Example:
+        >>> import torch
+        >>> from graphsparse.capture import export
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> topology(export(layers, torch.zeros(1, 2), masks), ["stranded"]).total["kept"].to_dict()
+        {'stranded': 1.0}
+    """
+    swept = Swept(checked_graph(graph))
+    parts = [Part(swept, name) for name in PARTS]
+    rows: list[tuple] = []
+    wanted = _chosen(metrics)
+    for done, metric in enumerate(wanted):
+        rows += _rows(metric, [metric(part) for part in parts], swept.graph)
+        if progress is not None:
+            progress(done + 1, len(wanted))
+    return Topology(pandas.DataFrame(rows, columns=COLUMNS), layer_names(swept.graph))
+
+
+def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
+    """The rows of the table that are asked for by name or by group, in the table's order."""
+    if metrics is None:
+        return list(TABLE.values())
+    wanted = [metrics] if isinstance(metrics, str) else list(metrics)
+    unknown = [name for name in wanted if name not in TABLE and name not in {row.group for row in TABLE.values()}]
+    if unknown:
+        raise _unknown(unknown, TABLE)
+    return [row for row in TABLE.values() if row.name in wanted or row.group in wanted]
+
+
+def _unknown(names: list[str], known: Iterable[str]) -> ArgumentError:
+    from difflib import get_close_matches
+
+    groups = dict.fromkeys(row.group for row in TABLE.values())
+    close = get_close_matches(str(names[0]), [*known, *groups], 1)
+    return ArgumentError(
+        "a metric must be one of the table, or a group of it", place="metrics", received=", ".join(map(str, names)),
+        way_out=f"did you mean {close[0]}? The groups are {', '.join(groups)}" if close else f"name one of the groups {', '.join(groups)}",
+    )  # fmt: skip
+
+
+def _rows(metric: Metric, found: list[Found], graph: LayeredGraph) -> Iterator[tuple]:
+    """The rows of a metric: in all, then by layer, then by parameter, as far as it has them."""
+    first = found[0]
+    places: list[tuple[str, str, list[float | None]]] = []
+    if first.total is not None:
+        places.append(("all", "", [each.total for each in found]))
+    if first.layers is not None:
+        by_layer = np.stack([np.asarray(each.layers, float) for each in found], 1).tolist()
+        places += [("layer", name, values) for name, values in zip(layer_names(graph), by_layer, strict=True)]
+    if first.parameters is not None:
+        names = list(first.parameters)
+        places += [("parameter", name, [(each.parameters or {}).get(name, np.nan) for each in found]) for name in names]
+    for scope, place, values in places:
+        reason = next(
+            (each.undefined for each, value in zip(found, values) if value is not None and np.isnan(value)), ""
+        )
+        yield (metric.name, metric.group, metric.unit, scope, place, *values, reason)
+
+
+def layer_names(graph: LayeredGraph) -> tuple[str, ...]:
+    """A name for each layer, its own; with the layer's number where several have one name."""
+    names = [layer.name for layer in graph.layers]
+    return tuple(name if names.count(name) == 1 else f"{name} ({n})" for n, name in enumerate(names))
