@@ -70,6 +70,17 @@ def test_dead_rows_and_columns():
                 assert found.loc[name, ("remaining", part)] == mask.sum()
 
 
+def test_dead_channels():
+    """Of three channels of four positions: one reads nothing, one is read at no position, one lives at a single one."""
+    net = nn.Sequential(nn.Conv2d(1, 3, 2, bias=False), nn.Flatten(), nn.Linear(12, 2, bias=False))
+    first, last = torch.ones(3, 1, 2, 2) > 0, torch.zeros(2, 12) > 0
+    first[0], last[:, :4], last[1, 11] = False, True, True
+    graph = gs.export(net, torch.zeros(1, 1, 3, 3), {"0.weight": first, "2.weight": last})
+    found = gs.topology(graph, ["channels", "dead_channels", "units"]).layers
+    assert found["channels", "kept"].tolist() == [0, 3, 2] and found["dead_channels", "kept"].tolist() == [0, 2, 1]
+    assert found["units", "active"].tolist() == [4, 1, 1]
+
+
 def test_one_hop():
     for graph in graphs():
         drawn, sources, sinks = graph.to_networkx(), set(graph.sources.tolist()), set(graph.sinks.tolist())

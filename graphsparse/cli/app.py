@@ -17,6 +17,7 @@ from graphsparse.cli.convert import convert
 from graphsparse.cli.curve import curve
 from graphsparse.cli.demo import demo
 from graphsparse.cli.prune import prune
+from graphsparse.cli.topology import topology
 from graphsparse.cli.wording import Unforeseen
 from graphsparse.errors import ModelError
 
@@ -73,5 +74,5 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for command in (analyze, prune, curve, convert, demo):
+for command in (analyze, topology, prune, curve, convert, demo):
     app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from operator import index as whole_number
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,8 @@ def explain(
 def _flat(graph: LayeredGraph, name: str, index: int | Sequence[int]) -> int:
     shape = tuple(graph.shapes[name])
     try:
-        places = [whole_number(place) for place in ([index] if np.ndim(index) == 0 else index)]  # type: ignore[union-attr, list-item]
+        given: Any = index if isinstance(index, Sequence) else np.ravel(index)
+        places = [whole_number(place) for place in given]
         if len(places) == 1 and len(shape) != 1:
             return int(np.arange(np.prod(shape))[places[0]])
         places = [place + size if place < 0 else place for place, size in zip(places, shape, strict=True)]

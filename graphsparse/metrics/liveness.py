@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphsparse.blocks import KernelBlock
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.parts import Part, touched
 from graphsparse.metrics.table import Found, fraction, metric
@@ -103,6 +104,29 @@ def _lines(part: Part, name: str, axis: int, every: bool) -> float:
     return float(count)
 
 
+@metric("liveness", "channels")
+def channels(part: Part) -> Found:
+    """Output channels and features of kernels by the layer that they make, each with all its positions; the same for both
+    parts. Cost: a pass over the units."""
+    return _of_channels(part, every=True)
+
+
+@metric("liveness", "channels")
+def dead_channels(part: Part) -> Found:
+    """Channels of which no unit, at any position, lies on a source-sink path; the same for both parts. Cost: as `units`."""
+    return _of_channels(part, every=False)
+
+
+def _of_channels(part: Part, every: bool) -> Found:
+    """Counts by layer; rows of several kernels that are added to the same units are one channel."""
+    counts, live = [], part.swept.live
+    for layer in part.graph.layers:
+        targets = [b.targets.reshape(-1, b.targets.shape[-1]) for b in layer.blocks if isinstance(b, KernelBlock)]
+        rows = {int(row[0]): row for block in targets if block.size for row in block}
+        counts.append(sum(every or not live[row[row >= 0]].any() for row in rows.values()))
+    return Found(float(sum(counts)), np.asarray(counts, float))
+
+
 @metric("one hop", "edges")
 def edges(part: Part) -> Found:
     """Edges of the graph by the layer of their target: connections at each position and wires; parallel ones are one.
@@ -194,4 +218,5 @@ connected_units_of_prunable_units = fraction(connected_units, prunable_units)
 remaining_of_connections = fraction(remaining, connections)
 dead_rows_of_rows = fraction(dead_rows, rows)
 dead_columns_of_columns = fraction(dead_columns, columns)
+dead_channels_of_channels = fraction(dead_channels, channels)
 inactive_of_edges = fraction(inactive_edges, edges)

@@ -67,8 +67,9 @@ def fraction(count: Metric, of: Metric) -> Metric:
         above, below = count(part), of(part)
         total = None if above.total is None or below.total is None else _quotient(above.total, below.total)
         layers = None if above.layers is None or below.layers is None else _quotients(above.layers, below.layers)
-        both = above.parameters is not None and below.parameters is not None
-        parameters = {n: _quotient(v, below.parameters[n]) for n, v in above.parameters.items()} if both else None
+        parameters = None
+        if above.parameters is not None and below.parameters is not None:
+            parameters = {name: _quotient(value, below.parameters[name]) for name, value in above.parameters.items()}
         return Found(total, layers, parameters, f"there are no {of.name}")
 
     function.__doc__ = f"{count.name} / {of.name}. Undefined where there are no {of.name}. Cost: that of both."

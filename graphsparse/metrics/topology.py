@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,12 @@ class Topology:
         """The rows as JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        """The frame as CSV: written to a file, or returned without one."""
-        return self.frame.to_csv(path, index=False)
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The frame as CSV text, also written to a file where a path is given."""
+        text = self.frame.to_csv(index=False)
+        if path is not None:
+            Path(path).write_text(text)
+        return text
 
 
 def _plain(value: Any) -> Any:
@@ -137,6 +141,11 @@ def topology(
         if progress is not None:
             progress(done + 1, len(wanted))
     return Topology(pandas.DataFrame(rows, columns=COLUMNS), layer_names(swept.graph))
+
+
+def check_metrics(metrics: Iterable[str] | None) -> None:
+    """Raises ArgumentError for a name that is no metric's and no group's."""
+    _chosen(metrics)
 
 
 def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
