@@ -132,14 +132,14 @@ def assortativity(part: Part) -> Found:
 
     By layer: over the edges into it. Undefined where all degrees of one kind are equal. Cost: a pass over the edges.
     """
-    targets, graph = part.edges.indices, part.graph
-    outs = np.repeat(part.out_degrees, part.out_degrees).astype(float)
-    ins = part.in_degrees[targets].astype(float)
-    layer, n = graph.owner[targets], len(graph.layers)
-    every = _correlation(outs, ins, np.zeros(len(ins), int), 1)[0]
-    return Found(
-        float(every), _correlation(outs, ins, layer, n), None, "all degrees of one kind are equal, or no edges"
-    )
+    graph, ins = part.graph, part.in_degrees.astype(float)
+    outs = np.repeat(part.out_degrees.astype(float), part.out_degrees)
+    into = np.bincount(part.edges.indices, outs, graph.n_units)
+    squares = np.bincount(part.edges.indices, np.square(outs, out=outs), graph.n_units)
+    sums = np.stack([ins, into, squares, ins * ins, ins**3, ins * into])  # over the edges into each unit
+    layers = np.stack([np.bincount(graph.owner, each, len(graph.layers)) for each in sums])
+    reason = "all degrees of one kind are equal, or there are no edges"
+    return Found(float(_correlation(*layers.sum(1, keepdims=True))[0]), _correlation(*layers), None, reason)
 
 
 def fan_ins(part: Part) -> dict[str, np.ndarray]:
@@ -184,14 +184,12 @@ def _weights(part: Part, name: str) -> np.ndarray | None:
     return np.where(part.masks[name].unpack(), np.abs(np.asarray(known, np.float64)), 0.0)
 
 
-def _correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
-    """The correlation of x and y in each group, NaN where one of them does not vary."""
-    count = np.bincount(groups, minlength=n)
-    mean = lambda values: np.bincount(groups, values, n) / np.maximum(count, 1)
-    dx, dy = x - mean(x)[groups], y - mean(y)[groups]
-    spread = np.sqrt(mean(dx * dx) * mean(dy * dy))
-    varies = spread > 1e-9 * np.maximum(mean(np.abs(x)) * mean(np.abs(y)), 1e-300)
-    return np.divide(mean(dx * dy), spread, out=np.full(n, np.nan), where=varies)
+def _correlation(n, x, xx, y, yy, xy) -> np.ndarray:
+    """The correlation of x and y by their number and their sums, NaN where one of them does not vary."""
+    spread_x, spread_y = n * xx - x * x, n * yy - y * y
+    varies = (spread_x > 1e-12 * n * xx) & (spread_y > 1e-12 * n * yy)
+    spread = np.sqrt(np.where(varies, spread_x * spread_y, 1))
+    return np.where(varies, (n * xy - x * y) / spread, np.nan)
 
 
 usual_fan_in_rows_of_live_rows = fraction(rows_of_the_usual_fan_in, live_rows)

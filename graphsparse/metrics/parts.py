@@ -23,8 +23,22 @@ PARTS = ("kept", "active")
 T = TypeVar("T")
 
 
+class Once:
+    """Something that functions are asked of, each once however often its answer is wanted."""
+
+    @cached_property
+    def _answers(self) -> dict[Callable[[Any], Any], Any]:
+        return {}
+
+    def once(self, find: Callable[[Any], T]) -> T:
+        """What the function finds of this."""
+        if find not in self._answers:
+            self._answers[find] = find(self)
+        return self._answers[find]
+
+
 @dataclass(frozen=True, eq=False)
-class Swept:
+class Swept(Once):
     """A graph and what sweeps found of it; each sweep is made when it is first asked for."""
 
     graph: LayeredGraph
@@ -91,16 +105,6 @@ class Swept:
             for layer in self.graph.layers
         )
 
-    @cached_property
-    def _found(self) -> dict[Callable[[Swept], Any], Any]:
-        return {}
-
-    def once(self, find: Callable[[Swept], T]) -> T:
-        """What a function finds of this, found once however often it is asked for."""
-        if find not in self._found:
-            self._found[find] = find(self)
-        return self._found[find]
-
 
 def _conducting(block: Block, nonzero: np.ndarray) -> Block:
     if not isinstance(block, Gate):
@@ -120,7 +124,7 @@ def chosen(matrix: sparse.csr_array, use: np.ndarray) -> sparse.csr_array:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Part(Once):
     """One part of a swept graph: ``kept``, the graph as it is, or ``active``, what lies on source-sink paths."""
 
     swept: Swept

@@ -17,8 +17,7 @@ from graphsparse.metrics.cones import dense
 from graphsparse.metrics.liveness import columns, dead_columns
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
-from graphsparse.passes.paths import path_counts
-from graphsparse.sweep import Reach
+from graphsparse.sweep import Reach, forwards
 
 NO_PATH = "there is no path from a source to a sink"
 
@@ -30,13 +29,13 @@ def log10_paths(part: Part) -> Found:
     A path may take a shared connection several times, and is counted with each. Exact up to 2 ** 53, beyond to 1e-16 for
     each addition, at any size. Cost: one sweep in (+, x), 16 bytes per connection.
     """
-    return _log10(part.swept.paths)
+    return part.swept.once(log10_found)
 
 
 @metric("paths", "paths")
 def paths(part: Part) -> Found:
     """The number of source-sink paths; infinite beyond 1.8e308, where `log10_paths` goes on. Cost: as `log10_paths`."""
-    found = _log10(part.swept.paths)
+    found = part.swept.once(log10_found)
     number = lambda log: 0.0 if np.isnan(log) else float(np.rint(10.0**log)) if log < 15 else _power(log)
     return Found(
         number(found.total), np.asarray([number(log) for log in found.layers.tolist()]),  # type: ignore[union-attr]
@@ -46,10 +45,19 @@ def paths(part: Part) -> Found:
 
 @metric("paths", "log10 of a fraction")
 def log10_paths_of_dense_paths(part: Part) -> Found:
-    """Path density: `log10_paths` less that of the same network with nothing dropped. Cost: two sweeps in (+, x)."""
-    here, whole = _log10(part.swept.paths), _log10(path_counts(dense(part.graph)))
-    parameters = {name: log - (whole.parameters or {})[name] for name, log in (here.parameters or {}).items()}
-    return Found(here.total - whole.total, here.layers - whole.layers, parameters, NO_PATH)  # type: ignore[operator]
+    """Path density: `log10_paths` in all less that of the same network with nothing dropped.
+
+    Cost: a sweep in (+, x) forwards over all that could be kept; on large unrolled networks the dearest of this group.
+    """
+    return Found(part.swept.once(log10_found).total - part.swept.once(_dense), undefined=NO_PATH)  # type: ignore[operator]
+
+
+def _dense(swept: Swept) -> float:
+    """The decimal logarithm of the paths of the network with every connection kept."""
+    whole = dense(swept.graph)
+    values = {key: as_pairs(mask.unpack().astype(np.float64)) for key, mask in whole.kept.items()}
+    state = forwards(whole, values, PLUS_TIMES, states=whole.gated)
+    return _defined(_sum(PLUS_TIMES.units(state.signal)[whole.sinks]))
 
 
 @metric("paths", "connections")
@@ -92,7 +100,7 @@ def log10_paths_with_biases(part: Part) -> Found:
     are no source-sink paths where there are biases. Where several biases or shifts lie on one unit each begins a path.
     Cost: one sweep in (+, x).
     """
-    found = _with_lifts(part.swept)
+    found = part.swept.once(_with_lifts)
     return Found(found, undefined="no source and no bias leads to a sink")
 
 
@@ -108,8 +116,9 @@ def _sum(values: np.ndarray) -> complex:
     return flat[0]
 
 
-def _log10(found: Reach) -> Found:
-    graph = found.graph
+def log10_found(swept: Swept) -> Found:
+    """The decimal logarithms of the paths in all, through layers and through parameters."""
+    graph, found = swept.graph, swept.paths
     through = _times(found.signal, found.reaches)
     layers = [_defined(_sum(through[layer.start : layer.stop])) for layer in graph.layers]
     parameters = {name: _defined(_sum(each)) for name, each in found.connections().items()}

@@ -40,7 +40,11 @@ def distances_to_life(graph: LayeredGraph) -> dict[str, np.ndarray]:
     Floats in the parameters' shapes: 0 where it is active, infinite where no connections would do. Exact, but an upper
     bound where products or shared parameters count one connection twice (`graphsparse.passes.paths.revival_costs`).
     """
-    return Swept(checked_graph(graph)).revival.connections()
+    return _costs(Swept(checked_graph(graph)))
+
+
+def _costs(swept: Swept) -> dict[str, np.ndarray]:
+    return swept.revival.connections()
 
 
 @metric("regrowth", "connections")
@@ -56,7 +60,7 @@ def active_if_alone(part: Part) -> Found:
 
     The same for both parts: dead connections neither help nor hinder. Cost: the sweep in (or, and).
     """
-    return Found.of_parameters({name: float(mask.count()) for name, mask in _regrowable(part.swept).items()})
+    return Found.of_parameters({name: float(mask.count()) for name, mask in part.swept.once(_regrowable).items()})
 
 
 @metric("regrowth", "connections")
@@ -86,12 +90,12 @@ def greatest_distance_to_life(part: Part) -> Found:
 @metric("regrowth", "connections")
 def beyond_revival(part: Part) -> Found:
     """Connections that no return of others makes active: behind a masked scale, say. Cost: as `mean_distance_to_life`."""
-    costs = part.swept.revival.connections()
+    costs = part.swept.once(_costs)
     return Found.of_parameters({name: float(np.isinf(each).sum()) for name, each in costs.items()})
 
 
 def _distances(part: Part, summed) -> Found:
-    costs = part.swept.revival.connections()
+    costs = part.swept.once(_costs)
     finite = {name: each[(each > 0) & np.isfinite(each)] for name, each in costs.items()}
     values = {name: float(summed(each)) if each.size else np.nan for name, each in finite.items()}
     every = np.concatenate([each for each in finite.values()] or [np.empty(0)])

@@ -44,7 +44,7 @@ class Metric:
     function: Callable[[Part], Found]
 
     def __call__(self, part: Part) -> Found:
-        return self.function(part)
+        return part.once(self.function)
 
     @property
     def definition(self) -> str:
