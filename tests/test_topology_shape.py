@@ -265,3 +265,52 @@ def test_a_path_is_fragile_everywhere():
     expected = {"unavoidable_units": 6, "unavoidable_edges": 5, "most_lost_by_a_unit": 5, "most_lost_by_an_edge": 5,
                 "minimum_cut": 1, "paths": 1, "shortest_path": 5, "longest_path": 5, "components": 1}  # fmt: skip
     assert row[list(expected)].to_dict() == expected
+
+
+class Attending(nn.Module):
+    """A transformer layer over tokens whose embedding is also the head."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.layer = nn.Embedding(7, 8), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 7, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, tokens):
+        return self.head(self.layer(self.table(tokens)))
+
+
+class Transposed(nn.Module):
+    """Groups, a transposed convolution and pooling: kernels whose elements lie at no one stride."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 8, 3, padding=1, groups=2), nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.c = nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.c(torch.max_pool2d(self.b(torch.relu(self.a(x))), 2).flatten(1))
+
+
+@pytest.mark.parametrize("resolution", ["unrolled", "channel"])
+@pytest.mark.parametrize(("model", "x"), [(Attending, torch.zeros(1, 4).long()), (Transposed, torch.zeros(1, 4, 4, 4))])
+def test_attention_groups_and_transposed_convolutions(model, x, resolution):
+    """What sweeps in other algebras say agrees with liveness, and what revives does."""
+    torch.manual_seed(0)
+    graph = gs.export(model().eval(), x, {}, resolution=resolution)
+    for density in (0.05, 0.4):
+        pruned = graph.with_masks({n: torch.rand(tuple(s)) < density for n, s in graph.shapes.items()})
+        found, active = gs.topology(pruned), gs.effective_masks(pruned)
+        values = found.total["kept"]
+        dead_edges = values[["cut_from_sources", "cut_from_sinks", "stopped_at_a_product"]].sum()
+        assert dead_edges == values["inactive_edges"] == values["edges"] - found.total.loc["edges", "active"]
+        for name, mask in active.items():
+            assert (found.parameters.loc[name, ("paths", "kept")] > 0) == mask.any()
+            for index in list(np.ndindex(*mask.shape))[::97]:
+                why = gs.explain(pruned, name, index)
+                assert why.alive == bool(mask[index])
+                if not why.alive and why.distance < np.inf:
+                    masks = {key: each.unpack() for key, each in pruned.kept.items()}
+                    for key, some in why.revival.items():
+                        masks[key][tuple(zip(*some))] = True
+                    assert gs.effective_masks(pruned.with_masks(masks))[name][index]

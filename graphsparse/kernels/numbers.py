@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphsparse.kernels import element_loops as loops
-from graphsparse.kernels.layout import Kernel
+from graphsparse.kernels.layout import Kernel, Places
 from graphsparse.kernels.masks import CACHE_LINE_WORDS, Mask
 from graphsparse.kernels.threads import over
 
@@ -174,7 +174,8 @@ class Numbers:
     def _rows(self, kernel: Kernel, values: np.ndarray) -> np.ndarray:
         """The kernel's values (rows of all groups, columns), contiguous along columns."""
         flat = np.ascontiguousarray(values).reshape(-1)
-        found = kernel.view.of(flat) if kernel.in_place else kernel.view.of(flat, self.zero)
+        view = kernel.view  # strides say where every element lies; only places may have elements that are always zero
+        found = view.of(flat, self.zero) if isinstance(view, Places) else view.of(flat)
         rows = found.reshape(-1, found.shape[2])
         return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
