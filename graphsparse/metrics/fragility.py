@@ -103,7 +103,11 @@ def widest_path(part: Part) -> Found:
     greatest of all paths' least weights; a product needs what holds its other operand up, too. Cost: one sweep in
     (max, min), 8 bytes per connection.
     """
-    graph, names = part.graph, list(part.graph.shapes)
+    return part.swept.once(_widest)
+
+
+def _widest(swept: Swept) -> Found:
+    graph, names = swept.graph, list(swept.graph.shapes)
     if any(name not in graph.weights for name in names):
         return Found(np.nan, None, dict.fromkeys(names, np.nan), "the weights are not known")
     weights = {name: np.abs(np.asarray(graph.weights[name], np.float64)) for name in names}
@@ -118,14 +122,14 @@ def widest_path(part: Part) -> Found:
 def components(part: Part) -> Found:
     """Weak components of the part's units that have an edge (Cunegatti et al. 2024 count units without edges too: add
     `disconnected`). Cost: a pass over the edges."""
-    labels = _labels(part)
+    labels = part.once(_labels)
     return Found(float(len(np.unique(labels))))
 
 
 @metric("fragility", "units")
 def largest_component(part: Part) -> Found:
     """Units of the largest weak component that has an edge, 0 where there are no edges. Cost: a pass over the edges."""
-    labels = _labels(part)
+    labels = part.once(_labels)
     return Found(float(np.bincount(labels).max()) if labels.size else 0.0)
 
 

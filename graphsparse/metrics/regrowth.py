@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from graphsparse.graph import LayeredGraph, checked_graph
@@ -78,13 +80,13 @@ def mean_distance_to_life(part: Part) -> Found:
 
     Cost: one sweep in (min, +), 8 bytes per connection and a copy.
     """
-    return _distances(part, np.mean)
+    return part.swept.once(_mean)
 
 
 @metric("regrowth", "connections")
 def greatest_distance_to_life(part: Part) -> Found:
     """The greatest finite one of `distances_to_life`; the same for both parts. Cost: as `mean_distance_to_life`."""
-    return _distances(part, np.max)
+    return part.swept.once(_greatest)
 
 
 @metric("regrowth", "connections")
@@ -94,8 +96,16 @@ def beyond_revival(part: Part) -> Found:
     return Found.of_parameters({name: float(np.isinf(each).sum()) for name, each in costs.items()})
 
 
-def _distances(part: Part, summed) -> Found:
-    costs = part.swept.once(_costs)
+def _mean(swept: Swept) -> Found:
+    return _distances(swept, np.mean)
+
+
+def _greatest(swept: Swept) -> Found:
+    return _distances(swept, np.max)
+
+
+def _distances(swept: Swept, summed: Callable[[np.ndarray], float]) -> Found:
+    costs = swept.once(_costs)
     finite = {name: each[(each > 0) & np.isfinite(each)] for name, each in costs.items()}
     values = {name: float(summed(each)) if each.size else np.nan for name, each in finite.items()}
     every = np.concatenate([each for each in finite.values()] or [np.empty(0)])

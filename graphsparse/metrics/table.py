@@ -70,9 +70,9 @@ def fraction(count: Metric, of: Metric) -> Metric:
         parameters = None
         if above.parameters is not None and below.parameters is not None:
             parameters = {name: _quotient(value, below.parameters[name]) for name, value in above.parameters.items()}
-        return Found(total, layers, parameters, f"there are no {of.name}")
+        return Found(total, layers, parameters, f"{of.name} is 0")
 
-    function.__doc__ = f"{count.name} / {of.name}. Undefined where there are no {of.name}. Cost: that of both."
+    function.__doc__ = f"{count.name} / {of.name}. Undefined where {of.name} is 0. Cost: that of both."
     return Metric(f"{count.name}_of_{of.name}", count.group, "fraction", function)
 
 

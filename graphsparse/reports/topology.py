@@ -13,9 +13,11 @@ from rich.text import Text
 from graphsparse.metrics.topology import Topology
 from graphsparse.reports.terminal import printable, wide
 
+LARGE = 1e12  # from here on numbers are shown with an exponent
+
 
 def show(title: str, found: Topology, notes: Iterable[str] = (), console: Console | None = None) -> None:
-    """Print what is found in all, or the rows of parameters for metrics that have no such value; why some are undefined."""
+    """Print what every metric is in all, for what is kept and what is active, and why some values are not defined."""
     console, total = wide(console or Console()), found.total
     table = Table(title=Text(printable(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("metric", "unit"):
@@ -38,4 +40,6 @@ def show(title: str, found: Topology, notes: Iterable[str] = (), console: Consol
 def _cell(value: float) -> Text:
     if math.isnan(value):
         return Text("undefined")
+    if abs(value) >= LARGE:
+        return Text(f"{value:.4g}")
     return Text(f"{int(value):,}" if value.is_integer() else f"{value:,.4f}")
