@@ -207,7 +207,10 @@ class LayeredGraph:
         Parameters without a mask are wholly kept. Raises `MaskError` where a name, shape or type does not fit.
 
         Example:
-            >>> half = graph.with_masks({"fc1.weight": torch.rand(300, 784) < 0.5})  # doctest: +SKIP
+            >>> import torch, graphsparse as gs
+            >>> graph = gs.export(torch.nn.Linear(3, 2), torch.zeros(1, 3), {})
+            >>> gs.sparsity(graph.with_masks({"weight": torch.eye(2, 3) > 0})).kept
+            2
         """
         return replace(self, masks=self.checked(masks))
 
@@ -242,7 +245,10 @@ class LayeredGraph:
         """A `networkx.DiGraph` with node attribute "layer" (the rank) and edge attributes "weight" and "parameter".
 
         Example:
-            >>> networkx.multipartite_layout(graph.to_networkx(), subset_key="layer")  # doctest: +SKIP
+            >>> import networkx, torch, graphsparse as gs
+            >>> graph = gs.export(torch.nn.Linear(3, 2), torch.zeros(1, 3), {})
+            >>> sorted(networkx.multipartite_layout(graph.to_networkx(), subset_key="layer"))
+            [0, 1, 2, 3, 4]
         """
         from graphsparse.libraries import to_networkx  # takes half a second to import
 

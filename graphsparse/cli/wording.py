@@ -48,7 +48,7 @@ def in_options(error: GraphsparseError, known: Mapping[str, str]) -> str:
 
     Example:
         >>> in_options(GraphsparseError("a rule", way_out="name form='zeros' or give data="), {"form": "--form"})
-        "a rule. Way out: name --form zeros or give data=."
+        'a rule. Way out: name --form zeros or give data=.'
     """
 
     def option(found: re.Match[str]) -> str:

@@ -47,7 +47,7 @@ def expected_effective(
 
     Args:
         shapes: the widths n_0, ..., n_L of a fully connected chain, or kernel shapes as torch has them, (out, in) and
-            (out, in, *kernel), each layer reading the one before it. A fully connected kernel that reads k inputs for
+            ``(out, in, *kernel)``, each layer reading the one before it. A fully connected kernel that reads k inputs for
             each channel before it stands behind a flattening of k positions.
         densities: one for each kernel, in [0, 1]: 1 - the layer sparsities of `quotas`.
         reads: which positions each tap reads, see `spatial_reads`. Without them every position of a live channel counts

@@ -35,7 +35,7 @@ def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
 
     Args:
         name: one of `FAMILIES`.
-        shapes: kernel shapes as torch has them, (out, in, *kernel).
+        shapes: kernel shapes as torch has them, ``(out, in, *kernel)``.
         sparsity: in [0, 1), of all the weights together.
 
     Raises:

@@ -61,6 +61,7 @@ def analyze(
         CheckpointError, ModelError, MaskError, CaptureError: bad input, with the way out.
 
     Example:
+        >>> import torch
         >>> analyze({"1.weight": torch.eye(4), "2.weight": torch.ones(2, 4)}, "chain").summary["active"]
         12
     """

@@ -15,6 +15,11 @@ def effective_masks(graph: LayeredGraph) -> dict[str, torch.Tensor]:
     3). Applying it twice changes nothing.
 
     Example:
-        >>> effective_masks(graph)["fc1.weight"].sum()  # doctest: +SKIP
+        >>> import graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> effective_masks(gs.export(layers, torch.zeros(1, 2), masks))["0.weight"]
+        tensor([[ True,  True],
+                [False, False]])
     """
     return {name: torch.from_numpy(active) for name, active in active_connections(checked_graph(graph)).items()}

@@ -81,7 +81,13 @@ def write_masks(
         MaskError: a mask does not fit, or the promise cannot be kept; nothing is changed then.
 
     Example:
-        >>> write_masks(model, effective_masks(graph), example_inputs=x)  # doctest: +SKIP
+        >>> import graphsparse as gs
+        >>> model, x = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)), torch.zeros(1, 2)
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> written = write_masks(model, gs.effective_masks(gs.export(model, x, masks)), example_inputs=x)
+        >>> model[0].weight_mask
+        tensor([[1., 1.],
+                [0., 0.]])
     """
     live = isinstance(target, nn.Module)
     form = form or ("prune" if live else "zeros")
