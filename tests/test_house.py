@@ -15,7 +15,8 @@ from graphsparse import errors
 
 HOUSE = Path(gs.__file__).parent
 ORDER = [
-    {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"}, {"adjacency", "libraries"}, {"graph"},
+    {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"},
+    {"adjacency", "captured", "given_masks", "libraries"}, {"graph"},
     {"sweep"},
     {"passes", "capture", "checkpoints", "zoo"}, {"measures", "surgery"}, {"pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},

@@ -94,8 +94,8 @@ def modulators_of(draft: Draft, parameters: Parameters, *, given: bool) -> dict[
     """Biases and scales, which are no connections: what holds of them where no mask says otherwise.
 
     A bias entry that is exactly zero adds nothing, so it lifts nothing: what the function computes is the judge. A
-    scale that is exactly zero cuts its unit only where masks are read off the model (DESIGN 2: network slimming), since
-    with given masks a fresh model's zero-initialised scales are yet to be trained.
+    scale that is exactly zero cuts its unit only where masks are read off the model (docs/semantics.md, What is alive:
+    network slimming), since with given masks a fresh model's zero-initialised scales are yet to be trained.
     """
     scales = draft.scales if given else set()
     return {
