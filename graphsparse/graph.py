@@ -104,7 +104,7 @@ class LayeredGraph:
 
     @property
     def n_connections(self) -> int:
-        """The number of connections: entries of prunable kernels, each parameter counted once."""
+        """The number of connections, which are the entries of prunable kernels; each parameter is counted once."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     @cached_property
