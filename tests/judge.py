@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 import graphsparse as gs
-from graphsparse.capture import trace
+from graphsparse.capture import trace  # type: ignore[attr-defined]
 from graphsparse.graph import LayeredGraph
 from graphsparse.passes.liveness import active_connections
 

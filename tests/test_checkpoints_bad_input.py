@@ -236,7 +236,7 @@ def test_paths_that_lead_nowhere(tmp_path):
         with pytest.raises(CheckpointError, match=word):
             read_checkpoint(path)
     with pytest.raises(CheckpointError, match="received int.*state_dict"):
-        read_checkpoint(3)  # type: ignore[arg-type]
+        read_checkpoint(3)
 
 
 def sharded(folder, index):

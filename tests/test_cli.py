@@ -343,4 +343,4 @@ def test_compiling_is_announced_once_and_to_a_terminal_alone(tmp_path, monkeypat
         with announcing(console):
             for offset in (1, 2):
                 assert numba.njit(lambda x, offset=offset: x + offset)(3) == 3 + offset
-        assert console.file.getvalue().count(LINE) == times
+        assert console.file.getvalue().count(LINE) == times  # type: ignore[attr-defined]

@@ -273,7 +273,7 @@ def test_the_report_is_a_value():
     report = gs.analyze(chain(), "chain")
     assert isinstance(report, Report)
     with pytest.raises(AttributeError):
-        report.title = "other"  # type: ignore[misc]
+        report.title = "other"
 
 
 class Chosen(nn.Module):
