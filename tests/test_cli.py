@@ -296,7 +296,8 @@ def test_help_and_readme_list_the_forms_as_they_are():
 
 
 def test_errors_speak_in_options():
-    from graphsparse.cli.wording import in_options, options
+    from graphsparse.cli.app import options
+    from graphsparse.cli.wording import in_options
     from graphsparse.errors import MaskError
 
     known = options()
