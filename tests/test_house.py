@@ -217,3 +217,31 @@ def test_headings_that_code_names_are_in_the_semantics():
     for path in [*HOUSE.rglob("*.py"), *ROOT.glob("tests/*.py")]:
         for heading in re.findall(r"docs/semantics\.md`?, ([A-Z][a-z ]+)", path.read_text()):
             assert heading in headings, f"{path.name} names {heading}"
+
+
+WITHOUT_MUST = {
+    'f"{len(walk.refused)} of {total} operations': "counts what has no rule; the lines below name it",
+    '"a picture needs': "an optional package is missing: there is nothing that the asker did wrong",
+    '"a page needs': "the same",
+    '"a folder with a config.json needs': "the same",
+}
+"""Rules of errors that do not say what must be, by how they begin, each with the reason."""
+
+
+def rules_of(path: Path) -> list[str]:
+    """The text of each rule that an error of this file gets as it stands; texts that are computed elsewhere are left out."""
+    text = path.read_text()
+    family = {name for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)}
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in family
+        parts = ast.walk(node.args[0]) if isinstance(node, ast.Call) and named and node.args else ()
+        if isinstance(node, ast.Call) and any(is_text(part) or isinstance(part, ast.JoinedStr) for part in parts):
+            found.append(ast.get_source_segment(text, node.args[0]) or "")
+    return found
+
+
+@pytest.mark.parametrize("part", sorted({part_of(path) for path in HOUSE.rglob("*.py")} - {"errors"}))
+def test_the_rule_of_an_error_says_what_must_be(part):
+    rules = [rule for path in HOUSE.rglob("*.py") if part_of(path) == part for rule in rules_of(path)]
+    assert not [rule for rule in rules if " must " not in rule and not rule.startswith(tuple(WITHOUT_MUST))]

@@ -103,7 +103,7 @@ def export_uses(
     By default they are those of the model itself, where its own masks are read.
     """
     if resolution not in RESOLUTIONS:
-        raise CaptureError("resolution is 'unrolled' or 'channel'", received=repr(resolution))
+        raise CaptureError("resolution must be 'unrolled' or 'channel'", received=repr(resolution))
     table = with_extra(RULES, extra_rules)
     found: dict[str, torch.Tensor] = {}
     keys: dict[str, str] = {}

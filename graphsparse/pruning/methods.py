@@ -112,7 +112,7 @@ def saliency(
     entry = METHODS[method_named(method)]
     check_options(method, options, tuple(inspect.signature(saliency).parameters))
     if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise GraphsparseError("a seed is a non-negative integer", received=repr(seed))
+        raise GraphsparseError("a seed must be a non-negative integer", received=repr(seed))
     request = Request(
         model, list(parameters), example_inputs, kwargs, data, loss, masks, int(seed), compression, progress, options,
         weights,
@@ -179,7 +179,11 @@ def _iterative_snip(r: Request) -> Scores:
 
 def _synflow(r: Request) -> Scores:
     if r.example_inputs is None:
-        raise GraphsparseError("SynFlow captures the model", received="no inputs", way_out="give example_inputs=")
+        raise GraphsparseError(
+            "example inputs must be given to SynFlow, which captures the model",
+            received="no inputs",
+            way_out="give example_inputs=",
+        )
     ends: dict[str, Any] = {"compression": r.compression, "progress": r.progress, **r.options}
     return synflow(r.model, r.parameters, r.example_inputs, kwargs=r.kwargs, masks=r.masks, **ends)
 

@@ -141,7 +141,7 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
         empty = [name for name, mask in kept.items() if not mask.any()]
         best = max(curve.compression_curve(graph, ranking).frame.query("active > 0")["direct_compression"], default=1.0)
         raise TargetError(
-            "the network disconnects at this target", place=", ".join(empty[:3]) or None,
+            "the network must stay connected at this target", place=", ".join(empty[:3]) or None,
             received=f"direct {target}",
             way_out=f"the highest direct compression that leaves a path is {best:,.1f}",
         )  # fmt: skip

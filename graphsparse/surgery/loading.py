@@ -86,7 +86,7 @@ class Loaded:
         """The graph of the model under the checkpoint's masks, for the given inputs or those that are known."""
         if self.channel_only and resolution != "channel":
             raise ModelError(
-                "a chain of convolutions has no known padding and pooling", received=f"resolution {resolution!r}",
+                "a chain must not have convolutions: their padding and pooling are not known", received=f"resolution {resolution!r}",
                 way_out="take resolution='channel', or name the model",
             )  # fmt: skip
         args, named = self.inputs(example_inputs, kwargs)
@@ -152,7 +152,7 @@ def load_network(
                 )  # fmt: skip
             return _of_program(read_program(str(source)))
         raise ModelError(
-            "effective sparsity needs the network, not only its tensors",
+            "the network must be known for effective sparsity, not only its tensors",
             place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip

@@ -92,7 +92,7 @@ def write_masks(
     live = isinstance(target, nn.Module)
     form = form or ("prune" if live else "zeros")
     if live and form not in FORMS:
-        raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
+        raise MaskError("masks must be put on a module as 'prune' or 'zeros'", received=repr(form))
     masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
     if isinstance(target, nn.Module):
         graph = graph or _present(target, example_inputs, kwargs or {}, norm_statistics)
@@ -105,7 +105,7 @@ def write_masks(
     if model is None:
         if fold_constants:
             raise MaskError(
-                "constants are found by running the model", place=str(target), received="no model",
+                "the model must be run to find constants", place=str(target), received="no model",
                 way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
             )  # fmt: skip
         masks = on_tied_tensors(masks, checkpoint.weights)
@@ -127,7 +127,7 @@ def write_masks(
 def _require_inputs(model: nn.Module, example_inputs: Any, kwargs: Mapping[str, Any] | None) -> None:
     if example_inputs is None and not kwargs:
         raise MaskError(
-            "constants are found by running the model", place=type(model).__name__, received="no example_inputs",
+            "the model must be run to find constants", place=type(model).__name__, received="no example_inputs",
             way_out="give example_inputs= as for export",
         )  # fmt: skip
 
@@ -153,7 +153,7 @@ def _folding(model, graph: LayeredGraph, masks, example_inputs, kwargs, fold_con
 def _check_promise(graph: LayeredGraph) -> None:
     if graph.has_norm_statistics and not graph.norm_statistics:
         raise MaskError(
-            "a model with layer, group or RMS normalisation depends on what its statistics see",
+            "a model with layer, group or RMS normalisation must get masks that were found with its statistics",
             received="masks found with norm_statistics=False",
             way_out="export with norm_statistics=True, take effective_masks of that graph, and pass norm_statistics=True here",
         )

@@ -59,7 +59,7 @@ def _logit_entry(content: Content, name: str, key: str) -> Entry:
 
     def pattern() -> torch.Tensor:
         if bool(logits.isnan().any()):
-            raise MaskError("a logit is a number", place=content.named(key), received="NaN")
+            raise MaskError("a logit must be a number", place=content.named(key), received="NaN")
         return logits > 0
 
     sources = (logits,) if weight is None else (logits, weight)
