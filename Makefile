@@ -6,7 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The CPU build of torch: on Linux the plain wheel asks for gigabytes of CUDA packages. TORCH_INDEX= takes the plain one.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint types bench clean
+# The pages and the reference as a site; a warning is an error.
+SITE := $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+
+.PHONY: demo test docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/graphsparse demo
@@ -15,7 +18,11 @@ test: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(SITE)
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
+
+docs: $(VENV)/.tested
+	$(SITE)
 
 bench: $(VENV)/.tested
 	$(BIN)/python benchmarks/liveness.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ class Drawn(nn.Module):
         return make(**{"strided": {"stride": 2}, "grouped": {"groups": 2}}.get(kind, {}))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        block: Any
         for kind, block in zip(self.kinds, self.kernels, strict=True):
             if kind == "skip":
                 x = x + torch.relu(block(x))

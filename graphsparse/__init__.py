@@ -7,7 +7,35 @@ does nothing; effective sparsity counts it as removed. Start with `analyze`, or 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; a running program imports each name when it first asks for it
+    from graphsparse.capture import Network as Network
+    from graphsparse.capture import export as export
+    from graphsparse.checkpoints import read_masks as read_masks
+    from graphsparse.effective import compression_curve as compression_curve
+    from graphsparse.effective import effective_masks as effective_masks
+    from graphsparse.effective import effective_scores as effective_scores
+    from graphsparse.errors import ArgumentError as ArgumentError
+    from graphsparse.errors import CaptureError as CaptureError
+    from graphsparse.errors import CheckpointError as CheckpointError
+    from graphsparse.errors import GraphsparseError as GraphsparseError
+    from graphsparse.errors import MaskError as MaskError
+    from graphsparse.errors import MissingExtra as MissingExtra
+    from graphsparse.errors import ModelError as ModelError
+    from graphsparse.errors import TargetError as TargetError
+    from graphsparse.errors import UnsupportedOperations as UnsupportedOperations
+    from graphsparse.graph import LayeredGraph as LayeredGraph
+    from graphsparse.measures.batch import sparsity_of as sparsity_of
+    from graphsparse.measures.expected import expected_effective as expected_effective
+    from graphsparse.measures.sparsity import sparsity as sparsity
+    from graphsparse.metrics.explain import explain as explain
+    from graphsparse.metrics.topology import topology as topology
+    from graphsparse.networks import network as network
+    from graphsparse.pruning.prune import prune as prune
+    from graphsparse.pruning.quotas import quotas as quotas
+    from graphsparse.reports.analyze import analyze as analyze
+    from graphsparse.surgery import write_masks as write_masks
 
 __version__ = "0.1.0"
 

@@ -73,7 +73,7 @@ def _may_repeat(block: Block) -> bool:
 class _Part:
     """A block's edges, counted per source unit and then written."""
 
-    def __init__(self, block: KernelBlock, values):
+    def __init__(self, block: KernelBlock, values: Mapping[str, Mask]):
         kernel = block.view.of(values[block.mask].unpack().reshape(-1))
         self.block, self.table = block, block.taps.table
         columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1]))
@@ -82,7 +82,7 @@ class _Part:
         self.per_group = kernel.shape[2]
 
     @staticmethod
-    def of(block: Block, values) -> _Part | _Pairs:
+    def of(block: Block, values: Mapping[str, Mask]) -> _Part | _Pairs:
         """The part for the block's kind."""
         return _Part(block, values) if isinstance(block, KernelBlock) else _Pairs(block, values)
 
@@ -98,7 +98,7 @@ class _Part:
 class _Pairs:
     """Wires and gates: the pairs as they are."""
 
-    def __init__(self, block: Block, values):
+    def __init__(self, block: Block, values: Mapping[str, Mask]):
         self.sources, self.targets, _ = block.pairs(values)
 
     def count(self, counts: np.ndarray) -> None:
@@ -111,7 +111,7 @@ class _Pairs:
 
 
 @compiled
-def _count(bounds, sources, table, counts):
+def _count(bounds: np.ndarray, sources: np.ndarray, table: np.ndarray, counts: np.ndarray) -> None:
     taps = table.shape[0]
     for j in range(bounds.size - 1):
         kept = bounds[j + 1] - bounds[j]
@@ -124,7 +124,16 @@ def _count(bounds, sources, table, counts):
 
 
 @compiled
-def _fill(bounds, rows, sources, table, targets, per_group, free, indices):
+def _fill(
+    bounds: np.ndarray,
+    rows: np.ndarray,
+    sources: np.ndarray,
+    table: np.ndarray,
+    targets: np.ndarray,
+    per_group: int,
+    free: np.ndarray,
+    indices: np.ndarray,
+) -> None:
     taps = table.shape[0]
     for j in range(bounds.size - 1):
         channel, tap, group = j // taps, table[j % taps], j // per_group
@@ -139,7 +148,7 @@ def _fill(bounds, rows, sources, table, targets, per_group, free, indices):
 
 
 @compiled
-def _fill_pairs(sources, targets, free, indices):
+def _fill_pairs(sources: np.ndarray, targets: np.ndarray, free: np.ndarray, indices: np.ndarray) -> None:
     for e in range(sources.size):
         indices[free[sources[e]]] = targets[e]
         free[sources[e]] += 1

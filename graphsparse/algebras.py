@@ -64,11 +64,11 @@ class _MaxMin(Element):
     top = True
 
     @staticmethod
-    def plus(a, b):
+    def plus(a: Any, b: Any) -> Any:
         return greater(a, b)
 
     @staticmethod
-    def times(a, b):
+    def times(a: Any, b: Any) -> Any:
         return lesser(a, b)
 
 
@@ -76,11 +76,11 @@ class _MinPlus(Element):
     """The cheapest path: costs add up along a path, of parallel paths the least counts."""
 
     @staticmethod
-    def plus(a, b):
+    def plus(a: Any, b: Any) -> Any:
         return min(a, b)
 
     @staticmethod
-    def times(a, b):
+    def times(a: Any, b: Any) -> Any:
         return a + b
 
 
@@ -88,11 +88,11 @@ class _MaxPlus(Element):
     """The longest path: lengths add up along a path, of parallel paths the greatest counts."""
 
     @staticmethod
-    def plus(a, b):
+    def plus(a: Any, b: Any) -> Any:
         return max(a, b)
 
     @staticmethod
-    def times(a, b):
+    def times(a: Any, b: Any) -> Any:
         return a + b
 
 
@@ -105,7 +105,7 @@ class _PlusTimes(Element):
     """
 
     @staticmethod
-    def plus(a, b):
+    def plus(a: Any, b: Any) -> Any:
         if a.real == 0.0:
             return b
         if b.real == 0.0:
@@ -119,7 +119,7 @@ class _PlusTimes(Element):
         return complex(mantissa, a.imag + shift)
 
     @staticmethod
-    def times(a, b):
+    def times(a: Any, b: Any) -> Any:
         if a.real == 0.0 or b.real == 0.0:
             return complex(0.0, 0.0)
         mantissa, shift = math.frexp(a.real * b.real)
@@ -130,11 +130,11 @@ class _Words(Element):
     """Liveness in 64 masks at once: bit m of a value is that of mask m."""
 
     @staticmethod
-    def plus(a, b):
+    def plus(a: Any, b: Any) -> Any:
         return a | b
 
     @staticmethod
-    def times(a, b):
+    def times(a: Any, b: Any) -> Any:
         return a & b
 
 

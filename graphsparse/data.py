@@ -34,7 +34,7 @@ def path(name: str) -> Path:
         if candidate.is_file():
             return candidate
     raise CheckpointError(
-        "the demo's files come with the package", place="data", received=repr(name),
+        "the demo's files must be there: they come with the package", place="data", received=repr(name),
         way_out="install graphsparse with pip, or run from a checkout that has data/",
     )  # fmt: skip
 

@@ -12,9 +12,11 @@ from scipy import sparse
 
 from graphsparse import adjacency
 from graphsparse.adjacency import bool_csr
-from graphsparse.arrays import as_array, as_mask, by_name
 from graphsparse.blocks import Block, Gate, KernelBlock, Scale
-from graphsparse.errors import GraphsparseError, MaskError
+from graphsparse.captured import Coverage as Coverage
+from graphsparse.captured import Input as Input
+from graphsparse.errors import GraphsparseError
+from graphsparse.given_masks import checked_masks
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer, feeding
 
@@ -51,38 +53,6 @@ class Edge:
 
     def __repr__(self) -> str:
         return f"Edge({self.source.name!r} -> {self.target.name!r}, parameter={self.parameter!r})"
-
-
-@dataclass(frozen=True, eq=False)
-class Coverage:
-    """What capture did with the operations of a model.
-
-    ``rules`` counts operations by the rule that took them; ``conservative`` lists (operation, module, reason) of those
-    decided on the safe side, where active is a superset of what the function depends on.
-    """
-
-    rules: Mapping[str, int] = field(default_factory=dict)
-    conservative: tuple[tuple[str, str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Input:
-    """What an input of the model was ``taken`` for: "source", "tokens" (of the rows of ``tables``) or "constant".
-
-    ``name`` is that of the model's argument; inside tuples and dicts its path, as ``batch.image.0``. ``kind`` is the
-    type of its elements, ``reason`` says why it was taken so.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    kind: str
-    taken: str
-    reason: str
-    tables: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        taken = f"tokens of {', '.join(self.tables)}" if self.taken == "tokens" else self.taken
-        return f"{self.name}: {taken} ({self.reason})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +104,7 @@ class LayeredGraph:
 
     @property
     def n_connections(self) -> int:
-        """The number of connections: entries of prunable kernels, each parameter counted once."""
+        """The number of connections, which are the entries of prunable kernels; each parameter is counted once."""
         return sum(int(np.prod(shape)) for shape in self.shapes.values())
 
     @cached_property
@@ -207,32 +177,17 @@ class LayeredGraph:
         Parameters without a mask are wholly kept. Raises `MaskError` where a name, shape or type does not fit.
 
         Example:
-            >>> half = graph.with_masks({"fc1.weight": torch.rand(300, 784) < 0.5})  # doctest: +SKIP
+            >>> import torch, graphsparse as gs
+            >>> graph = gs.export(torch.nn.Linear(3, 2), torch.zeros(1, 3), {})
+            >>> gs.sparsity(graph.with_masks({"weight": torch.eye(2, 3) > 0})).kept
+            2
         """
         return replace(self, masks=self.checked(masks))
 
     def checked(self, masks: Mapping[str, Any]) -> dict[str, Mask]:
         """Masks under the graph's own names as bits, or a `MaskError` that says what does not fit."""
         shapes = {**self.constants, **{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
-        result: dict[str, Mask] = {}
-        names: dict[str, str] = {}
-        for given, mask in by_name(masks, "masks").items():
-            name = self.aliases.get(given, given)
-            if name in self.unused:
-                continue
-            if name not in shapes:
-                known = ", ".join(list(self.shapes)[:6]) + (", ..." if len(self.shapes) > 6 else "")
-                raise MaskError(
-                    "masks go by the names of model.named_parameters()",
-                    place=given,
-                    received="a name that the graph does not have",
-                    way_out=f"use the graph's names: {known}",
-                )
-            checked = _as_mask(given, mask, tuple(shapes[name]))
-            if name in result and not result[name].same(checked):
-                raise disagreement(names[name], given)
-            result[name], names[name] = checked, given
-        return result
+        return checked_masks(masks, shapes, self.aliases, self.unused, known=tuple(self.shapes))
 
     def adjacency(self) -> sparse.csr_array:
         """Which unit feeds which: bool csr (n_units, n_units), entry [u, v] for u -> v, units numbered as in layers."""
@@ -242,7 +197,10 @@ class LayeredGraph:
         """A `networkx.DiGraph` with node attribute "layer" (the rank) and edge attributes "weight" and "parameter".
 
         Example:
-            >>> networkx.multipartite_layout(graph.to_networkx(), subset_key="layer")  # doctest: +SKIP
+            >>> import networkx, torch, graphsparse as gs
+            >>> graph = gs.export(torch.nn.Linear(3, 2), torch.zeros(1, 3), {})
+            >>> sorted(networkx.multipartite_layout(graph.to_networkx(), subset_key="layer"))
+            [0, 1, 2, 3, 4]
         """
         from graphsparse.libraries import to_networkx  # takes half a second to import
 
@@ -259,28 +217,6 @@ class LayeredGraph:
             f"LayeredGraph({len(self.layers)} layers, {self.n_units} units, {self.n_connections} connections, "
             f"{self.resolution})"
         )
-
-
-def disagreement(one: str, other: str) -> MaskError:
-    """The error of masks under two names of one parameter that do not agree."""
-    return MaskError(
-        "masks under two names of one parameter must agree",
-        place=f"{one} and {other}",
-        received="two masks that differ",
-        way_out="give the mask once, under either name",
-    )
-
-
-def _as_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Mask:
-    array = mask if isinstance(mask, Mask) else as_array(name, mask, "mask")
-    if tuple(array.shape) != shape:
-        raise MaskError(
-            "a mask must have the shape of its parameter",
-            place=name,
-            received=tuple(array.shape),
-            way_out=f"give {shape}",
-        )
-    return array if isinstance(array, Mask) else Mask.of(as_mask(name, array))
 
 
 def checked_graph(graph: Any) -> LayeredGraph:

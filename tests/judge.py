@@ -1,8 +1,8 @@
 """The slow obvious judge of liveness: a weight is active where the gradient of the outputs is not zero.
 
 The model is run in float64 with positive weights on smooth positive inputs, biases zero, normalisations replaced by the
-identity, and selections (maximum, clamping from above, rounding) by sums, which is what "generic" means in DESIGN 2: any
-operand may be chosen. The gradients are united over several inputs.
+identity, and selections (maximum, clamping from above, rounding) by sums, which is what "generic" means in
+docs/semantics.md (What is alive): any operand may be chosen. The gradients are united over several inputs.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def loss_of(model: nn.Module, inputs: Mapping[str, Callable], run: int) -> torch
         outputs = model(**{name: make(run) for name, make in inputs.items()})
     generator = torch.Generator().manual_seed(run)
     leaves = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
-    return sum(
+    return sum(  # type: ignore[return-value]
         (leaf * (0.5 + torch.rand(leaf.shape, generator=generator, dtype=torch.float64))).sum() for leaf in leaves
     )
 

@@ -181,7 +181,7 @@ def test_a_mask_may_be_any_parametrization_of_several_but_only_one():
     original = {"fc.parametrizations.weight.original": torch.ones(2, 2)}
     second = {"fc.parametrizations.weight.1.mask": torch.eye(2)}
     assert torch.equal(gs.read_masks({**original, **second})["fc.weight"], torch.eye(2).bool())
-    with pytest.raises(MaskError, match="a parameter has one mask"):
+    with pytest.raises(MaskError, match="a parameter must have one mask"):
         gs.read_masks({**original, **second, "fc.parametrizations.weight.0.mask": torch.ones(2, 2)})
 
 
@@ -277,7 +277,9 @@ def test_one_shared_prefix_may_differ():
 
 
 def test_a_matched_mask_fits_its_parameter():
-    with pytest.raises(MaskError, match=r"a mask has a weight of its shape, at fc1\.weight.*\(4, 3\) for \(3, 4\)"):
+    with pytest.raises(
+        MaskError, match=r"a mask must have a weight of its shape, at fc1\.weight.*\(4, 3\) for \(3, 4\)"
+    ):
         gs.read_masks({"fc1.weight": torch.ones(4, 3)}, parameters=PARAMETERS)
 
 
@@ -328,7 +330,7 @@ def test_a_kept_zero_is_told_where_the_form_cannot_say_it(tmp_path):
 def test_writing_refuses_before_it_touches_the_file(tmp_path):
     path = tmp_path / "net.pt"
     path.write_bytes(b"old")
-    with pytest.raises(MaskError, match="a mask has a weight of its shape, at a"):
+    with pytest.raises(MaskError, match="a mask must have a weight of its shape, at a"):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {"a": torch.ones(3).bool()}, form="zeros")
     with pytest.raises(MaskError, match="a mask must have a weight of its shape, at b; received no such weight"):
         write_checkpoint(path, {"a": torch.ones(2, 2)}, {"b": torch.ones(3).bool()}, form="zeros")

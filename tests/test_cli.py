@@ -127,8 +127,8 @@ class TestAnalyze:
         (["analyze", "NET", "--model", "none", "--fail-under", "2"], "--fail-under must have an effective"),
         (["analyze", "nowhere.pt", "--model", "chain"], "nowhere.pt; received No such file"),
         (["analyze", "NET"], "effective sparsity needs the network"),
-        (["analyze", "NET", "--model", "nope"], "a model is named as package.module:factory"),
-        (["analyze", "NET", "--model", "graphsparse.zoo:nope"], "a model's factory can be imported"),
+        (["analyze", "NET", "--model", "nope"], "a model must be named as package.module:factory"),
+        (["analyze", "NET", "--model", "graphsparse.zoo:nope"], "a model's factory must run when it is imported"),
         (["analyze", "NET", "--model", "graphsparse.zoo:lenet5", "--model-arg", "seed"], "a factory's argument must be KEY=VALUE"),
         ([*DIGITS[:3], "graphsparse.zoo:lenet300100", *DIGITS[4:]], "fc1.weight"),
         ([*DIGITS[:5], "8xx"], "an input's shape must be whole numbers joined by x"),
@@ -296,7 +296,8 @@ def test_help_and_readme_list_the_forms_as_they_are():
 
 
 def test_errors_speak_in_options():
-    from graphsparse.cli.wording import in_options, options
+    from graphsparse.cli.app import options
+    from graphsparse.cli.wording import in_options
     from graphsparse.errors import MaskError
 
     known = options()
@@ -343,4 +344,4 @@ def test_compiling_is_announced_once_and_to_a_terminal_alone(tmp_path, monkeypat
         with announcing(console):
             for offset in (1, 2):
                 assert numba.njit(lambda x, offset=offset: x + offset)(3) == 3 + offset
-        assert console.file.getvalue().count(LINE) == times
+        assert console.file.getvalue().count(LINE) == times  # type: ignore[attr-defined]

@@ -155,9 +155,9 @@ def test_mean_field_of_the_papers_networks(case):
 
 
 def test_refusals():
-    with pytest.raises(GraphsparseError, match="each kernel has one density"):
+    with pytest.raises(GraphsparseError, match="each kernel must have one density"):
         expected_effective(LENET, [0.1])
     with pytest.raises(GraphsparseError, match="between 0 and 1"):
         expected_effective(LENET, [0.1, 1.2, 0.1])
-    with pytest.raises(GraphsparseError, match="reads the one before, at kernel 1; received"):
+    with pytest.raises(GraphsparseError, match="must read the one before, at kernel 1; received"):
         expected_effective([(6, 3, 5, 5), (8, 1, 3, 3)], [0.1, 0.1])

@@ -136,7 +136,7 @@ def test_one_tensor_is_in_memory_at_a_time(tmp_path, monkeypatch):
     """Between two tensors everything that was looked at is given back: bytes looked at less bytes given back."""
     saved(hf.LlamaForCausalLM(hf.LlamaConfig(**TEXT)), tmp_path)
     held, most = {}, [0]
-    real_pack, real_release = gs.checkpoints.reading.pack_nonzero, MappedFile.release
+    real_pack, real_release = gs.checkpoints.reading.pack_nonzero, MappedFile.release  # type: ignore[attr-defined]
 
     def pack(tensor):
         held[tensor.data_ptr()] = tensor.nbytes

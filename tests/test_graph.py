@@ -158,10 +158,10 @@ def test_channel_units():
 @pytest.mark.parametrize(
     ("name", "mask", "text"),
     [
-        ("nope", torch.ones(1).bool(), "masks go by the names of model.named_parameters(), at nope"),
-        ("first.weight", torch.ones(3, 4).bool(), "a mask has the shape of its parameter, at first.weight; received (3, 4)"),
-        ("first.weight", torch.full((4, 3), 0.5), "a mask is boolean, True where the weight is kept, at first.weight"),
-        ("first.weight", torch.full((4, 3), float("nan")), "a mask is boolean, True where the weight is kept, at first.weight"),
+        ("nope", torch.ones(1).bool(), "masks must go by the names of model.named_parameters(), at nope"),
+        ("first.weight", torch.ones(3, 4).bool(), "a mask must have the shape of its parameter, at first.weight; received (3, 4)"),
+        ("first.weight", torch.full((4, 3), 0.5), "a mask must be boolean, True where the weight is kept, at first.weight"),
+        ("first.weight", torch.full((4, 3), float("nan")), "a mask must be boolean, True where the weight is kept, at first.weight"),
     ],
 )  # fmt: skip
 def test_masks_that_do_not_fit(name, mask, text):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import io
+import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,8 @@ from graphsparse import errors
 
 HOUSE = Path(gs.__file__).parent
 ORDER = [
-    {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"}, {"adjacency", "libraries"}, {"graph"},
+    {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"},
+    {"adjacency", "captured", "given_masks", "libraries"}, {"graph"},
     {"sweep"},
     {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
@@ -105,3 +110,140 @@ def test_an_error_says_rule_place_value_and_way_out():
     assert text == "a rule, at here; received 3. Way out: do this."
     family = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
     assert all(issubclass(cls, errors.GraphsparseError) and issubclass(cls, ValueError) for cls in family)
+
+
+def arrows() -> dict[str, set[str]]:
+    """Which module imports which, at its top or inside functions; what only type checkers see is left out."""
+    names = {".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path for path in HOUSE.rglob("*.py")}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    found: dict[str, set[str]] = {}
+    for name, path in names.items():
+        tree = ast.parse(path.read_text())
+        unseen = [node for top in ast.walk(tree) if is_for_types(top) for node in ast.walk(top)]
+        found[name] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node not in unseen:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= {module if module in names else node.module for module in inner} & names.keys()
+    return {name: found[name] - {name} for name in found}
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def test_no_module_imports_itself_over_others():
+    left = arrows()
+    while True:
+        ends = {name for name, others in left.items() if not others & left.keys()}
+        if not ends:
+            break
+        left = {name: others for name, others in left.items() if name not in ends}
+    assert not left, f"among these modules there is a circle: {sorted(left)}"
+
+
+HEART = ("algebras", "blocks", "layers", "graph", "sweep")
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines that hold code: neither blank, nor only a comment, nor part of a docstring."""
+    text = path.read_text()
+    texts = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr) and is_text(node.value)]
+    prose = {line for node in texts for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    nothing = tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in nothing]
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - prose)
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_the_heart_is_read_in_one_go():
+    counts = {name: lines_of_code(HOUSE / f"{name}.py") for name in HEART}
+    assert sum(counts.values()) < 450, counts
+
+
+@pytest.mark.parametrize("name", [name for name in gs.__all__ if inspect.isfunction(getattr(gs, name))])
+def test_every_argument_of_a_public_function_has_a_type(name):
+    signature = inspect.signature(getattr(gs, name))
+    untyped = [each.name for each in signature.parameters.values() if each.annotation is each.empty]
+    assert not untyped and signature.return_annotation is not signature.empty
+
+
+ROOT = HOUSE.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PLACES = re.compile(r"`((?:graphsparse|docs|tests|benchmarks|examples|data|capture|kernels|networks|rules)/[\w./-]*)`")
+DOTTED = re.compile(r"`(graphsparse(?:\.\w+)+)`")
+FOLDERS = (ROOT, HOUSE)
+COMING = {"networks/"}  # said of the network's own wing, which moves out of surgery
+
+
+def resolves(dotted: str) -> bool:
+    """Whether a dotted name is a module, or a name in one, or an attribute of such."""
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ImportError:
+            continue
+        held: object = found
+        for name in parts[cut:]:
+            held = getattr(held, name, None)
+        return held is not None
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_refer_to_what_is_there(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert not [link for link in links if link and not (page.parent / link).exists()]
+    named = [place for place in PLACES.findall(text) if place not in COMING]
+    assert not [place for place in named if not any((folder / place).exists() for folder in FOLDERS)]
+    assert not [name for name in DOTTED.findall(text) if not resolves(name)]
+
+
+def test_comments_and_docstrings_refer_to_what_is_there():
+    dead = []
+    for path in sorted(HOUSE.rglob("*.py")):
+        text = path.read_text()
+        dead += [(path.name, name) for name in sorted(set(DOTTED.findall(text))) if not resolves(name)]
+        named = set(re.findall(r"\b((?:docs|tests|benchmarks)/[\w./]+\.(?:md|py))\b", text))
+        dead += [(path.name, place) for place in sorted(named) if not (ROOT / place).exists()]
+    assert not dead
+
+
+def test_headings_that_code_names_are_in_the_semantics():
+    headings = set(re.findall(r"^## (.*)$", (ROOT / "docs" / "semantics.md").read_text(), re.MULTILINE))
+    for path in [*HOUSE.rglob("*.py"), *ROOT.glob("tests/*.py")]:
+        for heading in re.findall(r"docs/semantics\.md`?, ([A-Z][a-z ]+)", path.read_text()):
+            assert heading in headings, f"{path.name} names {heading}"
+
+
+WITHOUT_MUST = {
+    'f"{len(walk.refused)} of {total} operations': "counts what has no rule; the lines below name it",
+    '"a picture needs': "an optional package is missing: there is nothing that the asker did wrong",
+    '"a page needs': "the same",
+    '"a folder with a config.json needs': "the same",
+}
+"""Rules of errors that do not say what must be, by how they begin, each with the reason."""
+
+
+def rules_of(path: Path) -> list[str]:
+    """The text of each rule that an error of this file gets as it stands; texts that are computed elsewhere are left out."""
+    text = path.read_text()
+    family = {name for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)}
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in family
+        parts = ast.walk(node.args[0]) if isinstance(node, ast.Call) and named and node.args else ()
+        if isinstance(node, ast.Call) and any(is_text(part) or isinstance(part, ast.JoinedStr) for part in parts):
+            found.append(ast.get_source_segment(text, node.args[0]) or "")
+    return found
+
+
+@pytest.mark.parametrize("part", sorted({part_of(path) for path in HOUSE.rglob("*.py")} - {"errors"}))
+def test_the_rule_of_an_error_says_what_must_be(part):
+    rules = [rule for path in HOUSE.rglob("*.py") if part_of(path) == part for rule in rules_of(path)]
+    assert not [rule for rule in rules if " must " not in rule and not rule.startswith(tuple(WITHOUT_MUST))]

@@ -82,7 +82,7 @@ REFUSED = {
     "a misspelt keyword": (lambda: gs.prune(net(), X, "lamp", compression=2, efective=False), "use effective"),
     "a misspelt option": (lambda: gs.prune(net(), X, "synflow", compression=2, round=3), "use rounds"),
     "another method's option": (lambda: gs.prune(net(), X, "magnitude", compression=2, rounds=3), "no options"),
-    "a model beside a model": (lambda: gs.analyze(net(), net(), X), "needs no model beside it"),
+    "a model beside a model": (lambda: gs.analyze(net(), net(), X), "must come without a model beside it"),
 }
 
 

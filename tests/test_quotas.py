@@ -109,7 +109,7 @@ def test_erk_equals_the_slow_water_filling():
 def test_refusals_tell_what_is_feasible():
     with pytest.raises(
         TargetError,
-        match=r"uniform_plus quotas reach 0 <= sparsity <= 0\.98999.*up to 99\.95.*received sparsity 0\.999",
+        match=r"uniform_plus quotas must be asked for 0 <= sparsity <= 0\.98999.*up to 99\.95.*received sparsity 0\.999",
     ):
         quotas("uniform_plus", LENET5, 0.999)
     for wrong in (1.0, -0.1, float("nan"), 2):

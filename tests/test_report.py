@@ -157,9 +157,9 @@ class TestChain:
         ("tensors", "text"),
         [
             ({"a.weight": (8, 4), "b.weight": (5, 9)}, "as many inputs as the one before has outputs"),
-            ({"a.weight": (8, 4), "b.weight": (5, 8, 3, 3)}, "convolutions come first"),
+            ({"a.weight": (8, 4), "b.weight": (5, 8, 3, 3)}, "convolutions must come first"),
             ({"a.weight": (8, 4, 3, 3), "b.weight": (5, 20)}, "as many inputs"),
-            ({"a.weight": (8, 4), "a.bias": (7,)}, "a bias has an entry for each output"),
+            ({"a.weight": (8, 4), "a.bias": (7,)}, "a bias must have an entry for each output"),
             ({"a.weight": (0, 4)}, "kernels with entries"),
             ({"forward.weight": (8, 4)}, "names that a module allows"),
         ],
@@ -265,7 +265,7 @@ class TestTransformers:
     def test_only_model_classes_of_transformers_are_made(self, folder, architecture):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "architectures": [architecture]}))
-        with pytest.raises(ModelError, match="names a model class"):
+        with pytest.raises(ModelError, match="must name a model class"):
             gs.analyze(folder, resolution="channel")
 
 
@@ -273,7 +273,7 @@ def test_the_report_is_a_value():
     report = gs.analyze(chain(), "chain")
     assert isinstance(report, Report)
     with pytest.raises(AttributeError):
-        report.title = "other"  # type: ignore[misc]
+        report.title = "other"
 
 
 class Chosen(nn.Module):

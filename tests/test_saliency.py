@@ -271,7 +271,7 @@ def test_rounds_start_from_masks_and_report():
 def test_rounds_refuse():
     with pytest.raises(TargetError, match=r"at least 1; received 0\.5, 3"):
         fall_in_rounds(lambda masks: masks, {"w": (2, 2)}, 0.5, 3)
-    with pytest.raises(MaskError, match="a score is a number, at w; received NaN"):
+    with pytest.raises(MaskError, match="a score must be a number, at w; received NaN"):
         fall_in_rounds(lambda masks: {"w": np.full((2, 2), np.nan)}, {"w": (2, 2)}, 2, 1)
 
 
@@ -679,7 +679,7 @@ def test_refusals(tiny, batches):
         saliency("snip", tiny, names, data=[torch.zeros(2, 6)])
     with pytest.raises(GraphsparseError, match="give example_inputs"):
         saliency("synflow", tiny, names, compression=2)
-    with pytest.raises(GraphsparseError, match="seed is a non-negative integer; received -1"):
+    with pytest.raises(GraphsparseError, match="seed must be a non-negative integer; received -1"):
         saliency("random", tiny, names, seed=-1)
     with pytest.raises(MaskError, match=r"no parameter 7\.weight"):
         saliency("snip", tiny, [*names, "7.weight"], data=batches)
@@ -687,7 +687,7 @@ def test_refusals(tiny, batches):
         saliency("lamp", tiny, names, masks={"0.weight": torch.ones(2, 2, dtype=torch.bool)})
     tiny.get_parameter("2.weight").data[0, 0] = math.nan
     for method in ("magnitude", "magnitude/igq", "lamp"):
-        with pytest.raises(MaskError, match=r"a score is a number, at 2\.weight; received NaN"):
+        with pytest.raises(MaskError, match=r"a score must be a number, at 2\.weight; received NaN"):
             saliency(method, tiny, names)
 
 

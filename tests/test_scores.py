@@ -148,9 +148,9 @@ def test_the_selection_is_the_bisections(name, levels, compression):
 def test_bad_scores_are_refused():
     graph = gs.export(nn.Linear(2, 2), torch.zeros(1, 2), {})
     for scores, text in [
-        ({"weight": np.full((2, 2), np.nan)}, "a score is a number, at weight"),
-        ({"weight": np.zeros((1, 2))}, "a score has the shape of its parameter, at weight"),
-        ({"nope": np.zeros((2, 2))}, "scores go by the graph's parameters, at nope"),
+        ({"weight": np.full((2, 2), np.nan)}, "a score must be a number, at weight"),
+        ({"weight": np.zeros((1, 2))}, "a score must have the shape of its parameter, at weight"),
+        ({"nope": np.zeros((2, 2))}, "scores must go by the graph's parameters, at nope"),
     ]:
         with pytest.raises(MaskError, match=text):
             gs.effective_scores(graph, scores)

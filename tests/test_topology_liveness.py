@@ -60,7 +60,10 @@ def test_connected_units():
 
 def test_dead_rows_and_columns():
     for graph in graphs():
-        masks = {"kept": {n: graph.kept[n].unpack() for n in graph.shapes}, "active": gs.effective_masks(graph)}
+        masks: dict[str, dict] = {
+            "kept": {n: graph.kept[n].unpack() for n in graph.shapes},
+            "active": gs.effective_masks(graph),
+        }
         found = gs.topology(graph, ["dead_rows", "dead_columns", "remaining"]).parameters
         for part, by_name in masks.items():
             for name, mask in by_name.items():

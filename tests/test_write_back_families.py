@@ -82,7 +82,7 @@ def test_experts(name):
 
 
 def example(name: str) -> dict[str, torch.Tensor]:
-    return {key: make(0) for key, make in FAMILIES[name][1].items()}
+    return {key: make(0) for key, make in FAMILIES[name][1].items()}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", test_families.MODELS)

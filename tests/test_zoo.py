@@ -84,8 +84,8 @@ def test_variance_is_two_over_the_mean_of_the_fans():
     for name, kernel in kernels(zoo.build("lenet300100")).items():
         fan_out, fan_in = kernel.shape
         assert float(kernel.detach().var() * (fan_in + fan_out) / 2) == pytest.approx(2, rel=0.15), name
-    kernel = zoo.build("vgg16").conv3_2.weight  # 3x3 taps count in both fans: 9 * 256 in, 9 * 256 out
-    assert float(kernel.detach().var() * 9 * 256) == pytest.approx(2, rel=0.02)
+    weight = zoo.build("vgg16").conv3_2.weight  # 3x3 taps count in both fans: 9 * 256 in, 9 * 256 out
+    assert float(weight.detach().var() * 9 * 256) == pytest.approx(2, rel=0.02)
 
 
 def test_biases_are_zero():

@@ -143,7 +143,7 @@ def _by_rule(row: Rule, call: Call, args: tuple, kwargs: dict) -> Any:
     except Exception as error:  # combinations that nobody has met
         brief = (str(error).splitlines() or [""])[0][:160]
         raise CaptureError(
-            f"the rule of {call.target} takes every form of it", place=call.place or "the model",
+            f"the rule of {call.target} must take every form of it", place=call.place or "the model",
             received=f"{type(error).__name__}: {brief}",
             way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
         ) from error  # fmt: skip

@@ -8,7 +8,7 @@ from functools import reduce
 
 from torch import nn
 
-from graphsparse.graph import disagreement
+from graphsparse.given_masks import disagreement
 from graphsparse.kernels.masks import Mask
 
 

@@ -68,7 +68,7 @@ def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram
         return _without_writes(program)
     if program.example_inputs is None:
         raise CaptureError(
-            "a graph is of inputs of one shape", place="the program", received="sizes left open and no example inputs",
+            "inputs must have one shape in a graph", place="the program", received="sizes left open and no example inputs",
             way_out="export it with its example inputs, or without dynamic_shapes",
         )  # fmt: skip
     args, kwargs = program.example_inputs

@@ -26,7 +26,7 @@ def refusing(place: str) -> Iterator[None]:
     except Exception as error:  # the last net: libraries answer a stranger's bytes with anything
         text = str(error).splitlines()[0] if str(error) else ""
         raise CheckpointError(
-            "a checkpoint's content fits its form",
+            "a checkpoint's content must fit its form",
             place=printable(shortened(place)),
             received=printable(f"{type(error).__name__}: {text}"[:160]),
             way_out="the file is damaged, or of another form: name it with form=",

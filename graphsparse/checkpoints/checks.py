@@ -77,7 +77,7 @@ def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
         wrong += others.numel()
     if wrong:
         raise MaskError(
-            "a mask holds 0 and 1 alone",
+            "a mask must hold 0 and 1 alone",
             place=place,
             received=f"{wrong} other values, the first {first}",
             way_out="make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'",
@@ -89,7 +89,7 @@ def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str) -> 
     """Raises where a mask has not its weight's shape."""
     if tuple(mask) != tuple(weight):
         raise MaskError(
-            "a mask has a weight of its shape",
+            "a mask must have a weight of its shape",
             place=place,
             received=f"{tuple(mask)} for {tuple(weight)}",
             way_out="use the mask that was made for this weight",
@@ -124,7 +124,7 @@ def check_sparse(tensor: torch.Tensor, place: str) -> None:
         torch._validate_sparse_compressed_tensor_args(outer, inner, tensor.values(), tensor.shape, tensor.layout)
     except Exception as error:  # torch raises several kinds
         raise CheckpointError(
-            "a sparse tensor's indices lie in its shape", place=place, received=str(error).splitlines()[0][:120],
+            "a sparse tensor's indices must lie in its shape", place=place, received=str(error).splitlines()[0][:120],
             way_out="the file is damaged: save it again",
         ) from error  # fmt: skip
 
@@ -146,7 +146,7 @@ def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str, el
     if elements <= min(believable, _memory()):
         return
     raise CheckpointError(
-        "a tensor is of a size that its file and this machine's memory bear out",
+        "a tensor must be of a size that its file and this machine's memory bear out",
         place=place,
         received=f"{tuple(shape)}, {elements:,} elements"
         + (f" from a file of {file_bytes:,} bytes" if file_bytes is not None else ""),

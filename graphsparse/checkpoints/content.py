@@ -118,7 +118,7 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
         counts = Counter(plain.values())
         twice = sorted(name for name, short in plain.items() if counts[short] > 1)
         raise CheckpointError(
-            "a name appears once, wrappers stripped", place=archive.place, received=shown(twice),
+            "a name must appear once, wrappers stripped", place=archive.place, received=shown(twice),
             way_out="save the state dict of one of the models",
         )  # fmt: skip
     named = {short: tensors[name] for name, short in plain.items()}
@@ -196,14 +196,14 @@ def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
             return raw, notes
         if len(inner) > 1:
             raise CheckpointError(
-                "a checkpoint holds one state dict", place=place, received=" and ".join(inner),
+                "a checkpoint must hold one state dict", place=place, received=" and ".join(inner),
                 way_out=f"choose one: key={inner[0]!r}",
             )  # fmt: skip
         beside = [key for key in tables_in(raw) if key != inner[0] and _is_state(raw[key])]
         if beside:
             notes += (f"Read: the entry {inner[0]}. Beside it: {', '.join(beside[:4])} (key= chooses another).",)
         raw = raw[inner[0]]
-    raise CheckpointError(f"a state dict is wrapped at most {_DEEPEST} times", place=place)
+    raise CheckpointError(f"a state dict must be wrapped at most {_DEEPEST} times", place=place)
 
 
 def _is_state(table: Mapping[Any, Any]) -> bool:

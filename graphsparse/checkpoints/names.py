@@ -99,7 +99,7 @@ def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) ->
         ):
             return names
     raise MaskError(
-        "masks without names fit the model's kernels in order, every one",
+        "masks without names must fit the model's kernels in order, every one",
         received=f"{len(shapes)} masks {shown(shapes)} for {len(kernels)} kernels "
         f"{shown([tuple(parameters[name]) for name in kernels])}",
         way_out="give the model that the masks were made for, or a file that names them",
@@ -151,7 +151,7 @@ def _no_match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> M
         prefix = _prefix_that_fits(shapes, parameters)
         way_out = f"take one part: prefix={prefix!r}" if prefix else "give the model that the file was made for"
     return MaskError(
-        "a file's names are the model's",
+        "a file's names must be the model's",
         received=f"none of {len(shapes)} in common; the file has {shown(list(shapes))}, the model "
         f"{shown(list(parameters))}",
         way_out=way_out,

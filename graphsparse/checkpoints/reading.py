@@ -242,7 +242,7 @@ def opened(source: Source) -> Archive:
     if isinstance(source, Mapping | Sequence) and not isinstance(source, bytes | bytearray):
         return Archive(place_of(source), "mapping", source)
     raise CheckpointError(
-        "a checkpoint is a path, a mapping of names to tensors, or a list", received=type(source).__name__,
+        "a checkpoint must be a path, a mapping of names to tensors, or a list", received=type(source).__name__,
         way_out="give model.state_dict() for a module",
     )  # fmt: skip
 
@@ -290,7 +290,7 @@ def read_words(entry: Entry, name: str, plan: Plan) -> np.ndarray:
 def _planned(archive: Archive, content: Content, form: Form, request: Request, reading: Reading) -> Plan:
     if not reading.entries:
         raise MaskError(
-            f"a file read as {form.name} holds masks in that form", place=content.place, received="none",
+            f"a file read as {form.name} must hold masks in that form", place=content.place, received="none",
             way_out="leave the form out to have it recognised",
         )  # fmt: skip
     parameters = request.parameters

@@ -29,6 +29,12 @@ def _run(arguments: list[str] | None) -> int:
         return int(app(args=arguments, prog_name="graphsparse", standalone_mode=False) or 0)
 
 
+def _options() -> dict[str, str]:
+    from graphsparse.cli.app import options
+
+    return options()
+
+
 def _answer(error: BaseException) -> int:
     """Says what went wrong, in one line, and returns the exit status."""
     from graphsparse.cli.wording import explained
@@ -37,7 +43,7 @@ def _answer(error: BaseException) -> int:
         return int(error.code or 0)
     if isinstance(error, streams.NobodyReads):
         return BROKEN_PIPE
-    status, line = explained(error)
+    status, line = explained(error, _options)
     if streams.LOUD.get():
         streams.show_trace(error)
     if line:

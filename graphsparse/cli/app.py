@@ -74,5 +74,12 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def options() -> dict[str, str]:
+    """The option of each argument, over all commands: their parameters have the names of the library's arguments."""
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    found = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
+    return {name: option for name, option in found.items() if option.startswith("--")}
+
+
 for command in (analyze, topology, prune, curve, convert, demo):
     app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import typer
 
@@ -17,8 +17,11 @@ _ARGUMENT = re.compile(r"(?<![\w.-])([a-z_]+)=('[^']*'|\w+|(?!\w))")
 _PYTHON_ONLY = {"by_order", "extra_rules", "fold_constants"}
 
 
-def explained(error: BaseException) -> tuple[int, str]:
-    """The exit status and the line for what ended a command; the line is empty where all is said already."""
+def explained(error: BaseException, options: Callable[[], Mapping[str, str]]) -> tuple[int, str]:
+    """The exit status and the line for what ended a command; the line is empty where all is said already.
+
+    ``options()`` gives the option of each argument.
+    """
     if isinstance(error, Stopped):
         return 128 + error.number, str(error)
     if isinstance(error, GraphsparseError):
@@ -48,7 +51,7 @@ def in_options(error: GraphsparseError, known: Mapping[str, str]) -> str:
 
     Example:
         >>> in_options(GraphsparseError("a rule", way_out="name form='zeros' or give data="), {"form": "--form"})
-        "a rule. Way out: name --form zeros or give data=."
+        'a rule. Way out: name --form zeros or give data=.'
     """
 
     def option(found: re.Match[str]) -> str:
@@ -62,12 +65,3 @@ def in_options(error: GraphsparseError, known: Mapping[str, str]) -> str:
     parts = {"place": error.place, "received": error.received}
     way_out = None if error.way_out is None else _ARGUMENT.sub(option, error.way_out)
     return str(GraphsparseError(_ARGUMENT.sub(option, error.rule), way_out=way_out, **parts))  # type: ignore[arg-type]
-
-
-def options() -> dict[str, str]:
-    """The option of each argument, over all commands: their parameters have the names of the library's arguments."""
-    from graphsparse.cli.app import app
-
-    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
-    found = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
-    return {name: option for name, option in found.items() if option.startswith("--")}

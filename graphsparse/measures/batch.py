@@ -45,7 +45,7 @@ class SparsityOfMany:
 
     @property
     def frame(self) -> pandas.DataFrame:
-        """A row per mask and parameter: connections, kept, active."""
+        """A row per mask and parameter, with the columns connections, kept and active."""
         index = pandas.MultiIndex.from_product([range(len(self.kept)), self.parameters], names=["mask", "parameter"])
         columns = {
             "connections": np.tile(self.connections, len(self.kept)),

@@ -47,7 +47,7 @@ def expected_effective(
 
     Args:
         shapes: the widths n_0, ..., n_L of a fully connected chain, or kernel shapes as torch has them, (out, in) and
-            (out, in, *kernel), each layer reading the one before it. A fully connected kernel that reads k inputs for
+            ``(out, in, *kernel)``, each layer reading the one before it. A fully connected kernel that reads k inputs for
             each channel before it stands behind a flattening of k positions.
         densities: one for each kernel, in [0, 1]: 1 - the layer sparsities of `quotas`.
         reads: which positions each tap reads, see `spatial_reads`. Without them every position of a live channel counts
@@ -66,9 +66,9 @@ def expected_effective(
     tables = list(reads) if reads is not None else [np.zeros((taps, 1, 1), np.int64) for _, _, taps in layers]
     if not len(layers) == len(densities) == len(tables):
         received = f"{len(layers)} kernels, {len(densities)} densities, {len(tables)} tables of reads"
-        raise GraphsparseError("each kernel has one density and one table of reads", received=received)
+        raise GraphsparseError("each kernel must have one density and one table of reads", received=received)
     if not all(0.0 <= density <= 1.0 for density in densities):
-        raise GraphsparseError("a density lies between 0 and 1", received=list(densities))
+        raise GraphsparseError("a density must lie between 0 and 1", received=list(densities))
     return float(sum(expected_by_layer(layers, densities, tables)))
 
 
@@ -100,7 +100,7 @@ def chain_of(shapes: Sequence[int] | Sequence[Sequence[int]]) -> list[Sizes]:
         before = layers[-1][1] if layers else inputs
         if inputs % before or (kernel and inputs != before):
             raise GraphsparseError(
-                "each layer of a chain reads the one before", place=f"kernel {len(layers)}", received=tuple(shape)
+                "each layer of a chain must read the one before", place=f"kernel {len(layers)}", received=tuple(shape)
             )
         layers.append((before, out, inputs // before * math.prod(kernel)))
     return layers

@@ -31,7 +31,7 @@ class Chain(nn.Module):
         parent: nn.Module = self
         *folders, leaf = name.split(".", _DEEPEST + 1)
         if len(folders) > _DEEPEST:
-            raise ModelError(f"a chain's modules lie at most {_DEEPEST} deep", place=name, way_out=WAY_OUT)
+            raise ModelError(f"a chain's modules must lie at most {_DEEPEST} deep", place=name, way_out=WAY_OUT)
         try:
             for folder in folders:
                 if folder not in parent._modules:
@@ -40,7 +40,7 @@ class Chain(nn.Module):
             parent.register_parameter(leaf, parameter)
         except (KeyError, AttributeError, TypeError) as error:
             raise ModelError(
-                "a chain's tensors have names that a module allows", place=name, way_out=WAY_OUT
+                "a chain's tensors must have names that a module allows", place=name, way_out=WAY_OUT
             ) from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -71,7 +71,7 @@ def build_chain(weights: Tensors, place: str) -> Network:
     empty = [f"{name} of shape {tuple(tensor.shape)}" for name, tensor in kernels.items() if not tensor.numel()]
     if empty or not kernels:
         raise ModelError(
-            "a chain is made of kernels with entries", place=place, way_out=WAY_OUT,
+            "a chain must be made of kernels with entries", place=place, way_out=WAY_OUT,
             received=", ".join(empty[:3]) or "no floating tensor of two to five axes",
         )  # fmt: skip
     sites = max([1, *(_sites(before, after) for before, after in pairwise(kernels.items()))])
@@ -103,7 +103,7 @@ def _sites(before: tuple[str, torch.Tensor], after: tuple[str, torch.Tensor]) ->
     if (outputs == inputs and kernel.dim() == next_kernel.dim()) or (flattened and inputs % outputs == 0):
         return inputs // outputs
     raise ModelError(
-        "in a chain each kernel has as many inputs as the one before has outputs, and convolutions come first",
+        "in a chain each kernel must have as many inputs as the one before has outputs, and convolutions must come first",
         place=f"{name} and {next_name}", received=f"shapes {tuple(kernel.shape)} and {tuple(next_kernel.shape)}",
         way_out=WAY_OUT,
     )  # fmt: skip
@@ -113,7 +113,7 @@ def _bias(kernel: str, weight: torch.Tensor, weights: Tensors) -> torch.Tensor:
     bias = weights[bias_name(kernel)]
     if tuple(bias.shape) != (weight.shape[0],):
         raise ModelError(
-            "a bias has an entry for each output of its kernel", place=bias_name(kernel), received=tuple(bias.shape),
+            "a bias must have an entry for each output of its kernel", place=bias_name(kernel), received=tuple(bias.shape),
             way_out=WAY_OUT,
         )  # fmt: skip
     return bias
@@ -123,7 +123,7 @@ def _check_scales(left_out: Tensors) -> None:
     for name, tensor in left_out.items():
         if tensor.is_floating_point() and name.endswith("weight") and bool((tensor == 0).any()):
             raise ModelError(
-                "a chain's other tensors cut no unit", place=name, received="a scale with zeros", way_out=WAY_OUT
+                "a chain's other tensors must cut no unit", place=name, received="a scale with zeros", way_out=WAY_OUT
             )
 
 

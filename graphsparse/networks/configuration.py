@@ -52,7 +52,7 @@ def read_configuration(folder: Path, longest: float) -> Any:
 
 def _no_configuration(folder: Path, received: object) -> ModelError:
     return ModelError(
-        "a config.json describes a model that transformers has, without code of its own", place=str(folder),
+        "a config.json must describe a model that transformers has, without code of its own", place=str(folder),
         received=received, way_out="name the model as package.module:factory",
     )  # fmt: skip
 

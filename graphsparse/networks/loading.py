@@ -86,7 +86,7 @@ def load_network(
                 )  # fmt: skip
             return replace(network_of(read_program(str(source))), title=title_of(source))
         raise ModelError(
-            "effective sparsity needs the network, not only its tensors",
+            "the network must be known for effective sparsity, not only its tensors",
             place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip

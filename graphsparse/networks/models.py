@@ -60,7 +60,7 @@ def make(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
     path, _, factory = spec.partition(":")
     if not path or not factory:
         raise ModelError(
-            "a model is named as package.module:factory, a .pt2 file, a transformers folder or 'chain'",
+            "a model must be named as package.module:factory, a .pt2 file, a transformers folder or 'chain'",
             received=repr(spec), way_out="for example graphsparse.zoo:lenet5",
         )  # fmt: skip
     if os.getcwd() not in sys.path:
@@ -73,11 +73,11 @@ def make(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
         called = f"called with {', '.join(arguments)}" if arguments else "called without arguments"
         brief = (str(error).splitlines() or [""])[0][:200]
         raise ModelError(
-            f"a model's factory can be imported and {called}", place=spec,
+            f"a model's factory must run when it is imported and {called}", place=spec,
             received=f"{type(error).__name__}: {brief}", way_out="check the module path, the name after the colon and the arguments",
         ) from error  # fmt: skip
     if not isinstance(made, nn.Module):
-        raise ModelError("a factory returns a torch.nn.Module", place=spec, received=type(made).__name__)
+        raise ModelError("a factory must return a torch.nn.Module", place=spec, received=type(made).__name__)
     return made
 
 

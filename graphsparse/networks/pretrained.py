@@ -88,7 +88,7 @@ def build_pretrained(
     except Exception as error:  # a stranger's configuration makes transformers raise anything
         brief = (str(error).splitlines() or [""])[0][:160]
         raise ModelError(
-            "a config.json describes a model that transformers has, without code of its own", place=str(folder),
+            "a config.json must describe a model that transformers has, without code of its own", place=str(folder),
             received=f"{type(error).__name__}: {brief}", way_out=WAY_OUT,
         ) from error  # fmt: skip
 
@@ -123,7 +123,7 @@ def _class_of(config: Any, transformers: Any) -> type[nn.Module]:
     if not (
         inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel) and issubclass(found, nn.Module)
     ):
-        raise ModelError("a config.json names a model class of transformers", received=name, way_out=WAY_OUT)
+        raise ModelError("a config.json must name a model class of transformers", received=name, way_out=WAY_OUT)
     return found
 
 

@@ -113,7 +113,7 @@ def _check_distinct(found: Mapping[str, str]) -> None:
     for name, new in found.items():
         if new in names:
             raise CheckpointError(
-                "a tensor is there once, by its old or its new name", place=new, received=f"{names[new]} and {name}",
+                "a tensor must be there once, by its old or its new name", place=new, received=f"{names[new]} and {name}",
                 way_out="save the model again with transformers",
             )  # fmt: skip
         names[new] = name

@@ -30,7 +30,7 @@ class CompressionCurve:
 
     @property
     def frame(self) -> pandas.DataFrame:
-        """A row per threshold: threshold, kept, active, direct and effective compression."""
+        """A row per threshold, with the columns threshold, kept, active, direct and effective compression."""
         with np.errstate(divide="ignore"):
             direct, effective = self.connections / self.kept, self.connections / self.active
         columns = {"threshold": self.thresholds, "kept": self.kept, "active": self.active}

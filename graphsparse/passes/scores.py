@@ -35,7 +35,7 @@ def effective_scores(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> d
     values = dict(zip(graph.shapes, checked))
     for name in set(scores) - set(graph.shapes):
         raise MaskError(
-            "scores go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}"
+            "scores must go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}"
         )
     return sweep(graph, values, algebra).connections()
 
@@ -47,10 +47,10 @@ def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: n
         scores = np.full(shape, np.inf, dtype)
     if scores.shape != shape:
         raise MaskError(
-            "a score has the shape of its parameter", place=name, received=scores.shape, way_out=f"give {shape}"
+            "a score must have the shape of its parameter", place=name, received=scores.shape, way_out=f"give {shape}"
         )
     if scores.size and np.isnan(np.min(scores)):  # a minimum hands NaN on, at the speed of memory
-        raise MaskError("a score is a number", place=name, received="NaN", way_out="replace it before pruning")
+        raise MaskError("a score must be a number", place=name, received="NaN", way_out="replace it before pruning")
     scores = scores.astype(dtype, copy=False)
     kept = graph.masks[name].unpack() if name in graph.masks else None
     if kept is not None and not kept.all():

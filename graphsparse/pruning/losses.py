@@ -81,7 +81,7 @@ def repeatable(data: Iterable[Any] | None) -> Iterable[Any]:
     """Data that can be gone through several times: an iterator is read into memory."""
     if data is None:
         raise GraphsparseError(
-            "this method looks at data", received="none", way_out="give data=, with inputs x and labels y"
+            "data must be given to this method", received="none", way_out="give data=, with inputs x and labels y"
         )
     return list(data) if iter(data) is data else data
 

@@ -122,7 +122,7 @@ def saliency(
     entry = METHODS[method_named(method)]
     check_options(method, options, tuple(inspect.signature(saliency).parameters))
     if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise GraphsparseError("a seed is a non-negative integer", received=repr(seed))
+        raise GraphsparseError("a seed must be a non-negative integer", received=repr(seed))
     network = network_of(model, example_inputs, kwargs, weights=weights)
     request = Request(network, list(parameters), data, loss, masks, int(seed), compression, progress, options)
     return dict(check_numbers(entry.score(request)))
@@ -187,7 +187,11 @@ def _iterative_snip(r: Request) -> Scores:
 
 def _synflow(r: Request) -> Scores:
     if not r.network.has_inputs:
-        raise GraphsparseError("SynFlow captures the model", received="no inputs", way_out="give example_inputs=")
+        raise GraphsparseError(
+            "example inputs must be given to SynFlow, which captures the model",
+            received="no inputs",
+            way_out="give example_inputs=",
+        )
     ends: dict[str, Any] = {"compression": r.compression, "progress": r.progress, **r.options}
     return synflow(r.network, r.parameters, masks=r.masks, **ends)
 

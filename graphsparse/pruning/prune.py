@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -19,6 +19,18 @@ from graphsparse.passes.liveness import active_connections
 from graphsparse.pruning.losses import Loss, cross_entropy
 from graphsparse.pruning.methods import check_options, saliency
 from graphsparse.pruning.select import active_at, asked, keep_direct, wanted_connections
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Options(TypedDict, total=False):
+    """What single methods take beyond the arguments of `prune`: a type checker then knows every keyword."""
+
+    rounds: int
+    batches_per_round: int | None
+    temperature: float
+    dtype: torch.dtype | None
 
 
 class PrunedMasks(dict[str, torch.Tensor]):
@@ -64,7 +76,7 @@ def prune(
     sources: Iterable[str] | None = None,
     progress: Any = None,
     weights: Mapping[str, torch.Tensor] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> PrunedMasks:
     """Masks of a model at a target sparsity or compression; the model is not changed.
 
@@ -125,7 +137,7 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
         empty = [name for name, mask in kept.items() if not mask.any()]
         best = max(compression_curve(graph, ranking).frame.query("active > 0")["direct_compression"], default=1.0)
         raise TargetError(
-            "the network disconnects at this target", place=", ".join(empty[:3]) or None,
+            "the network must stay connected at this target", place=", ".join(empty[:3]) or None,
             received=f"direct {target}",
             way_out=f"the highest direct compression that leaves a path is {best:,.1f}",
         )  # fmt: skip

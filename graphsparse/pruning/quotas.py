@@ -35,7 +35,7 @@ def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
 
     Args:
         name: one of `FAMILIES`.
-        shapes: kernel shapes as torch has them, (out, in, *kernel).
+        shapes: kernel shapes as torch has them, ``(out, in, *kernel)``.
         sparsity: in [0, 1), of all the weights together.
 
     Raises:
@@ -56,7 +56,9 @@ def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
 def family_named(name: str) -> Family:
     """The family called `name`."""
     if name not in FAMILIES:
-        raise TargetError("quotas have a known name", received=repr(name), way_out=f"use one of {', '.join(FAMILIES)}")
+        raise TargetError(
+            "quotas must have a known name", received=repr(name), way_out=f"use one of {', '.join(FAMILIES)}"
+        )
     return FAMILIES[name]
 
 
@@ -64,7 +66,9 @@ def sizes_of(shapes: Sequence[Shape]) -> list[int]:
     """The number of weights in each kernel; an empty one is refused."""
     sizes = [math.prod(shape) for shape in shapes]
     if not sizes or min(sizes) < 1:
-        raise TargetError("quotas need at least one layer, each with at least one weight", received=f"sizes {sizes}")
+        raise TargetError(
+            "quotas must have at least one layer, each with at least one weight", received=f"sizes {sizes}"
+        )
     return sizes
 
 
@@ -73,7 +77,7 @@ def _refuse(name: str, shapes: list[Shape], sparsity: float) -> None:
     bracket = f"0 <= sparsity <= {highest:.9g}" if highest < 1.0 else "0 <= sparsity < 1"
     compression = f" (compression up to {1.0 / (1.0 - highest):.6g})" if highest < 1.0 else ""
     raise TargetError(
-        f"{name} quotas reach {bracket}{compression} on these layers",
+        f"{name} quotas must be asked for {bracket}{compression} on these layers",
         received=f"sparsity {float(sparsity)!r}",
         way_out="ask for a sparsity in this range, or for other quotas",
     )

@@ -48,7 +48,8 @@ def fall_in_rounds(
     """
     if not (compression >= 1 and rounds >= 1):
         raise TargetError(
-            "iterative pruning needs a compression and rounds of at least 1", received=f"{compression}, {rounds}"
+            "the compression and the rounds of iterative pruning must be at least 1",
+            received=f"{compression}, {rounds}",
         )
     start = _flat({name: mask_of(masks or {}, name, shape) for name, shape in shapes.items()})
     alive = np.flatnonzero(start)

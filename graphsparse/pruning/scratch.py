@@ -113,7 +113,7 @@ def check_numbers(scores: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     for name, values in scores.items():
         if np.isnan(values).any():
             raise MaskError(
-                "a score is a number", place=name, received="NaN", way_out="look at the weights, data and loss"
+                "a score must be a number", place=name, received="NaN", way_out="look at the weights, data and loss"
             )
     return scores
 
@@ -134,7 +134,7 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
     if mask.shape != tuple(shape):
         raise MaskError(
-            "a mask has its weight's shape", place=name, received=mask.shape, way_out=f"give {tuple(shape)}"
+            "a mask must have its weight's shape", place=name, received=mask.shape, way_out=f"give {tuple(shape)}"
         )
     return mask.astype(bool, copy=False)
 
@@ -153,7 +153,7 @@ def _weight(model: nn.Module, name: str, mask: torch.Tensor | None = None) -> to
 
 
 def _unknown(names: Sequence[str]) -> MaskError:
-    return MaskError("scores are for parameters of the model", received=f"no parameter {', '.join(names)}")
+    return MaskError("scores must be for parameters of the model", received=f"no parameter {', '.join(names)}")
 
 
 @contextmanager

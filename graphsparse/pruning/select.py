@@ -70,7 +70,7 @@ def active_at(
     if threshold == -np.inf:  # what is never active came into the count
         alive = sum(int(np.count_nonzero(array > -np.inf)) for array in arrays)
         raise TargetError(
-            "a target cannot be below the sparsity that is there already",
+            "a target must not be below the sparsity that is there already",
             received=target or f"{wanted:,} active connections wanted",
             way_out=f"at most {alive:,} of {total:,} can be active",
         )
@@ -78,7 +78,7 @@ def active_at(
     active = sum(int(np.count_nonzero(mask)) for mask in masks)
     if active > wanted and not any((array > threshold).any() for array in arrays):
         raise TargetError(
-            "the network disconnects before the target is reached",
+            "the network must stay connected until the target is reached",
             received=target or f"compression {total / wanted:,.1f}",
             way_out=f"the highest effective compression of this ranking is {total / active:,.1f} "
             f"({active:,} connections)",
@@ -91,7 +91,7 @@ def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: i
     flat = np.concatenate([np.where(graph.kept[name].unpack(), scores[name], -np.inf).ravel() for name in graph.shapes])
     if int(np.count_nonzero(flat > -np.inf)) < wanted:
         raise TargetError(
-            "a target cannot be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
+            "a target must not be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
         )
     threshold = np.partition(flat, len(flat) - wanted)[len(flat) - wanted]
     chosen = flat > threshold

@@ -60,6 +60,7 @@ def analyze(
         CheckpointError, ModelError, MaskError, CaptureError: bad input, with the way out.
 
     Example:
+        >>> import torch
         >>> analyze({"1.weight": torch.eye(4), "2.weight": torch.ones(2, 4)}, "chain").summary["active"]
         12
     """
@@ -90,7 +91,7 @@ def _inputs_of(source: nn.Module | Network, second: Any, example_inputs: Any) ->
     """The inputs of a live module, which stand second: it is its own model."""
     if second is not None and (example_inputs is not None or isinstance(second, (str, nn.Module))):
         raise ModelError(
-            "a live module needs no model beside it", place=type(source).__name__, received=second if isinstance(second, str) else type(second).__name__,
+            "a live module must come without a model beside it", place=type(source).__name__, received=second if isinstance(second, str) else type(second).__name__,
             way_out="analyze(module, example_inputs); or give a checkpoint first, and the module as its model",
         )  # fmt: skip
     return example_inputs if second is None else second

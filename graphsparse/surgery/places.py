@@ -11,7 +11,8 @@ from torch.nn.utils import prune
 from graphsparse.capture.parameters import first_names
 from graphsparse.capture.pruned import parametrised_masks
 from graphsparse.errors import MaskError
-from graphsparse.graph import LayeredGraph, disagreement
+from graphsparse.given_masks import disagreement
+from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 
 BY_USE = ("prune", "parametrization")  # forms of files that hold a mask of each use of a parameter

@@ -81,7 +81,13 @@ def write_masks(
         MaskError: a mask does not fit, or the promise cannot be kept; nothing is changed then.
 
     Example:
-        >>> write_masks(model, effective_masks(graph), example_inputs=x)  # doctest: +SKIP
+        >>> import graphsparse as gs
+        >>> model, x = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False)), torch.zeros(1, 2)
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> written = write_masks(model, gs.effective_masks(gs.export(model, x, masks)), example_inputs=x)
+        >>> model[0].weight_mask
+        tensor([[1., 1.],
+                [0., 0.]])
     """
     masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
     if isinstance(target, (nn.Module, Network)):
@@ -124,7 +130,7 @@ def _as_they_are(target: Any, masks: dict[str, torch.Tensor], weights: Any, form
     """Write masks to a file without a look at what they change."""
     if fold_constants:
         raise MaskError(
-            "constants are found by running the model", place=str(target), received="no model",
+            "the model must be run to find constants", place=str(target), received="no model",
             way_out="give model= and example_inputs=, or fold_constants=False to write the masks as they are",
         )  # fmt: skip
     checkpoint = read_checkpoint(weights if weights is not None else target)
@@ -149,7 +155,7 @@ def _present(network: Network, norm_statistics: bool) -> LayeredGraph:
     """The network's graph under the masks that it has now."""
     if not network.has_inputs:
         raise MaskError(
-            "constants are found by running the model", place=network.title, received="no example_inputs",
+            "the model must be run to find constants", place=network.title, received="no example_inputs",
             way_out="give example_inputs= as for export",
         )  # fmt: skip
     return export(network, resolution="unrolled", norm_statistics=norm_statistics)
@@ -170,7 +176,7 @@ def _folding(network: Network, graph: LayeredGraph, masks: Masks, fold_constants
 def _check_promise(graph: LayeredGraph) -> None:
     if graph.has_norm_statistics and not graph.norm_statistics:
         raise MaskError(
-            "a model with layer, group or RMS normalisation depends on what its statistics see",
+            "a model with layer, group or RMS normalisation must get masks that were found with its statistics",
             received="masks found with norm_statistics=False",
             way_out="export with norm_statistics=True, take effective_masks of that graph, and pass norm_statistics=True here",
         )

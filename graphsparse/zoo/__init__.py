@@ -78,7 +78,7 @@ def _architecture(name: str) -> Architecture:
     known = {**ARCHITECTURES, **DIGITS}
     if name not in known:
         raise ModelError(
-            "the zoo has no such architecture",
+            "an architecture must be one of the zoo",
             place="name",
             received=repr(name),
             way_out="take one of " + ", ".join(known),

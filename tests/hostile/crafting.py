@@ -111,7 +111,7 @@ def bits(shape: list[int], octets: bytes, *, kept: int, crc: int) -> bytes:
 
 def npz(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
     buffer = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)  # type: ignore[arg-type]
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
     return buffer.getvalue()
 
 

@@ -126,7 +126,7 @@ def _become(call: dict[str, Any], out: Path, err: Path) -> None:
         os.close(0), os.open(os.devnull, os.O_RDONLY)
         if target is None:
             os.close(1)
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
         else:
             os.dup2(os.open(target, os.O_WRONLY | os.O_CREAT), 1)
             sys.stdout = _text(1, call)

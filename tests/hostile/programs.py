@@ -74,7 +74,8 @@ def graph_of(content: dict[str, Any]) -> dict[str, Any]:
 
 def meta(*sizes: int, dtype: int = 7) -> dict[str, Any]:
     """What a program says of a contiguous tensor."""
-    strides, step = [], 1
+    strides: list[int] = []
+    step = 1
     for size in reversed(sizes):
         strides.insert(0, step)
         step *= size
@@ -199,7 +200,7 @@ def _guards(content: dict[str, Any]) -> None:
 
 def _out_spec(kind: str, context: Any) -> Callable[[dict[str, Any]], None]:
     def change(content: dict[str, Any]) -> None:
-        leaf = {"type": None, "context": None, "children_spec": []}
+        leaf: dict = {"type": None, "context": None, "children_spec": []}
         spec = [1, {"type": kind, "context": context, "children_spec": [leaf]}]
         content["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps(spec)
 
@@ -395,7 +396,7 @@ def _zip_members(data: bytes) -> Members:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-VALUES = [
+VALUES: list = [
     None,
     True,
     -1,

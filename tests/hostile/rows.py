@@ -169,7 +169,7 @@ def names() -> Iterator[Row]:
     yield "twice.safetensors", c.safetensors(empty), "bear out its size"
     fewer = [f"layer{i}.weight" for i in range(25_000)]
     empty = {name: c.entry("F32", [0], 0, 0) for name in [*fewer, "_orig_mod.layer7.weight"]}
-    yield "twice-fewer.safetensors", c.safetensors(empty), "appears once, wrappers stripped"
+    yield "twice-fewer.safetensors", c.safetensors(empty), "must appear once, wrappers stripped"
     yield "dots.safetensors", c.floats(["." * 100_000 + "weight", "." * 100_000 + "other"]), 8
     yield "long.safetensors", c.floats(["a" * 20_000_000]), "a header must be a small part"
     yield "long-name.safetensors", c.floats(["a" * 5_000_000]), "a tensor's name must have at most"
@@ -203,7 +203,7 @@ def written() -> Iterator[tuple[str, bytes, str, str | int]]:
     name, ones = "a.weight", torch.ones(2, 2)
     coo8 = torch.sparse_coo_tensor(torch.tensor([[0, 1], [0, 1]]), torch.ones(2).to(torch.float8_e4m3fn), (2, 2))
     yield "complex.pt", torch_bytes({name: ones.to(torch.complex32)}), "csr", 4
-    yield "coo8.pt", torch_bytes({name: coo8}), "zeros", "content fits its form"
+    yield "coo8.pt", torch_bytes({name: coo8}), "zeros", "content must fit its form"
     yield "surrogate.pt", torch_bytes({"a\ud800.weight": ones}), "csr", "names in an npz"
     yield "zero.pt", torch_bytes({"a\0b.weight": ones, "a\0c.weight": ones}), "csr", "names in an npz"
     yield "long.pt", torch_bytes({"a" * 100_000: ones}), "csr", "names in an npz"

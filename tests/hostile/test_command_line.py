@@ -550,7 +550,7 @@ class TestInstallation:
     def test_a_folder_that_another_prepared_is_not_used(self, tmp_path, monkeypatch):
         from graphsparse.kernels import cache
 
-        monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr(cache.tempfile, "gettempdir", lambda: str(tmp_path))  # type: ignore[attr-defined]
         folder = cache._private_folder()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and cache._private_folder() == folder
         folder.chmod(0o777)

@@ -37,12 +37,12 @@ GROWN = {  # {case: (folder, what is changed, what the one line says)}
 }
 WRONG = {
     "three sides": ("vit", {"image_size": [8, 8, 8]}, "channels, a height and a width"),
-    "one side": ("vit", {"image_size": [16]}, "a config.json describes a model"),
+    "one side": ("vit", {"image_size": [16]}, "a config.json must describe a model"),
     "a negative side": ("vit", {"image_size": -8}, "channels, a height and a width"),
     "no channels": ("vit", {"num_channels": 0}, "channels, a height and a width"),
-    "a type that is none": ("llama", {"model_type": 3}, "a config.json describes a model"),
-    "a scaling that is none": ("llama", {"rope_scaling": {"rope_type": "evil"}}, "a config.json describes a model"),
-    "a question inside": ("llama", LLAVA, "a config.json describes a model"),
+    "a type that is none": ("llama", {"model_type": 3}, "a config.json must describe a model"),
+    "a scaling that is none": ("llama", {"rope_scaling": {"rope_type": "evil"}}, "a config.json must describe a model"),
+    "a question inside": ("llama", LLAVA, "a config.json must describe a model"),
 }
 HARMLESS = {
     "code beside": ("llama", {"auto_map": {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.Model"}}),

@@ -35,14 +35,16 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
 def _open_file(path: Path, index_allowed: bool = False) -> Archive:
     try:
         if not path.is_file():
-            raise CheckpointError("a checkpoint is a file or a folder", place=str(path))
+            raise CheckpointError("a checkpoint must be a file or a folder", place=str(path))
         with path.open("rb") as file:
             head = file.read(16)
         return _by_content(path, head, index_allowed)
     except OSError as error:
         raise _unreadable(path, error) from error
     except (MemoryError, RecursionError) as error:
-        raise CheckpointError("a checkpoint fits in memory", place=str(path), received=type(error).__name__) from error
+        raise CheckpointError(
+            "a checkpoint must fit in memory", place=str(path), received=type(error).__name__
+        ) from error
 
 
 def _by_content(path: Path, head: bytes, index_allowed: bool) -> Archive:
@@ -59,7 +61,7 @@ def _by_content(path: Path, head: bytes, index_allowed: bool) -> Archive:
     if head[8:9] == b"{" or path.suffix == ".safetensors":
         return safetensors.read(path)
     raise CheckpointError(
-        "a checkpoint is safetensors, torch.save, torch.export, npz or npy, or an index.json of safetensors or torch",
+        "a checkpoint must be safetensors, torch.save, torch.export, npz or npy, or an index.json of safetensors or torch",
         place=str(path), received=_described(head), way_out="save it in one of these forms",
     )  # fmt: skip
 
@@ -83,7 +85,7 @@ def _existing(path: str | os.PathLike[str]) -> Path:
 
 def _unreadable(path: object, error: Exception) -> CheckpointError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return CheckpointError("a checkpoint can be read", place=str(path), received=reason, way_out="check the path")
+    return CheckpointError("a checkpoint must be readable", place=str(path), received=reason, way_out="check the path")
 
 
 def _described(head: bytes) -> str:

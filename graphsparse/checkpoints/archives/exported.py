@@ -99,7 +99,7 @@ def read(path: Path) -> Archive:
     old = [name for name in members.table if _OLD_STATE.search(name)]
     if len(configs) + len(old) != 1:
         raise CheckpointError(
-            "an exported archive holds one program's weights", place=str(path),
+            "an exported archive must hold one program's weights", place=str(path),
             received=", ".join(configs + old) or "none", way_out="export one program to the archive",
         )  # fmt: skip
     if old:
@@ -151,7 +151,7 @@ def _described(payload: dict[str, Any], place: str) -> dict[str, Any]:
     """What a table says of a tensor. Raises where only a pickle could say more."""
     if payload["use_pickle"] or payload.get("tensor_meta") is None:
         raise CheckpointError(
-            "a checkpoint is never read with code execution", place=place, received="a pickled tensor or object",
+            "a checkpoint must be readable without code execution", place=place, received="a pickled tensor or object",
             way_out="export the model with plain tensors as its weights",
         )  # fmt: skip
     return payload["tensor_meta"]

@@ -28,10 +28,13 @@ def read_object(text: bytes, place: str, budget: Budget | None = None) -> dict[s
         raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            "a header is JSON text", place=place, received=str(error)[:_SPAN_ABOUT], way_out="download the file again"
+            "a header must be JSON text",
+            place=place,
+            received=str(error)[:_SPAN_ABOUT],
+            way_out="download the file again",
         ) from error
     if not isinstance(value, dict):
-        raise CheckpointError("a header is a JSON object", place=place, received=type(value).__name__)
+        raise CheckpointError("a header must be a JSON object", place=place, received=type(value).__name__)
     return value
 
 
@@ -39,7 +42,7 @@ def read_names(text: bytes, place: str) -> list[str]:
     """Returns the JSON list of names in the text."""
     names = read_object(b'{"names": ' + text + b"}", place).get("names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError("a list of names is a list of names", place=place, received=type(names).__name__)
+        raise CheckpointError("a list of names must hold names only", place=place, received=type(names).__name__)
     return names
 
 
@@ -48,7 +51,7 @@ def _object(pairs: list[tuple[str, Any]], place: str) -> dict[str, Any]:
     for key, value in pairs:
         if key in found:
             raise CheckpointError(
-                "a name appears once", place=place, received=f"{key!r} twice", way_out="write the file again"
+                "a name must appear once", place=place, received=f"{key!r} twice", way_out="write the file again"
             )
         found[key] = value
     return found

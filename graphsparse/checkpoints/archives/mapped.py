@@ -89,7 +89,7 @@ class MappedFile(Octets):
                 self._map = _map(file.fileno()) if size else None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise CheckpointError("a checkpoint can be read", place=str(path), received=reason) from error
+            raise CheckpointError("a checkpoint must be readable", place=str(path), received=reason) from error
         super().__init__(self._map, size, str(path))
         self.path = path
         self._address = super().tensor(torch.uint8, (1,), 0).data_ptr() if size else 0

@@ -60,7 +60,7 @@ def write_npz(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[
 def to_tensor(array: np.ndarray, place: str) -> torch.Tensor:
     """Returns the array as a tensor of the same values and type, in this machine's byte order."""
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16 or array.dtype == np.longdouble:
-        raise CheckpointError("arrays hold numbers", place=place, received=str(array.dtype)[:60], way_out=_WAY_OUT)
+        raise CheckpointError("arrays must hold numbers", place=place, received=str(array.dtype)[:60], way_out=_WAY_OUT)
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return torch.from_numpy(np.ascontiguousarray(native).reshape(array.shape))
 
@@ -109,16 +109,16 @@ def _check_header(file: Any, size: int, place: str) -> None:
     version = np.lib.format.read_magic(file)
     reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if reader is None:
-        raise CheckpointError("an array is of format 1.0 or 2.0", place=place, received=version, way_out=_WAY_OUT)
+        raise CheckpointError("an array must be of format 1.0 or 2.0", place=place, received=version, way_out=_WAY_OUT)
     shape, _, dtype = reader(file)
     if dtype.hasobject:
         raise CheckpointError(
-            "a checkpoint is never unpickled with code execution", place=place,
+            "a checkpoint must be readable without code execution", place=place,
             received="an array of Python objects", way_out="where you trust it, " + _WAY_OUT,
         )  # fmt: skip
     if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != size - file.tell():
         raise CheckpointError(
-            "an array has as many bytes as its shape asks for", place=place,
+            "an array must have as many bytes as its shape asks for", place=place,
             received=f"{dtype} {str(shape)[:60]} in {size - file.tell()} bytes", way_out=_WAY_OUT,
         )  # fmt: skip
 
@@ -126,6 +126,6 @@ def _check_header(file: Any, size: int, place: str) -> None:
 def _damaged(error: Exception, place: str) -> CheckpointError:
     reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]
     return CheckpointError(
-        "arrays read as NumPy wrote them", place=place, received=reason,
+        "arrays must read as NumPy wrote them", place=place, received=reason,
         way_out="the file is damaged or cut short: copy or download it again",
     )  # fmt: skip

@@ -70,7 +70,7 @@ def read_pickle(data: memoryview, begin: int, vocabulary: Vocabulary, budget: Bu
 
 def would_run(what: str, place: str) -> CheckpointError:
     """The error for a pickle that wants more than data."""
-    rule = "a checkpoint is never unpickled with code execution"
+    rule = "a checkpoint must be readable without code execution"
     return CheckpointError(rule, place=place, received=f"a pickle that asks for {what}", way_out=WAY_OUT)
 
 

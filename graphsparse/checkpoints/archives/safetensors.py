@@ -51,7 +51,7 @@ def read(path: Path) -> Archive:
     budget.spend(TENSOR * len(header))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise CheckpointError("__metadata__ maps text to text", place=str(path), way_out=_WAY_OUT)
+        raise CheckpointError("__metadata__ must map text to text", place=str(path), way_out=_WAY_OUT)
     spans = {name: _span(info, f"{name} in {path}") for name, info in header.items()}
     _check_layout(spans, file.size - start, str(path))
     tensors = {name: file.tensor(dtype, shape, start + begin) for name, (dtype, shape, begin, _) in spans.items()}
@@ -65,7 +65,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
     offset = 0
     for name, pending in ordered:
         if pending.dtype not in _NAMES:
-            raise CheckpointError("safetensors hold the usual types", place=name, received=pending.dtype)
+            raise CheckpointError("safetensors must hold the usual types", place=name, received=pending.dtype)
         span = [offset, offset + pending.nbytes]
         header[name] = {"dtype": _NAMES[pending.dtype], "shape": list(pending.shape), "data_offsets": span}
         offset = span[1]
@@ -81,14 +81,14 @@ def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
     place, head = str(file.path), file.bytes(0, 8)
     if len(head) < 8:
         raise CheckpointError(
-            "a safetensors file begins with the 8 bytes of its header's length",
+            "a safetensors file must begin with the 8 bytes of its header's length",
             place=place, received=f"a file of {file.size} bytes", way_out=_WAY_OUT,
         )  # fmt: skip
     length, swapped = struct.unpack("<Q", head)[0], struct.unpack(">Q", head)[0]
     if length > min(file.size - 8, _LARGEST_HEADER):
         turned = f"; read from the other end the length would be {swapped:,}" if swapped <= file.size - 8 else ""
         raise CheckpointError(
-            "a header fits in its file, its length written little end first",
+            "a header must fit in its file, its length written little end first",
             place=place, received=f"a header of {length:,} bytes in a file of {file.size:,}{turned}", way_out=_WAY_OUT,
         )  # fmt: skip
     if length > max(_ANY_HEADER, file.size // 2):
@@ -102,19 +102,19 @@ def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
 def _span(info: Any, place: str) -> tuple[torch.dtype, tuple[int, ...], int, int]:
     """(dtype, shape, first byte, last byte) of one entry of the header."""
     if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
-        raise CheckpointError("a tensor has a dtype, a shape and data_offsets", place=place, way_out=_WAY_OUT)
+        raise CheckpointError("a tensor must have a dtype, a shape and data_offsets", place=place, way_out=_WAY_OUT)
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise CheckpointError("a tensor's dtype is one that torch has", place=place, received=str(dtype)[:40])
+        raise CheckpointError("a tensor's dtype must be one that torch has", place=place, received=str(dtype)[:40])
     if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
         raise CheckpointError(
-            "shapes and offsets are whole numbers from 0 to 2^63", place=place,
+            "shapes and offsets must be whole numbers from 0 to 2^63", place=place,
             received=f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}", way_out=_WAY_OUT,
         )  # fmt: skip
     begin, end = offsets
     if prod(shape) * _DTYPES[dtype].itemsize != end - begin or len(shape) > 64:
         raise CheckpointError(
-            "a tensor has as many bytes as its shape asks for", place=place,
+            "a tensor must have as many bytes as its shape asks for", place=place,
             received=f"{dtype} {tuple(shape)} in {end - begin} bytes", way_out=_WAY_OUT,
         )  # fmt: skip
     return _DTYPES[dtype], tuple(shape), begin, end
@@ -130,12 +130,12 @@ def _check_layout(spans: Mapping[str, tuple[torch.dtype, tuple[int, ...], int, i
     for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in spans.items()):
         if begin != reached or end > size:
             raise CheckpointError(
-                "tensors lie end to end, within the file", place=f"{name} in {place}",
+                "tensors must lie end to end, within the file", place=f"{name} in {place}",
                 received=f"bytes {begin:,} to {end:,}, after {reached:,} of {size:,}", way_out=_WAY_OUT,
             )  # fmt: skip
         reached = end
     if reached != size:
         raise CheckpointError(
-            "the header accounts for the whole file", place=place, received=f"{reached:,} of {size:,} bytes",
+            "the header must account for the whole file", place=place, received=f"{reached:,} of {size:,} bytes",
             way_out=_WAY_OUT,
         )  # fmt: skip

@@ -39,10 +39,12 @@ def checkpoint_in(folder: Path) -> Path:
             return found[0]
         if found:
             raise CheckpointError(
-                "a folder holds one checkpoint", place=str(folder), received=", ".join(path.name for path in found[:6]),
+                "a folder must hold one checkpoint", place=str(folder), received=", ".join(path.name for path in found[:6]),
                 way_out="name the file, or the index.json of a checkpoint in pieces",
             )  # fmt: skip
-    raise CheckpointError("a folder holds a checkpoint", place=str(folder), way_out=f"one of {', '.join(_IN_FOLDER)}")
+    raise CheckpointError(
+        "a folder must hold a checkpoint", place=str(folder), way_out=f"one of {', '.join(_IN_FOLDER)}"
+    )
 
 
 def read(path: Path, open_file: Callable[[Path], Archive]) -> Archive:
@@ -57,7 +59,7 @@ def read(path: Path, open_file: Callable[[Path], Archive]) -> Archive:
     missing = [name for name in files if not (path.parent / name).exists()]
     if missing:
         raise CheckpointError(
-            "every piece of a checkpoint is there", place=str(path),
+            "every piece of a checkpoint must be there", place=str(path),
             received=f"{len(missing)} of {len(files)} missing: {', '.join(missing[:6])}",
             way_out="download the missing files into the same folder",
         )  # fmt: skip
@@ -78,13 +80,13 @@ def _weight_map(path: Path) -> dict[str, str]:
     weight_map = read_object(path.read_bytes(), place).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(
-            "an index has a weight_map from tensors to files", place=place, way_out="name the checkpoint itself"
+            "an index must have a weight_map from tensors to files", place=place, way_out="name the checkpoint itself"
         )
     for tensor, name in weight_map.items():
         plain = isinstance(name, str) and "\\" not in name and "\0" not in name and PurePosixPath(name).name == name
         if not plain or name in ("", "..", "."):
             raise CheckpointError(
-                "an index names files of its own folder", place=f"{tensor} in {place}", received=str(name)[:120],
+                "an index must name files of its own folder", place=f"{tensor} in {place}", received=str(name)[:120],
                 way_out="put the pieces beside the index and name them plainly",
             )  # fmt: skip
     return weight_map
@@ -94,7 +96,7 @@ def _piece(piece: Archive, tensor: str, path: Path) -> Any:
     content = piece.content
     if not isinstance(content, dict) or not isinstance(content.get(tensor), torch.Tensor):
         raise CheckpointError(
-            "a tensor is in the file that the index names", place=f"{tensor} in {path}", received=piece.place,
+            "a tensor must be in the file that the index names", place=f"{tensor} in {path}", received=piece.place,
             way_out="download index and pieces of the same version again",
         )  # fmt: skip
     return content[tensor]

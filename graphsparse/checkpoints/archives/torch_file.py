@@ -162,7 +162,7 @@ def _within(nbytes: int, available: int, place: str) -> int:
 def _check_no_program(members: Mapping[str, zipfile.ZipInfo], place: str) -> None:
     if any(_PROGRAM.search(name) for name in members):
         raise CheckpointError(
-            "a checkpoint holds tensors, not a program", place=place, received="a TorchScript archive",
+            "a checkpoint must hold tensors, not a program", place=place, received="a TorchScript archive",
             way_out="save torch.jit.load(...).state_dict() of it with torch.save",
         )  # fmt: skip
 
@@ -171,6 +171,6 @@ def _damaged(error: Exception, place: str) -> CheckpointError:
     """The error of this package for what reading a stranger's bytes raised."""
     reason = f"{type(error).__name__}: {error}"[:160].splitlines()[0]
     return CheckpointError(
-        "a torch checkpoint reads as torch.save wrote it", place=place, received=reason,
+        "a torch checkpoint must read as torch.save wrote it", place=place, received=reason,
         way_out="the file is damaged or cut short: copy or download it again",
     )  # fmt: skip

@@ -53,7 +53,7 @@ def read_directory(path: Path, *, stored: bool) -> dict[str, zipfile.ZipInfo]:
 def directory_of(file: BinaryIO, place: str, *, stored: bool) -> dict[str, zipfile.ZipInfo]:
     """The same as `read_directory` for an open file, as for an archive inside another; ``place`` is for messages."""
     size, declared = file.seek(0, os.SEEK_END), check_one_directory(file, place)
-    _check(declared * _MEMBER_COST <= max(ALWAYS_ALLOWED, 4 * size), "an archive's members have content", place,
+    _check(declared * _MEMBER_COST <= max(ALWAYS_ALLOWED, 4 * size), "an archive's members must have content", place,
            f"{declared:,} members in {size:,} bytes")  # fmt: skip
     try:
         with zipfile.ZipFile(file) as archive:
@@ -64,7 +64,7 @@ def directory_of(file: BinaryIO, place: str, *, stored: bool) -> dict[str, zipfi
     named = {member.filename: member for member in members}
     # torch looks members up without regard to case
     distinct = {name.lower() for name in named} if stored else named.keys()
-    _check(len(distinct) == len(members), "a name appears once in an archive", place, "the same name twice")
+    _check(len(distinct) == len(members), "a name must appear once in an archive", place, "the same name twice")
     _check_sizes(members, size, place, stored)
     return named
 
@@ -124,15 +124,17 @@ def _check_sizes(members: list[zipfile.ZipInfo], size: int, path: str, stored: b
     for member in sorted(members, key=lambda each: each.header_offset):
         name = f"{member.filename} in {path}"
         plain = member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size
-        _check(plain or not stored, "tensors lie uncompressed in a torch file", name, "a compressed member")
-        _check(not member.flag_bits & 1, "an archive is not encrypted", name, "an encrypted member")
+        _check(plain or not stored, "tensors must lie uncompressed in a torch file", name, "a compressed member")
+        _check(not member.flag_bits & 1, "an archive must not be encrypted", name, "an encrypted member")
         begin, end = member.header_offset, member.header_offset + _LOCAL_HEADER.size + member.compress_size
-        _check(reached <= begin and end <= size, "members lie one after another, within the file", name, f"{begin}")
+        _check(
+            reached <= begin and end <= size, "members must lie one after another, within the file", name, f"{begin}"
+        )
         reached = end
     declared = sum(member.file_size for member in members)
     _check(
         declared <= max(ALWAYS_ALLOWED, LARGEST_RATIO * size),
-        f"an archive unfolds to at most {LARGEST_RATIO} times its size",
+        f"an archive must unfold to at most {LARGEST_RATIO} times its size",
         path,
         f"{declared:,} bytes declared in a file of {size:,}",
     )
@@ -167,8 +169,8 @@ def check_sums(path: Path) -> None:
 def data_offset(head: bytes, member: zipfile.ZipInfo) -> int:
     """Where in the file a member's bytes begin, from the 30 bytes of its local header."""
     if len(head) < _LOCAL_HEADER.size:
-        raise CheckpointError("an archive's members have headers", place=member.filename)
+        raise CheckpointError("an archive's members must have headers", place=member.filename)
     signature, *_, name_length, extra_length = _LOCAL_HEADER.unpack(head)
     if signature != b"PK\x03\x04":
-        raise CheckpointError("an archive's members have headers", place=member.filename, received=repr(signature))
+        raise CheckpointError("an archive's members must have headers", place=member.filename, received=repr(signature))
     return member.header_offset + _LOCAL_HEADER.size + name_length + extra_length

@@ -85,12 +85,12 @@ def form_of(content: Content) -> Form:
     if not found:
         held = tables_in(content.raw)
         raise CheckpointError(
-            "a checkpoint holds tensors by name", place=content.place, received=_described(content),
+            "a checkpoint must hold tensors by name", place=content.place, received=_described(content),
             way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in one of the forms of README.md",
         )  # fmt: skip
     names = ", ".join(form.name for form in found)
     raise CheckpointError(
-        "a file is of one form", place=content.place, received=f"the signs of {names}",
+        "a file must be of one form", place=content.place, received=f"the signs of {names}",
         way_out=f"name the form that is meant, one of {names}",
     )  # fmt: skip
 

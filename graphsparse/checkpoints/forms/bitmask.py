@@ -56,11 +56,11 @@ def packed_shape(content: Content, prefix: str) -> Shape:
     place, bits = content.named(prefix), content.tensors[f"{prefix}.bitmask"]
     declared = content.tensors[f"{prefix}.shape"].flatten()
     if declared.is_floating_point() or not 1 <= declared.numel() <= 64 or bits.dtype != torch.uint8:
-        raise CheckpointError("a packed weight has a shape, and bits in bytes", place=place, way_out=_WAY_OUT)
+        raise CheckpointError("a packed weight must have a shape, and bits in bytes", place=place, way_out=_WAY_OUT)
     shape = tuple(int(size) for size in declared)
     if min(shape) < 0 or tuple(bits.shape) != (*shape[:-1], -(-shape[-1] // 8)):
         raise CheckpointError(
-            "a packed weight has a bit an entry", place=place,
+            "a packed weight must have one bit per entry", place=place,
             received=f"bits {tuple(bits.shape)} for a shape of {shape}", way_out=_WAY_OUT,
         )  # fmt: skip
     content.check_expansion(shape, place)
@@ -73,7 +73,7 @@ def unpack_bits(bits: torch.Tensor, shape: Shape, place: str) -> torch.Tensor:
         return torch.zeros(shape, dtype=torch.bool)
     unpacked = np.unpackbits(bits.contiguous().numpy(), axis=-1, bitorder="little").view(bool)
     if unpacked[..., shape[-1] :].any():
-        raise MaskError("the bits beyond a row's end are 0", place=place, way_out=_WAY_OUT)
+        raise MaskError("the bits beyond a row's end must be 0", place=place, way_out=_WAY_OUT)
     return torch.from_numpy(np.ascontiguousarray(unpacked[..., : shape[-1]]))
 
 
@@ -94,7 +94,7 @@ def _entry(content: Content, prefix: str) -> Entry:
         mask = unpack_bits(bits, shape, place)
         if values.numel() != int(mask.sum()) or not torch.equal(offsets.to(torch.int64), _row_offsets(mask)):
             raise MaskError(
-                "bits, values and row offsets agree", place=place,
+                "bits, values and row offsets must agree", place=place,
                 received=f"{int(mask.sum())} bits for {values.numel()} values", way_out=_WAY_OUT,
             )  # fmt: skip
         return mask

@@ -41,7 +41,7 @@ def _entry(content: Content, prefix: str) -> Entry:
         mask = unpack_bits(bits, shape, place)
         if shape[-1] % 4 or bool((mask.reshape(-1, 4).sum(dim=1) != 2).any()) or values.numel() != int(mask.sum()):
             raise MaskError(
-                "two of every four entries have a bit and a value", place=place,
+                "two of every four entries must have a bit and a value", place=place,
                 received=f"{int(mask.sum())} bits for {values.numel()} values",
                 way_out="the file is damaged: download or save it again",
             )  # fmt: skip

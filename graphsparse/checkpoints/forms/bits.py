@@ -38,11 +38,11 @@ def read(content: Content, request: Request) -> Reading:
         CheckpointError: the header and the tensors do not name the same masks, or sizes do not fit.
     """
     if not recognise(content):
-        raise CheckpointError("a file of masks is marked as one", place=content.place, way_out="name another form")
+        raise CheckpointError("a file of masks must be marked as one", place=content.place, way_out="name another form")
     listed = read_object(content.metadata.get("masks", "").encode(), content.place)
     if listed.keys() != content.tensors.keys():
         raise CheckpointError(
-            "the header lists the masks of the file", place=content.place,
+            "the header must list the masks of the file", place=content.place,
             received=f"{len(listed)} listed, {len(content.tensors)} there", way_out=_WAY_OUT,
         )  # fmt: skip
     return Reading({name: _entry(content, name, about) for name, about in listed.items()})
@@ -63,14 +63,17 @@ def _entry(content: Content, name: str, about: object) -> Entry:
     shape, kept, crc = _described(about, place)
     if octets.dtype != torch.uint8 or octets.dim() != 1 or octets.numel() != -(-math.prod(shape) // 8):
         raise CheckpointError(
-            "a mask has a bit an entry", place=place, received=f"{octets.numel()} bytes for {shape}", way_out=_WAY_OUT
+            "a mask must have one bit per entry",
+            place=place,
+            received=f"{octets.numel()} bytes for {shape}",
+            way_out=_WAY_OUT,
         )
     content.check_expansion(shape, place)
 
     def words() -> np.ndarray:
         found = _words(octets, shape, place)
         if _checksum(octets) != crc or Mask(shape, found).count() != kept:
-            raise MaskError("a mask has the bits that it was written with", place=place, way_out=_WAY_OUT)
+            raise MaskError("a mask must have the bits that it was written with", place=place, way_out=_WAY_OUT)
         return found
 
     return Entry(shape, lambda: torch.from_numpy(unpack(words(), shape)), (octets,), words=words)
@@ -81,7 +84,7 @@ def _described(about: object, place: str) -> tuple[Shape, int, int]:
         shape, kept, crc = about.get("shape"), about.get("kept"), about.get("crc32")
         if isinstance(shape, list) and len(shape) <= 64 and all(type(n) is int and n >= 0 for n in (*shape, kept, crc)):
             return tuple(shape), kept, crc  # type: ignore[return-value]  # the line above checks them
-    raise CheckpointError("the header gives a mask's shape, count and check sum", place=place, way_out=_WAY_OUT)
+    raise CheckpointError("the header must give a mask's shape, count and check sum", place=place, way_out=_WAY_OUT)
 
 
 def _checksum(octets: torch.Tensor) -> int:

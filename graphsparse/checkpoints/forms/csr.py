@@ -84,7 +84,7 @@ def _entry(content: Content, name: str) -> Entry:
 
 def _shape(declared: torch.Tensor, place: str) -> Shape:
     if declared.is_floating_point() or declared.dim() != 1 or declared.numel() > 64 or bool((declared < 0).any()):
-        raise CheckpointError("a csr block has a shape", place=place, way_out=_WAY_OUT)
+        raise CheckpointError("a csr block must have a shape", place=place, way_out=_WAY_OUT)
     return tuple(int(size) for size in declared)
 
 
@@ -98,7 +98,9 @@ def _check(indptr: torch.Tensor, indices: torch.Tensor, data: torch.Tensor, shap
         fits = fits and bool(((places >= 0) & (places < columns)).all()) and len(places) <= math.prod(shape)
     if not fits:
         raise CheckpointError(
-            "indptr rises from 0 to the number of entries, and indices lie in their row", place=place, way_out=_WAY_OUT
+            "indptr must rise from 0 to the number of entries, and indices must lie in their row",
+            place=place,
+            way_out=_WAY_OUT,
         )
 
 

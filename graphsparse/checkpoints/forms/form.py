@@ -110,7 +110,9 @@ def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Te
     place = content.named(name)
     content.check_expansion(mask.shape, place)
     if mask.layout != torch.strided:
-        raise MaskError("a mask is a dense tensor", place=place, received=mask.layout, way_out="save mask.to_dense()")
+        raise MaskError(
+            "a mask must be a dense tensor", place=place, received=mask.layout, way_out="save mask.to_dense()"
+        )
     if weight is None:
         return Entry(tuple(mask.shape), lambda: check_binary(mask, place), (mask,))
     check_same_shape(mask.shape, weight.shape, place)
@@ -147,7 +149,7 @@ def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, st
     clash = sorted(entries.keys() & rest.entries.keys())
     if clash:
         raise MaskError(
-            "a parameter has one weight", place=content.place, received=f"two of {', '.join(clash[:4])}",
+            "a parameter must have one weight", place=content.place, received=f"two of {', '.join(clash[:4])}",
             way_out="save the state dict of one model",
         )  # fmt: skip
     places = {key: place for place, key in enumerate(content.tensors)}

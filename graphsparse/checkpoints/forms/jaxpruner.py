@@ -30,7 +30,9 @@ def recognise(content: Content) -> bool:
 def read(content: Content, request: Request) -> Reading:
     if request.parameters is None:
         raise MaskError(
-            "packed masks of JaxPruner carry no shape", place=content.place, way_out="give the model's parameters"
+            "packed masks of JaxPruner must come with the shapes of parameters",
+            place=content.place,
+            way_out="give the model's parameters",
         )
     names = _names(content, request.parameters, request.by_order)
     entries = {}
@@ -59,14 +61,14 @@ def _entry(packed: torch.Tensor, shape: Shape, turned: bool, place: str) -> Entr
     elements = math.prod(shape)
     if packed.numel() != -(-elements // 8):
         raise MaskError(
-            "a packed mask has a bit an entry", place=place,
+            "a packed mask must have one bit per entry", place=place,
             received=f"{packed.numel()} bytes for {tuple(shape)}", way_out="give the model that it was made for",
         )  # fmt: skip
 
     def pattern() -> torch.Tensor:
         bits = np.unpackbits(packed.numpy(), bitorder="big")
         if bits[elements:].any():
-            raise MaskError("the last byte is filled up with zeros", place=place, way_out="give the right model")
+            raise MaskError("the last byte must be filled up with zeros", place=place, way_out="give the right model")
         flax_shape = shape_from_torch(shape) if turned else shape
         mask = torch.from_numpy(bits[:elements].astype(bool).reshape(flax_shape))
         return to_torch(mask) if turned else mask

@@ -39,7 +39,7 @@ def ordered_reading(
     """
     if request.parameters is None or not request.by_order:
         raise MaskError(
-            "a list of masks has no names", place=content.place,
+            "a list of masks must come with the names of parameters", place=content.place,
             received=f"{len(masks)} masks {shown([_shape(mask) for mask in masks])}",
             way_out="give the model's parameters and ask for by_order=True",
         )  # fmt: skip
@@ -48,7 +48,7 @@ def ordered_reading(
     turned_names = _fit(turned, request) if other_layout else None
     if names and turned_names and any(mask is not None and mask.dim() > 1 for mask in masks):
         raise MaskError(
-            "a list of masks fits in one layout", place=content.place, received="both torch's (out, in, ...) and "
+            "a list of masks must fit in one layout", place=content.place, received="both torch's (out, in, ...) and "
             "Keras' (..., in, out) fit", way_out="name form='list' or form='keras'",
         )  # fmt: skip
     if not names and turned_names:

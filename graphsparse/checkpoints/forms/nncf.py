@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+import torch
+
 from graphsparse.checkpoints.checks import check_same_shape
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Reading, masked_reading
@@ -55,9 +57,9 @@ def _logit_entry(content: Content, name: str, key: str) -> Entry:
     if weight is not None:
         check_same_shape(logits.shape, weight.shape, content.named(key))
 
-    def pattern():
+    def pattern() -> torch.Tensor:
         if bool(logits.isnan().any()):
-            raise MaskError("a logit is a number", place=content.named(key), received="NaN")
+            raise MaskError("a logit must be a number", place=content.named(key), received="NaN")
         return logits > 0
 
     sources = (logits,) if weight is None else (logits, weight)

@@ -28,7 +28,7 @@ def _masked(content: Content) -> dict[str, tuple[str, str | None]]:
         original = f"{prefix}parametrizations.{parameter}.original"
         if prefix + parameter in masked:
             raise MaskError(
-                "a parameter has one mask", place=content.named(prefix + parameter), received="two parametrizations",
+                "a parameter must have one mask", place=content.named(prefix + parameter), received="two parametrizations",
                 way_out="multiply the masks and save one",
             )  # fmt: skip
         if original in content.tensors:

@@ -1,0 +1,72 @@
+"""The masks that people give for a network's parameters: names, shapes, types, and two names of one parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from graphsparse.arrays import as_array, as_mask, by_name
+from graphsparse.errors import MaskError
+from graphsparse.kernels.masks import Mask, Shape
+
+
+def checked_masks(
+    masks: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
+    aliases: Mapping[str, str],
+    unused: Collection[str],
+    known: Collection[str],
+) -> dict[str, Mask]:
+    """Masks under the network's own names as bits.
+
+    Args:
+        masks: what is given, by parameter name.
+        shapes: the parameters that may have a mask.
+        aliases: other names of parameters.
+        unused: parameters that the network never uses; their masks are left out.
+        known: the names to list where a name is wrong.
+
+    Raises:
+        MaskError: a name, shape or type does not fit, or masks under two names of one parameter differ.
+    """
+    result: dict[str, Mask] = {}
+    names: dict[str, str] = {}
+    for given, mask in by_name(masks, "masks").items():
+        name = aliases.get(given, given)
+        if name in unused:
+            continue
+        if name not in shapes:
+            raise _unknown(given, list(known))
+        checked = _as_mask(given, mask, tuple(shapes[name]))
+        if name in result and not result[name].same(checked):
+            raise disagreement(names[name], given)
+        result[name], names[name] = checked, given
+    return result
+
+
+def _unknown(given: str, known: list[str]) -> MaskError:
+    listed = ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")
+    return MaskError(
+        "masks must go by the names of model.named_parameters()", place=given,
+        received="a name that the graph does not have", way_out=f"use the graph's names: {listed}",
+    )  # fmt: skip
+
+
+def disagreement(one: str, other: str) -> MaskError:
+    """The error of masks under two names of one parameter that do not agree."""
+    return MaskError(
+        "masks under two names of one parameter must agree",
+        place=f"{one} and {other}",
+        received="two masks that differ",
+        way_out="give the mask once, under either name",
+    )
+
+
+def _as_mask(name: str, mask: Any, shape: Shape) -> Mask:
+    array = mask if isinstance(mask, Mask) else as_array(name, mask, "mask")
+    if tuple(array.shape) != shape:
+        raise MaskError(
+            "a mask must have the shape of its parameter", place=name, received=tuple(array.shape),
+            way_out=f"give {shape}",
+        )  # fmt: skip
+    return array if isinstance(array, Mask) else Mask.of(as_mask(name, array))
