@@ -16,6 +16,7 @@ from graphsparse import errors
 HOUSE = Path(gs.__file__).parent
 ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"}, {"adjacency", "libraries"}, {"graph"},
+    {"graph_file"}, {"graph_store"},
     {"sweep"},
     {"passes", "capture", "checkpoints", "zoo"}, {"measures", "surgery"}, {"pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from graphsparse.checkpoints.checks import count_not_finite
 from graphsparse.checkpoints.reading import not_finite_note
 from graphsparse.errors import ModelError
 from graphsparse.reports.report import Report, report_of, report_without_model
+from graphsparse.surgery import known
 from graphsparse.surgery.loading import Progress, load_network
 from graphsparse.surgery.pretrained import is_pretrained
 
@@ -34,6 +36,7 @@ def analyze(
     prefix: str | None = None,
     trust_sizes: bool = False,
     sources: Iterable[str] | None = None,
+    cache: bool = False,
 ) -> Report:
     """Say how sparse a saved or live network is, directly and effectively.
 
@@ -53,6 +56,7 @@ def analyze(
             factory's model that has weights of its own. So a checkpoint may be larger than memory.
         key, ignore, prefix: which tensors of the checkpoint are meant; as for `graphsparse.read_masks`.
         trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+        cache: keep what a transformers folder's network is captured as in the user's cache, and find it there again.
 
     Returns:
         A report: ``.frame`` with a row per parameter, ``.summary``, ``.notes``.
@@ -74,13 +78,23 @@ def analyze(
     part = Part.of(key, ignore, prefix)
     if isinstance(model, str) and model == "none":
         return report_without_model(open_checkpoint(source, form=form, part=part), progress)
-    network = load_network(
-        source, model, form=form, arguments=model_args, weightless=True, progress=progress, part=part,
+    folder = is_pretrained(source if model is None else model)
+    load = partial(
+        load_network, source, model, form=form, arguments=model_args, weightless=True, progress=progress, part=part,
         trust_sizes=trust_sizes,
     )  # fmt: skip
-    folder = is_pretrained(source if model is None else model)
-    resolution = resolution or ("channel" if folder else "unrolled")
-    graph = network.graph(example_inputs, kwargs, resolution, norm_statistics, sources)
+    options: dict[str, Any] = {
+        "resolution": resolution or ("channel" if folder else "unrolled"), "norm_statistics": norm_statistics,
+        "sources": sources if sources is None else tuple(sources),
+    }  # fmt: skip
+    if cache and folder and example_inputs is None and not kwargs:
+        place = source if model is None else model
+        key = known.key_of(place, source, part, {**options, "form": form, "trust_sizes": trust_sizes})
+        opening = partial(open_checkpoint, source, form=form, part=part)
+        network, graph = known.network_and_graph(key, load, opening, options)
+    else:
+        network = load()
+        graph = network.graph(example_inputs, kwargs, **options)
     return report_of("state dict" if isinstance(source, Mapping) else Path(str(source)).name, graph, network.notes)
 
 

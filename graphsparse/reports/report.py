@@ -189,7 +189,8 @@ def _few(names: tuple[str, ...]) -> str:
 
 def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None = None) -> Report:
     """Direct sparsity by tensor, which needs no network; each tensor is read once."""
-    rows, read, total = {}, 0, checkpoint.nbytes
+    rows: dict[str, dict[str, Any]] = {}
+    read, total = 0, checkpoint.nbytes
     for name, mask, nbytes in checkpoint.packed_masks():
         connections, kept = math.prod(mask.shape), mask.count()
         rows[name] = dict(

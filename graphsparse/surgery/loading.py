@@ -95,9 +95,9 @@ class Loaded:
             self.model, args, {} if self.is_meta else None, self.uses or None, kwargs=named, resolution=resolution,
             norm_statistics=norm_statistics, sources=sources,
         )  # fmt: skip
-        return self._masked(graph)
+        return self.masked(graph)
 
-    def _masked(self, graph: LayeredGraph) -> LayeredGraph:
+    def masked(self, graph: LayeredGraph) -> LayeredGraph:
         """The graph under the checkpoint's masks; zeros of a bias, a scale or a table are no masks of it."""
         known = {**graph.constants, **graph.modulators, **graph.shapes}
         own = {name: mask for name, mask in self.masks.items() if graph.aliases.get(name, name) in known}
@@ -119,6 +119,7 @@ def load_network(
     progress: Progress | None = None,
     part: Part = WHOLE,
     trust_sizes: bool = False,
+    stand_in: nn.Module | None = None,
 ) -> Loaded:
     """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
 
@@ -134,6 +135,7 @@ def load_network(
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
         part: which of the file's tensors are meant.
         trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+        stand_in: a model on the meta device with the names and shapes of that which a folder describes; it is not built then.
 
     Raises:
         ModelError: the name leads to no model, or model and checkpoint do not fit; both sides are listed.
@@ -171,8 +173,11 @@ def load_network(
     if isinstance(model, str):
         if is_pretrained(model):
             rebuild = partial(_rebuilt, model)
-        beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
-        model, inputs = named_model(model, arguments or {}, beside)
+        if stand_in is not None and rebuild is not None:
+            model = stand_in
+        else:
+            beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
+            model, inputs = named_model(model, arguments or {}, beside)
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
         loaded = replace(_on_meta(model, _opened(opening, model, by_order), progress), rebuild=rebuild)
