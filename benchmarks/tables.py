@@ -23,6 +23,7 @@ left in the table as it is.
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
 | `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
+| `startup.py` | three minutes | whole commands: imports, capture, compiled loops, what is kept on disk |
 | `headline.py` | a minute | the paper's kind of numbers, by simulation |
 | `pruners.py` | half an hour | every pruner on every network at compressions 10 to 100,000 |
 | `checkpoints.py` | six minutes with `0.3 1.1 3 7` | files larger than one would like, generated and deleted |
@@ -33,7 +34,7 @@ SCRIPTS = {
     "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",),
     "capture_llama.py": ("capture",), "prune.py": ("bisection", "sorting", "igq", "size"),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
-    "pruners.py": ("pruners",),
+    "pruners.py": ("pruners",), "startup.py": ("startup",),
 }  # fmt: skip
 
 

@@ -6,14 +6,17 @@ A channel's rows stay in the cache while its kept taps are written, so the cost 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from graphsparse.blocks import Block, Gate, KernelBlock
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def build(layers: Sequence[Layer], kept: Mapping[str, Mask], cut: np.ndarray) -> sparse.csr_array:
@@ -22,6 +25,8 @@ def build(layers: Sequence[Layer], kept: Mapping[str, Mask], cut: np.ndarray) ->
     Parallel connections (the taps of a kernel in channel resolution) are one entry; no edge leads through the units
     ``cut``.
     """
+    from scipy import sparse  # takes a tenth of a second to import, and no sweep needs it
+
     n_units = layers[-1].stop if layers else 0
     blocks = [block for layer in layers for block in layer.blocks]
     parts = [_Part.of(block, kept) for block in blocks]
@@ -41,12 +46,16 @@ def build(layers: Sequence[Layer], kept: Mapping[str, Mask], cut: np.ndarray) ->
 
 def bool_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
     """A csr of bool where several entries at one place are one: counts would wrap, bool cannot."""
+    from scipy import sparse
+
     matrix = sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), shape).tocsr()
     matrix.sum_duplicates()
     return matrix
 
 
 def _tidy(matrix: sparse.csr_array, cut: np.ndarray, blocks: list[Block]) -> sparse.csr_array:
+    from scipy import sparse
+
     if any(_may_repeat(block) for block in blocks):
         matrix.sum_duplicates()
     if len(cut):

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from graphsparse import adjacency
 from graphsparse.adjacency import bool_csr
@@ -23,6 +22,7 @@ from graphsparse.layers import Layer, feeding
 if TYPE_CHECKING:
     import igraph
     import networkx
+    from scipy import sparse
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,13 @@ Set before torch and numba are imported, since both read them once. Two threads 
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
+
+os.environ["GRAPHSPARSE_CACHE"] = tempfile.mkdtemp(prefix="graphsparse-tests-")  # not what the user has captured
+atexit.register(shutil.rmtree, os.environ["GRAPHSPARSE_CACHE"], ignore_errors=True)
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     share = max(2, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

@@ -20,7 +20,7 @@ from graphsparse import errors
 HOUSE = Path(gs.__file__).parent
 ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"},
-    {"adjacency", "captured", "given_masks", "libraries"}, {"graph"},
+    {"adjacency", "captured", "given_masks", "libraries"}, {"graph"}, {"graph_file"}, {"graph_store"},
     {"sweep"},
     {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"reports"}, {"sweeps"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},

@@ -64,10 +64,10 @@ def graph_of(
 
 def _checked(network: Network, resolution: str) -> str:
     if resolution not in RESOLUTIONS:
-        raise CaptureError("resolution is 'unrolled' or 'channel'", received=repr(resolution))
+        raise CaptureError("resolution must be 'unrolled' or 'channel'", received=repr(resolution))
     if network.channel_only and resolution != "channel":
         raise ModelError(
-            "a chain of convolutions has no known padding and pooling", received=f"resolution {resolution!r}",
+            "a chain must not have convolutions: their padding and pooling are not known", received=f"resolution {resolution!r}",
             way_out="take resolution='channel', or name the model",
         )  # fmt: skip
     return resolution

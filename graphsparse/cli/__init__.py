@@ -7,6 +7,7 @@ stop by a signal. Statuses from 2 are explained in one line on standard error.
 from __future__ import annotations
 
 from graphsparse.cli import streams
+from graphsparse.cli.collecting import seldom
 from graphsparse.cli.signals import stopping
 
 BROKEN_PIPE = 141  # as shells report a writer that nobody reads
@@ -14,7 +15,7 @@ BROKEN_PIPE = 141  # as shells report a writer that nobody reads
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; whatever goes wrong is one line on standard error, never a traceback."""
-    with streams.prepared(), stopping() as stop:
+    with seldom(), streams.prepared(), stopping() as stop:
         try:
             status = _run(arguments)
         except BaseException as error:

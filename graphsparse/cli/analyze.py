@@ -45,6 +45,7 @@ def analyze(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for standard output.")
     ] = None,
@@ -69,7 +70,7 @@ def analyze(
         report = run(
             checkpoint, model, options.examples(example_inputs), resolution=resolution, norm_statistics=norm_statistics,
             form=form, model_args=options.arguments(model_args), progress=progress, key=key, ignore=ignore or (),
-            prefix=prefix, trust_sizes=trust_sizes, sources=sources or None,
+            prefix=prefix, trust_sizes=trust_sizes, sources=sources or None, cache=cache,
         )  # fmt: skip
     if json is not None and json != "-":
         report.to_json(json)

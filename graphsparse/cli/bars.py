@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextmanager
 def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     """Rounds done of rounds, a bar for each name asked for."""
+    if not console.is_terminal:
+        yield lambda name: lambda done, rounds: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    with Progress(*columns, console=console, transient=True) as shown:
 
         def progress(name: str) -> Callable[[int, int], None]:
             task = shown.add_task(name, total=None)
@@ -25,7 +31,12 @@ def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None
 @contextmanager
 def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
     """Bytes read of the bytes of a checkpoint."""
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    with Progress(*columns, console=console, transient=True) as shown:
         task = shown.add_task("reading", total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)

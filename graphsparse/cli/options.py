@@ -62,6 +62,10 @@ TrustSizes = Annotated[
     bool,
     typer.Option("--trust-sizes", help="Build a config.json's model even where it is far larger than its tensors."),
 ]
+Cache = Annotated[
+    bool,
+    typer.Option("--cache/--no-cache", help="Keep what a folder's network is captured as, for the next time."),
+]
 Statistics = Annotated[bool, typer.Option("--norm-statistics", help="Let normalisation statistics carry influence.")]
 Sources = Annotated[
     list[str] | None,

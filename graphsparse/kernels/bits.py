@@ -39,7 +39,7 @@ class Bits:
 
     def put(self, vector: UnitBits, units: np.ndarray, one: bool) -> None:
         """Make units one or zero."""
-        maps.put(vector.words, vector.n, np.asarray(units), one)
+        maps.put(vector.words, vector.n, np.ascontiguousarray(units, np.int64), one)
 
     def units(self, vector: UnitBits) -> np.ndarray:
         """The value of each unit, bool (n_units,)."""

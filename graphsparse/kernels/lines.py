@@ -201,12 +201,12 @@ def spread(words, lines, maps, ceiling, into, first, last):
             if _empty(mine):
                 continue
             if unseen == 16:
-                if not open_.any():
+                if _empty(open_):
                     break
                 unseen = 0
             unseen += 1
             start = _start(lines, i)
-            w = _next_common(words, start + 64 * first, open_, 0)
+            w = _next_common(words, start + 64 * first, open_, np.int64(0))
             while w < open_.size:
                 kept = bits_at(words, start + 64 * (first + w)) & open_[w]
                 while kept:
@@ -249,7 +249,7 @@ def mark_maps(words, lines, ends, maps, there, ceiling, out, first, last):
         if _covers(mine, ceiling[g]):
             _put_common(words, start, there[g], out)
             continue
-        w = _next_common(words, start, there[g], 0)
+        w = _next_common(words, start, there[g], np.int64(0))
         while w < there.shape[1]:
             kept = bits_at(words, start + 64 * w) & there[g, w]
             put_bits(out, start + 64 * w, _active(kept, w, mine, maps, g * lines.length))

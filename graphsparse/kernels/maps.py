@@ -77,7 +77,7 @@ def write(units, ids, starts, maps):
                 continue
             for q in range(64 * w, min(64 * w + 64, ids.shape[1])):
                 if (word >> np.uint64(q & 63)) & np.uint64(1) and ids[i, q] >= 0:
-                    put_bits(units, ids[i, q], np.uint64(1))
+                    put_bits(units, np.int64(ids[i, q]), np.uint64(1))
 
 
 @compiled
@@ -104,7 +104,8 @@ def move(maps, table, shifts, valid, size, moved):
             if some == 0:
                 out[:] = np.uint64(0)
             elif every:
-                out[:] = valid[k]
+                for w in range(out.size):  # an assignment of arrays takes three seconds to compile
+                    out[w] = valid[k, w]
             elif shifts.size:
                 _shift(padded, ends + (shifts[k] >> 6), shifts[k] & 63, valid[k], out)
             else:
@@ -142,7 +143,7 @@ def _pick(row, places, out):
     out[:] = np.uint64(0)
     for p in range(places.size):
         if places[p] >= 0:
-            out[p >> 6] |= is_set(row, places[p]) << np.uint64(p & 63)
+            out[p >> 6] |= is_set(row, np.int64(places[p])) << np.uint64(p & 63)
 
 
 @compiled
@@ -174,7 +175,7 @@ def move_back(moved, table, shifts, valid, maps):
             else:
                 for p in range(table.shape[1]):
                     if table[k, p] >= 0 and is_set(seen, 64 * ends + p):
-                        put_bits(maps[i], table[k, p], np.uint64(1))
+                        put_bits(maps[i], np.int64(table[k, p]), np.uint64(1))
 
 
 @compiled
@@ -204,7 +205,7 @@ def join(units, n, sources, targets):
             at = targets[e] >> 6
             word = units[at]
         source = sources[e] if sources[e] >= 0 else n + sources[e]
-        bit = is_set(units, source) if source >> 6 != at else (word >> np.uint64(source & 63)) & np.uint64(1)
+        bit = is_set(units, np.int64(source)) if source >> 6 != at else (word >> np.uint64(source & 63)) & np.uint64(1)
         word |= bit << np.uint64(targets[e] & 63)
     units[at] = word
 
@@ -214,7 +215,7 @@ def join_back(units, sources, targets):
     """Set the bits of the sources whose target's bit is set, wire by wire in order."""
     for e in range(sources.size):
         if sources[e] >= 0:
-            units[sources[e] >> 6] |= is_set(units, targets[e]) << np.uint64(sources[e] & 63)
+            units[sources[e] >> 6] |= is_set(units, np.int64(targets[e])) << np.uint64(sources[e] & 63)
 
 
 @compiled
@@ -232,7 +233,7 @@ def gate(signal, nonzero, n, lefts, rights, targets):
 def gate_back(reach, nonzero, n, lefts, rights, targets):
     """An operand of a product reaches a sink if the product does and the other operand is not zero."""
     for e in range(targets.size):
-        a, b, reached = lefts[e], rights[e], is_set(reach, targets[e])
+        a, b, reached = lefts[e], rights[e], is_set(reach, np.int64(targets[e]))
         if a >= 0:
             reach[a >> 6] |= (reached & is_set(nonzero, b if b >= 0 else n + b)) << np.uint64(a & 63)
         if b >= 0:

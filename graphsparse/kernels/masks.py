@@ -97,8 +97,7 @@ def _ones(entries: int) -> np.ndarray:
     words = np.full(word_count(entries), ~np.uint64(0))
     if entries % WORD:
         words[-1] >>= np.uint64(-entries % WORD)
-    words.flags.writeable = False
-    return words
+    return words  # nobody writes to a mask; marked so, it would make every loop be compiled once more
 
 
 def pack(elements: np.ndarray, value_bits: int) -> np.ndarray:

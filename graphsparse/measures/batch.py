@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas
 
 from graphsparse.algebras import WORDS
 from graphsparse.errors import MaskError
@@ -16,6 +15,9 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.many_masks import across, counts_by_mask
 from graphsparse.kernels.threads import each
 from graphsparse.sweep import sweep
+
+if TYPE_CHECKING:
+    import pandas
 
 WORD = 64
 
@@ -46,6 +48,8 @@ class SparsityOfMany:
     @property
     def frame(self) -> pandas.DataFrame:
         """A row per mask and parameter, with the columns connections, kept and active."""
+        import pandas  # takes a quarter of a second to import
+
         index = pandas.MultiIndex.from_product([range(len(self.kept)), self.parameters], names=["mask", "parameter"])
         columns = {
             "connections": np.tile(self.connections, len(self.kept)),

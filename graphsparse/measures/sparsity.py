@@ -5,33 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.notebook import table
+from graphsparse.measures.rows import Rows, as_frame
 from graphsparse.sweep import Reach, sweep
+
+if TYPE_CHECKING:
+    import pandas
+
+COLUMNS = ("shape", "connections", "kept", "active", "direct", "effective", "units", "starved", "stranded")
 
 
 @dataclass(frozen=True, eq=False)
 class Sparsity:
     """How sparse a network is, counting kernels only.
 
-    ``frame`` has a row per parameter: shape, connections, kept, active, direct and effective (sparsities), and the units
-    of the layers that it feeds: units, starved (no source reaches them) and stranded (they reach no sink). A unit fed by
-    several parameters is counted with each. ``collapsed`` names the parameters with nothing active; ``unused`` those
+    ``rows`` holds by parameter: shape, connections, kept, active, direct and effective (sparsities), and the units of the
+    layers that it feeds: units, starved (no source reaches them) and stranded (they reach no sink). A unit fed by several
+    parameters is counted with each. ``frame`` is the same as a pandas frame. ``collapsed`` names the parameters with nothing active; ``unused`` those
     that the network never uses, which are not counted. ``connected``: whether any path leads from a source to a sink.
     """
 
     connections: int
     kept: int
     active: int
-    frame: pandas.DataFrame
+    rows: Rows
     unused: tuple[str, ...] = ()
     connected: bool = True
+
+    @cached_property
+    def frame(self) -> pandas.DataFrame:
+        """A row per parameter."""
+        return as_frame(self.rows, COLUMNS)
 
     @property
     def direct(self) -> float:
@@ -56,7 +66,7 @@ class Sparsity:
     @cached_property
     def collapsed(self) -> tuple[str, ...]:
         """The parameters that have no active connection left."""
-        return tuple(self.frame.index[(self.frame["active"] == 0) & (self.frame["connections"] > 0)])
+        return tuple(name for name, row in self.rows.items() if row["active"] == 0 < row["connections"])
 
     def __repr__(self) -> str:
         return (
@@ -112,11 +122,8 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
     found = sweep(checked_graph(graph), graph.kept)
     active = found.count()
     rows = {name: _row(found, name, active[name]) for name in graph.shapes}
-    columns = ["shape", "connections", "kept", "active", "direct", "effective", "units", "starved", "stranded"]
-    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=columns)
-    frame.index.name = "parameter"
     totals = {column: int(sum(row[column] for row in rows.values())) for column in ("connections", "kept", "active")}
-    return Sparsity(**totals, frame=frame, unused=graph.unused, connected=bool(found.signal[graph.sinks].any()))
+    return Sparsity(**totals, rows=rows, unused=graph.unused, connected=bool(found.signal[graph.sinks].any()))
 
 
 def _row(found: Reach, name: str, active: int) -> dict[str, Any]:

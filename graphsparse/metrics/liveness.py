@@ -18,7 +18,7 @@ def units(part: Part) -> Found:
 
 @metric("liveness", "units")
 def starved(part: Part) -> Found:
-    """Units that no source reaches (docs/semantics.md, Vocabulary). Cost: that of `units`."""
+    """Units that no source reaches (docs/semantics.md, Terms). Cost: that of `units`."""
     return Found.of_units(part, part.units & ~part.swept.liveness.signal)
 
 

@@ -53,6 +53,7 @@ def load_network(
     progress: Progress | None = None,
     part: Part = WHOLE,
     trust_sizes: bool = False,
+    stand_in: nn.Module | None = None,
 ) -> Network:
     """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
 
@@ -68,6 +69,7 @@ def load_network(
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
         part: which of the file's tensors are meant.
         trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+        stand_in: a model on the meta device with the names and shapes of that which a folder describes; it is not built then.
 
     Raises:
         ModelError: the name leads to no model, or model and checkpoint do not fit; both sides are listed.
@@ -90,7 +92,7 @@ def load_network(
             place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip
-    found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes)
+    found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes, stand_in)
     folder = is_pretrained(model)
     return replace(found, title=title_of(source), resolution="channel" if folder else found.resolution)
 
@@ -105,6 +107,7 @@ def _found(
     progress: Progress | None,
     part: Part,
     trust_sizes: bool,
+    stand_in: nn.Module | None,
 ) -> Network:
     """The network of a checkpoint and a model."""
     opening = partial(open_checkpoint, source, form=form, part=part)
@@ -122,8 +125,11 @@ def _found(
     if isinstance(model, str):
         if is_pretrained(model):
             rebuild = partial(_rebuilt, model)
-        beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
-        model, inputs = named_model(model, arguments or {}, beside)
+        if stand_in is not None and rebuild is not None:
+            model = stand_in
+        else:
+            beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
+            model, inputs = named_model(model, arguments or {}, beside)
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
         loaded = replace(_on_meta(model, _opened(opening, model, by_order), progress), rebuild=rebuild)

@@ -14,7 +14,6 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters
-from graphsparse.capture.stored import build_program
 from graphsparse.checkpoints import open_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError
 from graphsparse.networks.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
@@ -110,6 +109,8 @@ def read_program(path: str) -> ExportedProgram:
     """
     if not Path(path).is_file():
         raise CheckpointError("a .pt2 archive must be a file", place=path, way_out="check the path")
+    from graphsparse.capture.stored import build_program  # brings most of torch's compiler, which takes a second
+
     stored = open_program(Path(path))
     return build_program(
         stored.text, stored.weights, stored.constants, stored.example_inputs,

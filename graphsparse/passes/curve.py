@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.selection import count_falling
 from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,6 +34,8 @@ class CompressionCurve:
     @property
     def frame(self) -> pandas.DataFrame:
         """A row per threshold, with the columns threshold, kept, active, direct and effective compression."""
+        import pandas  # takes a quarter of a second to import
+
         with np.errstate(divide="ignore"):
             direct, effective = self.connections / self.kept, self.connections / self.active
         columns = {"threshold": self.thresholds, "kept": self.kept, "active": self.active}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,9 @@ from graphsparse.checkpoints import Part, open_checkpoint
 from graphsparse.checkpoints.checks import count_not_finite
 from graphsparse.checkpoints.reading import not_finite_note
 from graphsparse.errors import ModelError
+from graphsparse.networks import known
 from graphsparse.networks.loading import Progress, load_network
+from graphsparse.networks.pretrained import is_pretrained
 from graphsparse.reports.report import Report, report_of, report_without_model
 
 
@@ -33,6 +36,7 @@ def analyze(
     prefix: str | None = None,
     trust_sizes: bool = False,
     sources: Iterable[str] | None = None,
+    cache: bool = False,
 ) -> Report:
     """Say how sparse a saved or live network is, directly and effectively.
 
@@ -52,6 +56,7 @@ def analyze(
             factory's model that has weights of its own. So a checkpoint may be larger than memory.
         key, ignore, prefix: which tensors of the checkpoint are meant; as for `graphsparse.read_masks`.
         trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+        cache: keep what a transformers folder's network is captured as in the user's cache, and find it there again.
 
     Returns:
         A report: ``.frame`` with a row per parameter, ``.summary``, ``.notes``.
@@ -70,12 +75,34 @@ def analyze(
         part = Part.of(key, ignore, prefix)
         return report_without_model(open_checkpoint(source, form=form, part=part), progress)
     else:
-        network = load_network(
-            source, model, form=form, arguments=model_args, weightless=True, progress=progress,
+        load = partial(
+            load_network, source, model, form=form, arguments=model_args, weightless=True, progress=progress,
             part=Part.of(key, ignore, prefix), trust_sizes=trust_sizes,
-        ).with_inputs(example_inputs, kwargs)  # fmt: skip
+        )  # fmt: skip
+        if cache and is_pretrained(source if model is None else model) and example_inputs is None and not kwargs:
+            return _cached(load, resolution or "channel", norm_statistics, _tuple(sources))
+        network = load().with_inputs(example_inputs, kwargs)
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     return report_of(network.title, graph, (*network.notes, *_not_finite(network)))
+
+
+def _cached(load: partial[Network], resolution: str, norm_statistics: bool, sources: Any) -> Report:
+    """The report of a transformers folder whose network is not captured again if it was before."""
+    source, model = load.args
+    form, part, way = load.keywords["form"], load.keywords["part"], (resolution, norm_statistics, sources)
+    options = {"way": way, "form": form, "trust_sizes": load.keywords["trust_sizes"]}
+    digest = known.key_of(source if model is None else model, source, part, options)
+    recalled = known.recalled(digest, load, way)
+    network = recalled or load()
+    graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
+    if recalled is None:
+        known.remember(digest, network, partial(open_checkpoint, source, form=form, part=part), way)
+    return report_of(network.title, graph, (*network.notes, *_not_finite(network)))
+
+
+def _tuple(names: Iterable[str] | None) -> Any:
+    """Names as a value that compares: one text as it is."""
+    return names if names is None or isinstance(names, str) else tuple(names)
 
 
 def _not_finite(network: Network) -> tuple[str, ...]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas
 
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra, TargetError
 from graphsparse.passes.curve import CompressionCurve
+
+if TYPE_CHECKING:
+    import pandas
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -22,6 +25,8 @@ def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> panda
     Where a curve has more than ``points`` thresholds (0: take all), those next to points that lie evenly in log
     compression stay, first and last among them.
     """
+    import pandas
+
     frames = {name: _thinned(curve.frame, points) for name, curve in curves.items()}
     return pandas.concat(frames, names=["method"]).reset_index(level="method").reset_index(drop=True)
 

@@ -7,44 +7,54 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas
+from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, Input, LayeredGraph
 from graphsparse.measures.notebook import table
-from graphsparse.measures.sparsity import Sparsity, compression_of, sparsity, sparsity_of
+from graphsparse.measures.rows import Rows, as_frame
+from graphsparse.measures.sparsity import COLUMNS, Sparsity, compression_of, sparsity, sparsity_of
 from graphsparse.networks.loading import Progress
 
+if TYPE_CHECKING:
+    import pandas
+
 LISTED = 6  # names in a note; JSON has them all
+WITHOUT_MODEL = ("shape", "connections", "kept", "direct")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """How sparse a network is: ``sparsity`` (None without a model), a ``frame`` with a row per parameter, a ``summary``.
+    """How sparse a network is: ``sparsity`` (None without a model), ``rows`` by parameter, a ``summary``.
 
-    ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
+    ``columns`` are those of the rows; ``frame`` is the same as a pandas frame. ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
     says how many operations each rule of capture took, and which were decided conservatively, where and why. ``inputs``
     says what each input of the model was taken for.
     """
 
     title: str
-    frame: pandas.DataFrame
+    rows: Rows
+    columns: tuple[str, ...]
     summary: dict[str, Any]
     notes: tuple[str, ...] = ()
     sparsity: Sparsity | None = None
     coverage: Coverage | None = None
     inputs: tuple[Input, ...] = ()
 
+    @cached_property
+    def frame(self) -> pandas.DataFrame:
+        """A row per parameter."""
+        return as_frame(self.rows, self.columns)
+
     def __repr__(self) -> str:
         found = (
             repr(self.sparsity) if self.sparsity else ", ".join(f"{key}={value}" for key, value in self.summary.items())
         )
-        return f"Report({self.title!r}, {len(self.frame)} parameters, {found})"
+        return f"Report({self.title!r}, {len(self.rows)} parameters, {found})"
 
     def _repr_html_(self) -> str:
         lines = (
@@ -56,7 +66,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values; an infinite compression is None, since JSON has no infinity."""
-        rows = [{"parameter": name, **_plain(dict(row))} for name, row in self.frame.iterrows()]
+        rows = [{"parameter": name, **_plain(row)} for name, row in self.rows.items()]
         lists = (
             {"collapsed": list(self.sparsity.collapsed), "unused": list(self.sparsity.unused)} if self.sparsity else {}
         )
@@ -137,7 +147,7 @@ def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> R
         "sinks": len(graph.sinks),
     }
     told = (*_of_sparsity(found), *notes, *_of_graph(graph))
-    return Report(title, found.frame, summary, told, found, graph.coverage, graph.inputs)
+    return Report(title, found.rows, COLUMNS, summary, told, found, graph.coverage, graph.inputs)
 
 
 def _of_sparsity(found: Sparsity) -> list[str]:
@@ -153,12 +163,11 @@ def _of_sparsity(found: Sparsity) -> list[str]:
 
 def _break(found: Sparsity) -> str:
     """Where the network comes apart: parameters that keep nothing, else the first one behind which nothing is reached."""
-    frame = found.frame
-    empty = frame.index[(frame["kept"] == 0) & (frame["connections"] > 0)]
-    if len(empty):
-        return f"Nothing is kept in {_few(tuple(empty))}."
-    first = frame.index[frame["starved"] == frame["units"]][:1]
-    return f"The inputs reach no unit that {first[0]} feeds." if len(first) else ""
+    empty = tuple(name for name, row in found.rows.items() if row["kept"] == 0 < row["connections"])
+    if empty:
+        return f"Nothing is kept in {_few(empty)}."
+    first = next((name for name, row in found.rows.items() if row["starved"] == row["units"]), None)
+    return "" if first is None else f"The inputs reach no unit that {first} feeds."
 
 
 def _of_graph(graph: LayeredGraph) -> list[str]:
@@ -180,17 +189,19 @@ def _few(names: tuple[str, ...]) -> str:
 
 def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None = None) -> Report:
     """Direct sparsity by tensor, which needs no network; each tensor is read once."""
-    rows, read, total = {}, 0, checkpoint.nbytes
+    rows: dict[str, dict[str, Any]] = {}
+    read, total = 0, checkpoint.nbytes
     for name, mask, nbytes in checkpoint.packed_masks():
         connections, kept = math.prod(mask.shape), mask.count()
-        rows[name] = mask.shape, connections, kept, sparsity_of(kept, connections)
+        rows[name] = dict(
+            zip(WITHOUT_MODEL, (mask.shape, connections, kept, sparsity_of(kept, connections)), strict=True)
+        )
         read += nbytes
         if progress is not None:
             progress(read, total)
-    frame = pandas.DataFrame.from_dict(rows, orient="index", columns=["shape", "connections", "kept", "direct"])
-    frame.index.name = "parameter"
-    connections, kept = int(frame["connections"].sum()), int(frame["kept"].sum())
+    connections, kept = (sum(row[column] for row in rows.values()) for column in ("connections", "kept"))
     summary = {"connections": connections, "kept": kept, "direct_sparsity": sparsity_of(kept, connections),
                "direct_compression": compression_of(kept, connections)}  # fmt: skip
     note = "Effective sparsity needs a model, which says how the tensors are connected: name one."
-    return Report(Path(checkpoint.plan.archive.place).name, frame, summary, (*checkpoint.plan.told(), note))
+    title = Path(checkpoint.plan.archive.place).name
+    return Report(title, rows, WITHOUT_MODEL, summary, (*checkpoint.plan.told(), note))

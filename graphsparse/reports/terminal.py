@@ -44,21 +44,21 @@ def wide(console: Console) -> Console:
 
 def table(report: Report, without: tuple[str, ...] = (), name_width: int | None = None) -> Table:
     """A row per parameter; its columns are those of the frame. Names longer than their width are folded."""
-    columns = [column for column in report.frame.columns if column not in without]
+    columns = [column for column in report.columns if column not in without]
     result = Table(
         title=Text(printable(report.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     result.add_column("parameter", overflow="fold", min_width=NAME_WIDTH, width=name_width)
     for column in columns:
         result.add_column(column, justify="left" if column == "shape" else "right", no_wrap=True)
-    for name, row in report.frame.iterrows():
+    for name, row in report.rows.items():
         result.add_row(Text(printable(str(name))), *(_cell(column, row[column]) for column in columns))
     return result
 
 
 def _fitting(report: Report, console: Console) -> tuple[Table, int]:
     """The table with as many columns as fit, and how wide it is; names are folded where no other column can go."""
-    spared = [column for column in SPARED if column != "kept" or "active" in report.frame.columns]
+    spared = [column for column in SPARED if column != "kept" or "active" in report.columns]
     for count in range(len(spared) + 1):
         without = tuple(spared[:count])
         widest = _width(table(report, without), console)

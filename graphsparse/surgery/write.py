@@ -112,7 +112,7 @@ def _to_module(
     """Put masks on the live module of a network."""
     form = form or "prune"
     if form not in FORMS:
-        raise MaskError("masks are put on a module as 'prune' or 'zeros'", received=repr(form))
+        raise MaskError("masks must be put on a module as 'prune' or 'zeros'", received=repr(form))
     if isinstance(network.model, ExportedProgram) or network.is_meta or network.masks:
         raise MaskError(
             "masks must be put on a live module", place=network.title, received="the network of a file",
