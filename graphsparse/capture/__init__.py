@@ -181,7 +181,7 @@ def _graph(
         sources=sources,
         sinks=sinks,
         shapes={name: tuple(shape) for name, shape in parameters.in_order(draft.kernels).items()},
-        weights={name: parameters.weights[name] for name in draft.kernels if name in parameters.weights},
+        weights=parameters.weights_of(draft.kernels),
         modulators=modulators_of(draft, parameters, given=masks is not None),
         uses={key: use for key, use in uses.items() if use.parameter in draft.kernels | draft.modulators},
         constants=parameters.without_connections(draft),

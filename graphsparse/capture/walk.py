@@ -97,16 +97,18 @@ class Walk:
         leaves = tree_leaves(program.example_inputs or ((), {}))
         examples = dict(zip(signature.user_inputs, leaves, strict=False))
 
+        parameters, buffers = signature.inputs_to_parameters, signature.inputs_to_buffers  # each read makes a new dict
+        constants = signature.inputs_to_lifted_tensor_constants
+
         def value(node: Node) -> Any:
-            if node.name in signature.inputs_to_parameters:
-                return self.reading.parameter(signature.inputs_to_parameters[node.name], node.meta["val"])
-            if node.name in signature.inputs_to_buffers:
-                target = signature.inputs_to_buffers[node.name]
+            if node.name in parameters:
+                return self.reading.parameter(parameters[node.name], node.meta["val"])
+            if node.name in buffers:
+                target = buffers[node.name]
                 stored = program.state_dict.get(target, program.constants.get(target))
                 return self.reading.constant(node.meta["val"].to("meta") if stored is None else stored.detach())
-            if node.name in signature.inputs_to_lifted_tensor_constants:
-                stored = program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
-                return self.reading.constant(stored.detach())
+            if node.name in constants:
+                return self.reading.constant(program.constants[constants[node.name]].detach())
             return self.reading.given(node.name, examples.get(node.name))
 
         return value
