@@ -114,7 +114,9 @@ class Draft:
 
     def parts(self, weight: Weight, grouped: torch.Tensor) -> list[KernelPart]:
         """The parameters that a kernel is made of, which have connections from now on; ``grouped`` as for `kernel`."""
-        parts = [KernelPart(self.parameter_of(name), _place_of(layout), name) for name, layout in weight.stored(grouped)]
+        parts = [
+            KernelPart(self.parameter_of(name), _place_of(layout), name) for name, layout in weight.stored(grouped)
+        ]
         self.kernels |= {part.parameter for part in parts}
         return parts
 
@@ -249,5 +251,6 @@ def _one_part_each(units: torch.Tensor, part: torch.Tensor) -> bool:
     """Whether every element of a unit goes with the same part."""
     if len(units) == 0:
         return True
+    units = units - units.min()
     first = torch.zeros(int(units.max()) + 1, dtype=part.dtype).scatter_(0, units, part)
     return bool((first[units] == part).all())

@@ -23,7 +23,7 @@ _PURE = frozenset("""
     _assert_tensor_metadata _cdist_forward _local_scalar_dense _native_batch_norm_legit
     _native_batch_norm_legit_functional _pad_circular _pad_enum _reshape_alias _softmax _to_copy _weight_norm
     _weight_norm_interface absolute addbmm addr alias_copy all amax amin any arange arccos arccosh arcsin arcsinh arctan
-    arctan2 arctanh argmax argmin argsort atleast_1d atleast_2d atleast_3d batch_norm bitwise_and bitwise_left_shift
+    arctan2 arctanh argmax argmin argsort atleast_1d atleast_2d atleast_3d bitwise_and bitwise_left_shift
     bitwise_not bitwise_or bitwise_right_shift bitwise_xor block_diag broadcast_tensors broadcast_to bucketize
     cartesian_prod cdist clip column_stack concat concatenate cosine_similarity count_nonzero cross cudnn_batch_norm diff
     dist div divide dsplit dstack einsum empty empty_permuted empty_strided eq equal exp2 expand_copy eye fft_fft fft_fft2

@@ -25,8 +25,9 @@ def recurrent(
     """A cell over sequences (steps, batch, features): the outputs, and the last states (layers, batch, features)."""
     starts = list(states) if isinstance(states, (list, tuple)) else [states]
     every = len(parameters) // (layers * (1 + bidirectional))
-    kernels = [_kernels(parameters[at : at + every], has_biases) for at in range(0, len(parameters), every)]
-    if None in kernels or not all(map(_is_plain, starts)):
+    found = [_kernels(parameters[at : at + every], has_biases) for at in range(0, len(parameters), every)]
+    kernels = [each for each in found if each is not None]
+    if len(kernels) < len(found) or not all(map(_is_plain, starts)):
         return REFUSED
     ids = call.ids(value).expand(value.shape)
     values = ids.transpose(0, 1) if batch_first else ids
