@@ -35,4 +35,8 @@ class Layer:
 def feeding(block: Block, owner: np.ndarray) -> list[int]:
     """The indices of the layers that a block reads, ascending; ``owner`` gives the layer of each unit."""
     ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
-    return np.flatnonzero(np.bincount(owner[ids[ids >= 0]])).tolist()
+    ids = ids[ids >= 0]
+    if not ids.size:
+        return []
+    first, last = int(owner[ids.min()]), int(owner[ids.max()])  # the ids of a layer follow each other
+    return [first] if first == last else (first + np.flatnonzero(np.bincount(owner[ids] - first))).tolist()

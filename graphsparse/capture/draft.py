@@ -27,6 +27,19 @@ class LayerDraft:
     joins: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class KernelPart:
+    """A parameter that a kernel reads, where in it the kernel lies, and the mask that holds there."""
+
+    parameter: str
+    view: View | Places
+    mask: str
+
+    def between(self, sources: np.ndarray, targets: np.ndarray, taps: Taps) -> KernelBlock:
+        """The kernel between units: ids of the graph, (groups, channels, size) and (groups, rows, positions)."""
+        return KernelBlock(self.parameter, self.view, sources, targets, taps, self.mask)
+
+
 def as_ids(ids: torch.Tensor) -> np.ndarray:
     """Capture's ids as the graph's: units from 0 on, -1 no unit, -2 a constant."""
     return np.ascontiguousarray((ids - 1).numpy())
@@ -92,23 +105,33 @@ class Draft:
         groups, rows = grouped.shape[:2]
         draft, ids = self.layer(groups * rows * taps.positions)
         ids = ids.reshape(groups, rows, taps.positions)
-        for name, layout in weight.stored(grouped):
-            parameter = self.parameter_of(name)
-            draft.blocks.append(KernelBlock(parameter, _place_of(layout), as_ids(sources), as_ids(ids), taps, name))
-            self.kernels.add(parameter)
+        from_ids, to_ids = as_ids(sources), as_ids(ids)
+        draft.blocks += [part.between(from_ids, to_ids, taps) for part in self.parts(weight, grouped)]
         if bias is not None:
             entries = bias.index.reshape(groups, rows, 1).expand(ids.shape)
             draft.stages += self._lifts(bias, ids.reshape(-1), entries.reshape(-1))
         return ids
 
-    def _lifts(self, bias: Weight, units: torch.Tensor, entries: torch.Tensor) -> list[Lift]:
-        """What the entries of a bias do to units, one lift for each parameter that it is made of."""
-        lifts = []
-        for name, index in bias.stored(entries):
+    def parts(self, weight: Weight, grouped: torch.Tensor) -> list[KernelPart]:
+        """The parameters that a kernel is made of, which have connections from now on; ``grouped`` as for `kernel`."""
+        parts = [
+            KernelPart(self.parameter_of(name), _place_of(layout), name) for name, layout in weight.stored(grouped)
+        ]
+        self.kernels |= {part.parameter for part in parts}
+        return parts
+
+    def entries(self, bias: Weight, wanted: torch.Tensor) -> list[tuple[torch.Tensor, str, np.ndarray]]:
+        """The parameters that a bias is made of: where among the ``wanted`` flat entries, its mask's key, its own entries."""
+        found = []
+        for name, index in bias.stored(wanted):
             there = index != NEVER
             self.modulators.add(self.parameter_of(name))
-            lifts.append(Lift(as_ids(units[there]), name, index[there].numpy()))
-        return lifts
+            found.append((there, name, index[there].numpy()))
+        return found
+
+    def _lifts(self, bias: Weight, units: torch.Tensor, entries: torch.Tensor) -> list[Lift]:
+        """What the entries of a bias do to units, one lift for each parameter that it is made of."""
+        return [Lift(as_ids(units[there]), name, index) for there, name, index in self.entries(bias, entries)]
 
     def union(self, rows: torch.Tensor) -> torch.Tensor:
         """The unit that depends on each row (rows, k) of ids: the row's own where it is one, else one per distinct set."""
@@ -228,5 +251,6 @@ def _one_part_each(units: torch.Tensor, part: torch.Tensor) -> bool:
     """Whether every element of a unit goes with the same part."""
     if len(units) == 0:
         return True
+    units = units - units.min()
     first = torch.zeros(int(units.max()) + 1, dtype=part.dtype).scatter_(0, units, part)
     return bool((first[units] == part).all())

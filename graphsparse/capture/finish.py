@@ -47,7 +47,7 @@ def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], n
     reads = _reads(draft)
     for outside in [sinks, *map(as_ids, draft.sources)]:
         reads[outside] += 1
-    same, starts = np.arange(draft.mark - 1), np.asarray([each.start - 1 for each in draft.layers])
+    same, starts = np.arange(draft.mark - 1, dtype=np.int32), np.asarray([each.start - 1 for each in draft.layers])
     kept = []
     for each in draft.layers:
         copied = _one_wire_each(each)
@@ -63,9 +63,12 @@ def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], n
 
 def _reads(draft: Draft) -> np.ndarray:
     """How often blocks read each unit."""
-    reads = np.zeros(draft.mark - 1, np.int64)
+    reads = np.zeros(draft.mark - 1, np.int32)
     for block in (block for each in draft.layers for block in each.blocks):
         ids = read_ids(block).ravel()
+        if _follow_each_other(ids):
+            reads[ids[0] : ids[-1] + 1] += 1
+            continue
         ids = ids if ids.size and ids.min() >= 0 else ids[ids >= 0]
         if ids.size:
             low, high = ids.min(), ids.max() + 1
@@ -73,12 +76,19 @@ def _reads(draft: Draft) -> np.ndarray:
     return reads
 
 
+def _follow_each_other(ids: np.ndarray) -> bool:
+    """Whether ids are units without a gap, in order."""
+    if not ids.size or ids[0] < 0 or ids[-1] - ids[0] != ids.size - 1:
+        return False
+    return bool((ids[1:] > ids[:-1]).all())
+
+
 def _one_wire_each(layer: LayerDraft) -> np.ndarray | None:
     """What each unit of a layer is wired to, where it is wired to one unit and nothing else; else None."""
     if len(layer.blocks) != 1 or not isinstance(layer.blocks[0], Wiring):
         return None
     (wires,) = layer.blocks
-    one_each = np.array_equal(wires.targets, np.arange(layer.start - 1, layer.stop - 1))
+    one_each = len(wires.targets) == layer.stop - layer.start and _follow_each_other(wires.targets)
     return wires.sources if one_each else None
 
 

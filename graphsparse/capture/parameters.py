@@ -36,11 +36,10 @@ class Parameters:
         canonical = first_names(named)
         return cls({name: t.detach() for name, t in named.items() if canonical[name] == name}, canonical, model_name)
 
-    @property
-    def weights(self) -> Mapping[str, np.ndarray]:
-        """The values as numpy arrays that share memory; bfloat16, which numpy does not have, as float32 copies."""
-        known = {name: tensor for name, tensor in self.tensors.items() if not tensor.is_meta}
-        return {name: _as_numpy(tensor) for name, tensor in known.items()}
+    def weights_of(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Values as numpy arrays that share memory; bfloat16, which numpy does not have, as float32 copies."""
+        known = {name: self.tensors[name] for name in names if name in self.tensors}
+        return {name: _as_numpy(tensor) for name, tensor in known.items() if not tensor.is_meta}
 
     def kept(self, name: str) -> np.ndarray:
         """Which entries are not zero, as `nonzero_entries`."""

@@ -55,7 +55,7 @@ def graph_of(
         network.structures[way] = structure
     graph = replace(
         structure.graph,
-        weights={name: array for name, array in parameters.weights.items() if name in structure.graph.shapes},
+        weights=parameters.weights_of(structure.graph.shapes),
         modulators=_modulators(structure, parameters, given=masks is not None),
         uses={key: use for key, use in own.items() if use.parameter in _swept(structure.graph)},
     )

@@ -12,6 +12,7 @@ from torch._decomp import core_aten_decompositions, decomposition_table
 from torch.export import ExportedProgram
 
 from graphsparse.capture.quiet import quiet, same_random_state
+from graphsparse.capture.shapes import told_shapes
 from graphsparse.errors import CaptureError
 
 
@@ -33,7 +34,7 @@ def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
     args, kwargs = _apart((args, kwargs))
-    with quiet(), same_random_state(), torch.no_grad():
+    with quiet(), same_random_state(), torch.no_grad(), told_shapes():
         try:
             return _without_writes(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
@@ -82,7 +83,7 @@ def _shape(node: torch.fx.Node) -> Sequence[Any]:
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operations and training's forms; composite operations stay whole."""
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), told_shapes():
         return program.run_decompositions({})
 
 
@@ -112,7 +113,7 @@ def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedP
             table[operation] = apart
     if not table:
         return None
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), told_shapes(apart=table):
         return program.run_decompositions(table)
 
 

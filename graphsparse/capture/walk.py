@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.nodes import attribute, needed, place_of
+from graphsparse.capture.nodes import attribute, kind_of, needed, place_of
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table, row_of
 from graphsparse.capture.trace import decomposed
@@ -98,16 +98,18 @@ class Walk:
         leaves = tree_leaves(program.example_inputs or ((), {}))
         examples = dict(zip(signature.user_inputs, leaves, strict=False))
 
+        parameters, buffers = signature.inputs_to_parameters, signature.inputs_to_buffers  # each read makes a new dict
+        constants = signature.inputs_to_lifted_tensor_constants
+
         def value(node: Node) -> Any:
-            if node.name in signature.inputs_to_parameters:
-                return self.reading.parameter(signature.inputs_to_parameters[node.name], node.meta["val"])
-            if node.name in signature.inputs_to_buffers:
-                target = signature.inputs_to_buffers[node.name]
+            if node.name in parameters:
+                return self.reading.parameter(parameters[node.name], node.meta["val"])
+            if node.name in buffers:
+                target = buffers[node.name]
                 stored = program.state_dict.get(target, program.constants.get(target))
                 return self.reading.constant(node.meta["val"].to("meta") if stored is None else stored.detach())
-            if node.name in signature.inputs_to_lifted_tensor_constants:
-                stored = program.constants[signature.inputs_to_lifted_tensor_constants[node.name]]
-                return self.reading.constant(stored.detach())
+            if node.name in constants:
+                return self.reading.constant(program.constants[constants[node.name]].detach())
             return self.reading.given(node.name, examples.get(node.name))
 
         return value
@@ -147,6 +149,8 @@ def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgra
         UnsupportedOperations: operations that have no rule and that torch cannot take apart either.
     """
     tried: set[Any] = set()
+    early = _without_rule(program, table, start(program))
+    program, tried = (early and decomposed(program, early)) or program, tried | early
     while True:
         reading = start(program)
         walk = Walk(program, table, reading)
@@ -158,6 +162,23 @@ def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgra
             return walk, reading
         tried |= simpler
         program = apart
+
+
+def _without_rule(program: ExportedProgram, table: Table, reading: Reading) -> set[Any]:
+    """Operations without a rule that a floating input or a table's row surely reaches: no walk need find them out."""
+    inputs, behind, moved, found = set(program.graph_signature.user_inputs), set(), set(), set()
+    for node in needed(program.graph):
+        if node.op == "placeholder" and node.name in inputs:
+            behind.add(node)
+            moved.update([node] if kind_of(node) == "number" else [])
+        elif node.op == "call_function" and not behind.isdisjoint(node.all_input_nodes):
+            behind.add(node)
+            row = row_of(table, node.target)
+            reached = row.kernel_at is not None or not moved.isdisjoint(node.all_input_nodes)
+            if reached and kind_of(node) == "number":
+                moved.add(node)
+                found.update([] if node.target is operator.getitem or reading.knows(row) else [node.target])
+    return found
 
 
 def _refuse_all(walk: Walk) -> None:

@@ -12,6 +12,7 @@ from graphsparse.capture.mechanics.arithmetic import biased, multiply, pairwise,
 from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known, Units, Value
+from graphsparse.capture.walk import REFUSED
 
 aten = torch.ops.aten
 
@@ -85,6 +86,13 @@ def batch_statistics(call: Call, value: Units, weight, bias, *rest):
     return affine(call, centred(call, value, axes), weight, bias, 1), call.constants(), call.constants()
 
 
+def whole_batch_norm(call: Call, value: Units, weight, bias, mean, variance, training: bool, *rest):
+    """Batch norm as a module calls it; where it would also write its running statistics it is taken apart."""
+    if not training:
+        return batch_norm(call, value, weight, bias, mean, variance)[0]
+    return REFUSED if mean is not None else batch_statistics(call, value, weight, bias)[0]
+
+
 def first_of(rule: Callable[..., Any], others: int) -> Callable[..., Any]:
     """The rule of an operation that also gives its statistics."""
 
@@ -95,6 +103,7 @@ def first_of(rule: Callable[..., Any], others: int) -> Callable[..., Any]:
 
 
 RULES: dict[Any, Rule] = {
+    aten.batch_norm.default: Rule(whole_batch_norm),
     aten._native_batch_norm_legit_no_training.default: Rule(batch_norm, flows="batch norm"),
     aten._native_batch_norm_legit.no_stats: Rule(batch_statistics),
     aten.layer_norm.default: Rule(layer_norm, flows="normalises"),
