@@ -117,9 +117,7 @@ class _Read:
         self.taps: dict[tuple[int, int], Taps] = {}
         self.shapes = _shapes(header["shapes"])
         self.n_units = header["layers"][-1]["stop"] if header["layers"] else 0
-        self.modulators = {
-            name: _mask(tuple(shape), self.arrays[words]) for name, shape, words in header["modulators"]
-        }
+        self.modulators = {name: _mask(tuple(shape), self.arrays[words]) for name, shape, words in header["modulators"]}
 
     def graph(self) -> LayeredGraph:
         """The graph."""
