@@ -21,7 +21,12 @@ def effective_masks(graph: LayeredGraph) -> dict[str, torch.Tensor]:
     3). Applying it twice changes nothing.
 
     Example:
-        >>> effective_masks(graph)["fc1.weight"].sum()  # doctest: +SKIP
+        >>> import torch, graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> graph = gs.export(layers, torch.zeros(1, 2), masks)
+        >>> effective_masks(graph)["0.weight"].tolist()
+        [[True, True], [False, False]]
     """
     return {name: torch.from_numpy(active) for name, active in active_connections(checked_graph(graph)).items()}
 

@@ -138,11 +138,11 @@ def bombs(folder):
         archive.writestr(
             "a.npy", npy_bytes("{'descr': '|u1', 'fortran_order': False, 'shape': (300000000,), }") + bytes(300_000_000)
         )
-    yield "bomb.npz", (folder / "bomb").read_bytes(), "unfolds to at most"
+    yield "bomb.npz", (folder / "bomb").read_bytes(), "must unfold to at most"
     with zipfile.ZipFile(folder / "bomb", "w", zipfile.ZIP_DEFLATED) as archive:
         for name in zipfile.ZipFile(io.BytesIO(torch_bytes({"a": torch.zeros(1000)}))).namelist():
             archive.writestr(name, bytes(10_000_000))
-    yield "bomb.pt", (folder / "bomb").read_bytes(), "unfolds to at most"
+    yield "bomb.pt", (folder / "bomb").read_bytes(), "must unfold to at most"
     with (
         zipfile.ZipFile(folder / "bomb", "w", zipfile.ZIP_DEFLATED) as archive,
         zipfile.ZipFile(io.BytesIO(torch_bytes({"a": torch.zeros(1000, 1000)}))) as whole,

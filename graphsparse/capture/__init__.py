@@ -62,6 +62,7 @@ def export(
     Definitions: Vysogorets and Kempe 2023, section 3; the graph: Cunegatti et al. 2024.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
         >>> graph = export(model, torch.zeros(1, 4, 4))
         >>> [len(layer) for layer in graph.layers], graph.n_connections

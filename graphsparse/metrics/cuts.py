@@ -33,7 +33,12 @@ def minimum_cut(graph: LayeredGraph) -> Cut:
     By maximum flow (SciPy's Dinic), whose time grows faster than the edges. ``graph.layer_of`` names their layers.
 
     Example:
-        >>> minimum_cut(graph).size  # doctest: +SKIP
+        >>> import torch, graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> graph = gs.export(layers, torch.zeros(1, 2), masks)
+        >>> minimum_cut(graph).size
+        1.0
     """
     return cut_of(Swept(checked_graph(graph)))
 

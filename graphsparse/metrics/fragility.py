@@ -26,7 +26,12 @@ def dominators(graph: LayeredGraph) -> Dominators:
     In graphs with products a unit's loss may also stop the other operand: what dies is a lower bound there.
 
     Example:
-        >>> dominators(graph).retained_by_units.argmax()  # doctest: +SKIP
+        >>> import torch, graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> graph = gs.export(layers, torch.zeros(1, 2), masks)
+        >>> int(dominators(graph).retained_by_units.argmax())
+        2
     """
     return dominators_of(Swept(checked_graph(graph)))
 

@@ -19,7 +19,12 @@ def regrowable(graph: LayeredGraph) -> dict[str, np.ndarray]:
     whose one use feeds the other, both operands of a product) is not among them: the masks are a lower bound there.
 
     Example:
-        >>> masks = regrowable(graph)  # doctest: +SKIP
+        >>> import torch, graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> graph = gs.export(layers, torch.zeros(1, 2), masks)
+        >>> regrowable(graph)["1.weight"].tolist()
+        [[False, True]]
     """
     return {name: mask.unpack() for name, mask in _regrowable(Swept(checked_graph(graph))).items()}
 

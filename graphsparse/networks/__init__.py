@@ -56,6 +56,7 @@ def network(
         CheckpointError, ModelError, MaskError: bad input, with the way out.
 
     Example:
+        >>> import torch
         >>> found = network(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), torch.zeros(1, 8))
         >>> found
         Network(Sequential, 4 parameters)

@@ -31,6 +31,7 @@ class Options(TypedDict, total=False):
     batches_per_round: int | None
     temperature: float
     dtype: torch.dtype | None
+    extra_rules: Mapping[Any, Any] | None
 
 
 class PrunedMasks(dict[str, torch.Tensor]):
