@@ -17,7 +17,7 @@ KINDS: dict[str, tuple[type, dict]] = {
     "lstm": (nn.LSTM, {}), "gru": (nn.GRU, {}), "rnn": (nn.RNN, {}), "relu": (nn.RNN, {"nonlinearity": "relu"}),
     "projected": (nn.LSTM, {"proj_size": 2}),
 }  # fmt: skip
-FORMS = {
+FORMS: dict[str, dict] = {
     "plain": {}, "no biases": {"batch_first": True, "bias": False},
     "all": {"num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False},
     "both ways": {"num_layers": 2, "bidirectional": True},
@@ -34,9 +34,9 @@ class Around(nn.Module):
         self.backs = nn.ModuleDict({kind: nn.LazyLinear(2) for kind in kinds})
 
     def forward(self, x, *states):
-        made, states = [], list(states)
+        made, left = [], list(states)
         for kind, cells in self.cells.items():
-            given = [states.pop(0) for _ in range(2 if kind in ("lstm", "projected") else 1) if states]
+            given = [left.pop(0) for _ in range(2 if kind in ("lstm", "projected") else 1) if left]
             outputs, last = cells(self.front(x), *((tuple(given) if len(given) == 2 else given[0],) if given else ()))
             last = [state.transpose(0, 1).flatten(1) for state in (last if isinstance(last, tuple) else (last,))]
             made.append(self.backs[kind](torch.cat(last, 1) if self.last else outputs))
