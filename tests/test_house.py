@@ -22,7 +22,7 @@ ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"},
     {"adjacency", "captured", "given_masks", "libraries"}, {"graph"}, {"graph_file"}, {"graph_store"},
     {"sweep"},
-    {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"reports"}, {"sweeps"}, {"demo"},
+    {"passes", "capture", "checkpoints", "zoo"}, {"measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"reports"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 """Each part may import itself and those before it."""
