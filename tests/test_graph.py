@@ -15,7 +15,7 @@ from graphsparse import zoo
 from graphsparse.errors import MaskError
 from graphsparse.sweep import sweep
 from tests.gradients import random_masks
-from tests.test_judged import Random, Residual
+from tests.models import Random, Residual
 
 
 def small() -> gs.LayeredGraph:

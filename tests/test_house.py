@@ -246,3 +246,9 @@ def rules_of(path: Path) -> list[str]:
 def test_the_rule_of_an_error_says_what_must_be(part):
     rules = [rule for path in HOUSE.rglob("*.py") if part_of(path) == part for rule in rules_of(path)]
     assert not [rule for rule in rules if " must " not in rule and not rule.startswith(tuple(WITHOUT_MUST))]
+
+
+def test_no_test_imports_a_test():
+    """What several tests share stands in a module of its own: models, families, judges, crafted files."""
+    for path in Path(__file__).parent.rglob("*.py"):
+        assert not [name for name in imports(path) if name.startswith("tests.") and ".test_" in name], path.name

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional as F
 
 import graphsparse as gs
 from graphsparse import zoo
 from tests.gradients import assert_idempotent, assert_judged, random_masks
+from tests.models import Random, Residual
 
 CONVOLUTIONS = {
     "padded": (nn.Conv2d(3, 4, 3, padding=1), (1, 3, 6, 7)),
@@ -74,23 +74,6 @@ def test_maximum_pooling_is_as_average(pair):
     assert all(torch.equal(found[name], other[name]) for name in found)
 
 
-class Residual(nn.Module):
-    """Skips, concatenation, a shared convolution, two inputs and two outputs."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.shared = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-        self.side, self.down = nn.Linear(5, 4), nn.Conv2d(8, 3, 3, stride=2)
-        self.head = nn.Linear(27, 2)
-
-    def forward(self, image, vector):
-        x = F.relu(self.stem(image))
-        x = x + self.shared(F.relu(self.shared(x)))
-        y = self.side(vector)[:, :, None, None].expand(-1, -1, 7, 7)
-        z = self.down(torch.cat([x.flip(1), y.roll(1, 1)], 1))
-        return self.head(z.flatten(1)), {"middle": x[:, ::2].mean((2, 3))}
-
-
 def test_skips_sharing_inputs_and_outputs():
     assert_judged(Residual(), (1, 2, 7, 7), (1, 5))
 
@@ -98,30 +81,6 @@ def test_skips_sharing_inputs_and_outputs():
 @pytest.mark.parametrize("name", ["lenet300100", "lenet5"])
 def test_zoo(name):
     assert_judged(zoo.build(name), (1, *zoo.input_shape(name)), densities=(0.1, 0.02))
-
-
-class Random(nn.Module):
-    """A random network of convolutions with skips, groups, strides and a shared kernel, drawn from a list of numbers."""
-
-    def __init__(self, plan: list[int]):
-        super().__init__()
-        self.plan = plan
-        self.convolutions = nn.ModuleList(self._layer(number) for number in plan)
-
-    @staticmethod
-    def _layer(number: int) -> nn.Module:
-        groups, stride, kernel = 1 + number % 2, 1 + number // 2 % 2, 1 + number // 4 % 3
-        return nn.Conv2d(4, 4, kernel, stride=stride, padding=number // 12 % 2, groups=groups)
-
-    def forward(self, x):
-        seen = [x]
-        for number, layer in zip(self.plan, self.convolutions, strict=True):
-            y = layer(seen[-1])
-            if number // 24 % 2 and layer.stride == (1, 1):
-                y = layer(F.pad(y, (1, 1, 1, 1)))
-            twins = [z for z in seen if z.shape == y.shape]
-            seen.append(y + twins[0] if twins and number // 48 % 2 else y)
-        return seen[-1].flatten(1)
 
 
 @settings(max_examples=20, deadline=None)

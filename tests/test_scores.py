@@ -15,8 +15,7 @@ from graphsparse.errors import MaskError, TargetError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.scores import effective_scores
 from graphsparse.pruning.select import keep_active
-from tests.test_judged import Random, Residual
-from tests.test_states import Gated
+from tests.models import Gated, Random, Residual
 
 
 def drawn(graph: gs.LayeredGraph, seed: int, levels: int | None = None) -> dict[str, np.ndarray]:

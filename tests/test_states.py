@@ -9,17 +9,7 @@ from torch.nn.utils import parametrize, prune
 
 import graphsparse as gs
 from graphsparse.sweep import sweep
-
-
-class Gated(nn.Module):
-    """b(x) * f(c(x)), then a head: c's starved unit decides by f(0) and by its bias whether b's partner is alive."""
-
-    def __init__(self, f, bias: bool = False):
-        super().__init__()
-        self.b, self.c, self.head, self.f = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=bias), nn.Linear(2, 1), f
-
-    def forward(self, x):
-        return self.head(self.b(x) * self.f(self.c(x)))
+from tests.models import Gated
 
 
 def active(model: nn.Module, masks: dict[str, list], example=None) -> dict[str, list]:

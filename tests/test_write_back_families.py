@@ -10,8 +10,9 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 import graphsparse as gs
-from tests import test_families
-from tests.test_transformers import FAMILIES, ROUTED, VOCAB, built
+from tests import families
+from tests.mixed import VOCAB
+from tests.transformer_models import FAMILIES, ROUTED, built
 
 transformers = pytest.importorskip("transformers")
 
@@ -85,15 +86,15 @@ def example(name: str) -> dict[str, torch.Tensor]:
     return {key: make(0) for key, make in FAMILIES[name][1].items()}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", test_families.MODELS)
+@pytest.mark.parametrize("name", families.MODELS)
 def test_convolutional(name):
-    model, image = test_families.MODELS[name]
+    model, image = families.MODELS[name]
     assert_unchanged(pruned(copy.deepcopy(model), 0.3, 2), (image[:1].double(),))
 
 
-@pytest.mark.parametrize("name", test_families.LIBRARY)
+@pytest.mark.parametrize("name", families.LIBRARY)
 def test_library(name):
-    settings, image = test_families.LIBRARY[name]
+    settings, image = families.LIBRARY[name]
     config = getattr(transformers, f"{name}Config")(**settings)
     model = getattr(transformers, f"{name}ForImageClassification")(config)
     assert_unchanged(pruned(model, 0.3, 2), kwargs={"pixel_values": image.double()})
@@ -101,5 +102,5 @@ def test_library(name):
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent(kind):
-    model = pruned(test_families.Recurrent(kind), 0.3, 3)
+    model = pruned(families.Recurrent(kind), 0.3, 3)
     assert_unchanged(model, (torch.zeros(1, 4, 3, dtype=torch.float64),))
