@@ -88,7 +88,7 @@ def move(maps, table, shifts, valid, size, moved):
         for i in range(maps.shape[0]):
             word = maps[i, 0]
             for k in range(taps):
-                moved[i * taps + k, 0] = _shifted(word, shifts[k]) & valid[k, 0]
+                moved[i * taps + k, 0] = _shifted(word, np.int64(shifts[k])) & valid[k, 0]
         return
     ends = _padding(shifts)
     padded = np.zeros(maps.shape[1] + 2 * ends, np.uint64)
