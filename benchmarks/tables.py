@@ -22,6 +22,7 @@ left in the table as it is.
 | `agreement.py` | 20 minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
 | `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
+| `capture_steps.py` | two minutes, MViT five more | networks of many steps: recurrent layers, video, hybrids |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
 | `startup.py` | three minutes | whole commands: imports, capture, compiled loops, what is kept on disk |
 | `headline.py` | a minute | the paper's kind of numbers, by simulation |
@@ -32,7 +33,8 @@ left in the table as it is.
 SCRIPTS = {
     "agreement.py": ("agreement",),
     "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",),
-    "capture_llama.py": ("capture",), "prune.py": ("bisection", "sorting", "igq", "size"),
+    "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
+    "prune.py": ("bisection", "sorting", "igq", "size"),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
     "pruners.py": ("pruners",), "startup.py": ("startup",),
 }  # fmt: skip
