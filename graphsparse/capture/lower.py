@@ -19,7 +19,6 @@ from graphsparse.capture.draft import Draft
 from graphsparse.capture.inputs import Inputs
 from graphsparse.capture.mechanics.counting import carries
 from graphsparse.capture.nodes import is_constant, place_of, result_of
-from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
@@ -111,8 +110,7 @@ def lower(
         UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
         CaptureError: a rule does not know a form of its operation.
     """
-    with same_random_state():  # what a model draws is computed on the way
-        walk, lowering = read(program, table, lambda _: Lowering(draft(), names, inputs))
+    walk, lowering = read(program, table, lambda _: Lowering(draft(), names, inputs))
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
     return lowering
 
