@@ -126,7 +126,7 @@ class TestAnalyze:
         (["analyze", "NET", "--model", "chain", "--fail-under", "nan"], "a compression must be a number"),
         (["analyze", "NET", "--model", "none", "--fail-under", "2"], "--fail-under must have an effective"),
         (["analyze", "nowhere.pt", "--model", "chain"], "nowhere.pt; received No such file"),
-        (["analyze", "NET"], "effective sparsity needs the network"),
+        (["analyze", "NET"], "the network must be known for effective sparsity"),
         (["analyze", "NET", "--model", "nope"], "a model must be named as package.module:factory"),
         (["analyze", "NET", "--model", "graphsparse.zoo:nope"], "a model's factory must run when it is imported"),
         (["analyze", "NET", "--model", "graphsparse.zoo:lenet5", "--model-arg", "seed"], "a factory's argument must be KEY=VALUE"),

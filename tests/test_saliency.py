@@ -669,7 +669,7 @@ def test_random_methods_need_shapes_alone():
 
 def test_refusals(tiny, batches):
     names = kernels_of(tiny)
-    with pytest.raises(GraphsparseError, match="looks at data"):
+    with pytest.raises(GraphsparseError, match="data must be given"):
         saliency("snip", tiny, names)
     with pytest.raises(GraphsparseError, match="at least one batch"):
         saliency("grasp", tiny, names, data=[])

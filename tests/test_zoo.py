@@ -108,6 +108,7 @@ def test_a_seed_names_one_network_and_leaves_torchs_random_state():
 def test_an_unknown_name_is_refused_with_the_known_ones(call):
     known = "lenet300100, lenet5, vgg16, vgg19, resnet18, digits_mlp, digits_conv"
     with pytest.raises(
-        ModelError, match=f"no such architecture, at name; received 'vgg11'. Way out: take one of {known}"
+        ModelError,
+        match=f"an architecture must be one of the zoo, at name; received 'vgg11'. Way out: take one of {known}",
     ):
         call("vgg11")

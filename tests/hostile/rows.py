@@ -142,22 +142,22 @@ def zips() -> Iterator[Row]:
     with zipfile.ZipFile(outer, "w") as archive:
         archive.writestr("archive_format", "pt2")
         archive.writestr("serialized_state_dict.pt", inner)
-    yield "nested.pt2", outer.getvalue(), "unfolds to at most"
+    yield "nested.pt2", outer.getvalue(), "must unfold to at most"
     members = io.BytesIO()
     with zipfile.ZipFile(members, "w") as archive:
         for place in range(100_000):
             archive.writestr(str(place), b"")
-    yield "members.pt", members.getvalue(), "members have content"
+    yield "members.pt", members.getvalue(), "members must have content"
     cased = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(good)) as source, zipfile.ZipFile(cased, "w") as archive:
         for name in source.namelist():
             archive.writestr(name, source.read(name))
         archive.writestr("ARCHIVE/DATA.PKL", b"")
-    yield "case.pt", cased.getvalue(), "appears once"
+    yield "case.pt", cased.getvalue(), "must appear once"
     rng = np.random.default_rng(0)
     some = np.zeros(200 * MEGABYTE, np.uint8)
     some[rng.integers(0, some.size, 100_000)] = 1
-    yield "ratio.npz", c.npz({"a.weight": some}, compressed=True), "unfolds to at most"
+    yield "ratio.npz", c.npz({"a.weight": some}, compressed=True), "must unfold to at most"
 
 
 def names() -> Iterator[Row]:

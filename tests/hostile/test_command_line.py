@@ -476,6 +476,9 @@ class TestLeftovers:
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(
+                getattr(signal, name), signal.SIG_DFL
+            ),  # a runner in the background ignores some
         )
         until((net.parent / "begun").exists)
         process.send_signal(getattr(signal, name))
