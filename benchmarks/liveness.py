@@ -138,7 +138,9 @@ def library_searches(whole: sparse.csr_array, n: int) -> dict[str, Callable[[], 
         import networkit
 
         networkit.setNumberOfThreads(1)
-        nk_graph, nk_back = (networkit.GraphFromCoo(each, n=n + 2, directed=True) for each in (coo, back.tocoo()))
+        nk_graph, nk_back = (
+            networkit.GraphFromCoo((each.row, each.col), n=n + 2, directed=True) for each in (coo, back.tocoo())
+        )
         found["networkit"] = lambda: (
             networkit.distance.BFS(nk_graph, n, storePaths=False).run(),
             networkit.distance.BFS(nk_back, n + 1, storePaths=False).run(),

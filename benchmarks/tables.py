@@ -53,7 +53,7 @@ def section(name: str) -> str:
     machine, rows = found["machine"], found["rows"]
     versions = ", ".join(f"{part} {machine[part]}" for part in ("torch", "numpy", "scipy"))
     lines = [
-        f"### {found['title']}", "", f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, {versions}.",
+        f"### {found['title']}", "", f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores, threads: {machine.get('threads', 'all')}, Python {machine['python']}, {versions}.",
         "", "| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0]),
         *("| " + " | ".join(map(cell, row.values())) + " |" for row in rows), "",
     ]  # fmt: skip

@@ -38,7 +38,7 @@ def machine() -> dict[str, Any]:
         lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
     return {
-        "cpu": name, "cores": os.cpu_count(), "date": date.today().isoformat(), "python": platform.python_version(),
+        "cpu": name, "cores": os.cpu_count(), "threads": os.environ.get("GRAPHSPARSE_THREADS", "all"), "date": date.today().isoformat(), "python": platform.python_version(),
         "torch": torch.__version__, "numpy": numpy.__version__, "scipy": scipy.__version__,
     }  # fmt: skip
 
