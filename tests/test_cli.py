@@ -289,7 +289,8 @@ def test_help_and_readme_list_the_forms_as_they_are():
 
     assert listed_forms(WRITTEN) == {form: set(endings(form)) for form in written_forms()}
     readme = (data.path("README.md").parent.parent / "README.md").read_text()
-    rows = [row.split("|")[1:-1] for row in readme.splitlines() if row.startswith("| `")]
+    section = readme.partition("## Forms of checkpoints")[2].partition("\n## ")[0]
+    rows = [row.split("|")[1:-1] for row in section.splitlines() if row.startswith("| `")]
     table = {row[0].strip(" `"): (row[3].strip(), set(filter(None, row[4].strip().split(", ")))) for row in rows}
     expected = {name: ("no" if form.write is None else "yes", set(endings(name))) for name, form in FORMS.items()}
     assert table == expected
