@@ -18,6 +18,7 @@ from graphsparse.errors import MaskError
 from graphsparse.kernels.numbers import Numbers
 from graphsparse.passes.paths import longest_paths, path_counts, revival_costs, shortest_paths
 from graphsparse.sweep import sweep
+from tests.small_graphs import Convolved
 
 
 class Small(nn.Module):
@@ -32,18 +33,6 @@ class Small(nn.Module):
         x = torch.relu(self.first(x))
         y = self.shared(torch.relu(self.shared(x))) + x
         return self.last(y * torch.sigmoid(self.shared(x)) if self.gated else y)
-
-
-class Convolved(nn.Module):
-    """Two convolutions with padding and stride, pooling, and a fully connected head."""
-
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.Conv2d(2, 2, 2, stride=2, bias=False)
-        self.head = nn.Linear(2, 2, bias=False)
-
-    def forward(self, x):
-        return self.head(torch.relu(self.two(torch.relu(self.one(x)))).amax((2, 3)))
 
 
 def graphs(gated: bool = True) -> Iterator[gs.LayeredGraph]:

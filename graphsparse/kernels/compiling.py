@@ -22,6 +22,9 @@ class Loop:
 
     Only the machine code for algebras of this package is kept on disk: the file that lists it must be readable without
     the module of somebody else's algebra.
+
+    What is kept is found again by the file of the loop alone. After a change of a step in `elements` or of an algebra of
+    this package, remove ``graphsparse/kernels/__pycache__``, or the old machine code runs on.
     """
 
     def __init__(self, function: Callable[..., Any]):
