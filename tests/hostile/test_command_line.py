@@ -114,6 +114,12 @@ class TestSpecialFiles:
         assert "4 of 20 active" in (net.parent / "table.txt").read_text()
 
 
+def answering(number: int) -> None:
+    """Gives a signal its usual effect: a runner may start its children with signals ignored or blocked."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+
+
 def until(done) -> None:
     end = time.monotonic() + 30
     while not done():
@@ -462,6 +468,7 @@ class TestLeftovers:
 
     @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
     def test_a_signal_ends_in_good_order(self, net, name):
+        number = getattr(signal, name)
         pipe = net.parent / "pipe.csv"
         os.mkfifo(pipe)
         code = (
@@ -476,14 +483,11 @@ class TestLeftovers:
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(
-                getattr(signal, name), signal.SIG_DFL
-            ),  # a runner in the background ignores some
+            preexec_fn=lambda: answering(number),
         )
         until((net.parent / "begun").exists)
-        process.send_signal(getattr(signal, name))
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
-        number = getattr(signal, name)
         said = "interrupted" if name == "SIGINT" else f"stopped by {name}"
         assert (process.returncode, out, err) == (128 + number, "", f"graphsparse: {said}\n")
         assert not (net.parent / "out.json").exists() and not self.leftovers(pipe)
