@@ -9,6 +9,7 @@ import numpy as np
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Stage, Wiring
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
+from graphsparse.kernels.rows import distinct_ids
 from graphsparse.layers import Layer, feeding
 
 
@@ -118,9 +119,7 @@ def _fold_joined_inputs(
     draft: Draft, drafts: list[LayerDraft], sinks: np.ndarray
 ) -> tuple[list[LayerDraft], np.ndarray]:
     """In channel resolution an image that only convolutions read has a source per channel, not per element."""
-    sources = (
-        np.unique(np.concatenate([as_ids(ids) for ids in draft.sources])) if draft.sources else np.empty(0, np.int64)
-    )
+    sources = distinct_ids([as_ids(ids) for ids in draft.sources])
     for layer in [each for each in drafts if each.operation == "input"]:
         inside = lambda ids, layer=layer: (ids >= layer.start - 1) & (ids < layer.stop - 1)
         readers = [each for each in drafts if any(inside(read_ids(block)).any() for block in each.blocks)]

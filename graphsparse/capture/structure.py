@@ -21,6 +21,7 @@ from graphsparse.capture.tokens import free_entries
 from graphsparse.errors import CaptureError, ModelError
 from graphsparse.graph import Coverage, LayeredGraph, Use
 from graphsparse.kernels.masks import Mask
+from graphsparse.kernels.rows import distinct_ids
 
 RESOLUTIONS = ("unrolled", "channel")
 
@@ -120,8 +121,7 @@ def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
 
 
 def _all_ids(values: list[torch.Tensor]) -> np.ndarray:
-    ids = np.unique(np.concatenate([as_ids(value.reshape(-1)) for value in values]))
-    return ids[ids >= 0]
+    return distinct_ids([as_ids(value.reshape(-1)) for value in values])
 
 
 def _swept(graph: LayeredGraph) -> set[str]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from graphsparse.kernels.rows import distinct_rows
+
 NOTHING, CONSTANT = 0, -1
 
 
@@ -63,27 +65,31 @@ class Sets:
 def distinct_sets(rows: torch.Tensor) -> Sets:
     """The distinct sets among rows (rows, k) of ids, in order of first appearance."""
     constant = (rows == CONSTANT).any(1)
-    members = rows.clamp(min=0)
-    if rows.size(1) > 1:
-        members = members.sort(1).values
-        members[:, 1:].masked_fill_(members[:, 1:] == members[:, :-1], 0)
-        members = members.sort(1, descending=True).values
-        members = members[:, : max(1, int((members != 0).sum(1).amax()) if len(rows) else 1)]
+    members = _sets(rows.clamp(min=0))
     if len(rows) > 1 and not bool((members[1:, 0] > members[:-1, 0]).all()):  # strictly rising rows are distinct
         first, index = unique_rows(torch.cat([members, constant[:, None].long()], 1))
         return Sets(members[first], constant[first], index)
     return Sets(members, constant, torch.arange(len(rows)))
 
 
+def _sets(rows: torch.Tensor) -> torch.Tensor:
+    """Each row (rows, k) of ids sorted, largest first, each id once, in as few columns as the largest set needs."""
+    if rows.size(1) == 1:
+        return rows
+    if rows.size(1) == 2:  # the sum of two values, by far the most frequent
+        most, least = rows.amax(1), rows.amin(1)
+        ordered = torch.stack([most, least.masked_fill_(least == most, 0)], 1)
+    else:
+        ordered = rows.sort(1, descending=True).values
+        again = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
+        if bool(again.any()):
+            ordered[:, 1:].masked_fill_(again, 0)
+            ordered = ordered.sort(1, descending=True).values
+    filled = (ordered != 0).any(0)
+    return ordered[:, : max(1, int(filled.sum()))]
+
+
 def unique_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The first row of each kind in order of appearance, and each row's kind."""
-    kind = torch.zeros(len(rows), dtype=torch.int64)
-    for column in rows.unbind(1):  # one sort a column: far faster than sorting whole rows
-        _, digit = column.unique(return_inverse=True)
-        _, kind = (kind * (int(digit.max()) + 1) + digit).unique(return_inverse=True)
-    n = int(kind.max()) + 1
-    first = torch.full((n,), len(rows)).scatter_reduce_(0, kind, torch.arange(len(rows)), "amin")
-    order = first.argsort()
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(n)
-    return first[order], rank[kind]
+    first, kind = distinct_rows(rows.contiguous().numpy())
+    return torch.from_numpy(first), torch.from_numpy(kind)

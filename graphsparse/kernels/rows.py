@@ -1,0 +1,70 @@
+"""Distinct ids, and distinct rows of them, in one pass without sorting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphsparse.kernels.compiling import compiled
+
+ODD = np.uint64(0x9E3779B97F4A7C15)
+HALF = np.uint64(32)
+
+
+def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The index of the first row of each kind, in order of appearance, and the kind of each row.
+
+    ``rows`` (n, k) int64, C-contiguous; both results are int64.
+
+    Example:
+        >>> first, kind = distinct_rows(np.array([[2, 1], [0, 0], [2, 1]]))
+        >>> first.tolist(), kind.tolist()
+        ([0, 1], [0, 1, 0])
+    """
+    kind = np.empty(len(rows), np.int64)
+    table = np.full(1 << max(2 * len(rows) - 1, 1).bit_length(), -1, np.int32 if len(rows) < 2**31 else np.int64)
+    first = np.empty(len(rows), np.int64)
+    count = _fill(rows, table, first, kind)
+    return first[:count].copy(), kind
+
+
+def distinct_ids(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """The distinct ids from 0 on in some arrays, ascending, int64. Takes one byte for each id up to the largest.
+
+    Example:
+        >>> distinct_ids([np.array([4, -1, 0]), np.array([4, 2])]).tolist()
+        [0, 2, 4]
+    """
+    seen = np.zeros(max((int(ids.max()) + 1 for ids in arrays if ids.size), default=0), bool)
+    for ids in arrays:
+        seen[ids[ids >= 0]] = True
+    return np.flatnonzero(seen)
+
+
+@compiled
+def _fill(rows, table, first, kind):
+    """Enters each row in a table with open addresses; equal rows are found by comparing them whole."""
+    last, count = np.uint64(len(table) - 1), 0
+    for row in range(rows.shape[0]):
+        mixed = np.uint64(0)
+        for column in range(rows.shape[1]):
+            mixed = (mixed ^ np.uint64(rows[row, column])) * ODD
+            mixed ^= mixed >> HALF
+        slot = mixed & last
+        while True:
+            known = table[slot]
+            if known < 0:
+                table[slot] = count
+                first[count], kind[row] = row, count
+                count += 1
+                break
+            same = first[known]
+            column = 0
+            while column < rows.shape[1] and rows[same, column] == rows[row, column]:
+                column += 1
+            if column == rows.shape[1]:
+                kind[row] = known
+                break
+            slot = (slot + np.uint64(1)) & last
+    return count
