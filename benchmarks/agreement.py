@@ -7,6 +7,8 @@ Run: python benchmarks/agreement.py [NETWORKS] [MASKS OF EACH] [SEED]   (1,000 n
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class Drawn(nn.Module):
 
     def _block(self, kind: str, rng: np.random.Generator) -> nn.Module:
         bias, kernel = bool(rng.integers(2)), int(rng.choice([1, 3]))
-        make = lambda **more: nn.Conv2d(4, 4, kernel, padding=kernel // 2, bias=bias, **more)
+        make: Callable[..., nn.Module] = partial(nn.Conv2d, 4, 4, kernel, padding=kernel // 2, bias=bias)
         if kind == "joined":
             return nn.ModuleList([nn.Conv2d(4, 2, 1, bias=False), nn.Conv2d(4, 2, 1, bias=False)])
         if kind == "gate":

@@ -36,7 +36,7 @@ class Last(nn.Module):
         return self.cells(x)[0]
 
 
-def lstm(steps: int) -> tuple[nn.Module, tuple, dict]:
+def lstm(steps: int) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """An LSTM of 64 units over so many steps."""
     return Last(nn.LSTM(32, 64, batch_first=True)), (torch.zeros(1, steps, 32),), {}
 
@@ -72,7 +72,7 @@ class Down(nn.Module):
         return self.patches(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def sequencer() -> tuple[nn.Module, tuple, dict]:
+def sequencer() -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """Sequencer2D-S's shape (Tatsunami and Taki 2022): 32 x 32 and 16 x 16 positions, 18 blocks, 28 million parameters."""
     stages = [nn.Sequential(nn.Unflatten(1, (1, 3)), nn.Flatten(0, 1)), _Patches(7, 192)]
     stages += [Mixing(192, 48) for _ in range(4)] + [Down(192, 384, 2)]
@@ -177,12 +177,12 @@ class Video(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
-def video() -> tuple[nn.Module, tuple, dict]:
+def video() -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """A video network with pooled attention."""
     return Video(), (torch.zeros(1, 3, 16, 224, 224),), {}
 
 
-def hybrid(kind: str, **settings: Any) -> tuple[nn.Module, tuple, dict]:
+def hybrid(kind: str, **settings: Any) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
     """A tiny network of the transformers library with two layers and eight tokens."""
     config = transformers.AutoConfig.for_model(kind, **settings)
     config.use_cache = False
@@ -195,7 +195,7 @@ EXPERTS = {
     "moe_intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 2, "kv_lora_rank": 16, "v_head_dim": 8,
     "qk_rope_head_dim": 4, "qk_nope_head_dim": 8, "num_key_value_heads": 4, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-NETWORKS: dict[str, tuple[Callable[[], tuple[nn.Module, tuple, dict]], str, float | None]] = {
+NETWORKS: dict[str, tuple[Callable[[], tuple[nn.Module, tuple[Any, ...], dict[str, Any]]], str, float | None]] = {
     "LSTM, 200 steps": (lambda: lstm(200), "unrolled", 1),
     "LSTM, 1000 steps": (lambda: lstm(1000), "unrolled", None),
     "Sequencer2D-S, 224 x 224": (sequencer, "channel", 5),

@@ -6,6 +6,7 @@ Run: python benchmarks/sweeps.py   (a minute or two)
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ HERE = Path(__file__).parent
 transformers.logging.set_verbosity_error()
 
 
-MODELS = {
+MODELS: dict[str, Callable[[], torch.nn.Module]] = {
     "ViT-B/16": lambda: transformers.ViTForImageClassification(transformers.ViTConfig()),
     "ResNet-50": lambda: transformers.ResNetForImageClassification(transformers.ResNetConfig()),
 }

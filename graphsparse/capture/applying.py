@@ -12,7 +12,7 @@ from graphsparse.capture.mechanics.waiting import Scores
 from graphsparse.capture.table import Rule
 
 
-def apply(row: Rule, call: Call, args: tuple, kwargs: dict) -> Any:
+def apply(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A product that waits waits on where the row says how; experts are taken one by one; norms lose their statistics."""
     scores = next((a for a in args if isinstance(a, Scores)), None)
     if scores is not None and row.waits is not None:

@@ -16,7 +16,7 @@ from graphsparse.errors import CaptureError
 CPU = torch.device("cpu")
 
 
-def compute(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
+def compute(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the operation on the numbers; where they are not known (meta device), keep the shape alone.
 
     Operations of which nothing is known (see `graphsparse.capture.operations`) are not run: they may do more than compute.
@@ -32,7 +32,7 @@ def compute(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
     return tree_map(lambda r: Known(r, token) if isinstance(r, torch.Tensor) else r, result)
 
 
-def _computed(node: Node, args: tuple, kwargs: dict) -> Any:
+def _computed(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         result = node.target(*args, **kwargs)  # type: ignore[operator]
     except (RuntimeError, NotImplementedError):  # a mixture of known and meta tensors
@@ -52,7 +52,7 @@ def _shape_only(value: Any) -> Any:
     return torch.empty(value.shape, dtype=value.dtype, device="meta") if isinstance(value, torch.Tensor) else value
 
 
-def _token(row: Rule, args: tuple) -> str | None:
+def _token(row: Rule, args: tuple[Any, ...]) -> str | None:
     """Which integer input the result holds indices of: a token stays one among plain numbers, but not beside a tensor.
 
     The sum of two tensors makes positions (a mask times its running sum), and positions are constants.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,8 @@ class LayerDraft:
     operation: str
     start: int
     stop: int
-    blocks: list = field(default_factory=list)
-    stages: list = field(default_factory=list)
+    blocks: list[Any] = field(default_factory=list[Any])
+    stages: list[Any] = field(default_factory=list[Any])
     joins: bool = False
 
 
@@ -62,7 +63,7 @@ class Draft:
         self.has_norm_statistics = False
         self.place = ("", "")  # module path and operation of the call that is being lowered
         self._next = 1
-        self._joined: dict[tuple, Units] = {}
+        self._joined: dict[tuple[Any, ...], Units] = {}
 
     @property
     def mark(self) -> int:

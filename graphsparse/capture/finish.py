@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from graphsparse.kernels.rows import distinct_ids
 from graphsparse.layers import Layer, feeding
 
 
-def read_ids(block) -> np.ndarray:
+def read_ids(block: Any) -> np.ndarray:
     """The ids that a block reads."""
     return np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
 
@@ -121,18 +122,22 @@ def _fold_joined_inputs(
     """In channel resolution an image that only convolutions read has a source per channel, not per element."""
     sources = distinct_ids([as_ids(ids) for ids in draft.sources])
     for layer in [each for each in drafts if each.operation == "input"]:
-        inside = lambda ids, layer=layer: (ids >= layer.start - 1) & (ids < layer.stop - 1)
-        readers = [each for each in drafts if any(inside(read_ids(block)).any() for block in each.blocks)]
-        if len(readers) != 1 or not readers[0].joins or inside(sinks).any():
+        readers = [each for each in drafts if any(_inside(layer, read_ids(block)).any() for block in each.blocks)]
+        if len(readers) != 1 or not readers[0].joins or _inside(layer, sinks).any():
             continue
         (reader,) = readers
-        if len(reader.blocks) != 1 or not inside(read_ids(reader.blocks[0])).all():
+        if len(reader.blocks) != 1 or not _inside(layer, read_ids(reader.blocks[0])).all():
             continue
         drafts.remove(layer)
         reader.blocks, reader.name, reader.operation = [], layer.name, "input"
         joined = np.arange(reader.start - 1, reader.stop - 1)
-        sources = np.union1d(sources[~inside(sources)], joined)
+        sources = np.union1d(sources[~_inside(layer, sources)], joined)
     return drafts, sources
+
+
+def _inside(layer: LayerDraft, ids: np.ndarray) -> np.ndarray:
+    """Which of the graph's ids are units of a layer."""
+    return (ids >= layer.start - 1) & (ids < layer.stop - 1)
 
 
 def _renumbered(drafts: list[LayerDraft], same: np.ndarray) -> np.ndarray:
@@ -148,7 +153,7 @@ def _renumbered(drafts: list[LayerDraft], same: np.ndarray) -> np.ndarray:
     return number
 
 
-def _moved(part, number: np.ndarray):
+def _moved(part: Any, number: np.ndarray) -> Any:
     if isinstance(part, KernelBlock):
         return KernelBlock(part.parameter, part.view, number[part.sources], number[part.targets], part.taps, part.mask)
     if isinstance(part, Wiring):

@@ -65,7 +65,7 @@ class Lowering:
         """A source, tokens or a constant, as was decided for each input."""
         return self.inputs.value(self.draft, name)
 
-    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
+    def call(self, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
         """Compute what no input moves, keep what is made of parameters alone, and rule everything else."""
         leaves = tree_leaves((args, kwargs))
         self.draft.read |= {self.draft.parameter_of(leaf.name) for leaf in leaves if isinstance(leaf, Weight)}
@@ -80,7 +80,7 @@ class Lowering:
             row = replace(row, apply=row.counts or row.apply)
         return REFUSED if row.apply is None else self._ruled(node, row, args, kwargs, walk)
 
-    def _ruled(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
+    def _ruled(self, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
         (place, called), (shape, dtype) = _named(node), result_of(node)
 
         def inside(program: GraphModule, operands: Sequence[Any]) -> Any:
@@ -121,7 +121,7 @@ def _named(node: Node) -> tuple[str, str]:
     return place_of(node)[0], getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
 
 
-def _applies_kernel(row: Rule, args: tuple, leaves: list[Any]) -> bool:
+def _applies_kernel(row: Rule, args: tuple[Any, ...], leaves: list[Any]) -> bool:
     """Whether a call that no input moves has connections: a table read by tokens, or a kernel applied to constants.
 
     The product of two parameters has none of its own: it is a number that the model computes (low-rank updates).
@@ -134,7 +134,7 @@ def _applies_kernel(row: Rule, args: tuple, leaves: list[Any]) -> bool:
     return has_kernel or any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
 
 
-def _by_rule(row: Rule, call: Call, args: tuple, kwargs: dict) -> Any:
+def _by_rule(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
     try:
         return apply(row, call, args, kwargs)

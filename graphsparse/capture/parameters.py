@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,11 +67,11 @@ def nonzero_entries(tensor: torch.Tensor) -> np.ndarray:
 
 def first_names(named: Mapping[str, torch.Tensor]) -> dict[str, str]:
     """The first name of each tensor, by every name of it: tied tensors are one."""
-    first: dict[tuple, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
     return {name: first.setdefault(_identity(tensor), name) for name, tensor in named.items()}
 
 
-def _identity(tensor: torch.Tensor) -> tuple:
+def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
     """Two names are one parameter where storage, place and shape agree; meta tensors have no storage address."""
     if tensor.is_meta or tensor.numel() == 0:
         return (id(tensor),)

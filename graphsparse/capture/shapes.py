@@ -32,7 +32,7 @@ def told_shapes(apart: Container[Any] = ()) -> Iterator[None]:
             each._dispatch_cache.clear()
 
 
-def _shapes(by_steps: Callable, value: torch.Tensor, states: Any, *settings: Any) -> Any:
+def _shapes(by_steps: Callable[..., Any], value: torch.Tensor, states: Any, *settings: Any) -> Any:
     """Outputs and last states without content, laid out in memory as torch's; real tensors go by steps."""
     starts = list(states) if isinstance(states, (list, tuple)) else [states]
     *_, bidirectional, batch_first = settings

@@ -30,7 +30,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
         raise _explained(error if _same(one, (args, kwargs)) else first, model, args) from error
 
 
-def _capture(model: nn.Module, args: tuple, kwargs: dict) -> ExportedProgram:
+def _capture(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
     args, kwargs = _apart((args, kwargs))
@@ -155,7 +155,7 @@ def batch_axis_of(value: torch.Tensor, axis: int | None, samples: int | None) ->
     return 0 if value.dim() == 1 and len(value) == samples else None
 
 
-def _same(one: tuple, given: tuple) -> bool:
+def _same(one: tuple[Any, ...], given: tuple[Any, ...]) -> bool:
     leaves = [[t for t in torch.utils._pytree.tree_leaves(x) if isinstance(t, torch.Tensor)] for x in (one, given)]
     return all(a.shape == b.shape for a, b in zip(*leaves, strict=True))
 

@@ -117,3 +117,9 @@ class Known:
 
 
 Value = Units | Weight | Known
+
+Axes = int | Sequence[int] | None
+"""What an operation takes as the axes that it goes over: one, several, or all of them where it is None."""
+
+Sizes = int | Sequence[int]
+"""What an operation takes as a size for each of its axes, or one for all."""

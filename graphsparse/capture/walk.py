@@ -53,7 +53,7 @@ class Reading(Protocol):
     def given(self, name: str, example: Any) -> Any:
         """The value of an input."""
 
-    def call(self, node: Node, row: Rule, args: tuple, kwargs: dict, walk: Walk) -> Any:
+    def call(self, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
         """What an operation makes of its arguments; `REFUSED` where the row says nothing of it."""
 
 

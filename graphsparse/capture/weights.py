@@ -14,7 +14,7 @@ from graphsparse.capture.table import Rule
 from graphsparse.capture.values import NEVER, Joint, Known, Weight
 
 
-def transform(node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
+def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A view of a parameter where the operation is one; a function of its entries where shapes keep; else a constant."""
     weight = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight))
     if row.weights == "keeps":
@@ -36,7 +36,7 @@ def _unknown(value: Any) -> Any:
     return Known.of_shape(value.shape, value.dtype)
 
 
-def _moved(node: Node, row: Rule, weight: Weight, args: tuple, kwargs: dict) -> Any:
+def _moved(node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The operation on the view; where that copies, on the flat index of every entry."""
     if weight.entries is None:
         views = _apply(node, row, weight.view, args, kwargs)
@@ -52,7 +52,7 @@ def _moved(node: Node, row: Rule, weight: Weight, args: tuple, kwargs: dict) -> 
     return tree_map(copied, from_one)
 
 
-def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple, kwargs: dict) -> Any:
+def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``layout`` in place of the weight; a view that index tensors of other strides do not allow is a reshape of them."""
     plain = tree_map(
         lambda a: layout if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a, (args, kwargs)
@@ -76,7 +76,7 @@ def _root(view: torch.Tensor) -> torch.Tensor:
     return view._base if view._is_view() else view  # type: ignore[return-value]
 
 
-def _joined(node: Node, row: Rule, args: tuple) -> Weight | None:
+def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
     """Parameters side by side, on top of each other or added up, as one weight; None where something else is among them."""
     adds = row.weights == "adds"
     values = [*args[:2]] if adds else [*args[0]]
@@ -113,7 +113,7 @@ def _among(size: int, start: int, index: torch.Tensor) -> torch.Tensor:
     return whole
 
 
-def _function(value: Any, node: Node, row: Rule, args: tuple, kwargs: dict) -> Any:
+def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of arithmetic on parameters: it keeps the largest parameter's entries where it has its shape."""
     if not isinstance(value, torch.Tensor):
         return value
@@ -126,7 +126,9 @@ def _function(value: Any, node: Node, row: Rule, args: tuple, kwargs: dict) -> A
     return _unknown(value)
 
 
-def _without_zeros(node: Node, row: Rule, weight: Weight, args: tuple, kwargs: dict) -> torch.Tensor | None:
+def _without_zeros(
+    node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> torch.Tensor | None:
     """The entries of a weight times a mask that the model holds (autoregressive layers): never where that is zero."""
     if row.weights != "cuts":
         return weight.entries

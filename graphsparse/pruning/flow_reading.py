@@ -53,7 +53,7 @@ class Signals:
             return Flow(next(iter(self.kernels.values())).new_ones(example.shape))
         return replace(self.constant(example), token=name)
 
-    def call(self, node: Node, row: Row, args: tuple, kwargs: dict, walk: Walk) -> Any:
+    def call(self, node: Node, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
         """Compute what no signal reaches, and integers; let signals through the operation's linear counterpart."""
         if not any(isinstance(leaf, (Flow, GraphModule)) for leaf in tree_leaves((args, kwargs))):
             return self._constants(compute(node, row, args, kwargs))

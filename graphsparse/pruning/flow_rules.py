@@ -142,7 +142,7 @@ def extremum(call: Call, value: Flow, dim: int, keepdim: bool = False) -> tuple[
 
 def batch_norm(
     call: Call, value: Flow, weight: Any, bias: Any, mean: Any, variance: Any, momentum: float, eps: float
-) -> tuple:
+) -> tuple[Any, ...]:
     """At inference: one scale a channel."""
     factor = (variance + eps).rsqrt() * (1.0 if weight is None else weight.abs())
     shape = [-1] + [1] * (value.value.dim() - 2)

@@ -100,7 +100,7 @@ def _bias_name(model: nn.Module, module: nn.Module) -> str | None:
 
 
 def _inputs_of(
-    model: nn.Module, args: tuple, kwargs: Mapping, modules: Mapping[int, nn.Module]
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], modules: Mapping[int, nn.Module]
 ) -> dict[int, list[torch.Tensor]]:
     """What each module is given, in every use, for the example inputs and for random ones."""
     seen: dict[int, list[torch.Tensor]] = {}

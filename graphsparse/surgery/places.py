@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -112,7 +113,7 @@ def _put_on_hook(
 
 def _put_on_steps(
     original: torch.Tensor, steps: list[torch.Tensor], whole: torch.Tensor, mask: torch.Tensor, form: str
-):
+) -> Any:
     """A parameter under pruning parametrisations: each drops what the mask drops, or the parameter is zeroed below them."""
     if form == "zeros":
         _zero(original, whole)

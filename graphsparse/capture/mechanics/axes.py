@@ -6,9 +6,10 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.units import collapse
+from graphsparse.capture.values import Axes
 
 
-def over_axes(call: Call, ids: torch.Tensor, dim) -> torch.Tensor:
+def over_axes(call: Call, ids: torch.Tensor, dim: Axes) -> torch.Tensor:
     """The unit of each group of elements along axes, the axes kept with size one."""
     if not ids.dim():
         return ids
@@ -20,7 +21,7 @@ def over_axes(call: Call, ids: torch.Tensor, dim) -> torch.Tensor:
     return result.expand([1 if a in axes else ids.size(a) for a in range(ids.dim())])
 
 
-def all_axes(ids: torch.Tensor, dim) -> list[int]:
+def all_axes(ids: torch.Tensor, dim: Axes) -> list[int]:
     """The axes that torch means by ``dim``, ascending."""
     axes = range(ids.dim()) if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
     return sorted(axis % ids.dim() for axis in axes) if ids.dim() else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -10,7 +12,7 @@ from graphsparse.capture.values import Weight
 from graphsparse.kernels.layout import Taps
 
 
-def dense(call: Call, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias=None) -> torch.Tensor:
+def dense(call: Call, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias: Any = None) -> torch.Tensor:
     """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions).
 
     In channel resolution the positions are one.

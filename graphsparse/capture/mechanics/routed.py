@@ -33,7 +33,9 @@ class Routed(Units):
         return self.experts.shape[1:]
 
 
-def for_each_expert(apply: Callable[..., Any], call: Call, args: tuple, kwargs: dict, splits: bool) -> Any:
+def for_each_expert(
+    apply: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], splits: bool
+) -> Any:
     """What a rule makes of the rows of each expert by itself; NotImplemented where its arguments do not allow that.
 
     ``splits``: the rule splits an axis, which must be the last one; it is counted from the end.

@@ -11,7 +11,7 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.values import Known, Units
 
 
-def measured(apply: Callable[..., Any], call: Call, args: tuple, kwargs: dict) -> Any:
+def measured(apply: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A mean or norm that is broadcast against what it was taken over: a number of unknown size where it does not count.
 
     NotImplemented where the call takes no such statistic.
@@ -25,7 +25,7 @@ def measured(apply: Callable[..., Any], call: Call, args: tuple, kwargs: dict) -
     return tree_map(lambda _: call.constants(), (0, 0) if "_mean" in str(call.target) else 0)
 
 
-def without_statistic(call: Call, args: tuple) -> Any:
+def without_statistic(call: Call, args: tuple[Any, ...]) -> Any:
     """A sum with a statistic that does not count: the units pass, a zero stays zero. NotImplemented for other sums."""
     left, right = args[:2]
     if call.draft.norm_statistics or not any(isinstance(a, Known) and not a.known for a in (left, right)):

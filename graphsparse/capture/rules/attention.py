@@ -19,16 +19,16 @@ aten = torch.ops.aten
 
 def attend(
     call: Call,
-    query,
-    key,
-    value,
-    mask=None,
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
     dropout: float = 0.0,
     is_causal: bool = False,
     *,
-    scale=None,
+    scale: Any = None,
     enable_gqa: bool = False,
-):
+) -> Any:
     """softmax(query @ key.T + mask) @ value, heads on the axis before the last two; grouped where they are fewer."""
     heads = query.shape[-3] if len(query.shape) > 2 else 1
     q, k, v = (call.ids(each) for each in (query, key, value))
@@ -49,7 +49,7 @@ def repeated(ids: torch.Tensor, heads: int) -> torch.Tensor:
     return canonical(ids.repeat_interleave(heads // ids.size(-3), -3))
 
 
-def attend_with_rest(call: Call, *args, **kwargs):
+def attend_with_rest(call: Call, *args: Any, **kwargs: Any) -> Any:
     """The forms of a device: the output first, then what only a backward pass needs."""
     keep = {name: value for name, value in kwargs.items() if name in ("scale", "is_causal")}
     dropout, causal = (args[4], args[5]) if len(args) > 5 else (0.0, False)

@@ -16,26 +16,26 @@ from graphsparse.capture.values import Known, Units
 EITHER = "either branch may be taken"
 
 
-def cond(call: Call, predicate, yes, no, operands: Sequence[Any] = ()):
+def cond(call: Call, predicate: Any, yes: Any, no: Any, operands: Sequence[Any] = ()) -> Any:
     """Both branches, each of whose results may be the result."""
     call.say_conservative(EITHER)
     results = [tree_leaves(call.body(branch, operands)) for branch in (yes, no)]
     return tuple(_either(call, *pair) for pair in zip(*results, strict=True))
 
 
-def _either(call: Call, one, other):
+def _either(call: Call, one: Any, other: Any) -> Any:
     if isinstance(one, Units) or isinstance(other, Units):
         return call.union([one, other])
     return one if one is other else Known.of_shape(one.shape)
 
 
-def mapped(call: Call, body, over: Sequence[Any], operands: Sequence[Any] = ()):
+def mapped(call: Call, body: Any, over: Sequence[Any], operands: Sequence[Any] = ()) -> Any:
     """The body applied to every row of some values, one after the other."""
     steps = [tree_leaves(call.body(body, [*rows, *operands])) for rows in _rows(call, over)]
     return tuple(_stacked(call, made) for made in zip(*steps, strict=True))
 
 
-def scan(call: Call, body, carried: Sequence[Any], over: Sequence[Any], operands: Sequence[Any] = ()):
+def scan(call: Call, body: Any, carried: Sequence[Any], over: Sequence[Any], operands: Sequence[Any] = ()) -> Any:
     """The body applied to what the step before gave and to the next row: what the last gave, and all rows."""
     state, rows = list(carried), []
     for given in _rows(call, over):
@@ -50,19 +50,19 @@ def _rows(call: Call, over: Sequence[Any]) -> list[list[Any]]:
     return [[_row(call, value, step) for value in over] for step in range(over[0].shape[0])]
 
 
-def _row(call: Call, value, step: int):
+def _row(call: Call, value: Any, step: int) -> Any:
     if isinstance(value, Known):
         return Known(value.tensor[step], value.token)
     return Units(call.ids(value)[step])
 
 
-def _stacked(call: Call, rows: Sequence[Any]):
+def _stacked(call: Call, rows: Sequence[Any]) -> Any:
     if not any(isinstance(row, Units) for row in rows):
         return call.constants(torch.Size([len(rows), *rows[0].shape]))
     return Units(canonical(torch.stack([call.ids(row) for row in rows])))
 
 
-def plainly(at: int):
+def plainly(at: int) -> Any:
     """A rule for an operation that runs the body at that place of its arguments on those that follow."""
     return lambda call, *args, **kwargs: call.body(args[at], args[at + 1 :])
 

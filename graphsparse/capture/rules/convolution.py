@@ -11,14 +11,24 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.arithmetic import at_once, biased, per_channel
 from graphsparse.capture.table import Rule
 from graphsparse.capture.units import collapse
-from graphsparse.capture.values import Known, Units, Value, Weight
+from graphsparse.capture.values import Known, Sizes, Units, Value, Weight
 from graphsparse.capture.windows import convolution_table, per_axis
 from graphsparse.kernels.layout import Taps
 
 aten = torch.ops.aten
 
 
-def convolve(call: Call, value: Value, weight: Value, bias, stride, padding, dilation, groups: int, transposed: bool):
+def convolve(
+    call: Call,
+    value: Value,
+    weight: Value,
+    bias: Any,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    transposed: bool,
+) -> Any:
     """value (batch, channels, *space) or (channels, *space); the batch is more positions of the same channels."""
     if not isinstance(weight, Weight):
         assert isinstance(value, Units), "a kernel that is no parameter over constants is computed, not ruled"
@@ -32,7 +42,17 @@ def convolve(call: Call, value: Value, weight: Value, bias, stride, padding, dil
     return made if inside is bias else biased(call, made, per_channel(bias, weight.view.dim() - 2))
 
 
-def by_weight(call: Call, ids, weight: Weight, bias, stride, padding, dilation, groups: int, transposed: bool) -> Units:
+def by_weight(
+    call: Call,
+    ids: torch.Tensor,
+    weight: Weight,
+    bias: Any,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    transposed: bool,
+) -> Units:
     """The layer of a parameter: one connection per entry."""
     axes, given = weight.view.dim() - 2, ids
     ids = ids if ids.dim() > axes + 1 else ids.unsqueeze(0)
@@ -69,7 +89,14 @@ def per_sample(table: np.ndarray, batch: int, sizes: tuple[int, ...]) -> np.ndar
 
 
 def by_numbers(
-    call: Call, value: Units, weight: Value, stride, padding, dilation, groups: int, transposed: bool
+    call: Call,
+    value: Units,
+    weight: Value,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    transposed: bool,
 ) -> Units:
     """A kernel that is no parameter: wires where its numbers are not zero (blurs, filter banks), else from everywhere."""
     axes = len(weight.shape) - 2
@@ -104,10 +131,19 @@ def every(call: Call, ids: torch.Tensor, weight: Units) -> torch.Tensor:
     return call.union([Units(ids), Units(whole)]).ids
 
 
-def forward(axes: int):
+def forward(axes: int) -> Any:
     """The rule of convNd."""
 
-    def rule(call: Call, value, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    def rule(
+        call: Call,
+        value: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+    ) -> Any:
         stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
         if isinstance(padding, str):
             spans = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
@@ -117,17 +153,38 @@ def forward(axes: int):
     return rule
 
 
-def backward(axes: int):
+def backward(axes: int) -> Any:
     """The rule of conv_transposeNd."""
 
-    def rule(call: Call, value, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    def rule(
+        call: Call,
+        value: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        dilation: Sizes = 1,
+    ) -> Any:
         stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
         return convolve(call, value, weight, bias, stride, per_axis(padding, axes), dilation, groups, True)
 
     return rule
 
 
-def general(call: Call, value, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+def general(
+    call: Call,
+    value: Any,
+    weight: Any,
+    bias: Any,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    transposed: bool,
+    output_padding: Sizes,
+    groups: int,
+) -> Any:
     """aten.convolution, what a decomposed model holds."""
     axes = len(weight.shape) - 2
     stride, padding, dilation = (per_axis(each, axes) for each in (stride, padding, dilation))

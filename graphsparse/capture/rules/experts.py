@@ -21,7 +21,9 @@ aten = torch.ops.aten
 ANY_EXPERT = "the expert is chosen from the input: any token may go to any expert"
 
 
-def grouped_product(call: Call, value: Units, weight, offsets=None, bias=None, *rest, **kwargs):
+def grouped_product(
+    call: Call, value: Units, weight: Any, offsets: Any = None, bias: Any = None, *rest: Any, **kwargs: Any
+) -> Any:
     """value (rows, inputs) times weight (experts, inputs, outputs), each row with some expert's matrix."""
     call.say_conservative(ANY_EXPERT)
     assert isinstance(weight, Weight)

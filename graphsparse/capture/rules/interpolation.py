@@ -17,7 +17,7 @@ from graphsparse.capture.windows import over_all_axes
 aten = torch.ops.aten
 
 
-def interpolate(call: Call, value: Units, *settings, **kwargs):
+def interpolate(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
     """Nearest, linear, cubic, with or without antialiasing, over one to three axes: all separable."""
     axes = value.ids.dim() - 2
     out = tuple(call.shape[-axes:])
@@ -28,7 +28,7 @@ def interpolate(call: Call, value: Units, *settings, **kwargs):
     return windowed(call, value, over_all_axes(tables, value.shape[-axes:]), out)
 
 
-def _taps(call: Call, axis: int, sizes: torch.Size, settings: tuple, kwargs: dict) -> np.ndarray:
+def _taps(call: Call, axis: int, sizes: torch.Size, settings: tuple[Any, ...], kwargs: dict[str, Any]) -> np.ndarray:
     """Positions (taps, out) read along one axis: where impulses there come out."""
     size = sizes[axis]
     shape = [1] * len(sizes)
@@ -46,7 +46,7 @@ def taps_of(reads: torch.Tensor) -> np.ndarray:
     return torch.where(reads.gather(1, order), order, -1).T.numpy()
 
 
-def sampled(call: Call, value: Units, grid, *settings, **kwargs):
+def sampled(call: Call, value: Units, grid: Any, *settings: Any, **kwargs: Any) -> Any:
     """grid_sample: at known places a window of positions, at computed ones the whole channel and the place itself."""
     axes = value.ids.dim() - 2
     out = tuple(call.shape[-axes:])

@@ -18,7 +18,7 @@ aten = torch.ops.aten
 COMPUTED = "a matrix that the model computes is taken as wholly not zero"
 
 
-def linear(call: Call, value: Value, weight: Value, bias: Value | None = None):
+def linear(call: Call, value: Value, weight: Value, bias: Value | None = None) -> Any:
     """value (..., inputs) times weight (outputs, inputs), plus bias."""
     if not isinstance(weight, Weight):
         return biased(call, product(call, value, _transposed(weight)), bias)
@@ -48,7 +48,7 @@ def product(call: Call, left: Value, right: Value) -> Units:
     return _turned(by_numbers(call, _transposed(right), _transposed(left)), left, right)
 
 
-def _transposed(value):
+def _transposed(value: Any) -> Any:
     """The last two axes exchanged; a vector is itself."""
     if value.shape.numel() == 0 or len(value.shape) < 2:
         return value
@@ -59,7 +59,7 @@ def _transposed(value):
     return value.moved(lambda layout: layout.mT)
 
 
-def _turned(value: Units, left, right) -> Units:
+def _turned(value: Units, left: Any, right: Any) -> Units:
     return Units(value.ids.mT) if len(left.shape) > 1 and len(right.shape) > 1 else value
 
 
@@ -140,18 +140,18 @@ def every_input(call: Call, value: Units, matrix: Value) -> Units:
     return Units(joined.expand(*lead, matrix.shape[-1]))
 
 
-def matmul(call: Call, left, right):
+def matmul(call: Call, left: Any, right: Any) -> Any:
     """left @ right, with torch's broadcasting; also mm, bmm and mv."""
     return product(call, left, right)
 
 
-def addmm(call: Call, bias, left, right, *, beta: float = 1, alpha: float = 1):
+def addmm(call: Call, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta * bias + alpha * left @ right; also baddbmm and addmv."""
     made = product(call, left, right)
     return made if beta == 0 else add(call, made, bias)
 
 
-def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias=None):
+def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias: Any = None) -> Any:
     """left (..., i) and right (..., j) by weight (outputs, i, j): a layer over the products of their entries."""
     pairs = pairwise(call, Units(left.ids.unsqueeze(-1)), Units(right.ids.unsqueeze(-2)))
     flat = Units(pairs.ids.reshape(*call.shape[:-1], -1))

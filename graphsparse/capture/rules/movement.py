@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,14 +16,14 @@ from graphsparse.capture.values import Known, Units, Weight
 aten = torch.ops.aten
 
 
-def keep(call: Call, value, *args, **kwargs):
+def keep(call: Call, value: Any, *args: Any, **kwargs: Any) -> Any:
     """The value itself: a copy, a change of floating type or of memory layout."""
     if isinstance(value, Units) and not call.dtype.is_floating_point and not call.dtype.is_complex:
         return call.constants()  # integers and booleans that the model computes are constants
     return value
 
 
-def move(call: Call, value: Units, *args, **kwargs):
+def move(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
     """The operation on the ids."""
     moved = call.target(value.ids, *args, **kwargs)
     if isinstance(moved, torch.Tensor):
@@ -30,26 +31,26 @@ def move(call: Call, value: Units, *args, **kwargs):
     return tuple(Units(part) for part in moved)
 
 
-def reshape(call: Call, value, *args, **kwargs):
+def reshape(call: Call, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Any view that keeps the order of elements; ids have strides of their own, so it may copy."""
     if not isinstance(value, Units):
         return _constant(value, lambda layout: layout.reshape(call.shape))
     return Units(tidy(value.ids.reshape(call.shape), value.ids))
 
 
-def _constant(value, move):
+def _constant(value: Any, move: Any) -> Any:
     """What no input moves, in a shape that a value gives (view_as, expand_as)."""
     return value.moved(move) if isinstance(value, Weight) else Known(move(value.tensor), value.token)
 
 
-def expand(call: Call, value, *args, **kwargs):
+def expand(call: Call, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Repeat along axes of size one."""
     if not isinstance(value, Units):
         return _constant(value, lambda layout: layout.expand(call.shape))
     return Units(value.ids.expand(call.shape))
 
 
-def cat(call: Call, values, dim: int = 0):
+def cat(call: Call, values: Any, dim: int = 0) -> Any:
     """Join values along an axis; axes along which every one of them repeats stay repeated."""
     parts = [call.ids(value) for value in values if value.shape != torch.Size([0])]
     dim %= parts[0].dim()
@@ -59,13 +60,13 @@ def cat(call: Call, values, dim: int = 0):
     return Units(torch.cat(parts, dim).expand(call.shape))
 
 
-def stack(call: Call, values, dim: int = 0):
+def stack(call: Call, values: Any, dim: int = 0) -> Any:
     """Join values along a new axis."""
     dim %= len(call.shape)
     return cat(call, [Units(call.ids(v).unsqueeze(dim)) for v in values], dim)
 
 
-def pad(call: Call, value: Units, pad, mode: str = "constant", fill: float | None = None):
+def pad(call: Call, value: Units, pad: Sequence[int], mode: str = "constant", fill: float | None = None) -> Any:
     """Zero padding is no unit; any other constant is a constant; reflection and repetition move elements."""
     if mode == "constant":
         moved = torch.nn.functional.pad(value.ids, pad, value=0 if not fill else -1)
@@ -74,34 +75,34 @@ def pad(call: Call, value: Units, pad, mode: str = "constant", fill: float | Non
     return Units(moved)
 
 
-def constant_pad(call: Call, value: Units, pad_sizes, fill: float = 0):
+def constant_pad(call: Call, value: Units, pad_sizes: Sequence[int], fill: float = 0) -> Any:
     """Constant padding."""
     return pad(call, value, pad_sizes, "constant", fill)
 
 
-def copy(call: Call, value, source, *rest):
+def copy(call: Call, value: Any, source: Any, *rest: Any) -> Any:
     """What is written over the whole of a value."""
     if not isinstance(source, Units):
         return Units(call.ids(source).expand(call.shape))
     return Units(source.ids.expand(call.shape))
 
 
-def strided(call: Call, value: Units, *args):
+def strided(call: Call, value: Units, *args: Any) -> Any:
     """A view by strides of a contiguous value."""
     return Units(tidy(call.target(value.ids.contiguous(), *args)))
 
 
-def paired(call: Call, value: Units):
+def paired(call: Call, value: Units) -> Any:
     """Two real numbers as one complex one."""
     return Units(call.draft.rows(value.ids))
 
 
-def unpaired(call: Call, value: Units):
+def unpaired(call: Call, value: Units) -> Any:
     """A complex number as two real ones, which depend on the same."""
     return Units(value.ids.unsqueeze(-1).expand(call.shape))
 
 
-def repeat_each(call: Call, value: Units, repeats, dim: int | None = None, **kwargs):
+def repeat_each(call: Call, value: Units, repeats: Any, dim: int | None = None, **kwargs: Any) -> Any:
     """repeat_interleave by a tensor of counts."""
     return Units(tidy(torch.repeat_interleave(value.ids, repeats.tensor, dim)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ def affine(call: Call, value: Units, weight: Value | None, bias: Value | None, a
     return biased(call, scaled, bias if axis is None else per_channel(bias, after))
 
 
-def batch_norm(call: Call, value: Units, weight, bias, mean, variance, *rest):
+def batch_norm(call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, *rest: Any) -> Any:
     """At inference: a fixed scale and a fixed shift, without statistics of the input."""
     axis = 1 if value.ids.dim() > 1 else 0
     if isinstance(mean, Known):
@@ -41,12 +41,12 @@ def centred(call: Call, value: Units, axes: list[int]) -> Units:
     return Units(over_axes(call, value.ids, axes).expand(value.shape))
 
 
-def layer_norm(call: Call, value: Units, shape, weight=None, bias=None, *rest):
+def layer_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, bias: Any = None, *rest: Any) -> Any:
     """Over the trailing axes, with a scale and a shift per element of them."""
     return affine(call, centred(call, value, list(range(-len(shape), 0))), weight, bias)
 
 
-def rms_norm(call: Call, value: Units, shape, weight=None, *rest):
+def rms_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, *rest: Any) -> Any:
     """Divided by the root mean square over the trailing axes: what is zero stays zero."""
     call.draft.has_norm_statistics = True
     if call.draft.norm_statistics:
@@ -55,38 +55,38 @@ def rms_norm(call: Call, value: Units, shape, weight=None, *rest):
     return affine(call, value, weight, None)
 
 
-def group_norm(call: Call, value: Units, groups: int, weight=None, bias=None, *rest):
+def group_norm(call: Call, value: Units, groups: int, weight: Any = None, bias: Any = None, *rest: Any) -> Any:
     """Over the channels of a group and all positions."""
     split = Units(value.ids.unflatten(1, (groups, -1)))
     normal = centred(call, split, list(range(2, split.ids.dim())))
-    return affine(
-        call,
-        Units(normal.ids.reshape(value.shape) if normal is not split else value.ids),
-        weight,
-        bias,
-        1,
-    )
+    return affine(call, Units(normal.ids.reshape(value.shape) if normal is not split else value.ids), weight, bias, 1)
 
 
-def native_group_norm(call: Call, value: Units, weight, bias, n, channels, positions, groups: int, *rest):
+def native_group_norm(
+    call: Call, value: Units, weight: Any, bias: Any, n: Any, channels: Any, positions: Any, groups: int, *rest: Any
+) -> Any:
     """group_norm with its arguments in another order, and the statistics."""
     return group_norm(call, value, groups, weight, bias), call.constants(), call.constants()
 
 
-def instance_norm(call: Call, value: Units, weight, bias, mean, variance, use_input_stats: bool, *rest):
+def instance_norm(
+    call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, use_input_stats: bool, *rest: Any
+) -> Any:
     """Over the positions of each channel; with running statistics it is batch norm."""
     if not use_input_stats:
         return batch_norm(call, value, weight, bias, mean, variance)[0]
     return affine(call, centred(call, value, list(range(2, value.ids.dim()))), weight, bias, 1)
 
 
-def batch_statistics(call: Call, value: Units, weight, bias, *rest):
+def batch_statistics(call: Call, value: Units, weight: Any, bias: Any, *rest: Any) -> Any:
     """Batch norm without running statistics: over the positions of each channel, and the batch, which makes no units."""
     axes = [axis for axis in range(value.ids.dim()) if axis != 1]
     return affine(call, centred(call, value, axes), weight, bias, 1), call.constants(), call.constants()
 
 
-def whole_batch_norm(call: Call, value: Units, weight, bias, mean, variance, training: bool, *rest):
+def whole_batch_norm(
+    call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, *rest: Any
+) -> Any:
     """Batch norm as a module calls it; where it would also write its running statistics it is taken apart."""
     if not training:
         return batch_norm(call, value, weight, bias, mean, variance)[0]
@@ -96,7 +96,7 @@ def whole_batch_norm(call: Call, value: Units, weight, bias, mean, variance, tra
 def first_of(rule: Callable[..., Any], others: int) -> Callable[..., Any]:
     """The rule of an operation that also gives its statistics."""
 
-    def with_statistics(call: Call, *args, **kwargs):
+    def with_statistics(call: Call, *args: Any, **kwargs: Any) -> Any:
         return rule(call, *args, **kwargs), *[call.constants() for _ in range(others)]
 
     return with_statistics

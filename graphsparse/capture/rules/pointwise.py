@@ -16,7 +16,7 @@ from graphsparse.capture.values import Known, Masked, Units
 aten = torch.ops.aten
 
 
-def function(call: Call, *args, **kwargs):
+def function(call: Call, *args: Any, **kwargs: Any) -> Any:
     """Decided by the value of f at zero, with the call's own constants."""
     value = next(a for a in args if isinstance(a, Units))
     zero = torch.zeros(1, dtype=torch.complex128 if call.dtype.is_complex else torch.float64)
@@ -24,24 +24,24 @@ def function(call: Call, *args, **kwargs):
     return value if bool((at_zero == 0).all()) else call.draft.lift(value)
 
 
-def exponential(call: Call, value: Units, *args, **kwargs):
+def exponential(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
     """Never zero, but for where the value is minus infinity."""
     made = function(call, value, *args, **kwargs)
     return Units(torch.where(value.hidden, NOTHING, made.ids)) if isinstance(value, Masked) else made
 
 
-def passes(call: Call, value: Units, *args, **kwargs):
+def passes(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
     """Zero at zero whatever the other arguments are: rounding, a slope that is a parameter, noise that is off."""
     return value
 
 
-def gated(call: Call, value: Units, dim: int = -1):
+def gated(call: Call, value: Units, dim: int = -1) -> Any:
     """glu: the first half of an axis times the sigmoid of the second, which is never zero."""
     first, second = value.ids.chunk(2, dim)
     return pairwise(call, Units(first), call.draft.lift(Units(second)))
 
 
-def made_like(call: Call, *args, **kwargs):
+def made_like(call: Call, *args: Any, **kwargs: Any) -> Any:
     """A new tensor that has only the shape of a value: a constant, known unless it is random."""
     if call.target in RANDOM:
         return call.constants()

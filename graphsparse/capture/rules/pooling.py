@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.windowed import windowed
 from graphsparse.capture.table import Rule, rows
-from graphsparse.capture.values import Known, Units
+from graphsparse.capture.values import Known, Sizes, Units
 from graphsparse.capture.windows import adaptive_table, convolution_table, per_axis
 
 aten = torch.ops.aten
 
 
-def pool(axes: int, dilated: bool):
+def pool(axes: int, dilated: bool) -> Any:
     """The rule of a pooling operation over that many axes."""
 
-    def rule(call: Call, value: Units, kernel, stride=(), padding=0, *rest, **kwargs):
+    def rule(
+        call: Call, value: Units, kernel: Sizes, stride: Sizes = (), padding: Sizes = 0, *rest: Any, **kwargs: Any
+    ) -> Any:
         kernel = per_axis(kernel, axes)
         dilation = per_axis(rest[0], axes) if dilated and rest else (1,) * axes
         stride = per_axis(stride, axes) if stride else kernel
@@ -30,27 +33,27 @@ def pool(axes: int, dilated: bool):
     return rule
 
 
-def adaptive(axes: int):
+def adaptive(axes: int) -> Any:
     """The rule of an adaptive pooling operation over that many axes."""
 
-    def rule(call: Call, value: Units, size):
+    def rule(call: Call, value: Units, size: Sizes) -> Any:
         out = tuple(call.shape[-axes:])
         return windowed(call, value, adaptive_table(value.shape[-axes:], out), out)
 
     return rule
 
 
-def with_indices(rule):
+def with_indices(rule: Any) -> Any:
     """The same rule for an operation that also returns where the maximum stood, which is a constant."""
 
-    def both(call: Call, *args, **kwargs):
+    def both(call: Call, *args: Any, **kwargs: Any) -> Any:
         pooled = rule(call, *args, **kwargs)
         return pooled, Known.of_shape(pooled.shape, torch.int64)
 
     return both
 
 
-def unpool(call: Call, value: Units, indices, *sizes):
+def unpool(call: Call, value: Units, indices: Any, *sizes: Any) -> Any:
     """max_unpool: the places are computed, so any element of a channel may come to any place of it."""
     call.say_conservative("the places to put back to are computed: any element of a channel may be at any")
     axes = len(call.shape) - 2
@@ -58,7 +61,7 @@ def unpool(call: Call, value: Units, indices, *sizes):
     return Units(whole.reshape(*value.shape[:2], *[1] * axes).expand(call.shape))
 
 
-def columns(call: Call, value: Units, kernel, dilation, padding, stride):
+def columns(call: Call, value: Units, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> Any:
     """im2col: the elements of every window, moved."""
     sizes = tuple(value.shape[-2:])
     table = convolution_table(
@@ -68,7 +71,9 @@ def columns(call: Call, value: Units, kernel, dilation, padding, stride):
     return Units(flat[..., torch.from_numpy(table + 1)].flatten(-3, -2))
 
 
-def fold(call: Call, value: Units, size, kernel, dilation, padding, stride):
+def fold(
+    call: Call, value: Units, size: Sequence[int], kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes
+) -> Any:
     """col2im: what overlapping windows hold at a place is summed."""
     sizes = tuple(size)
     out = _windows(sizes, kernel, dilation, padding, stride)
@@ -84,11 +89,11 @@ def fold(call: Call, value: Units, size, kernel, dilation, padding, stride):
     return Units(call.draft.rows(rows).reshape(call.shape))
 
 
-def _settings(kernel, stride, padding, dilation) -> tuple:
+def _settings(kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> tuple[Any, ...]:
     return tuple(per_axis(each, 2) for each in (kernel, stride, padding, dilation))
 
 
-def _windows(sizes, kernel, dilation, padding, stride) -> tuple[int, ...]:
+def _windows(sizes: Any, kernel: Sizes, dilation: Sizes, padding: Sizes, stride: Sizes) -> tuple[int, ...]:
     """How many windows there are along each axis."""
     settings = zip(sizes, *_settings(kernel, stride, padding, dilation), strict=True)
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in settings)

@@ -10,38 +10,40 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.arithmetic import pairwise
 from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.table import Rule, rows
-from graphsparse.capture.values import Units
+from graphsparse.capture.values import Axes, Units
 
 aten = torch.ops.aten
 
 
-def reduce(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
+def reduce(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
     """Sum, mean, maximum or norm over the axes ``dim`` (all where None or empty)."""
     return Units(over_axes(call, value.ids, dim).reshape(call.shape))
 
 
-def lifted(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
+def lifted(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
     """A reduction that is not zero at zero: the logarithm of a sum of exponentials."""
     return call.draft.lift(reduce(call, value, dim, keepdim))
 
 
-def norm(call: Call, value: Units, order: float | None = 2, dim=None, keepdim: bool = False, **kwargs):
+def norm(
+    call: Call, value: Units, order: float | None = 2, dim: Axes = None, keepdim: bool = False, **kwargs: Any
+) -> Any:
     """A vector norm over axes."""
     return reduce(call, value, dim, keepdim)
 
 
-def moments(call: Call, value: Units, dim=None, *rest, **kwargs):
+def moments(call: Call, value: Units, dim: Axes = None, *rest: Any, **kwargs: Any) -> Any:
     """Variance and mean together, or both extrema: each depends on all."""
     found = Units(over_axes(call, value.ids, dim).reshape(call.shape))
     return found, found
 
 
-def extrema(call: Call, value: Units, *, dim: int | None = None, keepdim: bool = False):
+def extrema(call: Call, value: Units, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """The smallest and the largest."""
     return moments(call, value, dim)
 
 
-def chosen(call: Call, value: Units, *where, **kwargs):
+def chosen(call: Call, value: Units, *where: Any, **kwargs: Any) -> Any:
     """The largest, smallest or middle along an axis, and its index, which is an integer and so a constant."""
     dim = next((a for a in where if isinstance(a, int) and not isinstance(a, bool)), kwargs.get("dim", -1))
     if call.target is aten.kthvalue.default:
@@ -50,7 +52,7 @@ def chosen(call: Call, value: Units, *where, **kwargs):
     return found, call.constants(dtype=torch.int64)
 
 
-def multiplied(call: Call, value: Units, dim=None, keepdim: bool = False, **kwargs):
+def multiplied(call: Call, value: Units, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Any:
     """A product over an axis: zero where one factor is."""
     ids = value.ids.reshape(-1) if dim is None else value.ids.movedim(dim, 0)
     made = Units(ids[0])

@@ -19,7 +19,7 @@ aten = torch.ops.aten
 ANY = "the index is computed from the input: any element along its axis may be meant"
 
 
-def where(call: Call, condition: Known, chosen, other):
+def where(call: Call, condition: Known, chosen: Any, other: Any) -> Any:
     """A known condition picks, a computed one may take either."""
     if isinstance(condition, Known) and condition.known:
         parts = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
@@ -35,7 +35,7 @@ def where(call: Call, condition: Known, chosen, other):
     return Units(made.ids.expand(call.shape))
 
 
-def minus_infinity(value) -> torch.Tensor:
+def minus_infinity(value: Any) -> torch.Tensor:
     """Where a value is minus infinity, as masks of a softmax or of decays are."""
     if isinstance(value, Masked):
         return value.hidden
@@ -46,23 +46,23 @@ def minus_infinity(value) -> torch.Tensor:
     return torch.as_tensor(getattr(value, "tensor", value)) == -torch.inf
 
 
-def fill(call: Call, value, mask, filling):
+def fill(call: Call, value: Any, mask: Any, filling: Any) -> Any:
     """masked_fill: the filling where the mask holds."""
     return where(call, mask, filling, value)
 
 
-def known(index) -> bool:
+def known(index: Any) -> bool:
     """Whether all index tensors have known content."""
     several = index if isinstance(index, (list, tuple)) else [index]
     return all(isinstance(i, Known) and i.known for i in several if i is not None)
 
 
-def content(index):
+def content(index: Any) -> Any:
     """Index tensors as torch's own."""
     return [i if i is None else i.tensor for i in index] if isinstance(index, (list, tuple)) else index.tensor
 
 
-def take(call: Call, value: Units, indices):
+def take(call: Call, value: Units, indices: Any) -> Any:
     """value[indices]: the numbers of a known index; else any element along the axes that are indexed."""
     if isinstance(value, Weight) and len(indices) == 1 and len(value.shape) == 2:
         return look_up(call, value, indices[0])
@@ -85,7 +85,7 @@ def _found(call: Call, indices: Sequence[Any]) -> Units:
     return function_of(call, ids, axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0)
 
 
-def select(call: Call, value: Units, dim: int, index, *rest, **kwargs):
+def select(call: Call, value: Units, dim: int, index: Any, *rest: Any, **kwargs: Any) -> Any:
     """index_select and gather."""
     if isinstance(value, Known):
         whole = call.target is aten.gather.default
@@ -100,18 +100,18 @@ def select(call: Call, value: Units, dim: int, index, *rest, **kwargs):
     return Units(joined[tuple(lead)].expand(call.shape))
 
 
-def take_flat(call: Call, value: Units, index):
+def take_flat(call: Call, value: Units, index: Any) -> Any:
     """torch.take: the flat elements."""
     return take(call, Units(value.ids.reshape(-1)), [index])
 
 
-def overlay(call: Call, value, part, *where_to):
+def overlay(call: Call, value: Any, part: Any, *where_to: Any) -> Any:
     """A slice, row or diagonal written into a value."""
     ids, source = call.ids(value).expand(value.shape), call.ids(part)
     return Units(tidy(call.target(ids.contiguous(), source.expand(part.shape).contiguous(), *where_to)))
 
 
-def put(call: Call, value, indices, values, accumulate: bool = False):
+def put(call: Call, value: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """index_put: values written to, or added at, the places of an index."""
     if not known(indices):
         return _anywhere(call, value, values)
@@ -120,7 +120,7 @@ def put(call: Call, value, indices, values, accumulate: bool = False):
     return placed(call, value, places, call.ids(values).expand(places.shape), accumulate)
 
 
-def scatter(call: Call, value, dim: int, index, source, reduce: str | None = None, **kwargs):
+def scatter(call: Call, value: Any, dim: int, index: Any, source: Any, reduce: str | None = None, **kwargs: Any) -> Any:
     """scatter, scatter_add, scatter_reduce: elements of the source written to, or joined at, places along an axis."""
     joins = reduce is not None or "add" in str(call.target) or "reduce" in str(call.target)
     if not known(index):
@@ -134,7 +134,7 @@ def scatter(call: Call, value, dim: int, index, source, reduce: str | None = Non
     return placed(call, value, places, ids, joins and kwargs.get("include_self", True))
 
 
-def index_along(call: Call, value, dim: int, index, source, **kwargs):
+def index_along(call: Call, value: Any, dim: int, index: Any, source: Any, **kwargs: Any) -> Any:
     """index_add, index_copy, index_fill: whole slices along an axis."""
     if not known(index):
         return _anywhere(call, value, source, dim)
@@ -142,7 +142,7 @@ def index_along(call: Call, value, dim: int, index, source, **kwargs):
     return placed(call, value, places, call.ids(source).expand(places.shape), "add" in str(call.target))
 
 
-def placed(call: Call, value, places: torch.Tensor, ids: torch.Tensor, joins: bool) -> Units:
+def placed(call: Call, value: Any, places: torch.Tensor, ids: torch.Tensor, joins: bool) -> Units:
     """``ids`` at the flat ``places`` of a value; several at one place, and the value's own where it joins, are united."""
     flat = call.ids(value).expand(value.shape).reshape(-1).clone()
     places, ids = places.reshape(-1), ids.reshape(-1)
@@ -158,7 +158,7 @@ def placed(call: Call, value, places: torch.Tensor, ids: torch.Tensor, joins: bo
     return Units(tidy(flat.reshape(value.shape)))
 
 
-def _anywhere(call: Call, value, source, dim: int | None = None) -> Units:
+def _anywhere(call: Call, value: Any, source: Any, dim: int | None = None) -> Units:
     """Any element of the source may come to any place, along an axis or everywhere."""
     call.say_conservative(ANY)
     ids = call.ids(source)
@@ -171,7 +171,7 @@ def _anywhere(call: Call, value, source, dim: int | None = None) -> Units:
     return Units(made.ids.expand(call.shape))
 
 
-def sort(call: Call, value: Units, *settings, **kwargs):
+def sort(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
     """sort and topk: any element along the axis may come to any place; the indices are integers."""
     whole = [a for a in settings if isinstance(a, int) and not isinstance(a, bool)]
     if call.target is aten.topk.default:
@@ -183,7 +183,7 @@ def sort(call: Call, value: Units, *settings, **kwargs):
     return Units(joined.expand(call.shape)), call.constants(dtype=torch.int64)
 
 
-def running(call: Call, value: Units, dim: int, **kwargs):
+def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
     """Running sums, products and extrema: each depends on all up to it. Doubling strides need log n layers."""
     (small,), _ = collapse(value.ids.movedim(dim, 0) if value.ids.dim() else value.ids.reshape(1))
     step = 1

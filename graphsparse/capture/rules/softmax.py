@@ -17,7 +17,7 @@ from graphsparse.capture.values import Units
 aten = torch.ops.aten
 
 
-def softmax(call: Call, value: Units, dim: int, *rest, **kwargs) -> Units:
+def softmax(call: Call, value: Units, dim: int, *rest: Any, **kwargs: Any) -> Units:
     """One unit per row, the axis repeated; over a single entry it is the constant one."""
     axis = dim % max(1, len(value.shape))
     if isinstance(value, Scores) and axis == len(value.shape) - 1:
@@ -27,7 +27,7 @@ def softmax(call: Call, value: Units, dim: int, *rest, **kwargs) -> Units:
     return Units(lifted(call, over_axes(call, value.ids, axis)).expand(call.shape))
 
 
-def log_softmax(call: Call, value: Units, dim: int, *rest, **kwargs) -> Units:
+def log_softmax(call: Call, value: Units, dim: int, *rest: Any, **kwargs: Any) -> Units:
     """As softmax; over a single entry it is zero."""
     if not value.shape or value.shape[dim] == 1:
         return Units(torch.full((), NOTHING).expand(call.shape))

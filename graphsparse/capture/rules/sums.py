@@ -15,28 +15,28 @@ from graphsparse.capture.values import Known, Units, Value, Weight
 aten = torch.ops.aten
 
 
-def either(call: Call, left, right):
+def either(call: Call, left: Any, right: Any) -> Any:
     """The maximum or minimum of two values: an operand may be chosen, as in a sum."""
     return add(call, left, right)
 
 
-def subtract_from(call: Call, left, right, alpha: float = 1):
+def subtract_from(call: Call, left: Any, right: Any, alpha: float = 1) -> Any:
     """right - alpha * left."""
     return add(call, left, right)
 
 
-def between(call: Call, start, end, weight):
+def between(call: Call, start: Any, end: Any, weight: Any) -> Any:
     """start + weight * (end - start); a weight that an input moves moves the result."""
     made = add(call, start, end)
     return add(call, made, weight) if isinstance(weight, Units) else made
 
 
-def add_product(call: Call, start, left, right, *, value: float = 1):
+def add_product(call: Call, start: Any, left: Any, right: Any, *, value: float = 1) -> Any:
     """start + value * left * right."""
     return start if value == 0 else add(call, start, times(call, left, right))
 
 
-def add_quotient(call: Call, start, left, right, *, value: float = 1):
+def add_quotient(call: Call, start: Any, left: Any, right: Any, *, value: float = 1) -> Any:
     """start + value * left / right."""
     return start if value == 0 else add(call, start, divide(call, left, right))
 
@@ -49,7 +49,7 @@ def times(call: Call, left: Value, right: Value) -> Value:
     return Known((~zero).double())
 
 
-def mixture(call: Call, *args, **kwargs):
+def mixture(call: Call, *args: Any, **kwargs: Any) -> Any:
     """Any function of values of broadcastable shapes: it depends on all of them; lifted where it is not zero at zero."""
     values = [a for a in args if isinstance(a, (Units, Weight, Known))]
     units = [a for a in values if isinstance(a, Units)]
@@ -61,7 +61,7 @@ def mixture(call: Call, *args, **kwargs):
     return call.draft.lift(made, where=(at_zero != 0).expand(made.shape)) if bool((at_zero != 0).any()) else made
 
 
-def _at_zero(argument):
+def _at_zero(argument: Any) -> Any:
     if isinstance(argument, Units):
         return torch.zeros([1] * len(argument.shape), dtype=torch.float64)
     return argument.tensor if isinstance(argument, Known) else argument
