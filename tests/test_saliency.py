@@ -15,10 +15,12 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from graphsparse import zoo
+from graphsparse.algebras import from_pairs
 from graphsparse.capture import export, network_of
 from graphsparse.capture.rules import RULES
 from graphsparse.errors import GraphsparseError, MaskError, ModelError, TargetError, UnsupportedOperations
 from graphsparse.passes.liveness import active_connections
+from graphsparse.passes.paths import path_counts
 from graphsparse.pruning import synflow as synflow_module
 from graphsparse.pruning.flow_table import flow_of
 from graphsparse.pruning.grasp import grasp
@@ -355,6 +357,22 @@ def test_synflow_is_the_gradient_of_the_absolute_linear_network(kind):
     factor = found["d.weight"].sum() / expected["d.weight"].sum()
     for name, values in expected.items():
         assert np.allclose(found[name], factor * values, rtol=1e-4 if kind is Dressed else 1e-10), name
+
+
+@pytest.mark.parametrize("kind", [Plain, Dressed])
+@pytest.mark.parametrize("density", [1.0, 0.5])
+def test_synflow_is_the_sweep_of_weighted_paths(kind, density):
+    """A connection's score is the total weight of the source-sink paths through it, up to a common factor."""
+    torch.manual_seed(0)
+    model, inputs = kind(), torch.zeros(1, 2, 12, 12)
+    names = kernels_of(model)
+    masks = {name: torch.rand_like(model.get_parameter(name)) < density for name in names}
+    weights = {name: model.get_parameter(name).detach().abs().double().numpy() for name in names}
+    paths = path_counts(export(model, inputs, masks), weights).connections()
+    found = one_round(model, inputs, masks)
+    factor = found["d.weight"].sum() / from_pairs(paths["d.weight"]).sum()
+    for name in names:
+        assert np.allclose(found[name], factor * from_pairs(paths[name]), rtol=1e-4 if kind is Dressed else 1e-10), name
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

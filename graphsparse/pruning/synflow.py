@@ -37,6 +37,10 @@ def synflow(
     The saliency of a weight w is |w| dR/d|w|, with R the sum of all outputs of the network made linear: absolute
     kernels, inputs of one, no biases, sums for maxima. It is computed in a form that neither overflows nor underflows
     at any depth, see `graphsparse.pruning.flow`. The model is captured in evaluation mode and not touched.
+    On networks of kernels, fixed wiring and fresh normalisation a score is also weight x F x B of the (+, x) sweep, the
+    total weight of the paths through a connection (`graphsparse.passes.paths.path_counts`); the tests hold the two
+    together. The rounds use torch: its products are four to seven times as fast as the sweep's exact pairs, and it also
+    reads what is no sum of paths (attention, further normalisation).
     (Tanaka et al., "Pruning Neural Networks Without Any Data by Iteratively Conserving Synaptic Flow", NeurIPS 2020.)
 
     Args:
