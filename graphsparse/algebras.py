@@ -17,6 +17,7 @@ import numpy as np
 from graphsparse.kernels.bits import Bits
 from graphsparse.kernels.elements import greater, lesser
 from graphsparse.kernels.layout import Kernel
+from graphsparse.kernels.many_masks import ManyMasks
 from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.numbers import Numbers
 
@@ -129,6 +130,8 @@ class _PlusTimes(Element):
 class _Words(Element):
     """Liveness in 64 masks at once: bit m of a value is that of mask m."""
 
+    saturates = True
+
     @staticmethod
     def plus(a: Any, b: Any) -> Any:
         return a | b
@@ -146,7 +149,7 @@ PLUS_TIMES = Numbers("plus_times", _PlusTimes(complex(0, 0), complex(0.5, 1)), n
 MIN_PLUS = Numbers("min_plus", _MinPlus(np.float64(INF), np.float64(0)), np.dtype(np.float64))
 SHORTEST = Numbers("shortest", _MinPlus(np.float64(INF), np.float64(0)), np.dtype(np.float64), True)
 MAX_PLUS = Numbers("max_plus", _MaxPlus(np.float64(-INF), np.float64(0)), np.dtype(np.float64), True)
-WORDS = Numbers("or_and_64_masks", _Words(np.uint64(0), ~np.uint64(0)), np.dtype(np.uint64))
+WORDS = ManyMasks("or_and_64_masks", _Words(np.uint64(0), ~np.uint64(0)), np.dtype(np.uint64))
 
 
 def as_pairs(numbers: np.ndarray) -> np.ndarray:

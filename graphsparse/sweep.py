@@ -56,15 +56,16 @@ class Reach:
         ``origin`` takes the place of the signal: other values of units in the algebra's own form.
         """
         origin = self.state.signal if origin is None else origin
-        shapes, uses = self.graph.shapes, self._uses()
+        shapes, uses = self.graph.shapes, self.uses()
         return {name: self.algebra.connections(uses[name], shapes[name], origin, self.reach) for name in shapes}
 
     def count(self) -> dict[str, int]:
         """How many connections of each parameter carry anything."""
-        shapes, uses = self.graph.shapes, self._uses()
+        shapes, uses = self.graph.shapes, self.uses()
         return {name: self.algebra.count(uses[name], shapes[name], self.state.signal, self.reach) for name in shapes}
 
-    def _uses(self) -> dict[str, list[tuple[KernelBlock, Any]]]:
+    def uses(self) -> dict[str, list[tuple[KernelBlock, Any]]]:
+        """The kernels that each parameter is read as, each with the values that hold there."""
         return {
             name: [(block, self.values[block.mask]) for block in blocks] for name, blocks in self.graph.kernels.items()
         }

@@ -2,7 +2,8 @@
 
 An algebra's element is a NamedTuple with the fields ``zero`` and ``one`` and two plain functions, ``plus`` (joins two
 parallel paths) and ``times`` (follows one path). A class that also says ``top = True`` promises that ``one`` is the
-greatest value and that ``plus`` chooses the greater and ``times`` the lesser: then much need not be looked at.
+greatest value and that ``plus`` chooses the greater and ``times`` the lesser: then much need not be looked at. One that
+says ``saturates = True`` promises only that nothing adds to ``one``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def is_top(algebra, a):
 
 @overload(is_top)
 def _is_top(algebra, a):
-    if _has_top(algebra):
+    if _has_top(algebra) or getattr(algebra.instance_class, "saturates", False):
         return lambda algebra, a: a == algebra.one
     return lambda algebra, a: False
 

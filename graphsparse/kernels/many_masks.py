@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from graphsparse.kernels.compiling import compiled, inlined
+from graphsparse.kernels.layout import Kernel
+from graphsparse.kernels.numbers import Numbers
+from graphsparse.kernels.threads import over
 
 TILE = 512  # entries that are turned together, so that their words stay in the nearest cache
+COUNTED = 4096  # words that are made and then counted, so that they stay in a near cache
+
+
+class ManyMasks(Numbers):
+    """The algebra of 64 masks in the bits of a word, which also counts by mask."""
+
+    def counts(
+        self,
+        values: np.ndarray,
+        uses: Iterable[tuple[Kernel, np.ndarray]],
+        origin: np.ndarray,
+        reach: np.ndarray,
+    ) -> np.ndarray:
+        """How many entries of a parameter each mask keeps, and how many are active under it, int64 (2, 64).
+
+        ``values``: the parameter's words, in its shape; ``uses`` its kernels, each with the words that hold there.
+        """
+        uses = list(uses)
+        kernel = uses[0][0] if len(uses) == 1 else None
+        if kernel is None or kernel.many or not kernel.view.covers(values.size):
+            active = self.connections(uses, values.shape, origin, reach)
+            return np.stack([counts_by_mask(words.reshape(-1)) for words in (values, active)])
+        rows, x, y = self._rows(kernel, uses[0][1]), self._inputs(kernel, origin), self._outputs(kernel, reach)
+        parts: list[np.ndarray] = []
+
+        def count(first: int, last: int) -> None:
+            found = np.zeros((2, 64), np.int64)
+            _count_rows(rows, x[:, :, 0], y[:, 0], found[0], found[1], first, last)
+            parts.append(found)
+
+        over(len(rows), rows.nbytes, count)
+        return np.sum(parts, axis=0, dtype=np.int64)
 
 
 def across(masks: np.ndarray) -> np.ndarray:
@@ -96,3 +133,26 @@ def _counts_by_mask(words, counts):
     while w < words.size:
         _count(words[w], 1, counts)
         w += 1
+
+
+@compiled
+def _count_rows(values, x, y, kept, active, first, last):
+    """Count the words ``values[r, j]`` and ``values[r, j] & x[j] & y[r]`` of rows first to last by bit.
+
+    What is carried is written to a small array and counted from there: an array of the kernel's size would cost more in
+    memory that the system has to hand out than all the rest.
+    """
+    rows, columns = values.shape
+    at_once = max(1, COUNTED // max(1, columns))
+    carried = np.empty(at_once * columns, np.uint64)
+    for start in range(first, last, at_once):
+        stop, n, some = min(start + at_once, last), 0, np.uint64(0)
+        for r in range(start, stop):
+            inputs, row, into = x[r * x.shape[0] // rows], values[r], carried[n : n + columns]
+            if y[r] != 0:
+                for j in range(columns):
+                    into[j] = row[j] & inputs[j] & y[r]
+                some, n = some | y[r], n + columns
+            _counts_by_mask(row, kept)
+        if some != 0:
+            _counts_by_mask(carried[:n], active)

@@ -12,7 +12,7 @@ import numpy as np
 from graphsparse.algebras import WORDS
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.many_masks import across, counts_by_mask
+from graphsparse.kernels.many_masks import across
 from graphsparse.kernels.threads import each
 from graphsparse.sweep import sweep
 
@@ -116,9 +116,11 @@ def _checked(graph: LayeredGraph, name: str, array: Any) -> np.ndarray:
 def _of_word(graph: LayeredGraph, stacked: Mapping[str, np.ndarray], word: int) -> tuple[np.ndarray, np.ndarray]:
     """Kept and active counts (64, parameters) of 64 masks."""
     values = {name: _words(graph, name, stacked.get(name), word) for name in graph.shapes}
-    active = sweep(graph, values, WORDS).connections()
-    kept = np.stack([counts_by_mask(values[name].reshape(-1)) for name in graph.shapes], 1)
-    return kept, np.stack([counts_by_mask(active[name].reshape(-1)) for name in graph.shapes], 1)
+    found = sweep(graph, values, WORDS)
+    uses = found.uses()
+    counts = [WORDS.counts(values[name], uses[name], found.state.signal, found.reach) for name in graph.shapes]
+    kept, active = np.stack(counts, 2)
+    return kept, active
 
 
 def _words(graph: LayeredGraph, name: str, masks: np.ndarray | None, word: int) -> np.ndarray:
