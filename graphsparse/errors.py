@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _LONGEST = 400  # characters of a place or a value in a message: a name in a file may have millions
+SIZES = "give trust_sizes=True if you know where it comes from, or export it with a smaller input"
+"""The way out where a program asks for more than its file bears out."""
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

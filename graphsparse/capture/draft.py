@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from graphsparse.blocks import Gate, KernelBlock, Lift, Places, Scale, View, Wiring
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical, collapse, distinct_sets, unique_rows
 from graphsparse.capture.values import NEVER, Units, Weight
+from graphsparse.errors import SIZES, CaptureError
 from graphsparse.kernels.layout import Taps
 
 
@@ -49,9 +51,12 @@ def as_ids(ids: torch.Tensor) -> np.ndarray:
 class Draft:
     """Collects layers; every method that makes units returns their ids in capture's numbering."""
 
-    def __init__(self, resolution: str, norm_statistics: bool, uses: Mapping[str, str] | None = None):
+    def __init__(
+        self, resolution: str, norm_statistics: bool, uses: Mapping[str, str] | None = None, room: float = inf
+    ):
         self.resolution, self.norm_statistics = resolution, norm_statistics
         self.uses = uses or {}  # the parameter of each use that has a mask of its own, by the mask's key
+        self.room = room  # how many units and links there may still be
         self.layers: list[LayerDraft] = []
         self.sources: list[torch.Tensor] = []
         self.kernels: set[str] = set()
@@ -74,6 +79,23 @@ class Draft:
         """The parameter that a weight is counted under: another name than its own where the use has a mask of its own."""
         return self.uses.get(weight, weight)
 
+    def take(self, count: int) -> None:
+        """Count units, or links between them, that are about to be made.
+
+        Raises:
+            CaptureError: a program from a file asks for more than the file bears out.
+        """
+        self.fits(count)
+        self.room -= count
+
+    def fits(self, count: int) -> None:
+        """Raises as `take`, for what is only held for a moment."""
+        if count > self.room:
+            raise CaptureError(
+                "the graph of a program must be of a size that its file bears out", place=" ".join(filter(None, self.place)),
+                received=f"{count - self.room:,.0f} units and links more than that", way_out=SIZES,
+            )  # fmt: skip
+
     @property
     def unrolled(self) -> bool:
         """Whether units are elements, not channels."""
@@ -83,6 +105,7 @@ class Draft:
         self, count: int, name: str | None = None, operation: str | None = None
     ) -> tuple[LayerDraft, torch.Tensor]:
         """A new layer of ``count`` units and their ids (count,)."""
+        self.take(count)
         path, called = self.place
         draft = LayerDraft(name or path or called, operation or called, self._next, self._next + count)
         self._next = draft.stop
@@ -104,6 +127,7 @@ class Draft:
         ``grouped`` is the weight's layout as (groups, rows, *columns); ``sources`` ids (groups, channels, size).
         """
         groups, rows = grouped.shape[:2]
+        self.take(int(taps.table.size))
         draft, ids = self.layer(groups * rows * taps.positions)
         ids = ids.reshape(groups, rows, taps.positions)
         from_ids, to_ids = as_ids(sources), as_ids(ids)
@@ -136,6 +160,7 @@ class Draft:
 
     def union(self, rows: torch.Tensor) -> torch.Tensor:
         """The unit that depends on each row (rows, k) of ids: the row's own where it is one, else one per distinct set."""
+        self.fits(rows.numel())
         sets = distinct_sets(rows)
         result = sets.members[:, 0].clone()  # sorted, largest first: 0 where the set is empty
         several = sets.members[:, 1] != 0 if sets.members.size(1) > 1 else torch.zeros(len(result), dtype=torch.bool)
@@ -147,6 +172,7 @@ class Draft:
 
     def _wire(self, members: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
         """A layer of one unit per row of members, lifted where the row holds a constant too."""
+        self.take(members.numel())
         draft, ids = self.layer(len(members))
         use = members != 0
         targets = ids[:, None].expand(members.shape)
@@ -229,6 +255,7 @@ class Draft:
 
     def gate(self, lefts: torch.Tensor, rights: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Tensor:
         """A layer of ``count`` sums of products; entry e adds lefts[e] * rights[e] to the unit targets[e]."""
+        self.take(len(lefts))
         draft, ids = self.layer(count)
         order = targets.argsort(stable=True)
         draft.blocks.append(Gate(as_ids(lefts[order]), as_ids(rights[order]), as_ids(ids[targets[order]])))

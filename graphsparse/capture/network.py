@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from graphsparse.capture.structure import Structure
 
 Model = nn.Module | ExportedProgram
+ROOM = "room of a graph"
+"""Under this name a program from a file keeps how many units and links a graph of it may have, in ``meta``."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,6 +48,7 @@ class Network:
         channel_only: positions are not known, so only the channel resolution means anything.
         rebuild: makes the model again with memory for its weights, where it is on the meta device.
         batch_axis, extra_rules: as for `graphsparse.export`.
+        room: how many units and links a graph of it may have; a program from a file brings what the file bears out.
     """
 
     model: Model
@@ -61,6 +65,7 @@ class Network:
     rebuild: Callable[[], nn.Module] | None = None
     batch_axis: int | None = 0
     extra_rules: Mapping[Any, Rule | Apply] = field(default_factory=dict)
+    room: float = inf
 
     @property
     def program(self) -> ExportedProgram:
@@ -163,7 +168,8 @@ def network_of(
         return model
     if isinstance(model, ExportedProgram):
         args, named = model.example_inputs or (None, {})
-        return Network(model, args, named, title="the program", batch_axis=batch_axis, **_there(belonging))
+        room = model.graph_module.meta.get(ROOM, inf)
+        return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **_there(belonging))
     _require_module(model)
     return Network(
         model, as_args(example_inputs), dict(kwargs or {}), title=type(model).__name__, batch_axis=batch_axis,

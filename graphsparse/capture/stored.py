@@ -3,6 +3,9 @@
 The claims of a file decide how large things are and where loops read, so none is believed. The program is run once on
 tensors without content (`FakeTensorMode`): inputs, parameters and constants as they are stored, every result as torch
 says it is. Nothing is computed and no memory is taken; sizes and work are counted against what the file bears out.
+
+What a graph takes is not known before it is made: units that repeat are made once. So the program also says how much
+room its graph may have (`graphsparse.capture.draft.Draft.take`).
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import json
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod, sqrt
 from typing import Any
 
 import torch
@@ -22,15 +24,14 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.costs import RECURRENT, UNITS, Costs, allowed, calls_of
+from graphsparse.capture.network import ROOM
 from graphsparse.capture.operations import check_operations
 from graphsparse.capture.quiet import quiet
 from graphsparse.capture.rules.bodies import WRAPPED
 from graphsparse.errors import CaptureError, CheckpointError, GraphsparseError
 
 _LARGEST_NUMBER = 1 << 63
-_LARGEST_POWER = 64
-_CALLS_OF_A_CELL = 8  # for each step of a recurrent layer, which is taken apart
-_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 _WAY_OUT = "name the model as package.module:factory, or check where the file comes from"
 
 
@@ -41,7 +42,7 @@ def build_program(
     example_inputs: tuple[tuple[Any, ...], dict[str, Any]] | None,
     *,
     place: str,
-    file_bytes: int,
+    file_bytes: float,
 ) -> ExportedProgram:
     """Returns the program, its operations, shapes and sizes checked.
 
@@ -50,7 +51,7 @@ def build_program(
         weights, constants: by name, the tensors that the program reads.
         example_inputs: (positional, by keyword), or None.
         place: the file, for messages.
-        file_bytes: its size.
+        file_bytes: its size, which bears out so much; infinite where sizes are trusted.
 
     Raises:
         UnsupportedOperations: it names operations that are not on the list.
@@ -61,9 +62,12 @@ def build_program(
         with quiet(), torch.no_grad():
             stored = SerializedArtifact(json.dumps(text).encode(), weights, constants, example_inputs or b"")  # type: ignore[arg-type]
             program = deserialize(stored)
-            _check(program, _Costs(file_bytes))
+            _check(program, Costs(file_bytes))
+            program.graph_module.meta[ROOM] = allowed(file_bytes, *UNITS)
     except GraphsparseError as error:
-        raise CheckpointError(error.rule, place=place, received=error.received, way_out=_WAY_OUT) from error
+        raise CheckpointError(
+            error.rule, place=place, received=error.received, way_out=error.way_out or _WAY_OUT
+        ) from error
     except Exception as error:  # a stranger's program makes torch raise anything
         brief = (str(error).splitlines() or [""])[0][:120]
         raise CheckpointError(
@@ -73,71 +77,6 @@ def build_program(
     return program
 
 
-@dataclass
-class _Costs:
-    """What the values of a program cost so far, in elements; constants, which are computed, in bytes and steps."""
-
-    file_bytes: int
-    elements: int = 0
-    constant_bytes: int = 0
-    constant_work: float = 0
-    work: float = 0
-    calls: int = 0
-
-    def value(self, tensor: torch.Tensor) -> None:
-        if not all(type(size) is int for size in tensor.shape):
-            raise CaptureError("the sizes of values must not depend on the values of inputs")
-        count = prod(tensor.shape)
-        self.elements += count
-        self._within("elements in one value", count, 1 << 24, 16)
-        self._within("elements in all values", self.elements, 1 << 27, 64)
-
-    def call(
-        self, name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor], args: Any, constant: bool
-    ) -> None:
-        work = _work(name, read, made, args)
-        self.work += work
-        self._within("steps", self.work, 1 << 38, 1 << 16)
-        if constant:
-            self.constant_work += work
-            self.constant_bytes += sum(each.numel() * each.element_size() for each in made if not each._is_view())
-            self._within("bytes of constants", self.constant_bytes, 1 << 26, 4)
-            self._within("steps for constants", self.constant_work, 1 << 31, 1 << 8)
-
-    def runs(self, calls: int) -> None:
-        """Counts calls: those of a loop's body once for each row, those that a recurrent layer is taken apart into."""
-        self.calls += calls
-        self._within("calls", self.calls, 1 << 17, 1 / 64)
-
-    def _within(self, what: str, count: float, always: int, times: float) -> None:
-        if count > max(always, times * self.file_bytes):
-            raise CaptureError(
-                "what a program computes must be of a size that its file bears out", received=f"{count:,.0f} {what}"
-            )
-
-
-def _work(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor], args: Any) -> float:
-    """About how many steps a call takes: entries read and written, and the products or windows between them."""
-    inputs, outputs = [each.numel() for each in read], sum(each.numel() for each in made)
-    work = float(sum(inputs) + outputs)
-    if name.startswith("conv") and len(read) > 1:
-        return work + outputs * read[1].numel() / max(1, min(read[1].shape[:2], default=1))
-    if "pool" in name or name in ("unfold", "im2col"):
-        windows = [prod(map(abs, each)) for each in args[1:2] if isinstance(each, (list, tuple))]
-        return work + (0 if "adaptive" in name else outputs * max(windows, default=1))
-    if name.startswith("linalg_") or name in _CUBIC:
-        return work + 10 * max(inputs, default=0) ** 1.5
-    products = sqrt(prod(map(float, inputs[:3])) * outputs) if len(inputs) > 1 and name in _PRODUCTS else 0
-    return work + products
-
-
-_CUBIC = {"inverse", "logdet", "slogdet", "cov", "corrcoef"}
-_PRODUCTS = {
-    "mm", "bmm", "matmul", "linear", "addmm", "baddbmm", "addbmm", "einsum", "tensordot", "outer", "cdist", "_cdist_forward",
-    "linalg_matmul", "bilinear", "mv", "inner", "kron", "scaled_dot_product_attention", "isin",
-}  # fmt: skip
-
-
 @dataclass(frozen=True, eq=False)
 class _Run:
     """One run of a program on tensors without content.
@@ -145,13 +84,13 @@ class _Run:
     ``moved`` are the nodes that a floating input or parameter moves; ``times``: how often the program runs, in a loop.
     """
 
-    costs: _Costs
+    costs: Costs
     times: int = 1
     values: dict[Node, Any] = field(default_factory=dict)
     moved: set[Node] = field(default_factory=set)
 
 
-def _check(program: ExportedProgram, costs: _Costs) -> None:
+def _check(program: ExportedProgram, costs: Costs) -> None:
     mode = FakeTensorMode(allow_fallback_kernels=False, shape_env=ShapeEnv())
     run = _Run(costs)
     given = _given(program)
@@ -205,19 +144,38 @@ def _call(run: _Run, node: Node) -> None:
     args, kwargs = tree_map(lambda a: run.values[a] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
     moved = any(each in run.moved for each in node.all_input_nodes)
     name = getattr(getattr(node.target, "overloadpacket", node.target), "__name__", str(node.target)).rstrip("_")
+    given: Sequence[Any] = args
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         value = _of_bodies(run, node, args)
         moved = True
     else:
-        run.costs.runs(run.times * _calls_of(name, node.target, args))
-        value = node.target(*args, **kwargs)  # type: ignore[operator]
-    tensors = [
-        [leaf for leaf in tree_leaves(each) if isinstance(leaf, torch.Tensor)] for each in ((args, kwargs), value)
-    ]
+        given = _in_order(node.target, args, kwargs)
+        run.costs.runs(run.times * calls_of(name, node.target, given))
+        value = _of_one_step(node.target, given) if name in RECURRENT else node.target(*args, **kwargs)  # type: ignore[operator]
     if node.target is not operator.getitem:
-        run.costs.call(name, tensors[0], tensors[1], args, not moved)
+        run.costs.call(name, _tensors(given), _tensors(value), given, not moved, run.times)
     run.moved.update([node] if moved else [])
     _set(run, node, value)
+
+
+def _of_one_step(target: Any, args: Sequence[Any]) -> Any:
+    """What a recurrent layer gives, run over its first step alone: torch takes some apart, step by step."""
+    value, axis = args[0], int(args[0].dim() > 2 and bool(args[-1]))
+    if target._overloadname != "input" or not value.shape[axis]:
+        return target(*args)
+    made, *states = target(value.narrow(axis, 0, 1), *args[1:])
+    return made.new_empty([value.shape[axis] if at == axis else size for at, size in enumerate(made.shape)]), *states
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _in_order(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+    """All arguments of a call in the order of its schema, however they were given."""
+    if not kwargs:
+        return args
+    return [*args, *(kwargs.get(each.name) for each in target._schema.arguments[len(args) :])]
 
 
 def _set(run: _Run, node: Node, value: Any) -> None:
@@ -247,18 +205,6 @@ def _told(node: Node, value: Any) -> str:
     )
     claimed, found = (", ".join(each)[:60] or "no tensor" for each in both)
     return f"{node.name[:40]} claimed as {claimed}, found as {found}"
-
-
-def _calls_of(name: str, target: Any, args: Sequence[Any]) -> int:
-    """How many calls a call becomes. Raises where arithmetic of sizes has no bound."""
-    if target in (operator.pow, operator.lshift):
-        known = all(type(each) in (int, float, bool) for each in args)
-        if not known or not abs(args[1]) <= _LARGEST_POWER:
-            raise CaptureError("an exponent must be a small number", received=str(args[1])[:40])
-    if name in _RECURRENT and len(args) > 2 and isinstance(args[0], torch.Tensor) and args[0].dim():
-        cells = max(1, sum(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(args[2:])) // 4)
-        return _CALLS_OF_A_CELL * cells * (max(args[0].shape[:2]) if args[0].dim() > 2 else args[0].shape[0])
-    return 1
 
 
 def _of_bodies(run: _Run, node: Node, args: Sequence[Any]) -> Any:

@@ -94,7 +94,7 @@ def _read(
     inputs = inputs_of(program, network.batch_axis, sources)
     names = {**parameters.canonical, **{name: _key(use) for name, use in apart.items() if _key(use) in uses}}
     masked = {key: use.parameter for key, use in uses.items()}
-    lowering = lower(program, table, names, inputs, lambda: Draft(resolution, norm_statistics, masked))
+    lowering = lower(program, table, names, inputs, lambda: Draft(resolution, norm_statistics, masked, network.room))
     require_sinks(lowering, parameters.model_name)
     return _structure(lowering, parameters)
 

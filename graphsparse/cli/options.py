@@ -60,7 +60,7 @@ Prefix = Annotated[
 ]
 TrustSizes = Annotated[
     bool,
-    typer.Option("--trust-sizes", help="Build a config.json's model even where it is far larger than its tensors."),
+    typer.Option("--trust-sizes", help="Build a config.json's or .pt2's model even if far larger than its file."),
 ]
 Cache = Annotated[
     bool,

@@ -68,7 +68,7 @@ def load_network(
             may be larger than memory.
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
         part: which of the file's tensors are meant.
-        trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+        trust_sizes: build the model of a ``config.json`` or a ``.pt2`` archive however much larger than the file it is.
         stand_in: a model on the meta device with the names and shapes of that which a folder describes; it is not built then.
 
     Raises:
@@ -86,7 +86,7 @@ def load_network(
                     "the weights of a .pt2 archive must be read as zeros", place=str(source), received=f"form {form!r}",
                     way_out="leave form= out",
                 )  # fmt: skip
-            return replace(network_of(read_program(str(source))), title=title_of(source))
+            return replace(network_of(read_program(str(source), trust_sizes)), title=title_of(source))
         raise ModelError(
             "the network must be known for effective sparsity, not only its tensors",
             place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
@@ -129,7 +129,7 @@ def _found(
             model = stand_in
         else:
             beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
-            model, inputs = named_model(model, arguments or {}, beside)
+            model, inputs = named_model(model, arguments or {}, beside, trust_sizes)
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
         loaded = replace(_on_meta(model, _opened(opening, model, by_order), progress), rebuild=rebuild)

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,19 @@ Model = nn.Module | ExportedProgram
 
 
 def named_model(
-    name: str, arguments: Mapping[str, Any], beside: Beside = ANY_SIZE
+    name: str, arguments: Mapping[str, Any], beside: Beside = ANY_SIZE, trust_sizes: bool = False
 ) -> tuple[Model, dict[str, Any] | None]:
     """The model of that name, and inputs for it by keyword where its folder makes them evident.
 
-    ``beside``: the tensors that the model is for, which bound how large a folder may make it.
+    ``beside``: the tensors that the model is for, which bound how large a folder may make it; ``trust_sizes``: let an
+    archive describe activations of any size.
 
     Raises:
         ModelError: the name leads to no model. CheckpointError: an archive is damaged, or would have to run code.
     """
     if is_pretrained(name):
         return build_pretrained(name, beside)
-    return (read_program(name) if name.endswith(".pt2") else make(name, arguments)), None
+    return (read_program(name, trust_sizes) if name.endswith(".pt2") else make(name, arguments)), None
 
 
 def is_factory(name: str) -> bool:
@@ -100,8 +102,10 @@ def make_bare(spec: str, arguments: Mapping[str, Any]) -> nn.Module | None:
     return made if bare and known and not own else None
 
 
-def read_program(path: str) -> ExportedProgram:
+def read_program(path: str, trust_sizes: bool = False) -> ExportedProgram:
     """Load a torch.export archive. Nothing in it is run, and no shape in it is believed: see `graphsparse.capture.stored`.
+
+    What it describes must be of a size that the file bears out, unless sizes are trusted.
 
     Raises:
         CheckpointError: no such archive, damaged, inconsistent, or with parts that would have to be run.
@@ -114,5 +118,5 @@ def read_program(path: str) -> ExportedProgram:
     stored = open_program(Path(path))
     return build_program(
         stored.text, stored.weights, stored.constants, stored.example_inputs,
-        place=stored.place, file_bytes=stored.file_bytes,
+        place=stored.place, file_bytes=inf if trust_sizes else stored.file_bytes,
     )  # fmt: skip

@@ -55,7 +55,7 @@ def analyze(
         progress: called with (bytes read, bytes in all) where a checkpoint is read tensor by tensor: always but for a
             factory's model that has weights of its own. So a checkpoint may be larger than memory.
         key, ignore, prefix: which tensors of the checkpoint are meant; as for `graphsparse.read_masks`.
-        trust_sizes: build the model of a ``config.json`` however much larger than the checkpoint it is.
+        trust_sizes: build the model of a ``config.json`` or a ``.pt2`` archive however much larger than the file it is.
         cache: keep what a transformers folder's network is captured as in the user's cache, and find it there again.
 
     Returns:

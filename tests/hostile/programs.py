@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import random
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -389,6 +390,59 @@ def bombs() -> dict[str, bytes]:
     archives = {name: zipped(members) for name, members in made.items()}
     archives["a deflated program"] = zipped(padded(honest(), 1 << 28), compress=(MODEL,))
     return archives
+
+
+class Calls(nn.Module):
+    """A layer over what a function makes of an input."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor], layer: nn.Module):
+        super().__init__()
+        self.change, self.layer = change, layer
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.change(value))
+
+
+def described(layer: nn.Module, *sizes: int, change: Callable[[torch.Tensor], torch.Tensor] = lambda x: x) -> bytes:
+    """A program over an input of these sizes that takes four bytes in the file."""
+    program = torch.export.export(Calls(change, layer), (torch.zeros(1).expand(1, *sizes),))
+    return zipped(dict(members_of(program)))
+
+
+def lengthened(layer: nn.Module, steps: int, samples: int = 1) -> bytes:
+    """A program of a recurrent layer over a longer input than it was captured with: torch takes long to capture one."""
+    members = dict(members_of(torch.export.export(layer, (torch.zeros(77, 55, 1),))))
+    text = json.dumps(json.loads(members[MODEL]))
+    for short, long in ((77, steps), (55, samples)):
+        text = re.sub(rf"\b{short}\b", str(long), text)
+    inputs = saved(((torch.zeros(1, 1, 1).expand(steps, samples, 1),), {}))
+    return zipped({**members, MODEL: text.encode(), INPUTS: inputs})
+
+
+def a_long_kernel() -> bytes:
+    """A program whose graph is a little larger than its file bears out."""
+    return described(nn.Conv1d(1, 1, 999), 1, 20_000)
+
+
+def large_graphs() -> dict[str, bytes]:
+    """Archives of some 10 KB that describe graphs of gigabytes, each by another operation."""
+    one, attend = nn.Conv1d(1, 1, 1), nn.functional.scaled_dot_product_attention
+    made = {
+        "a channel of many elements": described(nn.Conv1d(1, 64, 1), 1, 1 << 20),
+        "a long window": described(nn.Conv1d(1, 1, 999), 1, 1 << 16),
+        "a wide window": described(nn.Conv2d(1, 1, 49), 1, 900, 900),
+        "a window in one number": described(one, 1, 200, 200, change=lambda x: torch.max_pool2d(x, 99, 1).flatten(2)),
+        "a pooling of long windows": described(one, 1, 1 << 16, change=lambda x: torch.max_pool1d(x, 2001, 1)),
+        "products of activations": described(nn.Conv1d(260, 1, 1), 260, 260, change=lambda x: x @ x.mT),
+        "attention of many positions": described(nn.Linear(2, 2), 30_000, 2, change=lambda x: attend(x, x, x, is_causal=True)),
+        "running sums": described(one, 1, 1 << 20, change=lambda x: x.cumsum(-1)),
+        "values between others": described(
+            nn.Conv2d(1, 1, 1), 1, 150, 150, change=lambda x: nn.functional.interpolate(x, scale_factor=16, mode="bicubic")),
+        "steps of a recurrent layer without biases": lengthened(nn.LSTM(1, 8, 2, bias=False, bidirectional=True), 4500),
+        "samples of a recurrent layer": lengthened(nn.GRU(1, 16), 1000, 1000),
+        "steps of a layer": described(nn.Conv1d(32, 32, 299), 32, 40_000),
+    }  # fmt: skip
+    return made
 
 
 def _zip_members(data: bytes) -> Members:

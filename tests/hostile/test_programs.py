@@ -18,6 +18,7 @@ from tests.hostile.runner import outcomes
 
 BESIDE = {"evil_module.py": "open('canary', 'w')"}
 MEGABYTES = 200
+LARGE = programs.large_graphs()
 ATTACKS = {**programs.runs_code(), **programs.crashes(), **programs.bombs()}
 
 
@@ -25,7 +26,7 @@ ATTACKS = {**programs.runs_code(), **programs.crashes(), **programs.bombs()}
 def ran(tmp_path_factory):
     """The command line on every crafted archive, in one process that forks for each."""
     folder, cases = tmp_path_factory.mktemp("programs"), []
-    archives = {**ATTACKS, **programs.left_out(), "honest": programs.zipped(programs.honest())}
+    archives = {**ATTACKS, **LARGE, **programs.left_out(), "honest": programs.zipped(programs.honest())}
     for number, (name, data) in enumerate(archives.items()):
         (folder / f"{number}.pt2").write_bytes(data)
         cases.append((name, ["analyze", str(folder / f"{number}.pt2")], BESIDE))
@@ -33,7 +34,42 @@ def ran(tmp_path_factory):
     cases.append(("pruned", pruned, {}))
     guarded = str(folder / f"{list(archives).index('guards of a program of fixed sizes')}.pt2")
     cases.append(("pruned with guards", ["prune", guarded, *pruned[2:]], {}))
+    (folder / "long.pt2").write_bytes(programs.a_long_kernel())
+    (folder / "long.pt").write_bytes(
+        programs.saved({"layer.weight": torch.ones(1, 1, 999), "layer.bias": torch.ones(1)})
+    )
+    long, beside = str(folder / "long.pt2"), [str(folder / "long.pt"), "--model", str(folder / "long.pt2")]
+    for name, given in (("long", [long]), ("long, trusted", [long, "--trust-sizes"]),
+                        ("beside", beside), ("beside, trusted", [*beside, "--trust-sizes"])):  # fmt: skip
+        cases.append((name, ["analyze", *given], {}))
     return outcomes(cases)
+
+
+@pytest.mark.parametrize("name", [*LARGE, "long", "beside"])
+def test_a_large_graph_is_refused_by_a_line_that_names_the_option(ran, name):
+    """What a call makes is counted before it is made; one call of a large graph may be made before the next is refused."""
+    found = ran[name]
+    assert found.status == 2 and found.errors.count("\n") == 1 and not found.output and not found.made, found
+    assert "of a size that its file bears out" in found.errors and "--trust-sizes" in found.errors, found
+    assert found.grown < 1000, found
+
+
+@pytest.mark.parametrize("name", ["long, trusted", "beside, trusted"])
+def test_sizes_that_are_trusted_are_analysed(ran, name):
+    assert ran[name].status == 0 and not ran[name].errors and "999 of 999 active" in ran[name].output, ran[name]
+
+
+def test_a_small_network_over_large_images_needs_no_option(tmp_path):
+    layers = [
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+    ]
+    model = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)).eval()
+    torch.export.save(torch.export.export(model, (torch.zeros(1, 3, 224, 224),)), tmp_path / "net.pt2")
+    assert gs.analyze(tmp_path / "net.pt2").summary["active"] == 27 * 16 + 144 * 32 + 320
 
 
 @pytest.mark.parametrize("name", ATTACKS)

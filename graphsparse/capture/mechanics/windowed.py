@@ -20,6 +20,7 @@ def windowed(call: Call, value: Units, table: np.ndarray, out: tuple[int, ...]) 
     space = value.ids.shape[-axes:]
     flat = small.expand(*small.shape[:-axes], *space).reshape(-1, space.numel())
     padded = torch.cat([torch.zeros(len(flat), 1, dtype=flat.dtype), flat], 1)
+    call.draft.fits(len(flat) * table.size)
     rows = padded[:, torch.from_numpy(table.T.copy() + 1)]
     ids = call.draft.union(rows.reshape(-1, table.shape[0])).reshape(*small.shape[:-axes], *out)
     return Units(ids.expand(*lead, *out))

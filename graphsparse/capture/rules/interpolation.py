@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def interpolate(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
     (small,), _ = collapse(value.ids)
     if small.shape[-axes:].numel() == 1:
         return Units(small.expand(*value.shape[:2], *out))
+    call.draft.fits(max(value.shape[-axes:]) * prod(out))
     tables = [_taps(call, axis, value.shape[-axes:], settings, kwargs) for axis in range(axes)]
     return windowed(call, value, over_all_axes(tables, value.shape[-axes:]), out)
 
@@ -52,6 +54,7 @@ def sampled(call: Call, value: Units, grid: Any, *settings: Any, **kwargs: Any) 
     out = tuple(call.shape[-axes:])
     if isinstance(grid, Known) and grid.known and grid.shape[0] == 1 and len(out) == 2:
         space = value.shape[-axes:]
+        call.draft.fits(prod(space) * prod(out))
         impulses = torch.eye(space.numel(), dtype=torch.float64).reshape(1, -1, *space)
         answer = call.target(impulses, grid.tensor.double(), *settings, **kwargs).flatten(2)[0]
         return windowed(call, value, taps_of(answer.T != 0), out)
