@@ -1,8 +1,10 @@
 """Files that attack the readers, many of them: crafted ones, and mutations of honest ones.
 
-    python benchmarks/hostile.py                                     10,000 files, 1,000,000 mutations: some hours
-    python benchmarks/hostile.py --files 500 --mutations 20000       minutes
+    python benchmarks/hostile.py --keep parts                        10,000 files, 1,000,000 mutations: about an hour on two cores
+    python benchmarks/hostile.py --files 250 --mutations 25000       minutes
     python benchmarks/hostile.py --json numbers.json --workers 8
+
+With --keep, counts of finished parts stay in that folder, and the same command goes on where it was stopped.
 
 Each crafted file is read in a process of its own (tests/hostile/attack.py), mutations in processes of some hundred.
 Prints how often code ran, files were made, memory rose beyond max(64 MB, 4 x the file), five seconds were not enough, an
@@ -13,22 +15,27 @@ which something is not are kept, and the status is 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import multiprocessing
 import os
 import resource
+import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ |= {"OMP_NUM_THREADS": "1", "GRAPHSPARSE_THREADS": "1"}
 
 from benchmarks import mutations
 from tests.hostile import attack
@@ -44,6 +51,8 @@ FAULTS = (
     "lines beyond one",
 )
 BATCH = 400  # mutations of one file in one process
+FILES, MUTATIONS = 250, 25_000  # in one part
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a file in memory is made and read in less time
 RAN = "ran"  # the file that only running code could make, in the folder where a case runs
 
 _CALLS = {
@@ -336,15 +345,58 @@ def _read_mutants(path: Path, count: int, seed: int, told: Path) -> None:
     os._exit(0)
 
 
-def share_of(files: int, mutants: int, seed: int) -> Counter[str]:
-    """One worker's part, in this process and its forks."""
-    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
+@dataclass(frozen=True)
+class Part:
+    """Some files, or some mutations, whose seed says all: the same whoever reads them, and whenever."""
+
+    kind: str
+    number: int
+    count: int
+    seed: int
+
+    def counted(self, folder: Path) -> Counter[str]:
+        """Reads them, in a folder that has good files."""
+        seed = self.seed * 1_000_003 + self.number
+        if self.kind == "files":
+            return attack_files(self.count, seed, folder)
+        return attack_mutants(self.count, seed, folder / "mutants")
+
+
+def parts_of(files: int, mutants: int, seed: int) -> list[Part]:
+    """All the work, files and mutations in turn, so that time left can be told early."""
+    made = [
+        Part(kind, number, min(size, count - number * size), seed)
+        for kind, count, size in (("files", files, FILES), ("mutations", mutants, MUTATIONS))
+        for number in range(-(-count // size))
+    ]
+    return sorted(made, key=lambda part: part.number * (FILES / files if part.kind == "files" else MUTATIONS / mutants))
+
+
+def work(parts: list[Part], kept: Path) -> None:
+    """One worker's parts, in this process and its forks; each part's counts are kept as soon as they are known."""
+    with tempfile.TemporaryDirectory(prefix="hostile-", dir=SCRATCH) as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         folder = Path(name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(io.StringIO()):
             attack.warm_up(folder)
-            (folder / "mutants").mkdir()
-            return attack_files(files, seed, folder) + attack_mutants(mutants, seed, folder / "mutants")
+        (folder / "mutants").mkdir()
+        for part in parts:
+            found = json.dumps({"part": asdict(part), "counts": part.counted(folder)})
+            (folder / "counts").write_text(found)
+            shutil.copy(folder / "counts", beside := kept / f".{part.kind}-{part.number}")
+            beside.replace(kept / f"{part.kind}-{part.number}.json")
+
+
+def missing(parts: list[Part], kept: Path) -> list[Part]:
+    """The parts whose counts are not there. Raises where counts are there of other parts of the same names."""
+    found = []
+    for part in parts:
+        path = kept / f"{part.kind}-{part.number}.json"
+        if not path.exists():
+            found.append(part)
+        elif json.loads(path.read_text())["part"] != asdict(part):
+            raise SystemExit(f"{kept} must hold parts of this run; it has another {path.name}: name another folder")
+    return found
 
 
 def main() -> int:
@@ -354,25 +406,30 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--share", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where counts of parts stay; run again, it goes on")
     asked = parser.parse_args()
-    if asked.share:
-        asked.json.write_text(json.dumps(share_of(asked.files, asked.mutations, asked.seed)))
-        return 0
     start, total = time.monotonic(), Counter[str]()
+    parts = parts_of(asked.files, asked.mutations, asked.seed)
     with tempfile.TemporaryDirectory() as name:
-        parts = [Path(name) / str(number) for number in range(asked.workers)]
-        command = [sys.executable, __file__, "--share", "--files", str(-(-asked.files // asked.workers)),
-                   "--mutations", str(-(-asked.mutations // asked.workers))]  # fmt: skip
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAPHSPARSE_THREADS": "1"}
+        kept = asked.keep or Path(name)
+        kept.mkdir(parents=True, exist_ok=True)
+        left = missing(parts, kept)
+        context = multiprocessing.get_context("spawn")
         running = [
-            subprocess.Popen([*command, "--seed", str(asked.seed + place), "--json", str(part)], env=environment)
-            for place, part in enumerate(parts)
+            context.Process(target=work, args=(left[n :: asked.workers], kept))
+            for n in range(min(asked.workers, len(left)))
         ]
-        if any(process.wait() for process in running):
+        for process in running:
+            process.start()
+        while any(process.is_alive() for process in running):
+            time.sleep(1)
+            if sys.stderr.isatty():
+                done, minutes = len(parts) - len(missing(parts, kept)), (time.monotonic() - start) / 60
+                print(f"\r{done} of {len(parts)} parts, {minutes:.0f} minutes", end="", file=sys.stderr)
+        if missing(parts, kept) or any(process.exitcode for process in running):
             return 1
         for part in parts:
-            total.update(json.loads(part.read_text()))
+            total.update(json.loads((kept / f"{part.kind}-{part.number}.json").read_text())["counts"])
     numbers = {
         **{key: total[key] for key in ("files", "mutations", "read", *FAULTS)},
         "minutes": (time.monotonic() - start) / 60,
