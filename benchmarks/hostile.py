@@ -232,7 +232,7 @@ def placed(value: bytes, rng: np.random.Generator) -> bytes:
 def formed(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
     """(name, bytes) of a file around opcodes: a zip, an old file, a raw pickle, or a zip in a zip."""
     good = c.torch_zip(c.state({"a.weight": c.tensor([1], [1])}))
-    storages = {"0": bytes(int(rng.choice([0, 4, 64, 65_536])))}
+    storages = {"0": bytes(int(rng.choice([0, 4, 64, 65_536, 65_536, 65_536, 65_536])))}  # mostly enough for a tensor
     zipped = c.torch_zip(content, storages, compressed=rng.random() < 0.1)
     old = c.legacy(
         content, ["0"] if rng.random() < 0.8 else [], [(int(rng.choice([0, 1, 64, 1 << 40, -1])), bytes(256))]
