@@ -154,14 +154,23 @@ def test_weights_of_each_encoding():
     np.testing.assert_allclose(channel.toarray(), np.linalg.norm(kept.reshape(2, 1, 6), axis=2).T)
 
 
-def test_parallel_connections_of_a_shared_kernel_add_up():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv1d(1, 1, 2, bias=False))
-    two = nn.Sequential(nn.Unflatten(1, (1, 3)), model[0])
-    graph = gs.export(two, torch.zeros(1, 3), {})
-    found = gs.biadjacency(graph, "1.weight", "unrolled", weighted=True)
-    a, b = model[0].weight.detach().numpy().ravel()
-    np.testing.assert_allclose(found.toarray(), [[a, 0], [b, a], [0, b]])
+class Twice(nn.Module):
+    """One row of the kernel writes what its other row, read through the same input twice, writes too."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(2, 3, bias=False)
+
+    def forward(self, x):
+        return self.one(torch.cat([x, x], -1))
+
+
+def test_parallel_connections_are_one_edge_with_their_norm():
+    weight = torch.tensor([[3.0, -4], [-2, 0], [0, 0]])
+    graph = gs.export(Twice(), torch.zeros(1, 1), {"one.weight": weight != 0})
+    found = gs.biadjacency(graph, "one.weight", "unrolled", weighted=True, weights={"one.weight": weight})
+    np.testing.assert_array_equal(found.toarray(), [[5, -2, 0]])
+    assert gs.biadjacency(graph, "one.weight", "rolled").shape == (2, 3)
 
 
 def test_nothing_kept_and_bad_questions():

@@ -40,7 +40,7 @@ def biadjacency(
             is no unit.
         part: "kept" or "active".
         weighted: whether entries are weights: of rolled kernels the weight itself; by channel the Euclidean norm of
-            the kernel's slice; unrolled the sum over the connections that join the pair. Else they are True.
+            the kernel's slice; unrolled the weight, or the norm where several connections join the pair. Else True.
         weights: ``{parameter name: tensor or array}`` in place of the graph's own weights.
 
     Returns:
@@ -137,7 +137,13 @@ def _unrolled(part: Part, name: str, weights: np.ndarray | None) -> sparse.csr_a
         rows.append(np.searchsorted(left, sources[use]))
         columns.append(np.searchsorted(right, targets[use]))
         data.append(None if weights is None else weights[entries[use]])
-    return _csr(rows, columns, data, (len(left), len(right)))
+    shape = len(left), len(right)
+    found = _csr(rows, columns, data, shape)
+    if weights is not None and found.nnz < sum(map(len, rows)):
+        several = _csr(rows, columns, [np.ones(len(each)) for each in rows], shape).data > 1
+        norms = np.sqrt(_csr(rows, columns, [each**2 for each in data if each is not None], shape).data)
+        found.data = np.where(several, norms, found.data)
+    return found
 
 
 def _rolled(part: Part, name: str, weights: np.ndarray | None, by_channel: bool) -> sparse.csr_array:
@@ -151,8 +157,7 @@ def _rolled(part: Part, name: str, weights: np.ndarray | None, by_channel: bool)
         rows.append(left.start(block.sources, n_groups * n_channels) + g * n_channels + j // taps)
         columns.append(right.start(block.targets, n_groups * n_rows) + g * n_rows + o)
         # the norm of a slice is the root of a sum of squares: parallel entries are added
-        values = None if weights is None else block.view.of(weights)[g, o, j]
-        data.append(np.square(values) if values is not None and by_channel else values)
+        data.append(None if weights is None else block.view.of(weights)[g, o, j] ** (2 if by_channel else 1))
     matrix = _csr(rows, columns, data, (left.size, right.size))
     if weights is not None and by_channel:
         matrix.data = np.sqrt(matrix.data)

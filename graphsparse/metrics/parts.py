@@ -39,9 +39,13 @@ class Once:
 
 @dataclass(frozen=True, eq=False)
 class Swept(Once):
-    """A graph and what sweeps found of it; each sweep is made when it is first asked for."""
+    """A graph and what sweeps found of it; each sweep is made when it is first asked for.
+
+    ``encoding`` is that of the bipartite graphs of its parameters (see `graphsparse.biadjacency`).
+    """
 
     graph: LayeredGraph
+    encoding: str = "channel"
 
     @cached_property
     def liveness(self) -> Reach:

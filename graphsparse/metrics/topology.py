@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import pandas
 from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.notebook import table
-from graphsparse.metrics import degrees, fragility, liveness, paths, reasons, regrowth
+from graphsparse.metrics import degrees, expansion, fragility, liveness, paths, reasons, regrowth
+from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, rows_of
 
-FAMILIES = liveness, reasons, regrowth, paths, degrees, fragility
+FAMILIES = liveness, reasons, regrowth, paths, degrees, fragility, expansion
 TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
 
@@ -108,13 +109,22 @@ def _plain(value: Any) -> Any:
 
 
 def topology(
-    graph: LayeredGraph, metrics: Iterable[str] | None = None, *, progress: Callable[[int, int], None] | None = None
+    graph: LayeredGraph,
+    metrics: Iterable[str] | None = None,
+    *,
+    encoding: str = "channel",
+    weights: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Topology:
-    """Find what the shape of a pruned network is: liveness, regrowth, paths, degrees, fragility.
+    """Find what the shape of a pruned network is: liveness, regrowth, paths, degrees, fragility, expansion.
 
     Args:
         graph: as `graphsparse.export` gives it, under the masks that are asked about.
         metrics: names of metrics or of groups (see `graphsparse.metrics.topology.TABLE`); by default all.
+        encoding: how metrics of a layer's bipartite graph see a kernel: "channel", "rolled" or "unrolled" (see
+            `graphsparse.biadjacency`).
+        weights: ``{parameter name: tensor or array}`` in place of the graph's own weights; a parameter that is not among
+            them has none then. Without weights, metrics of weights are NaN.
         progress: called with (metrics done, metrics in all).
 
     Returns:
@@ -122,7 +132,8 @@ def topology(
         reason beside it.
 
     Raises:
-        ArgumentError: a metric that is not in the table. GraphsparseError: what is given is no graph.
+        ArgumentError: a metric that is not in the table, or an encoding that the graph does not have. MaskError: a weight
+        that does not fit. GraphsparseError: what is given is no graph.
 
     Example:
         >>> import torch
@@ -132,7 +143,9 @@ def topology(
         >>> topology(export(layers, torch.zeros(1, 2), masks), ["stranded"]).total["kept"].to_dict()
         {'stranded': 1.0}
     """
-    swept = Swept(checked_graph(graph))
+    graph = checked_graph(graph)
+    check_encoding(encoding, graph)
+    swept = Swept(graph if weights is None else with_weights(replace(graph, weights={}), weights), encoding)
     parts = [Part(swept, name) for name in PARTS]
     rows: list[tuple] = []
     wanted = _chosen(metrics)
