@@ -1,0 +1,150 @@
+"""Metrics of persistence: how long components of a layer's graph, or of the whole network's, last as weights fall.
+
+All units are there at weight 1. Edges come in the order of falling absolute weight, scaled so that the greatest of the network is
+1; an edge of weight w that joins two components ends one of them, which has then lasted 1 - w. Components that no connection
+joins last until 0, as with dropped weights written out as zeros, so that every value is defined for the sparsest layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import minimum_spanning_tree
+
+from graphsparse.algebras import MAX_MIN_64
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.parts import Part, Swept
+from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.weighted import weights_lacking
+from graphsparse.sweep import Reach, backwards, sweep
+
+NO_WEIGHT = "no connection has a weight other than zero"
+ALL_ALIKE = "a parameter's weights are all alike, or it has none: they cannot be standardised"
+LARGEST = 100_000_000  # edges times sinks up to which a table of all metrics holds deep graph persistence
+TOO_LARGE = f"more than {LARGEST:,} edges times sinks: ask graphsparse.metrics.persistence.deep_graph_persistence"
+SHIFT = 2.0  # SciPy's spanning tree takes an edge of weight 0 for none, and 1 - w of the strongest edge is 0
+
+
+def persistence_of(weights: sparse.csr_array) -> float:
+    """The neural persistence (2-norm) of a bipartite graph with weights from 0 to 1, by its biadjacency matrix.
+
+    Of its units all but one end; the component that stays is left out.
+
+    Example:
+        >>> persistence_of(sparse.csr_array(np.array([[1.0, 0.5]])))
+        0.5
+    """
+    n, m = weights.shape
+    starts = np.concatenate([weights.indptr, np.full(m, weights.indptr[-1], weights.indptr.dtype)])
+    lengths = SHIFT - np.clip(weights.data, 0, 1)
+    tree = minimum_spanning_tree(sparse.csr_array((lengths, weights.indices + n, starts), (n + m, n + m)))
+    lasted = tree.data - (SHIFT - 1)
+    return float(np.sqrt(np.square(lasted).sum() + max(n + m - 1 - tree.nnz, 0)))
+
+
+def deep_graph_persistence(graph: LayeredGraph, part: str = "kept") -> float:
+    """Deep graph persistence of a network however many sinks it has, a sweep for each; NaN where it is undefined.
+
+    As the metric of this name, which says what it is.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(3, 1, bias=False), torch.zeros(1, 3), {"weight": [[True, True, False]]})
+        >>> round(deep_graph_persistence(graph), 6)  # two weights are as far from their mean: only the third lasts
+        0.57735
+    """
+    found = _deep(Part(Swept(checked_graph(graph)), part)).total
+    return np.nan if found is None else found
+
+
+@metric("persistence", "persistence")
+def neural_persistence(part: Part) -> Found:
+    """2-norm of how long the components of a parameter's graph last (Rieck et al., ICLR 2019); in all the sum.
+
+    The component that stays is left out; their code gives it 0 as its end. Cost: a sort of the edges.
+    """
+    return _by_layer(part, normalised=False)
+
+
+@metric("persistence", "fraction")
+def normalised_neural_persistence(part: Part) -> Found:
+    """`neural_persistence` / sqrt(units of the parameter's graph - 1), which is the most that it can be; in all the mean.
+
+    Units without an edge count. Girrbach et al. (TMLR 2023) show that it follows the variance of the weights. Cost: as
+    `neural_persistence`.
+    """
+    return _by_layer(part, normalised=True)
+
+
+@metric("persistence", "fraction")
+def normalised_deep_graph_persistence(part: Part) -> Found:
+    """Neural persistence of the whole network (deep graph persistence; Girrbach et al., TMLR 2023), normalised.
+
+    A source and a sink are joined at the weight of the widest path between them; weights are standardised by parameter
+    (over the part's connections), taken absolute, and scaled by the greatest of all. Wires are as wide as can be. Divided by
+    sqrt(sources + sinks - 1). Theirs is for fully connected layers in a row. Cost: a sweep in (max, min) backwards
+    per sink.
+    """
+    if len(part.graph.sinks) * part.edges.nnz > LARGEST:
+        return Found(np.nan, undefined=TOO_LARGE)
+    return part.once(_deep)
+
+
+def _by_layer(part: Part, normalised: bool) -> Found:
+    names = list(part.graph.shapes)
+    reason = weights_lacking(part)
+    found = {} if reason else part.once(_persistences)
+    if not found:
+        return Found(np.nan, None, dict.fromkeys(names, np.nan), reason or NO_WEIGHT)
+    values = {name: value / most if normalised else value for name, (value, most) in found.items()}
+    each = list(values.values())
+    return Found(float(np.mean(each) if normalised else np.sum(each)), None, values, NO_WEIGHT)
+
+
+def _persistences(part: Part) -> dict[str, tuple[float, float]]:
+    """The persistence of each parameter and the most that it can be; nothing where no weight is other than zero."""
+    graphs = {name: abs(encoded(part, name, part.swept.encoding, weighted=True)) for name in part.graph.shapes}
+    greatest = max((float(each.data.max()) for each in graphs.values() if each.nnz), default=0.0)
+    if not greatest:
+        return {}
+    return {
+        name: (persistence_of(each / greatest), np.sqrt(max(sum(each.shape) - 1, 1))) for name, each in graphs.items()
+    }
+
+
+def _deep(part: Part) -> Found:
+    lacking = weights_lacking(part)
+    if lacking:
+        return Found(np.nan, undefined=lacking)
+    values = _standardised(part)
+    if values is None:
+        return Found(np.nan, undefined=ALL_ALIKE)
+    graph = part.graph
+    found = sweep(graph, values, MAX_MIN_64)
+    widest = np.stack([_widest(found, sink) for sink in graph.sinks.tolist()], 1)
+    rows, columns = np.nonzero(widest > -np.inf)
+    joined = sparse.coo_array((np.minimum(widest[rows, columns], 1), (rows, columns)), widest.shape).tocsr()
+    return Found(persistence_of(joined) / float(np.sqrt(max(sum(widest.shape) - 1, 1))))
+
+
+def _standardised(part: Part) -> dict[str, np.ndarray] | None:
+    """The absolute standardised weights, 1 the greatest of all, minus infinity where the part has no connection."""
+    found, greatest = {}, 0.0
+    for name in part.graph.shapes:
+        weights = np.asarray(part.graph.weights[name], np.float64)
+        there = part.masks[name].unpack()
+        spread = weights[there].std() if there.any() else 0.0
+        if not spread:
+            return None
+        found[name] = np.where(there, np.abs((weights - weights[there].mean()) / spread), -np.inf)
+        greatest = max(greatest, float(found[name].max()))
+    return {name: each / greatest for name, each in found.items()}
+
+
+def _widest(found: Reach, sink: int) -> np.ndarray:
+    """The least weight on the widest path from each source to a sink; minus infinity where there is none."""
+    alone = replace(found.graph, sinks=np.asarray([sink]))
+    return found.algebra.units(backwards(alone, found.values, found.state, found.algebra))[found.graph.sources]
