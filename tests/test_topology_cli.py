@@ -45,6 +45,30 @@ def test_an_undefined_value_says_why(capsys, tmp_path):
     assert "undefined, there is no path from a source to a sink: log10_paths" in out
 
 
+def test_encodings_and_weights(capsys, tmp_path):
+    """A kernel of a single channel: a star of three taps rolled, one edge by channel. A file of masks has no weights."""
+    weight, mask = torch.tensor([[[[3.0, 4.0, 0.0, 12.0]]]]), torch.tensor([[[[1.0, 1.0, 0.0, 1.0]]]])
+    torch.save({"0.weight": weight, "0.bias": torch.zeros(1)}, tmp_path / "net.pt")
+    torch.save({"0.weight": mask.bool()}, tmp_path / "masks.pt")
+    model = ["--model", "tests.models:one_kernel", "--input", "1x1x4", "--metric", "expansion", "--json", "-"]
+    by_name = {}
+    for file, encoding in (("net.pt", "rolled"), ("net.pt", "channel"), ("masks.pt", "rolled")):
+        status, out, err = run(capsys, str(tmp_path / file), *model, "--encoding", encoding)
+        assert status == 0, err
+        rows = [row for row in json.loads(out)["metrics"] if row["scope"] == "parameter"]
+        by_name[file, encoding] = {row["metric"]: row for row in rows}
+    first = {key: rows["first_eigenvalue"]["kept"] for key, rows in by_name.items()}
+    assert first == pytest.approx(
+        {("net.pt", "rolled"): 3**0.5, ("net.pt", "channel"): 1, ("masks.pt", "rolled"): 3**0.5}
+    )
+    gaps = {key: rows["weighted_spectral_gap"] for key, rows in by_name.items()}
+    assert gaps["net.pt", "rolled"]["kept"] == pytest.approx(13) and gaps["net.pt", "channel"]["kept"] == pytest.approx(
+        13
+    )
+    assert gaps["masks.pt", "rolled"]["kept"] is None
+    assert gaps["masks.pt", "rolled"]["undefined"] == "the weights are not known"
+
+
 def test_json_and_csv(capsys, net, tmp_path):
     table = tmp_path / "t.csv"
     status, out, _ = run(capsys, net, "--model", "chain", "--metric", "liveness", "--json", "-", "--csv", str(table))
@@ -65,6 +89,11 @@ def test_json_and_csv(capsys, net, tmp_path):
         (["--model", "chain", "--metric", "starvd"], "did you mean starved?"),
         (["--model", "chain", "--json", "-", "--csv", "-"], "standard output must be for one of --json and --csv"),
         (["--model", "chain", "--csv", "no/such/folder.csv"], "no/such"),
+        (["--model", "chain", "--encoding", "flat"], "an encoding must be one of channel, rolled and unrolled"),
+        (
+            ["--model", "chain", "--encoding", "unrolled", "--resolution", "channel"],
+            "must have a graph of unrolled resolution",
+        ),
         (["--model", "chain", "--resolution", "fine"], "a resolution must be unrolled or channel"),
     ],
 )

@@ -81,9 +81,12 @@ def by_paths(graph: gs.LayeredGraph, part: str) -> float:
     values = {}
     for name in graph.shapes:
         weights, there = graph.weights[name], np.asarray(masks[name])
-        if len(np.unique(weights[there])) < 2:
+        if len(np.unique(weights[there])) == 1:
             return np.nan
-        values[name] = np.abs((weights - weights[there].mean()) / weights[there].std())
+        if there.any():
+            values[name] = np.abs((weights - weights[there].mean()) / weights[there].std())
+    if not values:
+        return np.nan
     greatest = max(each[np.asarray(masks[name])].max() for name, each in values.items())
     widest = np.zeros((len(graph.sources), len(graph.sinks)))
     places = {int(u): n for n, u in enumerate(graph.sources)}, {int(u): n for n, u in enumerate(graph.sinks)}
@@ -126,7 +129,7 @@ def test_undefined_persistence_says_why(monkeypatch):
     reasons = lambda **given: set(gs.topology(graph, ["persistence"], **given).frame["undefined"]) - {""}
     assert reasons() == set()
     assert reasons(weights={}) == {"the weights are not known"}
-    alike = "a parameter's weights are all alike, or it has none: they cannot be standardised"
+    alike = "a parameter's weights are all alike and cannot be standardised, or there are none"
     assert reasons(weights={"weight": np.zeros((2, 3))}) == {alike, "no connection has a weight other than zero"}
     monkeypatch.setattr("graphsparse.metrics.persistence.LARGEST", 11)
     assert [each for each in reasons() if "ask graphsparse.metrics.persistence.deep_graph_persistence" in each]

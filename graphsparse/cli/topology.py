@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +13,18 @@ from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 from graphsparse.errors import ModelError
 
+if TYPE_CHECKING:
+    from graphsparse.capture import Network
+    from graphsparse.graph import LayeredGraph
+
 EXAMPLES = """
 Examples:
 
   graphsparse topology net.pt --model graphsparse.zoo:lenet5 --input 3x32x32
 
   graphsparse topology mlp.pt --model chain --metric liveness --metric minimum_cut
+
+  graphsparse topology net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --metric expansion --encoding rolled
 
   graphsparse topology mlp.pt --model chain --json - --csv topology.csv
 """
@@ -32,6 +39,14 @@ def topology(
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="A metric or a group: liveness, why, paths. Repeat for more."),
     ] = None,
+    encoding: Annotated[
+        str,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="How a layer's bipartite graph sees a kernel: channel (an edge where any tap is), rolled (a left unit per tap), unrolled.",
+        ),
+    ] = "channel",
     resolution: options.Resolution = None,
     norm_statistics: options.Statistics = False,
     sources: options.Sources = None,
@@ -45,7 +60,8 @@ def topology(
 ) -> None:
     """Topology statistics of a checkpoint, for what is kept and for what is active: in all, by layer, by parameter.
 
-    The table shows what is found in all; JSON and CSV have every layer and parameter.
+    The table shows what is found in all; JSON and CSV have every layer and parameter. Metrics of weights are undefined
+    for a checkpoint of masks alone.
     """
     if model == "none":
         raise ModelError("topology must have a network", received="--model none", way_out="name the model")
@@ -58,17 +74,21 @@ def topology(
     with working() as console, bars(console) as progress:
         from graphsparse.capture import export
         from graphsparse.checkpoints import Part
+        from graphsparse.metrics.encodings import check_encoding
         from graphsparse.metrics.topology import check_metrics
         from graphsparse.metrics.topology import topology as run
         from graphsparse.networks.loading import load_network
 
         check_metrics(metrics or None)
+        check_encoding(encoding)
         network = load_network(
             checkpoint, model, form=form, arguments=options.arguments(model_args),
             part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
         ).with_inputs(options.examples(example_inputs))  # fmt: skip
         graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
-        found = run(graph, metrics or None, progress=progress("metrics"))
+        found = run(
+            graph, metrics or None, encoding=encoding, weights=_weights(network, graph), progress=progress("metrics")
+        )
     texts = {path: text for path, text in ((json, found.to_json), (csv, found.to_csv)) if path is not None}
     for path, text in texts.items():
         if path != "-":
@@ -80,6 +100,15 @@ def topology(
             from graphsparse.reports.topology import show
 
             show(checkpoint.name, found, (*network.notes, *graph.notes), out)
+
+
+def _weights(network: Network, graph: LayeredGraph) -> Mapping[str, Any] | None:
+    """The checkpoint's weights: none where it holds masks alone; None where the graph has them already."""
+    if network.masks and not network.weights:
+        return {}
+    if graph.weights:
+        return None
+    return {name: network.weights[name] for name in graph.shapes if name in network.weights}
 
 
 def _write(path: str, text: str) -> None:

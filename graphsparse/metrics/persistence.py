@@ -22,8 +22,8 @@ from graphsparse.metrics.weighted import weights_lacking
 from graphsparse.sweep import Reach, backwards, sweep
 
 NO_WEIGHT = "no connection has a weight other than zero"
-ALL_ALIKE = "a parameter's weights are all alike, or it has none: they cannot be standardised"
-LARGEST = 100_000_000  # edges times sinks up to which a table of all metrics holds deep graph persistence
+ALL_ALIKE = "a parameter's weights are all alike and cannot be standardised, or there are none"
+LARGEST = 1_000_000_000  # edges times sinks up to which a table of all metrics holds deep graph persistence
 TOO_LARGE = f"more than {LARGEST:,} edges times sinks: ask graphsparse.metrics.persistence.deep_graph_persistence"
 SHIFT = 2.0  # SciPy's spanning tree takes an edge of weight 0 for none, and 1 - w of the strongest edge is 0
 
@@ -136,12 +136,14 @@ def _standardised(part: Part) -> dict[str, np.ndarray] | None:
     for name in part.graph.shapes:
         weights = np.asarray(part.graph.weights[name], np.float64)
         there = part.masks[name].unpack()
-        spread = weights[there].std() if there.any() else 0.0
-        if not spread:
-            return None
-        found[name] = np.where(there, np.abs((weights - weights[there].mean()) / spread), -np.inf)
-        greatest = max(greatest, float(found[name].max()))
-    return {name: each / greatest for name, each in found.items()}
+        found[name] = np.full(weights.shape, -np.inf)
+        if there.any():
+            spread = weights[there].std()
+            if not spread:
+                return None
+            found[name][there] = np.abs((weights[there] - weights[there].mean()) / spread)
+            greatest = max(greatest, float(found[name].max()))
+    return {name: each / greatest for name, each in found.items()} if greatest else None
 
 
 def _widest(found: Reach, sink: int) -> np.ndarray:
