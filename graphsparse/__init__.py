@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.measures.batch import sparsity_of as sparsity_of
     from graphsparse.measures.expected import expected_effective as expected_effective
     from graphsparse.measures.sparsity import sparsity as sparsity
+    from graphsparse.metrics.comparison import compare_masks as compare_masks
     from graphsparse.metrics.encodings import biadjacency as biadjacency
     from graphsparse.metrics.explain import explain as explain
     from graphsparse.metrics.topology import topology as topology
@@ -59,6 +60,7 @@ _HOMES = {
     "Network": "graphsparse.capture",
     "analyze": "graphsparse.reports.analyze",
     "biadjacency": "graphsparse.metrics.encodings",
+    "compare_masks": "graphsparse.metrics.comparison",
     "compression_curve": "graphsparse.effective",
     "effective_masks": "graphsparse.effective",
     "effective_scores": "graphsparse.effective",

@@ -88,9 +88,7 @@ class Topology:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: under "metrics" a list of rows as in ``frame``; NaN and infinity are None."""
-        return {
-            "metrics": [{key: _plain(value) for key, value in row.items()} for row in self.frame.to_dict("records")]
-        }
+        return {"metrics": [{key: plain(value) for key, value in row.items()} for row in self.frame.to_dict("records")]}
 
     def to_json(self) -> str:
         """The rows as JSON."""
@@ -104,7 +102,8 @@ class Topology:
         return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: None where it is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -150,7 +149,7 @@ def topology(
     rows: list[tuple] = []
     wanted = _chosen(metrics)
     for done, metric in enumerate(wanted):
-        rows += _rows(metric, [metric(part) for part in parts], swept.graph)
+        rows += rows_of_metric(metric, [metric(part) for part in parts], swept.graph)
         if progress is not None:
             progress(done + 1, len(wanted))
     return Topology(pandas.DataFrame(rows, columns=COLUMNS), layer_names(swept.graph))
@@ -183,7 +182,7 @@ def _unknown(names: list[str], known: Iterable[str]) -> ArgumentError:
     )  # fmt: skip
 
 
-def _rows(metric: Metric, found: list[Found], graph: LayeredGraph) -> Iterator[tuple]:
+def rows_of_metric(metric: Metric, found: list[Found], graph: LayeredGraph) -> Iterator[tuple]:
     """The rows of a metric: in all, then by layer, then by parameter, as far as it has them."""
     first = found[0]
     places: list[tuple[str, str, list[float | None]]] = []

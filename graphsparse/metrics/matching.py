@@ -1,0 +1,156 @@
+"""Units of two networks matched layer by layer, and how far apart their connections are after that (NNSTD)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linear_sum_assignment
+
+from graphsparse.blocks import Gate, KernelBlock
+from graphsparse.graph import LayeredGraph
+from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.parts import Part
+
+LARGEST = 5000  # rows of a kernel up to which they are matched: the assignment takes time with their cube
+NONE = np.iinfo(np.int64).max  # above every number of a row
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Where the units of a graph come from: the row of a kernel alone, or several; and which rows make sinks.
+
+    Rows are numbered over all parameters, a parameter's from ``first`` on. Shared by all masks of a network.
+    """
+
+    graph: LayeredGraph
+
+    @cached_property
+    def first(self) -> dict[str, int]:
+        """The number of the first row of each parameter that is read in one way."""
+        found, free = {}, 0
+        for name, blocks in self.graph.kernels.items():
+            if len({block.view for block in blocks}) == 1:
+                found[name], free = free, free + blocks[0].targets.shape[0] * blocks[0].targets.shape[1]
+        return found
+
+    @cached_property
+    def origins(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest number of what each unit comes from over wires; sources and unmatched rows have their
+        own numbers below zero."""
+        n = self.graph.n_units
+        low, high = np.full(n, NONE), np.full(n, -NONE)
+        own = -1 - np.arange(n)
+        low[self.graph.sources] = high[self.graph.sources] = own[self.graph.sources]
+        for layer in self.graph.layers:
+            for block in layer.blocks:
+                if isinstance(block, KernelBlock):
+                    self._from_kernel(block, own, low, high)
+                    continue
+                gate = isinstance(block, Gate)
+                for sources in (block.lefts, block.rights) if gate else (block.sources,):  # type: ignore[union-attr]
+                    real = sources >= 0
+                    np.minimum.at(low, block.targets[real], low[sources[real]])
+                    np.maximum.at(high, block.targets[real], high[sources[real]])
+        return low, high
+
+    def _from_kernel(self, block: KernelBlock, own: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        groups, rows, positions = block.targets.shape
+        units = block.targets.reshape(-1)
+        numbers = own[units]
+        if block.parameter in self.first:
+            numbers = np.repeat(self.first[block.parameter] + np.arange(groups * rows), positions)
+        np.minimum.at(low, units[units >= 0], numbers[units >= 0])
+        np.maximum.at(high, units[units >= 0], numbers[units >= 0])
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Which units are sinks, or reach one over wires alone."""
+        found = np.zeros(self.graph.n_units, bool)
+        found[self.graph.sinks] = True
+        for layer in reversed(self.graph.layers):
+            for block in reversed(layer.blocks):
+                if not isinstance(block, KernelBlock):
+                    gate = isinstance(block, Gate)
+                    for sources in (block.lefts, block.rights) if gate else (block.sources,):  # type: ignore[union-attr]
+                        found[sources[(sources >= 0) & found[block.targets]]] = True
+        return found
+
+    def free(self, name: str) -> bool:
+        """Whether a parameter's rows may change places: it is read in one way, and none of them is an output's."""
+        units = [block.targets[block.targets >= 0] for block in self.graph.kernels[name]]
+        return name in self.first and not any(self.ends[each].any() for each in units)
+
+    def of_columns(self, name: str) -> np.ndarray:
+        """The number of the row that each input channel of a parameter comes from; below zero where there is not one."""
+        low, high = self.origins
+        low, high = np.append(low, [NONE, NONE]), np.append(high, [-NONE, -NONE])  # -1 and -2 are no units
+        blocks = self.graph.kernels[name]
+        least = np.min([low[block.sources].min(2).reshape(-1) for block in blocks], 0)
+        most = np.max([high[block.sources].max(2).reshape(-1) for block in blocks], 0)
+        return np.where((least == most) & (least >= 0), least, -1)
+
+
+def distances(one: Part, other: Part, rows: Rows) -> dict[str, float]:
+    """The topological distance of two masks of a network by parameter; NaN where there are too many rows to match.
+
+    A row's distance from another is the share of the connections that either has and not both; rows are matched so
+    that the mean is least, parameter by parameter in the network's order; columns go where the rows went that they come from.
+    """
+    matched: dict[int, int] = {}
+    found = {}
+    for name in _in_order(rows.graph):
+        first, second = (encoded(part, name, "rolled") for part in (one, other))
+        if name in rows.first:
+            second = second[_columns(rows, name, matched, second.shape[0])]
+        n = first.shape[1]
+        if not rows.free(name):
+            found[name] = float(np.mean(_own_edits(first, second))) if n else 0.0
+            continue
+        if n > LARGEST:
+            found[name] = np.nan
+            continue
+        cost = _edits(first, second)
+        to = linear_sum_assignment(cost)[1]
+        found[name] = float(cost[np.arange(n), to].mean()) if n else 0.0
+        matched.update(zip((rows.first[name] + np.arange(n)).tolist(), (rows.first[name] + to).tolist(), strict=True))
+    return found
+
+
+def _in_order(graph: LayeredGraph) -> list[str]:
+    """Parameters in the order of their first use."""
+    used = [block.parameter for layer in graph.layers for block in layer.blocks if isinstance(block, KernelBlock)]
+    return [*dict.fromkeys(used), *(name for name in graph.shapes if name not in used)]
+
+
+def _columns(rows: Rows, name: str, matched: dict[int, int], size: int) -> np.ndarray:
+    """Which left node of the second network takes the place of each: the n-th of its row's for the n-th of the row's match."""
+    origins = rows.of_columns(name)
+    to = np.array([matched.get(origin, origin) for origin in origins.tolist()])
+    result, count = np.arange(len(origins)), len(origins)
+    moved = to != origins
+    if moved.any():
+        places = {row: np.flatnonzero(origins == row) for row in np.unique(origins[origins >= 0]).tolist()}
+        for row, match in {(int(a), int(b)) for a, b in zip(origins[moved], to[moved], strict=True)}:
+            if len(places[row]) == len(places.get(match, ())):
+                result[places[row]] = places[match]
+        if len(np.unique(result)) < count:  # some of a layer's rows are read here, and their matches are not
+            result = np.arange(count)
+    taps = size // count if count else 1
+    return (result[:, None] * taps + np.arange(taps)).reshape(-1)
+
+
+def _edits(first: sparse.csr_array, second: sparse.csr_array) -> np.ndarray:
+    """The distance of each row of a kernel from each of another: 0 where both are empty."""
+    both = (first.astype(np.float32).T @ second.astype(np.float32)).toarray()
+    either = first.sum(0)[:, None] + second.sum(0)[None] - both
+    return np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0)
+
+
+def _own_edits(first: sparse.csr_array, second: sparse.csr_array) -> np.ndarray:
+    """The distance of each row from the one in its place."""
+    both = np.asarray((first.astype(np.float32).multiply(second.astype(np.float32))).sum(0)).reshape(-1)
+    either = first.sum(0) + second.sum(0) - both
+    return np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0)
