@@ -12,6 +12,8 @@ from torch import nn
 import graphsparse as gs
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.metrics.encodings import ENCODINGS, unrolled_units
+from graphsparse.metrics.parts import Part, Swept
+from graphsparse.metrics.weighted import weighted_edges
 from tests.small_graphs import Shared, edges_on_paths, graphs, steps
 
 
@@ -152,6 +154,21 @@ def test_weights_of_each_encoding():
     np.testing.assert_array_equal(unrolled.toarray(), kept.reshape(2, 6).T)
     assert rolled.nnz == unrolled.nnz == 11 and (rolled.data == 0).sum() == 1
     np.testing.assert_allclose(channel.toarray(), np.linalg.norm(kept.reshape(2, 1, 6), axis=2).T)
+
+
+def test_no_edge_leads_through_a_unit_that_a_masked_scale_cuts():
+    """Of three channels one is scaled by an entry that is dropped: neither kernel has an edge at it, of any weight."""
+    net = nn.Sequential(nn.Conv2d(1, 3, 2, bias=False), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 2, bias=False)).eval()
+    graph = gs.export(net, torch.zeros(1, 1, 4, 4), {"1.weight": torch.tensor([True, False, True])})
+    rows, columns = graph.adjacency().nonzero()
+    for part in ("kept", "active"):
+        found = set()
+        for name in graph.shapes:
+            matrix, (left, right) = gs.biadjacency(graph, name, "unrolled", part=part), unrolled_units(graph, name)
+            found |= {(left[a], right[b]) for a, b in zip(*matrix.nonzero())}
+        assert found == set(zip(rows.tolist(), columns.tolist())) and len(found) == 2 * (9 * 4 + 4 * 4 * 2)
+        weighted = weighted_edges(Part(Swept(graph), part))
+        assert (weighted.nnz, weighted.shape) == (len(found), graph.adjacency().shape)
 
 
 class Twice(nn.Module):

@@ -29,7 +29,7 @@ TOO_FEW = "a mean degree is below 3, where the published code gives nothing"
 LARGEST = 4_000_000  # edges up to which the spectrum of the whole graph is found
 TOO_LARGE = f"more than {LARGEST:,} edges: ask graphsparse.metrics.expansion.whole_spectrum"
 TOO_LARGE_LAPLACIAN = f"more than {LARGEST:,} edges: ask graphsparse.metrics.spectra.laplacian_radius"
-PUBLISHED = 3  # what the published code asks of mean degrees, and of the units of a regular subgraph
+PUBLISHED = 3  # the mean degree from which on published code has a value
 
 
 class Expansion(NamedTuple):
@@ -182,10 +182,10 @@ def mean_normalised_gap_of_regular_subgraphs(part: Part) -> Found:
 
 @metric("expansion", "eigenvalue")
 def published_mean_gap_of_regular_subgraphs(part: Part) -> Found:
-    """IMDB as the code of Hoang et al. has it: groups of 3 units or more whose mean degrees are both 3 or more.
+    """IMDB as published code has it: over the subgraphs alone whose mean degrees are both 3 or more.
 
-    The code of Cunegatti et al. asks for a left degree of 3 instead of 3 units, and normalises. Undefined where no group
-    is left. Cost: as `mean_gap_of_regular_subgraphs`.
+    That of Hoang et al. also asks for 3 units, that of Cunegatti et al. for a left degree of 3 (and normalises): both
+    follow. Undefined where no subgraph is left. Cost: as `mean_gap_of_regular_subgraphs`.
     """
     return _means(part, lambda each: each.gap, True, TOO_FEW)
 
@@ -283,14 +283,10 @@ def _regular(part: Part) -> dict[str, list[tuple[np.ndarray, Expansion]]]:
     return found
 
 
-def _of_published(units: np.ndarray, found: Expansion) -> bool:
-    return len(units) >= PUBLISHED and found.published
-
-
 def _means(part: Part, value: Callable[[Expansion], float], published: bool, reason: str) -> Found:
     """The mean of a value over the regular subgraphs of each parameter."""
     values = {
-        name: _average([value(each) for units, each in groups if not published or _of_published(units, each)])
+        name: _average([value(each) for _, each in groups if each.published or not published])
         for name, groups in part.once(_regular).items()
     }
     return _averaged(values, reason)
@@ -301,7 +297,7 @@ def _weighted_regular(part: Part) -> dict[str, list[tuple[bool, float]]]:
     found = {}
     for name, groups in part.once(_regular).items():
         graph = encoded(part, name, part.swept.encoding, weighted=True)
-        found[name] = [(_of_published(units, each), _gap(graph[units])) for units, each in groups]
+        found[name] = [(each.published, _gap(graph[units])) for units, each in groups]
     return found
 
 
