@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,3 +208,12 @@ def test_bad_questions():
     first = next(iter(masks))
     with pytest.raises(MaskError, match=f"a mask must have the shape of its parameter, at mask set b, {first}"):
         gs.compare_masks(graph, {"a": masks, "b": {**masks, first: masks[first][:1]}})
+
+
+def test_the_page_runs():
+    """What docs/layer_graphs.md shows, block after block."""
+    page = (Path(__file__).parent.parent / "docs" / "layer_graphs.md").read_text()
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    assert names["found"].names == ("before", "after")
