@@ -16,7 +16,7 @@ from torch import nn
 import graphsparse as gs
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.metrics.comparison import TABLE
-from tests.small_graphs import graphs, paths, steps
+from tests.small_graphs import Skipping, graphs, paths, steps
 
 
 def random_masks(graph: gs.LayeredGraph, seed: int, density: float = 0.5) -> dict[str, np.ndarray]:
@@ -27,7 +27,7 @@ def random_masks(graph: gs.LayeredGraph, seed: int, density: float = 0.5) -> dic
 def test_counts_against_sets():
     seen = 0
     for number, graph in enumerate(graphs()):
-        if number % 3:
+        if number % 5:
             continue
         sets = {f"set {n}": random_masks(graph, 10 * number + n) for n in range(3)}
         found = gs.compare_masks(graph, sets, [name for name in TABLE if name != "topological_distance"])
@@ -148,6 +148,44 @@ def test_a_permuted_network_is_at_no_distance(resolution):
     assert found.matrix("topological_distance", "active").loc["one", "permuted"] == 0
     assert 0.3 < distance.loc["one", "other"] < 1 - overlap.loc["one", "other"] + 0.1
     assert np.isnan(distance.loc["one", "one"])
+
+
+def test_units_of_a_skip_keep_their_place():
+    """The units of "one" are private, those of "first" and "two" are added to each other."""
+    graph = gs.export(Skipping(), torch.zeros(1, 3), {})
+    masks, order, wide = random_masks(graph, 8), [2, 0, 1], [1, 2, 3, 0]
+    private = {**masks, "one.weight": masks["one.weight"][order], "two.weight": masks["two.weight"][:, order]}
+    added = {
+        "first.weight": masks["first.weight"][wide], "one.weight": masks["one.weight"][:, wide],
+        "two.weight": masks["two.weight"][wide], "last.weight": masks["last.weight"][:, wide],
+    }  # fmt: skip
+    found = gs.compare_masks(graph, [masks, private, added], "topological_distance", pairs="first")
+    assert found.matrix("topological_distance").loc["0"].to_list()[1] == 0
+    rows = found.parameters["kept"].loc["0", "2", "topological_distance"]
+    in_place = [np.mean([edit(a, b) for a, b in zip(masks[name], added[name])]) for name in graph.shapes]
+    named = dict(zip(graph.shapes, in_place, strict=True))
+    assert rows["first.weight"] == pytest.approx(named["first.weight"]) and named["first.weight"] > 0
+    assert rows["one.weight"] <= named["one.weight"]
+
+
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 6), nn.Linear(5, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.c(self.a(x) * self.b(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "x"), [(Gated(), torch.zeros(1, 5)), (nn.LSTM(3, 4, batch_first=True), torch.zeros(1, 4, 3))]
+)
+def test_operands_of_products_keep_their_place(model, x):
+    graph = gs.export(model, x, {})
+    one, other = random_masks(graph, 1), random_masks(graph, 2)
+    found = gs.compare_masks(graph, [one, other], "topological_distance").parameters["kept"].droplevel([0, 1, 2])
+    for name in graph.shapes:
+        assert found[name] == pytest.approx(np.mean([edit(a, b) for a, b in zip(one[name], other[name])]))
 
 
 def test_distance_where_units_cannot_be_matched():

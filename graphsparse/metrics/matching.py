@@ -20,7 +20,7 @@ NONE = np.iinfo(np.int64).max  # above every number of a row
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where the units of a graph come from: the row of a kernel alone, or several; and which rows make sinks.
+    """Where the units of a graph come from: the row of a kernel alone, or several; and which rows may change places.
 
     Rows are numbered over all parameters, a parameter's from ``first`` on. Shared by all masks of a network.
     """
@@ -66,22 +66,31 @@ class Rows:
         np.maximum.at(high, units[units >= 0], numbers[units >= 0])
 
     @cached_property
-    def ends(self) -> np.ndarray:
-        """Which units are sinks, or reach one over wires alone."""
-        found = np.zeros(self.graph.n_units, bool)
+    def fixed(self) -> np.ndarray:
+        """Which units keep their place: outputs, operands of products, what several rows add up to, what is read across
+        rows; and all that leads to those over wires."""
+        low, high = self.origins
+        found = low != high
         found[self.graph.sinks] = True
+        for name, blocks in self.graph.kernels.items():
+            unmoved = self.of_columns(name) < 0 if name in self.first else slice(None)
+            for kernel in blocks:
+                units = kernel.sources.reshape(-1, kernel.sources.shape[2])[unmoved]
+                found[units[units >= 0]] = True
         for layer in reversed(self.graph.layers):
             for block in reversed(layer.blocks):
-                if not isinstance(block, KernelBlock):
-                    gate = isinstance(block, Gate)
-                    for sources in (block.lefts, block.rights) if gate else (block.sources,):  # type: ignore[union-attr]
-                        found[sources[(sources >= 0) & found[block.targets]]] = True
+                if isinstance(block, Gate):
+                    operands = np.concatenate([block.lefts, block.rights])
+                    found[operands[operands >= 0]] = True
+                elif not isinstance(block, KernelBlock):
+                    found[block.sources[(block.sources >= 0) & found[block.targets]]] = True
         return found
 
     def free(self, name: str) -> bool:
-        """Whether a parameter's rows may change places: it is read in one way, and none of them is an output's."""
+        """Whether a parameter's rows may change places, and the network stays the same: it is read in one way, and what its
+        rows make is fixed nowhere."""
         units = [block.targets[block.targets >= 0] for block in self.graph.kernels[name]]
-        return name in self.first and not any(self.ends[each].any() for each in units)
+        return name in self.first and not any(self.fixed[each].any() for each in units)
 
     def of_columns(self, name: str) -> np.ndarray:
         """The number of the row that each input channel of a parameter comes from; below zero where there is not one."""
@@ -96,8 +105,9 @@ class Rows:
 def distances(one: Part, other: Part, rows: Rows) -> dict[str, float]:
     """The topological distance of two masks of a network by parameter; NaN where there are too many rows to match.
 
-    A row's distance from another is the share of the connections that either has and not both; rows are matched so
-    that the mean is least, parameter by parameter in the network's order; columns go where the rows went that they come from.
+    A row's distance from another is the share of the connections that either has and not both. Rows that may change places
+    are matched so that the mean is least, parameter by parameter in the network's order; columns go where the rows went that
+    they come from.
     """
     matched: dict[int, int] = {}
     found = {}

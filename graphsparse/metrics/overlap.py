@@ -104,10 +104,10 @@ def topological_distance(pair: Asked) -> Found:
     The distance of two rows of kernels (output channels) is the share, of the connections that either has, of those that
     only one has; 0 where neither has any. Rows are matched so that the mean distance is least, parameter by parameter
     in the network's order, and the next parameter's columns go with the rows that they come from. In all: the mean over
-    parameters. Outputs of the network stay in their place; the published code matches them too, drops the last input of
-    every layer, and knows fully connected layers alone. What is added from several kernels (a skip) stays in its place, so
-    that the distance is an upper bound there. Undefined above 5,000 rows. Cost: the assignment (SciPy), at worst
-    the cube of the rows.
+    parameters. The network's outputs, what several kernels add up to (a skip) and operands of products (gates, attention)
+    stay in their place, for their order is not free. The published code knows fully connected layers alone, matches outputs
+    too, and drops the last input of every layer. Undefined above 5,000 rows. Cost: the assignment (SciPy), at worst the cube
+    of the rows.
     """
     values = distances(pair.one, pair.other, pair.rows)
     defined = [value for value in values.values() if not np.isnan(value)]

@@ -124,7 +124,8 @@ def _deep(part: Part) -> Found:
         return Found(np.nan, undefined=ALL_ALIKE)
     graph = part.graph
     found = sweep(graph, values, MAX_MIN_64)
-    widest = np.stack([_widest(found, sink) for sink in graph.sinks.tolist()], 1)
+    by_sink = [_widest(found, sink) for sink in graph.sinks.tolist()]
+    widest = np.asarray(by_sink).reshape(len(graph.sinks), len(graph.sources)).T
     rows, columns = np.nonzero(widest > -np.inf)
     joined = sparse.coo_array((np.minimum(widest[rows, columns], 1), (rows, columns)), widest.shape).tocsr()
     return Found(persistence_of(joined) / float(np.sqrt(max(sum(widest.shape) - 1, 1))))
