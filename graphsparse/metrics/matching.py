@@ -67,10 +67,9 @@ class Rows:
 
     @cached_property
     def fixed(self) -> np.ndarray:
-        """Which units keep their place: outputs, operands of products, what several rows add up to, what is read across
-        rows; and all that leads to those over wires."""
-        low, high = self.origins
-        found = low != high
+        """Which units keep their place: outputs, operands of products, what is read as a column that comes from several rows;
+        and all that leads to those over wires."""
+        found = np.zeros(self.graph.n_units, bool)
         found[self.graph.sinks] = True
         for name, blocks in self.graph.kernels.items():
             unmoved = self.of_columns(name) < 0 if name in self.first else slice(None)
