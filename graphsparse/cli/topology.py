@@ -60,8 +60,9 @@ def topology(
 ) -> None:
     """Topology statistics of a checkpoint, for what is kept and for what is active: in all, by layer, by parameter.
 
-    The table shows what is found in all; JSON and CSV have every layer and parameter. Metrics of weights are undefined
-    for a checkpoint of masks alone.
+    The table shows what is found in all; JSON and CSV have every layer and parameter.
+
+    Metrics of weights are undefined for a checkpoint of masks alone.
     """
     if model == "none":
         raise ModelError("topology must have a network", received="--model none", way_out="name the model")

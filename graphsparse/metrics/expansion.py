@@ -114,7 +114,9 @@ def laplacian_radius(part: Part) -> Found:
 
     Cost: as `first_eigenvalue`.
     """
-    by_name = {name: radius_of(symmetric(each)) if each.nnz else np.nan for name, each in part.once(_graphs).items()}
+    by_name = {
+        name: radius_of(symmetric(each)) if each.nnz else np.nan for name, each in part.once(layer_graphs).items()
+    }
     total, reason = np.nan, TOO_LARGE_LAPLACIAN
     if part.edges.nnz <= LARGEST:
         edges = part.edges.astype(float)
@@ -146,7 +148,7 @@ def normalised_ramanujan_gap(part: Part) -> Found:
 
     Cost: as `first_eigenvalue`.
     """
-    return _mean(part, lambda each: _ratio(each), NO_BOUND)
+    return _mean(part, lambda each: ratio(each), NO_BOUND)
 
 
 @metric("expansion", "eigenvalue")
@@ -159,37 +161,6 @@ def published_ramanujan_gap(part: Part) -> Found:
     return _mean(part, lambda each: each.gap if each.published else np.nan, TOO_FEW)
 
 
-@metric("expansion", "subgraphs")
-def regular_subgraphs(part: Part) -> Found:
-    """Subgraphs of the left units of one degree, 1 or more, with all edges of theirs. Cost: a pass over the edges."""
-    return Found.of_parameters({name: float(len(_groups(each))) for name, each in part.once(_graphs).items()})
-
-
-@metric("expansion", "eigenvalue")
-def mean_gap_of_regular_subgraphs(part: Part) -> Found:
-    """Mean `ramanujan_gap` of the `regular_subgraphs`: IMDB of Hoang et al. (ICLR 2023), over every group of units.
-
-    Right units without an edge in the subgraph are left out. In all the mean over parameters. Cost: `first_eigenvalue` of each subgraph.
-    """
-    return _means(part, lambda each: each.gap, False, NO_EDGES)
-
-
-@metric("expansion", "ratio")
-def mean_normalised_gap_of_regular_subgraphs(part: Part) -> Found:
-    """Mean of gap / bound over the `regular_subgraphs` whose bound is not 0. Cost: as `mean_gap_of_regular_subgraphs`."""
-    return _means(part, _ratio, False, NO_BOUND)
-
-
-@metric("expansion", "eigenvalue")
-def published_mean_gap_of_regular_subgraphs(part: Part) -> Found:
-    """IMDB as published code has it: over the subgraphs alone whose mean degrees are both 3 or more.
-
-    That of Hoang et al. also asks for 3 units, that of Cunegatti et al. for a left degree of 3 (and normalises): both
-    follow. Undefined where no subgraph is left. Cost: as `mean_gap_of_regular_subgraphs`.
-    """
-    return _means(part, lambda each: each.gap, True, TOO_FEW)
-
-
 @metric("expansion", "weight")
 def weighted_spectral_gap(part: Part) -> Found:
     """First less third eigenvalue of the adjacency of absolute weights (Hoang et al., NeurIPS 2023); wires weigh 1.
@@ -200,34 +171,20 @@ def weighted_spectral_gap(part: Part) -> Found:
     lacking = weights_lacking(part)
     if lacking:
         return Found(np.nan, None, dict.fromkeys(names, np.nan), lacking)
-    values = {name: _gap(encoded(part, name, part.swept.encoding, weighted=True)) for name in names}
+    values = {name: gap_of(encoded(part, name, part.swept.encoding, weighted=True)) for name in names}
     if part.edges.nnz > LARGEST:
         return Found(np.nan, None, values, TOO_LARGE)
     first, _, third = _whole_spectrum(part, weighted=True)
     return Found(first - third if part.edges.nnz else np.nan, None, values, NO_EDGES)
 
 
-@metric("expansion", "weight")
-def mean_weighted_gap_of_regular_subgraphs(part: Part) -> Found:
-    """Mean weighted spectral gap of the `regular_subgraphs` (iterated; Hoang et al., NeurIPS 2023), over every group.
-
-    In all the mean over parameters. Cost: `weighted_spectral_gap` of each subgraph.
-    """
-    return _weighted_means(part, False)
-
-
-@metric("expansion", "weight")
-def published_mean_weighted_gap_of_regular_subgraphs(part: Part) -> Found:
-    """The same over the groups of `published_mean_gap_of_regular_subgraphs` alone. Cost: as the row before."""
-    return _weighted_means(part, True)
-
-
-def _graphs(part: Part) -> dict[str, sparse.csr_array]:
+def layer_graphs(part: Part) -> dict[str, sparse.csr_array]:
+    """The bipartite graph of each parameter, in the encoding that is asked for."""
     return {name: encoded(part, name, part.swept.encoding) for name in part.graph.shapes}
 
 
 def _expansions(part: Part) -> dict[str, Expansion | None]:
-    return {name: expansion_of(each) for name, each in part.once(_graphs).items()}
+    return {name: expansion_of(each) for name, each in part.once(layer_graphs).items()}
 
 
 def _whole_spectrum(part: Part, weighted: bool) -> tuple[float, float, float]:
@@ -251,68 +208,26 @@ def _spectral(part: Part, value: Callable[[tuple[float, ...]], float]) -> Found:
 
 def _mean(part: Part, value: Callable[[Expansion], float], reason: str) -> Found:
     """A value of each parameter's graph, and their mean."""
-    return _averaged({n: np.nan if each is None else value(each) for n, each in part.once(_expansions).items()}, reason)
+    return averaged({n: np.nan if each is None else value(each) for n, each in part.once(_expansions).items()}, reason)
 
 
-def _averaged(values: Mapping[str, float], reason: str) -> Found:
-    return Found(_average(list(values.values())), None, dict(values), reason)
+def averaged(values: Mapping[str, float], reason: str) -> Found:
+    """A value of each parameter, and the mean of those that are defined."""
+    return Found(average(list(values.values())), None, dict(values), reason)
 
 
-def _average(values: list[float]) -> float:
+def average(values: list[float]) -> float:
     """The mean of what is defined; NaN where nothing is."""
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else np.nan
 
 
-def _ratio(found: Expansion) -> float:
+def ratio(found: Expansion) -> float:
+    """The gap as a share of the bound; NaN where the bound is 0."""
     return found.gap / found.bound if found.bound else np.nan
 
 
-def _groups(biadjacency: sparse.csr_array) -> list[np.ndarray]:
-    """The left units of each degree, 1 or more."""
-    degrees = np.diff(biadjacency.indptr)
-    return [np.flatnonzero(degrees == degree) for degree in np.unique(degrees[degrees > 0])]
-
-
-def _regular(part: Part) -> dict[str, list[tuple[np.ndarray, Expansion]]]:
-    """The left units of each regular subgraph, and its expansion."""
-    found = {}
-    for name, graph in part.once(_graphs).items():
-        expansions = [(units, expansion_of(graph[units])) for units in _groups(graph)]
-        found[name] = [(units, each) for units, each in expansions if each is not None]
-    return found
-
-
-def _means(part: Part, value: Callable[[Expansion], float], published: bool, reason: str) -> Found:
-    """The mean of a value over the regular subgraphs of each parameter."""
-    values = {
-        name: _average([value(each) for _, each in groups if each.published or not published])
-        for name, groups in part.once(_regular).items()
-    }
-    return _averaged(values, reason)
-
-
-def _weighted_regular(part: Part) -> dict[str, list[tuple[bool, float]]]:
-    """Of each regular subgraph whether the published code has it, and its weighted spectral gap."""
-    found = {}
-    for name, groups in part.once(_regular).items():
-        graph = encoded(part, name, part.swept.encoding, weighted=True)
-        found[name] = [(each.published, _gap(graph[units])) for units, each in groups]
-    return found
-
-
-def _weighted_means(part: Part, published: bool) -> Found:
-    lacking = weights_lacking(part)
-    if lacking:
-        return _averaged(dict.fromkeys(part.graph.shapes, np.nan), lacking)
-    values = {
-        name: _average([gap for known, gap in groups if known or not published])
-        for name, groups in part.once(_weighted_regular).items()
-    }
-    return _averaged(values, TOO_FEW if published else NO_EDGES)
-
-
-def _gap(weighted: sparse.csr_array) -> float:
+def gap_of(weighted: sparse.csr_array) -> float:
     """First less third eigenvalue of a bipartite graph of absolute weights; NaN without edges."""
     if not weighted.nnz:
         return np.nan

@@ -16,12 +16,12 @@ import pandas
 from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.notebook import table
-from graphsparse.metrics import degrees, expansion, fragility, liveness, paths, persistence, reasons, regrowth
+from graphsparse.metrics import degrees, expansion, fragility, liveness, paths, persistence, reasons, regrowth, regular
 from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, rows_of
 
-FAMILIES = liveness, reasons, regrowth, paths, degrees, fragility, expansion, persistence
+FAMILIES = liveness, reasons, regrowth, paths, degrees, fragility, expansion, regular, persistence
 TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
 
