@@ -16,13 +16,13 @@ HUB = 3.0
 @metric("degrees", "edges per unit")
 def mean_in_degree(part: Part) -> Found:
     """Mean number of edges into the part's units, sources left out. Cost: as `edges`."""
-    return _of_units(part, part.in_degrees, np.mean)
+    return of_units(part, part.in_degrees, np.mean)
 
 
 @metric("degrees", "edges per unit")
 def greatest_in_degree(part: Part) -> Found:
     """The greatest number of edges into a unit. Cost: as `edges`."""
-    return _of_units(part, part.in_degrees, np.max)
+    return of_units(part, part.in_degrees, np.max)
 
 
 @metric("degrees", "ratio")
@@ -31,37 +31,37 @@ def variation_of_in_degree(part: Part) -> Found:
 
     Cost: as `edges`.
     """
-    return _of_units(part, part.in_degrees, _variation)
+    return of_units(part, part.in_degrees, _variation)
 
 
 @metric("degrees", "ratio")
 def gini_of_in_degree(part: Part) -> Found:
     """Gini coefficient of the in-degrees: 0 where all are equal. Cost: a sort of the units."""
-    return _of_units(part, part.in_degrees, gini)
+    return of_units(part, part.in_degrees, gini)
 
 
 @metric("degrees", "edges per unit")
 def mean_out_degree(part: Part) -> Found:
     """Mean number of edges out of the part's units, sinks left out. Cost: as `edges`."""
-    return _of_units(part, part.out_degrees, np.mean, out=True)
+    return of_units(part, part.out_degrees, np.mean, out=True)
 
 
 @metric("degrees", "edges per unit")
 def greatest_out_degree(part: Part) -> Found:
     """The greatest number of edges out of a unit. Cost: as `edges`."""
-    return _of_units(part, part.out_degrees, np.max, out=True)
+    return of_units(part, part.out_degrees, np.max, out=True)
 
 
 @metric("degrees", "ratio")
 def variation_of_out_degree(part: Part) -> Found:
     """Coefficient of variation of the out-degrees. Cost: as `edges`."""
-    return _of_units(part, part.out_degrees, _variation, out=True)
+    return of_units(part, part.out_degrees, _variation, out=True)
 
 
 @metric("degrees", "ratio")
 def gini_of_out_degree(part: Part) -> Found:
     """Gini coefficient of the out-degrees. Cost: a sort of the units."""
-    return _of_units(part, part.out_degrees, gini, out=True)
+    return of_units(part, part.out_degrees, gini, out=True)
 
 
 @metric("degrees", "units")
@@ -167,7 +167,7 @@ def _variation(values: np.ndarray) -> float:
     return float(values.std() / mean) if mean else np.nan
 
 
-def _of_units(part: Part, degrees: np.ndarray, summed: Callable[[np.ndarray], float], out: bool = False) -> Found:
+def of_units(part: Part, degrees: np.ndarray, summed: Callable[[np.ndarray], float], out: bool = False) -> Found:
     """A summary of the degrees of the part's units, in all and by layer."""
     counted, graph = part.units.copy(), part.graph
     counted[graph.sinks if out else graph.sources] = False

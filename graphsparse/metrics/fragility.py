@@ -17,7 +17,6 @@ from graphsparse.metrics.table import Found, metric
 from graphsparse.sweep import sweep
 
 NO_PATH = "there is no path from a source to a sink"
-LARGEST_CUT = 1_000_000  # edges up to which a table of all metrics holds the minimum cut
 
 
 def dominators(graph: LayeredGraph) -> Dominators:
@@ -83,16 +82,13 @@ def most_lost_by_an_edge(part: Part) -> Found:
     return _greatest(part, np.where(lost < 0, np.nan, lost))
 
 
-@metric("fragility", "edges")
+@metric("fragility", "edges", limit=1_000_000)
 def minimum_cut(part: Part) -> Found:
     """The fewest edges of connections whose loss leaves no source-sink path, and of one such set those of each layer.
 
-    Wires cannot be lost. Of larger graphs than a million active edges ask `graphsparse.metrics.cuts.minimum_cut`. Cost:
-    maximum flow (SciPy's Dinic), more than linear in the edges.
+    Wires cannot be lost. `graphsparse.metrics.cuts.minimum_cut` names the edges. Cost: maximum flow (SciPy's Dinic), more
+    than linear in the edges.
     """
-    if part.swept.edges["active"].nnz > LARGEST_CUT:
-        reason = f"more than {LARGEST_CUT:,} active edges: ask graphsparse.metrics.cuts.minimum_cut"
-        return Found(np.nan, np.full(len(part.graph.layers), np.nan), None, reason)
     cut = part.swept.once(cut_of)
     if np.isnan(cut.size):
         reason = "wires alone lead from a source to a sink"

@@ -96,8 +96,9 @@ def effective_channels(part: Part) -> Found:
 def log10_paths_with_biases(part: Part) -> Found:
     """`log10_paths` with a path begun at every kept bias or shift, too: effective paths as node-path balance counts them.
 
-    Their code sets every parameter to 1, biases too, and sums the outputs for inputs of one (Pham et al. 2023), so these
-    are no source-sink paths where there are biases. Where several biases or shifts lie on one unit each begins a path.
+    Their code sets every parameter to 1, biases and the weights of normalisations too, and sums the outputs for inputs of
+    one (Pham et al. 2023), so these are no source-sink paths where there are biases. Where several biases or shifts lie
+    on one unit each begins a path. Scales of 1 change nothing; a batch norm's statistics, which they leave, are not here.
     Cost: one sweep in (+, x).
     """
     found = part.swept.once(_with_lifts)

@@ -36,12 +36,16 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A row of the table: ``function`` finds the values of a `Part`; its docstring says definition, source and cost."""
+    """A row of the table: ``function`` finds the values of a `Part`; its docstring says definition, source and cost.
+
+    On a graph of more than ``limit`` edges it is found only where it is asked for by its name.
+    """
 
     name: str
     group: str
     unit: str
     function: Callable[[Part], Found]
+    limit: int | None = None
 
     def __call__(self, part: Part) -> Found:
         return part.once(self.function)
@@ -55,9 +59,9 @@ class Metric:
         return f"Metric({self.name!r}, {self.group!r}, {self.unit!r})"
 
 
-def metric(group: str, unit: str) -> Callable[[Callable[[Part], Found]], Metric]:
+def metric(group: str, unit: str, limit: int | None = None) -> Callable[[Callable[[Part], Found]], Metric]:
     """Make a function a row of the table, under its own name."""
-    return lambda function: Metric(function.__name__, group, unit, function)
+    return lambda function: Metric(function.__name__, group, unit, function, limit)
 
 
 def fraction(count: Metric, of: Metric) -> Metric:
@@ -70,10 +74,11 @@ def fraction(count: Metric, of: Metric) -> Metric:
         parameters = None
         if above.parameters is not None and below.parameters is not None:
             parameters = {name: _quotient(value, below.parameters[name]) for name, value in above.parameters.items()}
-        return Found(total, layers, parameters, f"{of.name} is 0")
+        unknown = next((f", or {each.undefined}" for each in (below, above) if each.undefined), "")
+        return Found(total, layers, parameters, f"{of.name} is 0{unknown}")
 
     function.__doc__ = f"{count.name} / {of.name}. Undefined where {of.name} is 0. Cost: that of both."
-    return Metric(f"{count.name}_of_{of.name}", count.group, "fraction", function)
+    return Metric(f"{count.name}_of_{of.name}", count.group, "fraction", function, count.limit or of.limit)
 
 
 def _quotient(above: float, below: float) -> float:

@@ -13,15 +13,34 @@ from typing import Any
 import numpy as np
 import pandas
 
-from graphsparse.errors import ArgumentError
+from graphsparse.errors import ArgumentError, MissingExtra
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.notebook import table
-from graphsparse.metrics import degrees, expansion, fragility, liveness, paths, persistence, reasons, regrowth, regular
+from graphsparse.metrics import (
+    bipartite,
+    bridges,
+    communities,
+    degrees,
+    expansion,
+    fits,
+    fragility,
+    heads,
+    liveness,
+    paths,
+    patterns,
+    persistence,
+    reasons,
+    regrowth,
+    regular,
+)
 from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, rows_of
 
-FAMILIES = liveness, reasons, regrowth, paths, degrees, fragility, expansion, regular, persistence
+FAMILIES = (
+    liveness, heads, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, communities,
+    expansion, regular, persistence,
+)  # fmt: skip
 TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
 
@@ -115,7 +134,7 @@ def topology(
     weights: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Topology:
-    """Find what the shape of a pruned network is: liveness, regrowth, paths, degrees, fragility, expansion, persistence.
+    """Find what the shape of a pruned network is, from what is dead and why to expansion and persistence.
 
     Args:
         graph: as `graphsparse.export` gives it, under the masks that are asked about.
@@ -132,7 +151,8 @@ def topology(
 
     Raises:
         ArgumentError: a metric that is not in the table, or an encoding that the graph does not have. MaskError: a weight
-        that does not fit. GraphsparseError: what is given is no graph.
+        that does not fit. MissingExtra: a metric that is named needs a library that is not installed (in a group or among
+        all metrics it is NaN, with that reason). GraphsparseError: what is given is no graph.
 
     Example:
         >>> import torch
@@ -147,24 +167,40 @@ def topology(
     swept = Swept(graph if weights is None else with_weights(replace(graph, weights={}), weights), encoding)
     parts = [Part(swept, name) for name in PARTS]
     rows: list[tuple] = []
-    wanted = _chosen(metrics)
+    names = _names(metrics)
+    wanted = _chosen(names)
     for done, metric in enumerate(wanted):
-        rows += rows_of_metric(metric, [metric(part) for part in parts], swept.graph)
+        rows += rows_of_metric(metric, _found(metric, parts, named=metric.name in (names or ())), swept.graph)
         if progress is not None:
             progress(done + 1, len(wanted))
     return Topology(pandas.DataFrame(rows, columns=COLUMNS), layer_names(swept.graph))
 
 
+def _found(metric: Metric, parts: list[Part], *, named: bool) -> list[Found]:
+    """What a metric is of both parts. Where its name was not given, it may also be too dear, or lack its library."""
+    if not named and metric.limit is not None and parts[0].edges.nnz > metric.limit:
+        return [Found(np.nan, undefined=f"more than {metric.limit:,} edges: ask for it by its name")] * len(parts)
+    try:
+        return [metric(part) for part in parts]
+    except MissingExtra as error:
+        if named:
+            raise
+        return [Found(np.nan, undefined=f"{error.rule}: {error.way_out}")] * len(parts)
+
+
 def check_metrics(metrics: Iterable[str] | None) -> None:
     """Raises ArgumentError for a name that is no metric's and no group's."""
-    _chosen(metrics)
+    _chosen(_names(metrics))
 
 
-def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
+def _names(metrics: Iterable[str] | None) -> list[str] | None:
+    return [metrics] if isinstance(metrics, str) else None if metrics is None else list(metrics)
+
+
+def _chosen(wanted: list[str] | None) -> list[Metric]:
     """The rows of the table that are asked for by name or by group, in the table's order."""
-    if metrics is None:
+    if wanted is None:
         return list(TABLE.values())
-    wanted = [metrics] if isinstance(metrics, str) else list(metrics)
     unknown = [name for name in wanted if name not in TABLE and name not in {row.group for row in TABLE.values()}]
     if unknown:
         raise _unknown(unknown, TABLE)

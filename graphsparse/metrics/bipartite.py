@@ -1,0 +1,139 @@
+"""Metrics of the bipartite graph of a parameter: rank, butterflies, small subgraphs, clustering.
+
+The graph is in the encoding that is asked for: by channel, rolled or unrolled (`graphsparse.metrics.encodings`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import structural_rank as rank_of
+
+from graphsparse.kernels.compiling import compiled
+from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.parts import Part
+from graphsparse.metrics.table import Found, fraction, metric
+
+
+@metric("structure", "edges")
+def structural_rank(part: Part) -> Found:
+    """The rank that the mask allows: the most edges of the bipartite graph no two of which share a node.
+
+    Almost all weights under the mask have this rank (structural rank: Duff et al. 1986). Cost: maximum bipartite
+    matching (SciPy), in the worst case the edges times the root of the nodes.
+    """
+    return _of_each(part, lambda edges: float(rank_of(edges)) if edges.nnz else 0.0)
+
+
+@metric("structure", "edges")
+def full_rank(part: Part) -> Found:
+    """The smaller number of nodes of the two sides: no rank is greater; the same for both parts.
+
+    Cost: a pass over the edges.
+    """
+    return _of_each(part, lambda edges: float(min(edges.shape)))
+
+
+@metric("structure", "butterflies")
+def butterflies(part: Part) -> Found:
+    """Cycles of four edges of a parameter's bipartite graph: two inputs and two outputs, all joined.
+
+    From the products A A': pairs of nodes with c common neighbours have c (c - 1) / 2 (Wang et al. 2014). Exact. Cost:
+    the squared degrees of one side, that with the smaller sum; some 10^9 of them per second.
+    """
+    return part.once(_butterflies)
+
+
+@metric("structure", "paths")
+def three_paths(part: Part) -> Found:
+    """Paths of three edges in a parameter's bipartite graph, in any direction; the denominator of `clustering`.
+
+    Cost: a pass over the edges.
+    """
+    return _of_each(part, _three_paths)
+
+
+@metric("structure", "ratio")
+def clustering(part: Part) -> Found:
+    """Clustering coefficient of Robins and Alexander (2004): 4 butterflies / three_paths, how many such paths close.
+
+    Cost: that of both.
+    """
+    closed, every = butterflies(part), three_paths(part)
+    ratio = lambda above, below: 4 * above / below if below else np.nan
+    values = {name: ratio(_at(closed, name), _at(every, name)) for name in part.graph.shapes}
+    return Found(ratio(closed.total, every.total), None, values, "there is no path of three edges")
+
+
+@metric("structure", "subgraphs")
+def connected_fours(part: Part) -> Found:
+    """Sets of four nodes that edges of a parameter's bipartite graph join (motifs of size 4), exactly.
+
+    Without odd cycles they are stars, paths of three and butterflies; each butterfly holds four of the paths. Cunegatti
+    et al. 2024 estimate their number from a sample, over all layers at once (`sampled_fours`). Cost: as `butterflies`.
+    """
+    closed, every, stars = butterflies(part), three_paths(part), _of_each(part, _stars)
+    names = part.graph.shapes
+    return Found.of_parameters({n: _at(stars, n) + _at(every, n) - 3 * _at(closed, n) for n in names})
+
+
+def _at(found: Found, name: str) -> float:
+    return (found.parameters or {})[name]
+
+
+def _of_each(part: Part, count: Callable[[sparse.csr_array], float]) -> Found:
+    return Found.of_parameters({name: count(encoded(part, name, part.swept.encoding)) for name in part.graph.shapes})
+
+
+def _butterflies(part: Part) -> Found:
+    return _of_each(part, count_butterflies)
+
+
+def _degrees(edges: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    return np.diff(edges.indptr).astype(float), np.bincount(edges.indices, minlength=edges.shape[1]).astype(float)
+
+
+def _three_paths(edges: sparse.csr_array) -> float:
+    left, right = _degrees(edges)
+    return float(np.repeat(left - 1, np.diff(edges.indptr)) @ (right[edges.indices] - 1))
+
+
+def _stars(edges: sparse.csr_array) -> float:
+    """A node and three of its neighbours."""
+    return float(sum((d * (d - 1) * (d - 2) / 6).sum() for d in _degrees(edges)))
+
+
+def count_butterflies(edges: sparse.csr_array) -> float:
+    """The cycles of length four of a bipartite graph, a bool csr without repeated entries."""
+    left, right = _degrees(edges)
+    other = edges.tocsc()
+    sides = (edges.indptr, edges.indices), (other.indptr, other.indices)
+    if (left @ left) < (right @ right):  # each pair of edges at one node of a side is a step to another node
+        sides = sides[1], sides[0]
+    return float(_closed(*sides[0], *sides[1]))
+
+
+@compiled
+def _closed(starts, indices, starts_back, indices_back):
+    common, pairs = np.zeros(starts.size - 1, np.int64), 0.0
+    for u in range(starts.size - 1):
+        for e in range(starts[u], starts[u + 1]):
+            middle = indices[e]
+            for f in range(starts_back[middle], starts_back[middle + 1]):
+                v = indices_back[f]
+                if v >= u:  # in ascending order: the others are counted from their own side
+                    break
+                pairs += common[v]
+                common[v] += 1
+        for e in range(starts[u], starts[u + 1]):
+            middle = indices[e]
+            for f in range(starts_back[middle], starts_back[middle + 1]):
+                if indices_back[f] >= u:
+                    break
+                common[indices_back[f]] = 0
+    return pairs
+
+
+structural_rank_of_full_rank = fraction(structural_rank, full_rank)

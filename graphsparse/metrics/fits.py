@@ -1,0 +1,147 @@
+"""Metrics of the distribution of degrees: its quantiles, and how lognormal and power laws fit it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas
+
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.metrics.degrees import NO_UNITS, of_units
+from graphsparse.metrics.extras import library
+from graphsparse.metrics.parts import PARTS, Part, Swept
+from graphsparse.metrics.table import Found, Metric
+
+NO_LAW = "fewer than three different degrees, or no power law that fits them"
+EXPONENTS = [1, 1000]  # powerlaw 2.0 by itself stops at 3
+
+
+def degree_counts(graph: LayeredGraph) -> pandas.DataFrame:
+    """The distribution of degrees: a row per layer, direction ("in", "out") and degree, with the units of both parts.
+
+    Columns ``layer``, ``direction``, ``degree``, ``kept``, ``active``: how many of the part's units of the layer have so
+    many edges in that direction; degrees that no unit has are left out.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(2, 3), torch.zeros(1, 2), {"weight": [[True, True], [True, False], [False, False]]})
+        >>> degree_counts(graph)[["direction", "degree", "kept"]].values.tolist()[-4:]
+        [['in', 0, 1], ['in', 1, 1], ['in', 2, 1], ['out', 0, 3]]
+    """
+    swept, rows = Swept(checked_graph(graph)), []
+    parts = [Part(swept, name) for name in PARTS]
+    for layer in swept.graph.layers:
+        here = slice(layer.start, layer.stop)
+        for direction in ("in", "out"):
+            counts = [np.bincount(_degrees(part, direction)[here][part.units[here]]) for part in parts]
+            size = max(map(len, counts))
+            table = np.stack([np.pad(each, (0, size - len(each))) for each in counts], 1)
+            rows += [(layer.name, direction, d, *table[d].tolist()) for d in np.flatnonzero(table.any(1)).tolist()]
+    return pandas.DataFrame(rows, columns=["layer", "direction", "degree", *PARTS])
+
+
+def _degrees(part: Part, direction: str) -> np.ndarray:
+    return part.in_degrees if direction == "in" else part.out_degrees
+
+
+class PowerLaw(NamedTuple):
+    """A power law's exponent and the least degree from which it holds; how it compares with a lognormal law from there."""
+
+    exponent: float = np.nan
+    least: float = np.nan
+    over_lognormal: float = np.nan
+    chance: float = np.nan
+
+
+def power_law(degrees: np.ndarray) -> PowerLaw:
+    """The power law that fits degrees best above some degree (Clauset, Shalizi and Newman 2009), by the library powerlaw.
+
+    NaN where there are fewer than three different degrees, or none of the fits is valid by powerlaw's own account. Raises `MissingExtra` where powerlaw is not installed.
+    """
+    powerlaw = library("powerlaw", "topology")
+    degrees = degrees[degrees > 0]
+    if len(np.unique(degrees)) < 3:
+        return PowerLaw()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        fit = powerlaw.Fit(degrees, discrete=True, parameter_ranges={"alpha": EXPONENTS}, verbose=False)
+        if fit.noise_flag:
+            return PowerLaw()
+        ratio, chance = fit.distribution_compare("power_law", "lognormal", normalized_ratio=True)
+    return PowerLaw(float(fit.power_law.alpha), float(fit.power_law.xmin), float(ratio), float(chance))
+
+
+def _fitted(part: Part) -> dict[str, PowerLaw]:
+    graph, found = part.graph, {}
+    for direction, ends in (("in", graph.sources), ("out", graph.sinks)):
+        counted = part.units.copy()
+        counted[ends] = False
+        found[direction] = power_law(_degrees(part, direction)[counted])
+    return found
+
+
+def _law(direction: str, name: str, unit: str, field: str, text: str) -> Metric:
+    """A row of the power law of the degrees of one direction."""
+
+    def function(part: Part) -> Found:
+        return Found(getattr(part.once(_fitted)[direction], field), undefined=NO_LAW)
+
+    end = "sources" if direction == "in" else "sinks"
+    function.__doc__ = f"""{text} Of the {direction}-degrees of all units that have one, {end} left out.
+
+    Clauset, Shalizi and Newman (2009, SIAM Review 51), by the library powerlaw, for discrete values. Cost: a fit for every
+    degree that occurs; a second for some hundred, shared by the rows of power laws.
+    """
+    return Metric(f"power_law_{name}_of_{direction}_degree", "degrees", unit, function)
+
+
+def _quantile(direction: str, name: str, unit: str, summed: Callable[[np.ndarray], float], text: str) -> Metric:
+    """A row of a summary of the degrees of one direction, in all and by layer."""
+
+    def function(part: Part) -> Found:
+        found = of_units(part, _degrees(part, direction), summed, out=direction == "out")
+        return Found(found.total, found.layers, None, NO_UNITS)
+
+    function.__doc__ = f"{text} Cost: as `edges`, and a sort of the units."
+    return Metric(f"{name}_{direction}_degree", "degrees", unit, function)
+
+
+def _logs(summed: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], float]:
+    """A summary of the logarithms of the degrees that are not 0; NaN where all are 0."""
+    return lambda degrees: float(summed(np.log(degrees[degrees > 0]))) if degrees.any() else np.nan
+
+
+def _rows(way: str) -> tuple[Metric, ...]:
+    mean = f"mean_{way}_degree"
+    return (
+        _quantile(way, "least", "edges per unit", np.min, f"The least {way}-degree of the units of `{mean}`."),
+        _quantile(way, "median", "edges per unit", np.median, f"The median {way}-degree of the units of `{mean}`."),
+        _quantile(way, "lognormal_mean_of", "log of edges per unit", _logs(np.mean),
+                  f"Parameter mu of the lognormal law that fits the {way}-degrees best: the mean of their natural logarithms, "
+                  "units without edges left out."),
+        _quantile(way, "lognormal_spread_of", "log of edges per unit", _logs(np.std),
+                  f"Parameter sigma of the lognormal law that fits the {way}-degrees best: the standard deviation of their "
+                  "natural logarithms, units without edges left out."),
+        _law(way, "exponent", "exponent", "exponent", "Exponent alpha of the power law degree ** -alpha that fits best."),
+        _law(way, "start", "edges per unit", "least", "The least degree from which the power law holds (xmin)."),
+        _law(way, "over_lognormal", "log likelihood ratio", "over_lognormal",
+             "How much better the power law fits than a lognormal law from its start on: the log of the ratio of their "
+             "likelihoods, over its standard deviation; negative where the lognormal law is better."),
+        _law(way, "chance", "probability", "chance",
+             f"The p-value of the sign of `power_law_over_lognormal_of_{way}_degree`: a sign is meant below 0.1."),
+    )  # fmt: skip
+
+
+(
+    least_in_degree, median_in_degree, lognormal_mean_of_in_degree, lognormal_spread_of_in_degree,
+    power_law_exponent_of_in_degree, power_law_start_of_in_degree, power_law_over_lognormal_of_in_degree,
+    power_law_chance_of_in_degree,
+) = _rows("in")  # fmt: skip
+(
+    least_out_degree, median_out_degree, lognormal_mean_of_out_degree, lognormal_spread_of_out_degree,
+    power_law_exponent_of_out_degree, power_law_start_of_out_degree, power_law_over_lognormal_of_out_degree,
+    power_law_chance_of_out_degree,
+) = _rows("out")  # fmt: skip
