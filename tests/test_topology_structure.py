@@ -59,6 +59,7 @@ def test_bridges_and_articulation_points():
     seen = 0
     for graph in graphs():
         found = gs.topology(graph, ["bridges", "articulation_points"])
+        layers = found.layers
         for part, drawn in parts(graph):
             plain = drawn.to_undirected()
             cuts = {(min(edge), max(edge)) for edge in networkx.bridges(plain)}
@@ -69,8 +70,8 @@ def test_bridges_and_articulation_points():
             assert found.total.loc["articulation_points", part] == len(points)
             for n, layer in enumerate(graph.layers):
                 here = range(layer.start, layer.stop)
-                assert found.layers["bridges", part].iloc[n] == sum(target in here for _, target in cuts)
-                assert found.layers["articulation_points", part].iloc[n] == sum(unit in here for unit in points)
+                assert layers["bridges", part].iloc[n] == sum(target in here for _, target in cuts)
+                assert layers["articulation_points", part].iloc[n] == sum(unit in here for unit in points)
             seen += len(cuts)
     assert seen > 100
 
@@ -216,6 +217,7 @@ def test_all_or_none_is_no_block_pattern():
 def test_coreness():
     for graph in list(graphs())[::2]:
         found = gs.topology(graph, ["mean_coreness", "greatest_coreness"])
+        layers = found.layers
         for part, drawn in parts(graph):
             cores = networkx.core_number(drawn.to_undirected())
             row = found.total[part]
@@ -226,7 +228,7 @@ def test_coreness():
             assert row["greatest_coreness"] == max(cores.values())
             for n, layer in enumerate(graph.layers):
                 here = [cores[unit] for unit in range(layer.start, layer.stop) if unit in cores]
-                value = found.layers["mean_coreness", part].iloc[n]
+                value = layers["mean_coreness", part].iloc[n]
                 assert value == pytest.approx(np.mean(here)) if here else np.isnan(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from graphsparse.metrics.table import Found, fraction, metric
 
 NO_ENTRIES = "the parameter has no connections, kept or dropped"
 ALL_OR_NONE = "all connections of the parameter are there, or none"
-EDGES = 32, 16, 8, 4, 2
+LENGTHS = 2, 4, 8, 16, 32
 
 
 @metric("structure", "groups")
@@ -70,7 +71,7 @@ def whole_runs_of_inputs(part: Part) -> Found:
     """The longest of 2, 4, 8, 16, 32 such that each run of so many neighbouring inputs is wholly there or not at all; else 1.
 
     Runs begin at multiples of their length, of an output feature and of a convolution's input channels at one tap. What
-    a length does not divide has no runs of it. Cost: as `groups_of_4`, up to five times.
+    a length does not divide has no runs of it. Cost: as `groups_of_4`, once for each length that is found.
     """
     return _blocks(part, inputs=True)
 
@@ -125,7 +126,7 @@ def _blocks(part: Part, *, inputs: bool = False, outputs: bool = False) -> Found
 def _longest(part: Part, name: str, inputs: bool, outputs: bool) -> float:
     kernels = list(_kernels(part, name))
     whole = lambda n: all(_whole(kernel, n if outputs else 1, n if inputs else 1) for kernel in kernels)
-    return float(next((n for n in EDGES if whole(n)), 1))
+    return float(max([1, *takewhile(whole, LENGTHS)]))  # what is whole at one length is so at each that divides it
 
 
 def _whole(kernel: np.ndarray, outputs: int, inputs: int) -> bool:
