@@ -22,9 +22,10 @@ from graphsparse.metrics import topology
 from graphsparse.metrics.bipartite import count_butterflies
 from graphsparse.metrics.bridges import Bridges
 from graphsparse.metrics.communities import labels_of, sample_fours
+from graphsparse.metrics.cuts import minimum_cut
 from graphsparse.metrics.fits import degree_counts, power_law
 from graphsparse.metrics.parts import Part, Swept
-from tests.small_graphs import graphs
+from tests.small_graphs import graphs, steps
 
 Pair = tuple[int, int]
 
@@ -105,6 +106,25 @@ def test_closed_forms_of_bridges():
     complete = chain(torch.ones(3, 2), torch.ones(4, 3))
     values = gs.topology(complete, ["fragility"]).total["kept"]
     assert (values["bridges"], values["articulation_points"]) == (0, 0)
+
+
+def test_a_minimum_cut_names_its_connections():
+    """Each edge of the cut with the parameter's entries that it is; without these entries no path is left."""
+    seen = 0
+    for graph in graphs(shared=False, gated=False):
+        cut = minimum_cut(graph)
+        table = cut.table(graph)
+        every = {step for step in steps(graph) if step[2]}
+        assert set(table[["source", "target", "parameter", "entry"]].itertuples(index=False, name=None)) <= every
+        assert set(zip(table["source"], table["target"])) == set(zip(cut.sources.tolist(), cut.targets.tolist()))
+        assert table["to_layer"].tolist() == [graph.layer_of(unit).name for unit in table["target"]]
+        assert table["from_layer"].tolist() == [graph.layer_of(unit).name for unit in table["source"]]
+        masks = {name: graph.kept[name].unpack().copy() for name in graph.kept}
+        for name, entry in zip(table["parameter"], table["entry"]):
+            masks[name].reshape(-1)[entry] = False
+        assert gs.sparsity(graph.with_masks(masks)).active == 0
+        seen += len(table)
+    assert seen > 20
 
 
 def test_rank_butterflies_clustering_and_small_subgraphs():

@@ -9,13 +9,12 @@ from scipy import sparse
 
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.metrics.encodings import encoded
-from graphsparse.metrics.extras import library
+from graphsparse.metrics.extras import MOST_EDGES, library
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
 EXTRA = "topology"
 NO_EDGES = "there are no edges"
-MOST_EDGES = 5_000_000
 SUBGRAPHS = 20_000_000
 
 

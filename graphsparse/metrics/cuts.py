@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
@@ -26,19 +27,40 @@ class Cut:
     sources: np.ndarray = field(repr=False)
     targets: np.ndarray = field(repr=False)
 
+    def table(self, graph: LayeredGraph) -> pandas.DataFrame:
+        """A row per edge of the set and connection that it is: ``source``, ``target`` (unit ids), ``from_layer``,
+        ``to_layer``, ``parameter`` and ``entry`` (flat index in the parameter).
+
+        ``graph`` is the one that the cut is of. Parallel connections, which are one edge, have a row each.
+        """
+        number = lambda sources, targets: sources.astype(np.int64) * graph.n_units + targets
+        edges, names = number(self.sources, self.targets), np.asarray([layer.name for layer in graph.layers], object)
+        parts = []
+        for block in (block for blocks in graph.kernels.values() for block in blocks):
+            sources, targets, entries = block.pairs(graph.kept)
+            here = np.isin(number(sources, targets), edges)
+            parts.append({
+                "source": sources[here], "target": targets[here], "from_layer": names[graph.owner[sources[here]]],
+                "to_layer": names[graph.owner[targets[here]]], "parameter": block.parameter, "entry": entries[here],
+            })  # fmt: skip
+        none = pandas.DataFrame(columns=["source", "target", "from_layer", "to_layer", "parameter", "entry"])
+        found = [pandas.DataFrame(part) for part in parts if len(part["source"])]
+        return pandas.concat(found).drop_duplicates(ignore_index=True) if found else none
+
 
 def minimum_cut(graph: LayeredGraph) -> Cut:
     """Find the fewest edges of connections whose loss leaves no source-sink path; wires cannot be cut.
 
-    By maximum flow (SciPy's Dinic), whose time grows faster than the edges. ``graph.layer_of`` names their layers.
+    By maximum flow (SciPy's Dinic), whose time grows faster than the edges. `Cut.table` names layers and parameters.
 
     Example:
         >>> import torch, graphsparse as gs
         >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
         >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
         >>> graph = gs.export(layers, torch.zeros(1, 2), masks)
-        >>> minimum_cut(graph).size
-        1.0
+        >>> cut = minimum_cut(graph)
+        >>> cut.size, cut.table(graph)[["from_layer", "to_layer", "parameter", "entry"]].values.tolist()
+        (1.0, [['0', '1', '1.weight', 0]])
     """
     return cut_of(Swept(checked_graph(graph)))
 

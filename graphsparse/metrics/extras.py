@@ -7,6 +7,8 @@ from typing import Any
 
 from graphsparse.errors import MissingExtra
 
+MOST_EDGES = 5_000_000  # beyond, what such a library takes long for is left out of a table of all metrics
+
 
 def library(module: str, extra: str) -> Any:
     """The module of an optional library.
