@@ -228,6 +228,14 @@ def is_whole(mask: np.ndarray, outputs: int, inputs: int) -> bool:
     return all(tile.all() or not tile.any() for tile in tiles)
 
 
+def test_a_length_that_does_not_divide_is_no_pattern():
+    """6 outputs and 12 inputs in blocks of 6 x 12: 2 divides both, 4 only the inputs."""
+    mask = np.concatenate([np.zeros((6, 12)), np.ones((6, 12))], 1)[:, 4:16]  # 8 inputs are not there, 4 are
+    found = gs.topology(chain(torch.from_numpy(mask)), ["structure"]).total["kept"]
+    names = "whole_runs_of_inputs", "whole_runs_of_outputs", "whole_square_blocks"
+    assert [found[name] for name in names] == [4, 2, 2]
+
+
 def test_all_or_none_is_no_block_pattern():
     found = gs.topology(chain(torch.ones(4, 4), torch.zeros(4, 4)), ["whole_square_blocks"])
     assert found.parameters["whole_square_blocks", "kept"].isna().all()
@@ -396,7 +404,7 @@ def test_dead_heads(groups, eager, resolution):
     "name, attention", [("gpt2", "eager"), ("llama", "sdpa"), ("qwen-moe", "eager"), ("t5", "eager")]
 )
 def test_heads_and_experts_of_transformers(name, attention):
-    """Models with two heads in each attention, some with three stacked experts, of which one loses its last matrix."""
+    """Models with two heads in each attention, some with three stacked experts, of which one loses its last matrix, and one all but a connection of it."""
     models = pytest.importorskip("tests.transformer_models")
     model = models.built(name, attention).double()
     inputs = {key: value(0) for key, value in models.FAMILIES[name][1].items()}
@@ -405,7 +413,8 @@ def test_heads_and_experts_of_transformers(name, attention):
         n: np.ones(shape, bool) for n, shape in graph.shapes.items() if n.endswith("layers.1.mlp.experts.down_proj")
     }
     for mask in dead.values():
-        mask[2] = False
+        mask[1:] = False
+        mask[1, 0, 0] = True
     found = gs.topology(graph.with_masks(dead), ["heads", "dead_heads", "experts", "dead_experts"])
     assert found.total.loc["heads", "kept"] == (6 if name == "t5" else 4) and found.total.loc["dead_heads", "kept"] == 0
     if name != "qwen-moe":
