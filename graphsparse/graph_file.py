@@ -18,7 +18,7 @@ import numpy as np
 from graphsparse.blocks import Block, Gate, KernelBlock, Lift, Places, Scale, Stage, Taps, View, Wiring
 from graphsparse.captured import Coverage, Input
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.masks import Mask
+from graphsparse.kernels.masks import Mask, word_count
 from graphsparse.layers import Layer
 
 ALIGNED = 64  # bytes
@@ -173,6 +173,7 @@ class _Read:
         _require(len(shape) == len(strides) > 2 and all(type(n) is int and n >= 0 for n in (offset, *shape, *strides)))
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         _require(0 in shape or last < size)
+        _require(prod(shape) <= size)  # an entry lies at one place of a kernel
         return View(offset, tuple(shape), tuple(strides))
 
     def tap(self, table: int, size: int) -> Taps:
@@ -213,7 +214,7 @@ def _within(array: np.ndarray, axes: int, lowest: int, end: int) -> np.ndarray:
 
 
 def _mask(shape: tuple[int, ...], words: np.ndarray) -> Mask:
-    _require(words.shape == Mask.whole(shape).words.shape and words.dtype == np.uint64)
+    _require(words.shape == (word_count(prod(shape)),) and words.dtype == np.uint64)
     return Mask(shape, words)
 
 
