@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.errors import ModelError as ModelError
     from graphsparse.errors import TargetError as TargetError
     from graphsparse.errors import UnsupportedOperations as UnsupportedOperations
+    from graphsparse.exports.save import load_graph as load_graph
+    from graphsparse.exports.save import save_graph as save_graph
     from graphsparse.graph import LayeredGraph as LayeredGraph
     from graphsparse.measures.batch import sparsity_of as sparsity_of
     from graphsparse.measures.expected import expected_effective as expected_effective
@@ -67,10 +69,12 @@ _HOMES = {
     "expected_effective": "graphsparse.measures.expected",
     "explain": "graphsparse.metrics.explain",
     "export": "graphsparse.capture",
+    "load_graph": "graphsparse.exports.save",
     "network": "graphsparse.networks",
     "prune": "graphsparse.pruning.prune",
     "quotas": "graphsparse.pruning.quotas",
     "read_masks": "graphsparse.checkpoints",
+    "save_graph": "graphsparse.exports.save",
     "sparsity": "graphsparse.measures.sparsity",
     "sparsity_of": "graphsparse.measures.batch",
     "topology": "graphsparse.metrics.topology",

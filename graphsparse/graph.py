@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import igraph
     import networkx
     from scipy import sparse
+
+_LIBRARIES = "graphsparse.exports.libraries"  # it sweeps, so it stands above the graph and is looked up when asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +197,8 @@ class LayeredGraph:
         return adjacency.build(self.layers, self.kept, self.cut)
 
     def to_networkx(self) -> networkx.DiGraph:
-        """A `networkx.DiGraph` with node attribute "layer" (the rank) and edge attributes "weight" and "parameter".
+        """A `networkx.DiGraph` with node attributes "layer" (the rank), "name" (the layer's) and "active" (whether the unit
+        lies on a source-sink path), and edge attributes "weight", "parameter" and "active".
 
         Example:
             >>> import networkx, torch, graphsparse as gs
@@ -202,15 +206,12 @@ class LayeredGraph:
             >>> sorted(networkx.multipartite_layout(graph.to_networkx(), subset_key="layer"))
             [0, 1, 2, 3, 4]
         """
-        from graphsparse.libraries import to_networkx  # takes half a second to import
-
-        return to_networkx(self.layers, self.kept, self.weights, self.cut)
+        return import_module(_LIBRARIES).to_networkx(self)
 
     def to_igraph(self) -> igraph.Graph:
-        """A directed `igraph.Graph` with vertex attribute "layer" and edge attributes "weight" and "parameter"."""
-        from graphsparse.libraries import to_igraph
-
-        return to_igraph(self.layers, self.kept, self.weights, self.cut)
+        """A directed `igraph.Graph`: vertex attributes "layer", "part" (the layer's name) and "active", edge attributes
+        "weight", "parameter" and "active". Needs the extra ``igraph``."""
+        return import_module(_LIBRARIES).to_igraph(self)
 
     def __repr__(self) -> str:
         return (

@@ -89,7 +89,7 @@ def test_liveness_of_the_small_graph():
 def test_networkx_draws_it():
     graph = small()
     given_graph = graph.to_networkx()
-    assert given_graph.nodes[3] == {"layer": 1, "name": "first"}
+    assert given_graph.nodes[3] == {"layer": 1, "name": "first", "active": True}
     assert given_graph.edges[0, 3]["parameter"] == "first.weight"
     assert given_graph.edges[0, 3]["weight"] == pytest.approx(float(graph.weights["first.weight"][0, 0]))
     places = networkx.multipartite_layout(given_graph, subset_key="layer")

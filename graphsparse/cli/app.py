@@ -16,6 +16,7 @@ from graphsparse.cli.analyze import analyze
 from graphsparse.cli.convert import convert
 from graphsparse.cli.curve import curve
 from graphsparse.cli.demo import demo
+from graphsparse.cli.export import export
 from graphsparse.cli.prune import prune
 from graphsparse.cli.topology import topology
 from graphsparse.cli.wording import Unforeseen
@@ -81,5 +82,5 @@ def options() -> dict[str, str]:
     return {name: option for name, option in found.items() if option.startswith("--")}
 
 
-for command in (analyze, topology, prune, curve, convert, demo):
+for command in (analyze, topology, prune, curve, convert, export, demo):
     app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))

@@ -1,0 +1,1 @@
+"""Graphs for other programs: files, networkx and igraph."""

@@ -1,0 +1,92 @@
+"""GraphML and GEXF, written line by line: no more than one layer's edges are in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+from xml.sax.saxutils import escape, quoteattr
+
+from graphsparse.checkpoints.boundary import printable
+from graphsparse.exports.edges import Edges, Rows
+from graphsparse.graph import LayeredGraph
+
+NODE = (("layer", "int"), ("name", "string"), ("active", "boolean"))
+EDGE = (("parameter", "string"), ("active", "boolean"), ("weight", "double"))
+TRUTH = ("false", "true")
+
+
+def write_graphml(file: BinaryIO, graph: LayeredGraph) -> None:
+    """Nodes with layer (the rank), name and active; edges with weight, parameter and active."""
+    edges = Edges(graph)
+    head = ['<?xml version="1.0" encoding="UTF-8"?>', '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">']
+    for kind, attributes in (("node", NODE), ("edge", EDGE)):
+        head += [f'<key id="{kind[0]}{n}" for="{kind}" attr.name="{name}" attr.type="{of}"/>' for n, (name, of) in enumerate(attributes)]  # fmt: skip
+    _write(file, [*head, '<graph edgedefault="directed">'])
+    _write(file, _nodes(edges, _graphml_node))
+    names = [f'<data key="e0">{escape(printable(name))}</data>' for name in edges.names] + [""]
+    for rows in edges:
+        _write(file, (
+            f'<edge source="{u}" target="{v}">{names[p]}<data key="e1">{TRUTH[a]}</data><data key="e2">{_number(w)}</data></edge>'
+            for u, v, w, p, a in _columns(rows)
+        ))  # fmt: skip
+    _write(file, ["</graph>", "</graphml>"])
+
+
+def _graphml_node(unit: int, rank: int, name: str, active: bool) -> str:
+    values = (str(rank), escape(name), TRUTH[active])
+    data = "".join(f'<data key="n{n}">{value}</data>' for n, value in enumerate(values))
+    return f'<node id="{unit}">{data}</node>'
+
+
+def write_gexf(file: BinaryIO, graph: LayeredGraph) -> None:
+    """The same as `write_graphml`, in GEXF 1.2."""
+    edges = Edges(graph)
+    head = ['<?xml version="1.0" encoding="UTF-8"?>', '<gexf xmlns="http://www.gexf.net/1.2draft" version="1.2">',
+            '<graph defaultedgetype="directed" mode="static">']  # fmt: skip
+    for kind, attributes in (("node", NODE), ("edge", EDGE[:2])):
+        lines = (f'<attribute id="{n}" title="{name}" type="{"integer" if of == "int" else of}"/>' for n, (name, of) in enumerate(attributes))  # fmt: skip
+        head += [f'<attributes class="{kind}" mode="static">', *lines, "</attributes>"]
+    _write(file, [*head, "<nodes>"])
+    _write(file, _nodes(edges, _gexf_node))
+    _write(file, ["</nodes>", "<edges>"])
+    names, number = [_attribute(0, printable(name)) for name in edges.names] + [""], 0
+    for rows in edges:
+        _write(file, (
+            f'<edge id="{e}" source="{u}" target="{v}" weight="{_number(w)}"><attvalues>{names[p]}<attvalue for="1" value="{TRUTH[a]}"/></attvalues></edge>'
+            for e, (u, v, w, p, a) in enumerate(_columns(rows), number)
+        ))  # fmt: skip
+        number += len(rows)
+    _write(file, ["</edges>", "</graph>", "</gexf>"])
+
+
+def _gexf_node(unit: int, rank: int, name: str, active: bool) -> str:
+    values = "".join(_attribute(n, value) for n, value in enumerate((str(rank), name, TRUTH[active])))
+    return f'<node id="{unit}" label="{unit}"><attvalues>{values}</attvalues></node>'
+
+
+def _attribute(number: int, value: str) -> str:
+    return f'<attvalue for="{number}" value={quoteattr(value)}/>'
+
+
+def _nodes(edges: Edges, line: Callable[[int, int, str, bool], str]) -> Iterator[str]:
+    for layer in edges.graph.layers:
+        name = printable(layer.name)
+        for unit, active in enumerate(edges.live[layer.start : layer.stop].tolist(), layer.start):
+            yield line(unit, layer.rank, name, active)
+
+
+def _columns(rows: Rows) -> Iterator[tuple[int, int, float, int, bool]]:
+    columns = rows.sources, rows.targets, rows.weights, rows.parameters, rows.active
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _number(value: float) -> str:
+    """A number as XML schemas write it."""
+    if math.isfinite(value):
+        return repr(value)
+    return "NaN" if math.isnan(value) else "INF" if value > 0 else "-INF"
+
+
+def _write(file: BinaryIO, lines: Iterable[str]) -> None:
+    file.writelines(f"{line}\n".encode() for line in lines)

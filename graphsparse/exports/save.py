@@ -1,0 +1,97 @@
+"""Graphs as files, by the file's ending; and the one form that is read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from graphsparse.checkpoints.atomic import check_writable, replacing
+from graphsparse.errors import CheckpointError
+from graphsparse.exports.dot import write_dot
+from graphsparse.exports.markup import write_gexf, write_graphml
+from graphsparse.exports.npz import read_graph, write_graph
+from graphsparse.exports.parquet import write_parquet
+from graphsparse.graph import LayeredGraph, checked_graph
+
+LARGEST_TEXT = 1_000_000
+"""Edges up to which GraphML and GEXF are written unasked: some 150 bytes each, and their readers need far more memory."""
+
+
+class Format(NamedTuple):
+    """How a kind of file is written, and whether it takes many bytes per edge."""
+
+    write: Callable[[BinaryIO, LayeredGraph], None]
+    bulky: bool = False
+
+
+FORMATS = {
+    ".npz": Format(write_graph), ".graphml": Format(write_graphml, True), ".gexf": Format(write_gexf, True),
+    ".parquet": Format(write_parquet), ".dot": Format(write_dot),
+}  # fmt: skip
+
+
+def save_graph(graph: LayeredGraph, path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Write a graph to a file, whose ending says the form; a file that is there is replaced in one step.
+
+    ``.npz`` holds everything, with every block as a csr matrix, and `load_graph` reads it. ``.graphml``, ``.gexf`` and
+    ``.parquet`` have every edge with its weight, its parameter and whether it is active. ``.dot`` has the layers, and
+    how many edges are kept and active between them.
+
+    Args:
+        graph: as `graphsparse.export` gives it.
+        path: the file.
+        force: write GraphML and GEXF of more than a million edges, too.
+
+    Raises:
+        CheckpointError: another ending, too many edges, or a file that cannot be written. MissingExtra: Parquet
+            without pyarrow.
+
+    Example:
+        >>> import tempfile, torch, graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(3, 2), torch.zeros(1, 3), {"weight": torch.eye(2, 3) > 0})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gs.save_graph(graph, f"{folder}/net.npz")
+        ...     gs.sparsity(gs.load_graph(f"{folder}/net.npz")).active
+        2
+    """
+    form = format_of(path)
+    check_writable(path)
+    if form.bulky and not force:
+        _check_size(checked_graph(graph), path)
+    with replacing(path) as file:
+        form.write(file, checked_graph(graph))
+
+
+def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:
+    """Read a graph that `save_graph` wrote as npz: its layers, masks, weights and inputs. Nothing of the file is run.
+
+    Raises:
+        CheckpointError: no such file, or one that is damaged or of another kind.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(
+            "a file of a graph must be there", place=os.fspath(path), way_out="name an npz of save_graph"
+        )
+    return read_graph(Path(path))
+
+
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """How a file of this ending is written. Raises CheckpointError for another ending."""
+    ending = Path(path).suffix.lower()
+    if ending not in FORMATS:
+        raise CheckpointError(
+            "the file of a graph must end in the name of its form", place=os.fspath(path), received=ending or "no ending",
+            way_out=f"end it in {', '.join(FORMATS)}",
+        )  # fmt: skip
+    return FORMATS[ending]
+
+
+def _check_size(graph: LayeredGraph, path: str | os.PathLike[str]) -> None:
+    count = graph.adjacency().nnz
+    if count > LARGEST_TEXT:
+        raise CheckpointError(
+            f"GraphML and GEXF must have at most {LARGEST_TEXT:,} edges", place=os.fspath(path), received=f"{count:,}",
+            way_out="write .npz or .parquet, or force it (force=True, --force)",
+        )  # fmt: skip
