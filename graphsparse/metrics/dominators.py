@@ -1,7 +1,8 @@
 """Dominators of a layered graph, by one pass in the order of the unit ids, and what dies with each unit and edge.
 
 Every edge leads from a lesser to a greater id. So when a unit's turn comes its predecessors have theirs behind them, and
-its immediate dominator is their nearest common ancestor in the tree so far: exact on graphs without cycles.
+its immediate dominator is their nearest common ancestor in the tree so far: exact on graphs without cycles. Forwards each
+unit hands itself on to its targets, backwards it looks at them, so that one csr serves both ways.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from graphsparse.kernels.compiling import compiled
+from graphsparse.kernels.compiling import compiled, inlined
+from graphsparse.metrics.parts import entering
 
 OUTSIDE = -2
 """No dominator: a unit that is not on a path. The root above all sources (or sinks) is -1."""
@@ -28,21 +30,23 @@ class Dominators:
     """
 
     edges: sparse.csr_array
-    transposed: sparse.csr_array
     forwards: np.ndarray
     backwards: np.ndarray
 
     @classmethod
     def of(cls, edges: sparse.csr_array, sources: np.ndarray, sinks: np.ndarray, live: np.ndarray) -> Dominators:
         """The dominators of a graph whose every edge lies on a path from a source to a sink."""
-        transposed = sparse.csr_array(edges.T.tocsr())
         n = edges.shape[0]
         is_source, is_sink = _flags(n, sources), _flags(n, sinks)
         forwards, backwards = np.full(n, OUTSIDE, np.int32), np.full(n, OUTSIDE, np.int32)
         depth = np.zeros(n, np.int32)
-        _dominate(transposed.indptr, transposed.indices, is_source & live, live, forwards, depth, False)
-        _dominate(edges.indptr, edges.indices, is_sink & live, live, backwards, depth, True)
-        return cls(edges, transposed, forwards, backwards)
+        _dominate(edges.indptr, edges.indices, is_source & live, live, forwards, depth)
+        _post_dominate(edges.indptr, edges.indices, is_sink & live, live, backwards, depth)
+        return cls(edges, forwards, backwards)
+
+    @cached_property
+    def _entering(self) -> np.ndarray:
+        return entering(self.edges)
 
     @cached_property
     def _behind(self) -> np.ndarray:
@@ -54,7 +58,7 @@ class Dominators:
     @cached_property
     def _before(self) -> np.ndarray:
         """How many edges enter the units that each unit post-dominates, itself included."""
-        total = np.diff(self.transposed.indptr).astype(np.int64)
+        total = self._entering.copy()
         _gather(self.backwards, total, False)
         return total
 
@@ -73,16 +77,27 @@ class Dominators:
         What its target dominates dies too where it is the only way in, and what its origin post-dominates where it is
         the only way out.
         """
-        only_in, only_out = self._only_in, (np.diff(self.edges.indptr) == 1) & (self.backwards != ROOT)
-        targets = self.edges.indices
-        after = np.where(only_in[targets], self._behind[targets], 0)
-        before = np.repeat(np.where(only_out, self._before, 0), np.diff(self.edges.indptr))
-        return 1 + after + before
+        after, before = self._with_an_edge
+        return 1 + after[self.edges.indices] + np.repeat(before, np.diff(self.edges.indptr))
+
+    @property
+    def most_retained_by_edges(self) -> np.ndarray:
+        """The greatest of `retained_by_edges` of the edges into each unit, (n_units,); -1 where there are none."""
+        after, before = self._with_an_edge
+        most = np.full(len(after), -1, np.int64)
+        _most(self.edges.indptr, self.edges.indices, after, before, most)
+        return most
+
+    @property
+    def _with_an_edge(self) -> tuple[np.ndarray, np.ndarray]:
+        """What dies behind each unit with an edge into it, and before each unit with an edge out of it."""
+        only_out = (np.diff(self.edges.indptr) == 1) & (self.backwards != ROOT)
+        return np.where(self._only_in, self._behind, 0), np.where(only_out, self._before, 0)
 
     @property
     def _only_in(self) -> np.ndarray:
         """Which units have one edge as their only way in: sources have another, so they hang from the root."""
-        return (np.diff(self.transposed.indptr) == 1) & (self.forwards != ROOT)
+        return (self._entering == 1) & (self.forwards != ROOT)
 
     def unavoidable(self, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The units, and the edges (their places in the csr), through which every source-sink path goes."""
@@ -91,9 +106,7 @@ class Dominators:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         units = _common(self.forwards, ends)
         within = units[self._only_in[units]].tolist()
-        edges = [
-            _place(self.edges, int(self.transposed.indices[self.transposed.indptr[unit]]), unit) for unit in within
-        ]
+        edges = [_place(self.edges, int(self.forwards[unit]), unit) for unit in within]  # the one way in dominates
         return units, np.asarray(edges, np.int64)
 
 
@@ -126,30 +139,55 @@ def _flags(n: int, units: np.ndarray) -> np.ndarray:
     return flags
 
 
+@inlined
+def _nearest(tree, depth, u, found):
+    """The nearest common ancestor of two units, or the root."""
+    while found != u and found != -1:
+        if depth[u] > depth[found]:
+            u = tree[u]
+        elif depth[u] < depth[found]:
+            found = tree[found]
+        else:
+            u, found = tree[u], tree[found]
+    return found
+
+
 @compiled
-def _dominate(starts, indices, first, live, tree, depth, falling):
-    n = starts.size - 1
-    for i in range(n):
-        v = n - 1 - i if falling else i
-        if not live[v]:
+def _dominate(starts, indices, first, live, tree, depth):
+    for u in range(starts.size - 1):
+        if not live[u]:
             continue
-        found, begun = -1, first[v]
-        for e in range(starts[v], starts[v + 1]):
-            u = indices[e]
-            if not begun:
-                found, begun = u, True
-                continue
-            while found != u and found != -1:
-                if depth[u] > depth[found]:
-                    u = tree[u]
-                elif depth[u] < depth[found]:
-                    found = tree[found]
-                else:
-                    u, found = tree[u], tree[found]
+        if first[u]:
+            tree[u] = -1
+        depth[u] = 0 if tree[u] == -1 else depth[tree[u]] + 1
+        for e in range(starts[u], starts[u + 1]):
+            v = indices[e]
+            if tree[v] == -2:
+                tree[v] = u
+            elif tree[v] != -1 and tree[v] != u:
+                tree[v] = _nearest(tree, depth, u, tree[v])
+
+
+@compiled
+def _post_dominate(starts, indices, first, live, tree, depth):
+    for u in range(starts.size - 2, -1, -1):
+        if not live[u]:
+            continue
+        found = -1 if first[u] else -2
+        for e in range(starts[u], starts[u + 1]):
             if found == -1:
                 break
-        tree[v] = found
-        depth[v] = 0 if found == -1 else depth[found] + 1
+            found = indices[e] if found == -2 else _nearest(tree, depth, indices[e], found)
+        tree[u] = found
+        depth[u] = 0 if found == -1 else depth[found] + 1
+
+
+@compiled
+def _most(starts, indices, after, before, most):
+    for u in range(starts.size - 1):
+        for e in range(starts[u], starts[u + 1]):
+            v = indices[e]
+            most[v] = max(most[v], 1 + after[v] + before[u])
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -11,11 +11,11 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse import adjacency
-from graphsparse.algebras import OR_AND
-from graphsparse.blocks import Block, Gate, KernelBlock, Wiring
+from graphsparse.blocks import Block, Gate, Wiring
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer
+from graphsparse.metrics import edge_loops as loops
 from graphsparse.passes import paths
 from graphsparse.sweep import Reach, sweep
 
@@ -64,11 +64,6 @@ class Swept(Once):
         return {"kept": kept, "active": self.liveness.connections()}
 
     @cached_property
-    def paths(self) -> Reach:
-        """How many source-sink paths, as pairs."""
-        return paths.path_counts(self.graph)
-
-    @cached_property
     def shortest(self) -> Reach:
         """The lengths of the shortest source-sink paths."""
         return paths.shortest_paths(self.graph)
@@ -91,9 +86,7 @@ class Swept(Once):
         """
         kept = self.graph.adjacency()
         passing = self.conducting if self.graph.gated else kept
-        sources = np.repeat(np.arange(self.graph.n_units, dtype=np.int32), np.diff(passing.indptr))
-        use = self.liveness.signal[sources] & self.liveness.reaches[passing.indices]
-        return {"kept": kept, "active": chosen(passing, use)}
+        return {"kept": kept, "active": between(passing, self.liveness.signal, self.liveness.reaches)}
 
     @cached_property
     def conducting(self) -> sparse.csr_array:
@@ -117,6 +110,25 @@ def _conducting(block: Block, nonzero: np.ndarray) -> Block:
     targets = np.concatenate([block.targets, block.targets])
     use = (sources >= 0) & nonzero[others]  # -2 and -1 find the constant and no unit from the end
     return Wiring(sources[use], targets[use])
+
+
+def entering(matrix: sparse.csr_array) -> np.ndarray:
+    """How many entries each column has, without a copy of the indices."""
+    counts = np.zeros(matrix.shape[1], np.int64)
+    loops.count_into(matrix.indices, counts)
+    return counts
+
+
+def between(matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray) -> sparse.csr_array:
+    """The entries of a csr of bool from a row in ``origin`` to a column in ``target``; the csr itself if these are all."""
+    starts = np.zeros(matrix.shape[0] + 1, matrix.indptr.dtype)
+    loops.count_between(matrix.indptr, matrix.indices, origin, target, starts[1:])
+    np.cumsum(starts, out=starts)
+    if starts[-1] == matrix.nnz:
+        return matrix
+    indices = np.empty(starts[-1], matrix.indices.dtype)
+    loops.fill_between(matrix.indptr, matrix.indices, origin, target, indices)
+    return sparse.csr_array((matrix.data[: len(indices)], indices, starts), matrix.shape)  # all entries are True
 
 
 def chosen(matrix: sparse.csr_array, use: np.ndarray) -> sparse.csr_array:
@@ -162,7 +174,7 @@ class Part(Once):
     @cached_property
     def in_degrees(self) -> np.ndarray:
         """How many edges enter each unit."""
-        return np.bincount(self.edges.indices, minlength=self.graph.n_units)
+        return entering(self.edges)
 
     @cached_property
     def joined(self) -> np.ndarray:
@@ -174,28 +186,15 @@ class Part(Once):
 
 
 def touched(
-    graph: LayeredGraph, kept, signal: np.ndarray | None = None, reaches: np.ndarray | None = None
+    graph: LayeredGraph, kept: Mapping[str, Mask], signal: np.ndarray | None = None, reaches: np.ndarray | None = None
 ) -> np.ndarray:
     """Which units have a kept connection at either end, from a unit with ``signal`` to one that ``reaches``."""
-    every = np.ones(graph.n_units, bool)
-    signal, reaches = (every if signal is None else signal), (every if reaches is None else reaches)
-    fed, read = np.zeros(graph.n_units, bool), np.zeros(graph.n_units, bool)
-    for blocks in graph.kernels.values():
-        for block in blocks:
-            targets, sources = np.unique(block.targets), np.unique(block.sources)
-            fed |= _ends(OR_AND.forwards, block, kept, signal, targets)
-            read |= _ends(OR_AND.backwards, block, kept, reaches, sources)
-    return fed & reaches | read & signal
-
-
-def _ends(step, block: KernelBlock, kept, there: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The units among ``ends`` that a kept connection joins to one that is ``there``."""
-    n = len(there)
-    vector, ends = OR_AND.vector(n), ends[ends >= 0]
-    others = there.copy()
-    others[ends] = False  # a block joins two sets of units that share none
-    OR_AND.put(vector, np.flatnonzero(others), True)
-    step(block, kept[block.mask], vector)
-    found = OR_AND.units(vector)
-    found[others] = False
+    every, found = np.ones(graph.n_units, bool), np.zeros(graph.n_units, bool)
+    for block in (block for blocks in graph.kernels.values() for block in blocks):
+        kernel = np.ascontiguousarray(block.view.of(kept[block.mask].unpack().reshape(-1)))
+        if signal is None and reaches is None and (block.sources.min(initial=0) >= 0):
+            loops.touch_all(kernel, block.sources, block.taps.table, block.targets, found)
+        else:
+            origin, target = (every if signal is None else signal), (every if reaches is None else reaches)
+            loops.touch(kernel, block.sources, block.taps.table, block.targets, origin, target, found)
     return found

@@ -10,14 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from graphsparse.algebras import PLUS_TIMES, as_pairs, log10_of_pairs
-from graphsparse.blocks import Lift, State
-from graphsparse.kernels import element_loops as loops
-from graphsparse.metrics.cones import dense
+from graphsparse.kernels.numbers import Numbers
+from graphsparse.metrics.counting import counted, dense_paths, log10_sum, paths_of, paths_with_lifts, products
 from graphsparse.metrics.liveness import columns, dead_columns
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
-from graphsparse.sweep import Reach, forwards
+from graphsparse.sweep import Reach
 
 NO_PATH = "there is no path from a source to a sink"
 
@@ -27,7 +25,7 @@ def log10_paths(part: Part) -> Found:
     """Decimal logarithm of the number of source-sink paths: in all, through a layer's units, through a parameter.
 
     A path may take a shared connection several times, and is counted with each. Exact up to 2 ** 53, beyond to 1e-16 for
-    each addition, at any size. Cost: one sweep in (+, x), 16 bytes per connection.
+    each addition, at any size. Cost: one sweep in (+, x), 8 bytes per connection; 16 beyond 10 ** 140.
     """
     return part.swept.once(log10_found)
 
@@ -47,17 +45,13 @@ def paths(part: Part) -> Found:
 def log10_paths_of_dense_paths(part: Part) -> Found:
     """Path density: `log10_paths` in all less that of the same network with nothing dropped.
 
-    Cost: a sweep in (+, x) forwards over all that could be kept; on large unrolled networks the dearest of this group.
+    Cost: a pass over the units of each kernel, since all rows of a kernel that keeps everything hold the same.
     """
     return Found(part.swept.once(log10_found).total - part.swept.once(_dense), undefined=NO_PATH)  # type: ignore[operator]
 
 
 def _dense(swept: Swept) -> float:
-    """The decimal logarithm of the paths of the network with every connection kept."""
-    whole = dense(swept.graph)
-    values = {key: as_pairs(mask.unpack().astype(np.float64)) for key, mask in whole.kept.items()}
-    state = forwards(whole, values, PLUS_TIMES, states=whole.gated)
-    return _defined(_sum(PLUS_TIMES.units(state.signal)[whole.sinks]))
+    return counted(partial(dense_paths, swept))
 
 
 @metric("paths", "connections")
@@ -110,31 +104,17 @@ def _power(log: float) -> float:
         return float(np.power(10.0, np.float64(log)))
 
 
-def _sum(values: np.ndarray) -> complex:
-    """The sum of pairs."""
-    flat = np.zeros(1, complex)
-    loops.add_at(PLUS_TIMES.element, flat, np.zeros(values.size, np.int64), np.ascontiguousarray(values).ravel())
-    return flat[0]
-
-
 def log10_found(swept: Swept) -> Found:
     """The decimal logarithms of the paths in all, through layers and through parameters."""
-    graph, found = swept.graph, swept.paths
-    through = _times(found.signal, found.reaches)
-    layers = [_defined(_sum(through[layer.start : layer.stop])) for layer in graph.layers]
-    parameters = {name: _defined(_sum(each)) for name, each in found.connections().items()}
-    return Found(_defined(_sum(found.signal[graph.sinks])), np.asarray(layers), parameters, NO_PATH)
+    return counted(partial(_log10_found, swept))
 
 
-def _times(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    mantissa = a.real * b.real
-    shifted, exponent = np.frexp(mantissa)
-    return np.where(mantissa == 0, 0, shifted + 1j * (exponent + a.imag + b.imag))
-
-
-def _defined(pair: complex) -> float:
-    log = float(log10_of_pairs(np.asarray([pair]))[0])
-    return log if np.isfinite(log) else np.nan
+def _log10_found(swept: Swept, algebra: Numbers) -> Found:
+    graph, found = swept.graph, paths_of(swept.graph, algebra)
+    through, log = products(algebra, found.signal, found.reaches), partial(log10_sum, algebra)
+    layers = [log(through[layer.start : layer.stop]) for layer in graph.layers]
+    parameters = {name: log(each) for name, each in found.connections().items()}
+    return Found(log(found.signal[graph.sinks]), np.asarray(layers), parameters, NO_PATH)
 
 
 def _length(found: Reach, chosen: Callable) -> Found:
@@ -153,19 +133,4 @@ def _finite(values: np.ndarray, chosen: Callable) -> float:
 
 
 def _with_lifts(swept: Swept) -> float:
-    """The sum over sinks of the paths from sources and from kept biases."""
-    graph, algebra = swept.graph, PLUS_TIMES
-    values = {key: as_pairs(mask.unpack().astype(float)) for key, mask in graph.kept.items()}
-    state: State = swept.paths.state
-    signal = algebra.vector(graph.n_units)
-    algebra.put(signal, graph.sources, True)
-    state = State(signal, state.nonzero, True)
-    for layer in graph.layers:
-        for block in layer.blocks:
-            block.forwards(values, state, algebra)
-        for stage in layer.stages:
-            stage.forwards(graph.kept, state, algebra)
-            if isinstance(stage, Lift) and stage.parameter is not None:
-                units = stage.units[graph.kept[stage.parameter].unpack().ravel()[stage.entries]]
-                loops.add_at(algebra.element, signal, units.astype(np.int64), np.full(len(units), algebra.one))
-    return _defined(_sum(algebra.units(signal)[graph.sinks]))
+    return counted(partial(paths_with_lifts, swept))

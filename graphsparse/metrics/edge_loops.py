@@ -1,0 +1,105 @@
+"""Compiled passes over the edges of a csr, in which every edge leads from a lesser to a greater id."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphsparse.kernels.compiling import compiled, inlined
+
+
+@compiled
+def count_into(indices, counts):
+    """Add to each unit the edges that enter it."""
+    for e in range(indices.size):
+        counts[indices[e]] += 1
+
+
+@compiled
+def count_between(starts, indices, origin, target, counts):
+    """Add to each unit the edges that leave it from an ``origin`` to a ``target``."""
+    for u in range(starts.size - 1):
+        if origin[u]:
+            found = 0
+            for e in range(starts[u], starts[u + 1]):
+                found += target[indices[e]]
+            counts[u] += found
+
+
+@compiled
+def fill_between(starts, indices, origin, target, into):
+    """Write the targets of those edges, in the csr's own order."""
+    place = 0
+    for u in range(starts.size - 1):
+        if origin[u]:
+            for e in range(starts[u], starts[u + 1]):
+                if target[indices[e]]:
+                    into[place] = indices[e]
+                    place += 1
+
+
+@inlined
+def _root(parent, u):
+    while parent[u] != u:
+        parent[u] = parent[parent[u]]
+        u = parent[u]
+    return u
+
+
+@compiled
+def join_components(starts, indices, parent):
+    """Make ``parent`` (each unit its own at first) a forest with a tree for each weak component; ends with the roots."""
+    for u in range(starts.size - 1):
+        mine = _root(parent, u)
+        for e in range(starts[u], starts[u + 1]):
+            other = parent[indices[e]]
+            if other == mine:
+                continue
+            other = _root(parent, other)
+            if other < mine:
+                mine, other = other, mine
+            parent[other] = mine
+    for u in range(parent.size):
+        parent[u] = _root(parent, u)
+
+
+@compiled
+def touch(kernel, sources, table, targets, signal, reaches, found):
+    """Mark both ends of the connections kept in ``kernel`` (groups, rows, columns) that lead from a unit with ``signal``
+    to one that ``reaches``."""
+    taps = table.shape[0]
+    for g in range(kernel.shape[0]):
+        for r in range(kernel.shape[1]):
+            out = targets[g, r]
+            for j in range(kernel.shape[2]):
+                if not kernel[g, r, j]:
+                    continue
+                tap, read = table[j % taps], sources[g, j // taps]
+                for p in range(tap.size):
+                    if tap[p] >= 0 and read[tap[p]] >= 0 and signal[read[tap[p]]] and reaches[out[p]]:
+                        found[read[tap[p]]] = True
+                        found[out[p]] = True
+
+
+@compiled
+def touch_all(kernel, sources, table, targets, found):
+    """Mark both ends of all connections of a kernel, all of whose sources are units: by column, and by row and tap."""
+    taps = table.shape[0]
+    for g in range(kernel.shape[0]):
+        any_row = np.zeros(kernel.shape[2], np.bool_)
+        for r in range(kernel.shape[1]):
+            any_channel = np.zeros(taps, np.bool_)
+            for j in range(kernel.shape[2]):
+                if kernel[g, r, j]:
+                    any_row[j] = True
+                    any_channel[j % taps] = True
+            for k in range(taps):
+                if any_channel[k]:
+                    for p in range(table.shape[1]):
+                        if table[k, p] >= 0:
+                            found[targets[g, r, p]] = True
+        for j in range(kernel.shape[2]):
+            if any_row[j]:
+                for p in range(table.shape[1]):
+                    q = table[j % taps, p]
+                    if q >= 0:
+                        found[sources[g, j // taps, q]] = True
