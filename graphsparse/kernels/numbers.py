@@ -18,7 +18,7 @@ CACHE_LINE = 8 * CACHE_LINE_WORDS
 
 
 @lru_cache(maxsize=256)
-def _own(positions: int) -> np.ndarray:
+def own_table(positions: int) -> np.ndarray:
     """The table with which a map reads itself."""
     return np.arange(positions, dtype=np.int32)[None]
 
@@ -72,7 +72,7 @@ class Numbers:
     def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
         """Add to the targets what connections bring from the sources."""
         rows, x = self._rows(kernel, values), self._inputs(kernel, vector)
-        y, out = self._empty(len(rows), kernel.taps.positions), _ids(kernel.targets)
+        y, out = self._empty(len(rows), kernel.taps.positions), ids_of(kernel.targets)
         if kernel.many:
             ceiling = self._ceiling(x)
             over(
@@ -83,7 +83,7 @@ class Numbers:
         else:
             flat = y[:, 0]
             over(len(rows), rows.nbytes, lambda a, b: loops.forwards(self.element, rows, x[:, :, 0], flat, a, b))
-        loops.write(self.element, y, out, _own(kernel.taps.positions), vector)
+        loops.write(self.element, y, out, own_table(kernel.taps.positions), vector)
 
     def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
         """Add to the sources what their connections bring from the targets."""
@@ -106,7 +106,7 @@ class Numbers:
                 lambda a, b: loops.backwards(self.element, rows, y[:, 0], flat, a, b),
                 CACHE_LINE,
             )
-        loops.write(self.element, x.reshape(groups * columns, -1), _ids(kernel.sources), kernel.taps.table, vector)
+        loops.write(self.element, x.reshape(groups * columns, -1), ids_of(kernel.sources), kernel.taps.table, vector)
 
     def connections(
         self,
@@ -184,14 +184,14 @@ class Numbers:
 
     def _inputs(self, kernel: Kernel, vector: np.ndarray) -> np.ndarray:
         """What each column reads, (groups, columns, positions)."""
-        ids = _ids(kernel.sources)
+        ids = ids_of(kernel.sources)
         x = np.empty((len(ids) * len(kernel.taps.table), kernel.taps.positions), self.dtype)
         loops.read(self.element, vector, ids, kernel.taps.table, x)
         return x.reshape(kernel.sources.shape[0], -1, x.shape[1])
 
     def _outputs(self, kernel: Kernel, vector: np.ndarray) -> np.ndarray:
         """What each row feeds, (rows of all groups, positions)."""
-        return vector[_ids(kernel.targets)]
+        return vector[ids_of(kernel.targets)]
 
     def _ceiling(self, maps: np.ndarray) -> np.ndarray:
         ceiling = self._empty(len(maps), maps.shape[2])
@@ -199,5 +199,5 @@ class Numbers:
         return ceiling
 
 
-def _ids(array: np.ndarray) -> np.ndarray:
+def ids_of(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1, array.shape[-1])

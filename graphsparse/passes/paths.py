@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from graphsparse.algebras import MAX_PLUS, MIN_PLUS, PLUS_TIMES, SHORTEST, as_pairs
+from graphsparse.algebras import MAX_PLUS, PLUS_TIMES, SHORTEST, as_pairs
 from graphsparse.graph import LayeredGraph
+from graphsparse.passes.revival import REVIVAL
 from graphsparse.sweep import Reach, sweep
 
 
@@ -32,8 +33,8 @@ def revival_costs(graph: LayeredGraph) -> Reach:
     both operands lack is then counted twice, so the cost is an upper bound there and exact in graphs without products.
     Infinite where no connections at all would do.
     """
-    values = {name: np.where(graph.kept[name].unpack(), 0.0, 1.0) for name in (*graph.shapes, *graph.uses)}
-    return sweep(graph, values, MIN_PLUS)
+    values = {name: graph.kept[name].unpack() for name in (*graph.shapes, *graph.uses)}
+    return sweep(graph, values, REVIVAL)
 
 
 def shortest_paths(graph: LayeredGraph) -> Reach:

@@ -1,0 +1,93 @@
+"""The algebra of revival costs: (min, +) where a kept connection costs 0 and a dropped one 1.
+
+A kernel's rows differ only in what they keep: what a dropped connection brings, 1 more than the least of all columns, is
+the same for all rows of a group. So the work is that of the kept connections, not that of all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphsparse.algebras import MIN_PLUS
+from graphsparse.kernels import element_loops as loops
+from graphsparse.kernels.compiling import compiled
+from graphsparse.kernels.layout import Kernel, Places
+from graphsparse.kernels.numbers import Numbers, ids_of, own_table
+
+
+class Revival(Numbers):
+    """`MIN_PLUS` over masks: the values of connections are bools, whether they are kept."""
+
+    def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+        """Add to the targets what connections bring, or would bring if they came back."""
+        if isinstance(kernel.view, Places):
+            return super().forwards(kernel, _costs(values), vector)
+        rows, x = self._rows(kernel, values), self._inputs(kernel, vector)
+        y = np.repeat(x.min(1, initial=np.inf) + 1, len(rows) // max(len(x), 1), axis=0)
+        _kept_forwards(rows, x, y)
+        loops.write(self.element, y, ids_of(kernel.targets), own_table(kernel.taps.positions), vector)
+
+    def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+        """Add to the sources what connections lead to, or would lead to if they came back."""
+        if isinstance(kernel.view, Places):
+            return super().backwards(kernel, _costs(values), vector)
+        rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
+        groups, columns = kernel.targets.shape[0], rows.shape[1]
+        least = y.reshape(groups, -1, y.shape[1]).min(1, initial=np.inf) + 1
+        x = np.repeat(least, columns, axis=0).reshape(groups, columns, -1)
+        _kept_backwards(rows, y, x)
+        loops.write(self.element, x.reshape(groups * columns, -1), ids_of(kernel.sources), kernel.taps.table, vector)
+
+    def _carried(self, kernel: Kernel, values: np.ndarray, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """What each element of a kernel costs, the least over its positions."""
+        if isinstance(kernel.view, Places):
+            return super()._carried(kernel, _costs(values), origin, reach)
+        rows, x, y = self._rows(kernel, values), self._inputs(kernel, origin), self._outputs(kernel, reach)
+        out = np.empty(rows.shape)
+        _carry(rows, x, y, x.min(2, initial=np.inf), y.min(1, initial=np.inf), out)
+        return out
+
+
+def _costs(kept: np.ndarray) -> Any:
+    return np.where(kept, 0.0, 1.0)
+
+
+REVIVAL = Revival("revival", MIN_PLUS.element, MIN_PLUS.dtype)
+
+
+@compiled
+def _kept_forwards(rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    for r in range(rows.shape[0]):
+        maps, into = x[r * x.shape[0] // rows.shape[0]], y[r]
+        for j in range(rows.shape[1]):
+            if rows[r, j]:
+                for p in range(into.size):
+                    into[p] = min(into[p], maps[j, p])
+
+
+@compiled
+def _kept_backwards(rows: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
+    for r in range(rows.shape[0]):
+        maps, out = x[r * x.shape[0] // rows.shape[0]], y[r]
+        for j in range(rows.shape[1]):
+            if rows[r, j]:
+                for p in range(out.size):
+                    maps[j, p] = min(maps[j, p], out[p])
+
+
+@compiled
+def _carry(
+    rows: np.ndarray, x: np.ndarray, y: np.ndarray, least_in: np.ndarray, least_out: np.ndarray, out: np.ndarray
+) -> None:
+    """No position costs less than the least of both sides; the look at positions ends where one costs no more."""
+    for r in range(rows.shape[0]):
+        g = r * x.shape[0] // rows.shape[0]
+        for j in range(rows.shape[1]):
+            bound, best = least_in[g, j] + least_out[r], np.inf
+            for p in range(y.shape[1]):
+                best = min(best, x[g, j, p] + y[r, p])
+                if best == bound:
+                    break
+            out[r, j] = best if rows[r, j] else best + 1
