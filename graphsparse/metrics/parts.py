@@ -89,6 +89,11 @@ class Swept(Once):
         return {"kept": kept, "active": between(passing, self.liveness.signal, self.liveness.reaches)}
 
     @cached_property
+    def in_degrees(self) -> dict[str, np.ndarray]:
+        """How many edges of both parts enter each unit."""
+        return {name: entering(edges) for name, edges in self.edges.items()}
+
+    @cached_property
     def conducting(self) -> sparse.csr_array:
         """The kept edges, those of a product only where the other operand is not zero."""
         return adjacency.build(self.conducting_layers, self.graph.kept, self.graph.cut)
@@ -171,10 +176,10 @@ class Part(Once):
         """How many edges leave each unit."""
         return np.diff(self.edges.indptr)
 
-    @cached_property
+    @property
     def in_degrees(self) -> np.ndarray:
         """How many edges enter each unit."""
-        return entering(self.edges)
+        return self.swept.in_degrees[self.name]
 
     @cached_property
     def joined(self) -> np.ndarray:
