@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphsparse.algebras import MAX_MIN_64
+from graphsparse.algebras import MAX_MIN, MAX_MIN_64
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.metrics.cuts import cut_of
 from graphsparse.metrics.dominators import Dominators
@@ -100,7 +100,7 @@ def widest_path(part: Part) -> Found:
 
     By parameter: those that keep one of its connections active. In graphs without products it is the widest path, the
     greatest of all paths' least weights; a product needs what holds its other operand up, too. Cost: one sweep in
-    (max, min), 8 bytes per connection.
+    (max, min), with as many bytes per connection as a weight has.
     """
     return part.swept.once(_widest)
 
@@ -109,9 +109,11 @@ def _widest(swept: Swept) -> Found:
     graph, names = swept.graph, list(swept.graph.shapes)
     if any(name not in graph.weights for name in names):
         return Found(np.nan, None, dict.fromkeys(names, np.nan), "the weights are not known")
-    weights = {name: np.abs(np.asarray(graph.weights[name], np.float64)) for name in names}
-    weights = {name: np.where(graph.kept[name].unpack() & ~np.isnan(w), w, -np.inf) for name, w in weights.items()}
-    found = sweep(graph, weights, MAX_MIN_64)
+    algebra = MAX_MIN if all(graph.weights[name].dtype == np.float32 for name in names) else MAX_MIN_64
+    weights = {name: np.abs(graph.weights[name], dtype=algebra.dtype) for name in names}
+    for name, w in weights.items():
+        w[~graph.kept[name].unpack() | np.isnan(w)] = algebra.zero
+    found = sweep(graph, weights, algebra)
     best = lambda values: float(values.max()) if values.size and values.max() > -np.inf else np.nan
     parameters = {name: best(each) for name, each in found.connections().items()}
     return Found(best(found.signal[graph.sinks]), None, parameters, NO_PATH)
