@@ -311,6 +311,13 @@ def test_an_npz_is_stored_uncompressed_and_alike(some, tmp_path):
     assert "structure" in read_npz(tmp_path / "a.npz").content
 
 
+@pytest.mark.parametrize("ending", save.FORMATS)
+def test_progress_is_told(some, tmp_path, ending):
+    said: list[tuple[int, int]] = []
+    gs.save_graph(some[0], tmp_path / f"a{ending}", progress=lambda done, total: said.append((done, total)))
+    assert len({total for _, total in said}) == 1 and said == sorted(said) and len(said) == said[0][1] > 2
+
+
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
         cli.main(["export", *arguments])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphsparse.cli import options
+from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 from graphsparse.errors import ModelError
 
@@ -52,7 +53,7 @@ def export(
         raise ModelError("export must have a network", received="--model none", way_out="name the model")
     options.check_resolution(resolution)
     options.check_outputs(out)
-    with working():
+    with working() as console, bars(console) as progress:
         from graphsparse.capture import export as graph_of
         from graphsparse.checkpoints import Part
         from graphsparse.exports.save import format_of, save_graph
@@ -64,7 +65,7 @@ def export(
             part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
         ).with_inputs(options.examples(example_inputs))  # fmt: skip
         graph = graph_of(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
-        save_graph(graph, out, force=force)
+        save_graph(graph, out, force=force, progress=progress("writing"))
     with answering() as said:
         said.print(
             f"{out}: {len(graph.layers):,} layers, {graph.n_units:,} units",

@@ -7,23 +7,24 @@ from typing import BinaryIO
 import numpy as np
 
 from graphsparse.checkpoints.boundary import printable
-from graphsparse.exports.edges import Edges
+from graphsparse.exports.edges import Edges, Progress
 from graphsparse.graph import Edge, LayeredGraph
 
 
-def write_dot(file: BinaryIO, graph: LayeredGraph) -> None:
+def write_dot(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     """Layers with their units and how many are active; between them the edges kept and active, wires dashed."""
-    edges, lines = Edges(graph), ["digraph {", "  rankdir=LR;", "  node [shape=box];"]
+    edges, lines = Edges(graph, progress), ["digraph {", "  rankdir=LR;", "  node [shape=box];"]
     for number, layer in enumerate(graph.layers):
         live = int(np.count_nonzero(edges.live[layer.start : layer.stop]))
         counts = f"{live:,} of {len(layer):,} units active"
         lines.append(f"  {number} [label={_quoted(layer.name or layer.operation, layer.operation, counts)}];")
     places = {layer.start: number for number, layer in enumerate(graph.layers) if len(layer)}
-    for edge in graph.edges:
+    for number, edge in enumerate(graph.edges, 1):
         kept, active = _counts(edges, edge)
         style = "" if edge.parameter else ", style=dashed"
         label = _quoted(edge.parameter or "wires", f"{active:,} of {kept:,} active")
         lines.append(f"  {places[edge.source.start]} -> {places[edge.target.start]} [label={label}{style}];")
+        progress(number, len(graph.edges))
     file.write("\n".join([*lines, "}", ""]).encode())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,6 +14,11 @@ from graphsparse.layers import Layer
 from graphsparse.sweep import Reach, sweep
 
 WIRE = -1
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +48,11 @@ class Edges:
     """The edges of a graph: connections at each place where they act, wires, and operands of products.
 
     Parallel connections (the taps of a kernel in channel resolution) are one edge, whose weight is their norm.
+    ``progress`` is called with (layers done, layers in all) by who goes through them.
     """
 
     graph: LayeredGraph
+    progress: Progress = _silent
 
     @cached_property
     def liveness(self) -> Reach:
@@ -64,8 +71,9 @@ class Edges:
 
     def __iter__(self) -> Iterator[Rows]:
         """The edges into each layer, by source and then by target."""
-        for layer in self.graph.layers:
+        for number, layer in enumerate(self.graph.layers, 1):
             yield self.into(layer)
+            self.progress(number, len(self.graph.layers))
 
     def into(self, layer: Layer) -> Rows:
         """The edges into one layer, by source and then by target, parallel ones joined."""

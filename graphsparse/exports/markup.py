@@ -8,7 +8,7 @@ from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
 from graphsparse.checkpoints.boundary import printable
-from graphsparse.exports.edges import Edges, Rows
+from graphsparse.exports.edges import Edges, Progress, Rows
 from graphsparse.graph import LayeredGraph
 
 NODE = (("layer", "int"), ("name", "string"), ("active", "boolean"))
@@ -16,9 +16,9 @@ EDGE = (("parameter", "string"), ("active", "boolean"), ("weight", "double"))
 TRUTH = ("false", "true")
 
 
-def write_graphml(file: BinaryIO, graph: LayeredGraph) -> None:
+def write_graphml(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     """Nodes with layer (the rank), name and active; edges with weight, parameter and active."""
-    edges = Edges(graph)
+    edges = Edges(graph, progress)
     head = ['<?xml version="1.0" encoding="UTF-8"?>', '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">']
     for kind, attributes in (("node", NODE), ("edge", EDGE)):
         head += [f'<key id="{kind[0]}{n}" for="{kind}" attr.name="{name}" attr.type="{of}"/>' for n, (name, of) in enumerate(attributes)]  # fmt: skip
@@ -39,9 +39,9 @@ def _graphml_node(unit: int, rank: int, name: str, active: bool) -> str:
     return f'<node id="{unit}">{data}</node>'
 
 
-def write_gexf(file: BinaryIO, graph: LayeredGraph) -> None:
+def write_gexf(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     """The same as `write_graphml`, in GEXF 1.2."""
-    edges = Edges(graph)
+    edges = Edges(graph, progress)
     head = ['<?xml version="1.0" encoding="UTF-8"?>', '<gexf xmlns="http://www.gexf.net/1.2draft" version="1.2">',
             '<graph defaultedgetype="directed" mode="static">']  # fmt: skip
     for kind, attributes in (("node", NODE), ("edge", EDGE[:2])):

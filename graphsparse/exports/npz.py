@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from scipy import sparse
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.checkpoints.archives.numpy_file import read_npz, to_tensor, write_npz
 from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.errors import CheckpointError
+from graphsparse.exports.edges import Progress
 from graphsparse.graph import LayeredGraph, Use
 from graphsparse.graph_file import graph_from_bytes, graph_to_bytes
 from graphsparse.kernels.masks import Mask, word_count
@@ -29,7 +31,7 @@ VERSION = 1
 Arrays = Mapping[str, np.ndarray]
 
 
-def write_graph(file: BinaryIO, graph: LayeredGraph) -> None:
+def write_graph(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     """Write everything that `read_graph` needs, and the csr of every block."""
     arrays: dict[str, Pending] = {}
 
@@ -49,7 +51,7 @@ def write_graph(file: BinaryIO, graph: LayeredGraph) -> None:
         "blocks": [],
     }  # fmt: skip
     add("structure", np.frombuffer(bytearray(graph_to_bytes(graph)), np.uint8))
-    pending = _Blocks(graph)
+    pending = _Blocks(graph, progress)
     for number, edge in enumerate(graph.edges):
         names = {part: f"block_{number}_{part}" for part in ("indptr", "indices")}
         shape = len(edge.source), len(edge.target)
@@ -63,8 +65,13 @@ def write_graph(file: BinaryIO, graph: LayeredGraph) -> None:
 class _Blocks:
     """The csr of each block, one in memory at a time; its arrays' sizes are not known before."""
 
-    def __init__(self, graph: LayeredGraph):
-        self.matrix = lru_cache(maxsize=1)(lambda number: graph.edges[number].matrix)
+    def __init__(self, graph: LayeredGraph, progress: Progress):
+        self.graph, self.progress = graph, progress
+        self.matrix = lru_cache(maxsize=1)(self._matrix)
+
+    def _matrix(self, number: int) -> sparse.csr_array:
+        self.progress(number, len(self.graph.edges))
+        return self.graph.edges[number].matrix
 
     def array(self, number: int, part: str) -> Pending:
         """The array of a block's csr as something to be written."""

@@ -7,11 +7,11 @@ from typing import BinaryIO
 import numpy as np
 
 from graphsparse.errors import MissingExtra
-from graphsparse.exports.edges import WIRE, Edges
+from graphsparse.exports.edges import WIRE, Edges, Progress
 from graphsparse.graph import LayeredGraph
 
 
-def write_parquet(file: BinaryIO, graph: LayeredGraph) -> None:
+def write_parquet(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     """A row per edge: source, target, weight, parameter (null for wires), layer (the target's) and active."""
     try:
         import pyarrow
@@ -20,7 +20,7 @@ def write_parquet(file: BinaryIO, graph: LayeredGraph) -> None:
         raise MissingExtra(
             "pyarrow must be installed for a Parquet file", way_out="pip install 'graphsparse[parquet]'"
         ) from error
-    edges, names = Edges(graph), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    edges, names = Edges(graph, progress), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     schema = pyarrow.schema({
         "source": pyarrow.int32(), "target": pyarrow.int32(), "weight": pyarrow.float64(), "parameter": names, "layer": names,
         "active": pyarrow.bool_(),
@@ -28,8 +28,7 @@ def write_parquet(file: BinaryIO, graph: LayeredGraph) -> None:
     parameters, layers = (pyarrow.array([_text(each) for each in found], pyarrow.string())
                           for found in (edges.names, [layer.name for layer in graph.layers]))  # fmt: skip
     with parquet.ParquetWriter(file, schema) as writer:
-        for number, layer in enumerate(graph.layers):
-            rows = edges.into(layer)
+        for number, rows in enumerate(edges):
             wires = pyarrow.array(rows.parameters, mask=rows.parameters == WIRE)
             places = np.full(len(rows), number, np.int32)
             columns = [

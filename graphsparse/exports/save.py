@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 from graphsparse.checkpoints.atomic import check_writable, replacing
 from graphsparse.errors import CheckpointError
 from graphsparse.exports.dot import write_dot
+from graphsparse.exports.edges import Progress
 from graphsparse.exports.markup import write_gexf, write_graphml
 from graphsparse.exports.npz import read_graph, write_graph
 from graphsparse.exports.parquet import write_parquet
@@ -22,7 +23,7 @@ LARGEST_TEXT = 1_000_000
 class Format(NamedTuple):
     """How a kind of file is written, and whether it takes many bytes per edge."""
 
-    write: Callable[[BinaryIO, LayeredGraph], None]
+    write: Callable[[BinaryIO, LayeredGraph, Progress], None]
     bulky: bool = False
 
 
@@ -32,7 +33,9 @@ FORMATS = {
 }  # fmt: skip
 
 
-def save_graph(graph: LayeredGraph, path: str | os.PathLike[str], *, force: bool = False) -> None:
+def save_graph(
+    graph: LayeredGraph, path: str | os.PathLike[str], *, force: bool = False, progress: Progress | None = None
+) -> None:
     """Write a graph to a file, whose ending says the form; a file that is there is replaced in one step.
 
     ``.npz`` holds everything, with every block as a csr matrix, and `load_graph` reads it. ``.graphml``, ``.gexf`` and
@@ -43,6 +46,7 @@ def save_graph(graph: LayeredGraph, path: str | os.PathLike[str], *, force: bool
         graph: as `graphsparse.export` gives it.
         path: the file.
         force: write GraphML and GEXF of more than a million edges, too.
+        progress: called with (layers or blocks done, those in all).
 
     Raises:
         CheckpointError: another ending, too many edges, or a file that cannot be written. MissingExtra: Parquet
@@ -61,7 +65,7 @@ def save_graph(graph: LayeredGraph, path: str | os.PathLike[str], *, force: bool
     if form.bulky and not force:
         _check_size(checked_graph(graph), path)
     with replacing(path) as file:
-        form.write(file, checked_graph(graph))
+        form.write(file, checked_graph(graph), progress or (lambda done, total: None))
 
 
 def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:
