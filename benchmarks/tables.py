@@ -21,6 +21,7 @@ left in the table as it is.
 | `liveness.py` | three minutes | masks to effective masks, against copies, gradients, counting and graph libraries; many masks at once |
 | `agreement.py` | 20 minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
+| `topology.py` | ten minutes | topology of unrolled graphs, with its memory, against igraph and networkx |
 | `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
 | `capture_steps.py` | two minutes, MViT five more | networks of many steps: recurrent layers, video, hybrids |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
@@ -32,7 +33,7 @@ left in the table as it is.
 """
 SCRIPTS = {
     "agreement.py": ("agreement",),
-    "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",),
+    "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",), "topology.py": ("topology",),
     "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
     "prune.py": ("bisection", "sorting", "igq", "size"),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
