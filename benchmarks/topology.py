@@ -31,6 +31,7 @@ from graphsparse.metrics.topology import TABLE
 HERE = Path(__file__).parent
 GROUPS = {"liveness", "one hop", "why", "regrowth", "paths", "degrees", "fragility"}
 """All but structure (motifs, communities) and spectra."""
+ONCE_IGRAPH = 10_000_000
 LARGEST_NETWORKX = 3_000_000  # edges: it takes minutes and some 400 bytes for each beyond
 
 
@@ -149,10 +150,11 @@ def their_edges(name: str) -> tuple[int, np.ndarray]:
 
 
 def with_igraph(name: str, rounds: int) -> dict[str, float]:
-    """What igraph takes; filling the graph is told apart."""
+    """What igraph takes, once beyond ten million edges; filling the graph is told apart."""
     import igraph
 
     units, edges = their_edges(name)
+    rounds = 1 if len(edges) > ONCE_IGRAPH else rounds
     graphs: list[Any] = []
     memory = peak(lambda: graphs.append(igraph.Graph(n=units, edges=edges, directed=True)))
     graph = graphs[0]

@@ -173,7 +173,7 @@ def test_large_markup_is_refused_unless_forced(some, tmp_path, monkeypatch, endi
     monkeypatch.setattr(save, "LARGEST_TEXT", 3)
     path = tmp_path / f"a.{ending}"
     path.write_text("as it was")
-    with pytest.raises(gs.CheckpointError, match=r"at most 3 edges.*force=True"):
+    with pytest.raises(gs.CheckpointError, match=r"at most 3 edges.*give force=True"):
         gs.save_graph(some[0], path)
     assert path.read_text() == "as it was"
     gs.save_graph(some[0], path, force=True)

@@ -17,7 +17,8 @@ def write_dot(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     for number, layer in enumerate(graph.layers):
         live = int(np.count_nonzero(edges.live[layer.start : layer.stop]))
         counts = f"{live:,} of {len(layer):,} units active"
-        lines.append(f"  {number} [label={_quoted(layer.name or layer.operation, layer.operation, counts)}];")
+        names = dict.fromkeys((layer.name, layer.operation))  # an input's are the same
+        lines.append(f"  {number} [label={_quoted(*names, counts)}];")
     places = {layer.start: number for number, layer in enumerate(graph.layers) if len(layer)}
     for number, edge in enumerate(graph.edges, 1):
         kept, active = _counts(edges, edge)

@@ -97,5 +97,5 @@ def _check_size(graph: LayeredGraph, path: str | os.PathLike[str]) -> None:
     if count > LARGEST_TEXT:
         raise CheckpointError(
             f"GraphML and GEXF must have at most {LARGEST_TEXT:,} edges", place=os.fspath(path), received=f"{count:,}",
-            way_out="write .npz or .parquet, or force it (force=True, --force)",
+            way_out="write .npz or .parquet, or give force=True",
         )  # fmt: skip
