@@ -1,0 +1,162 @@
+"""The fast passes of topology against slow ones: other algebras, every pair of units, SciPy and igraph on random graphs."""
+
+from __future__ import annotations
+
+import igraph
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from torch import nn
+
+import graphsparse as gs
+from graphsparse.algebras import MIN_PLUS, PLUS_TIMES, log10_of_pairs
+from graphsparse.blocks import Gate, KernelBlock
+from graphsparse.metrics import paths
+from graphsparse.metrics.cones import dense
+from graphsparse.metrics.counting import COUNTS, dense_paths, paths_with_lifts
+from graphsparse.metrics.dominators import Dominators
+from graphsparse.metrics.edge_loops import join_components
+from graphsparse.metrics.parts import Part, Swept, between, touched
+from graphsparse.passes.paths import path_counts, revival_costs
+from graphsparse.sweep import sweep
+from tests.small_graphs import graphs
+
+
+@pytest.fixture(scope="module")
+def swept() -> list[Swept]:
+    """Small graphs of every kind, and one whose kernel lies where no strides can say it."""
+    groups = nn.Sequential(nn.Conv2d(2, 4, 3, groups=2, padding=1), nn.ConvTranspose2d(4, 2, 2, stride=2, groups=2))
+    others = []
+    for seed in range(3):
+        graph = gs.export(groups, torch.zeros(1, 2, 3, 3), {}, resolution="unrolled")
+        generator = torch.Generator().manual_seed(seed)
+        masks = {name: torch.rand(shape, generator=generator) < 0.4 for name, shape in graph.shapes.items()}
+        others.append(graph.with_masks(masks))
+    return [Swept(graph) for graph in (*graphs(), *others)]
+
+
+def test_counts_in_floats_are_those_in_pairs(swept):
+    for each in swept:
+        floats, pairs = (paths._log10_found(each, algebra) for algebra in (COUNTS, PLUS_TIMES))
+        assert floats.total == pytest.approx(pairs.total, rel=1e-12, nan_ok=True)
+        np.testing.assert_allclose(floats.layers, pairs.layers, rtol=1e-12)
+        assert floats.parameters == pytest.approx(pairs.parameters, rel=1e-12, nan_ok=True)
+        for function in (dense_paths, paths_with_lifts):
+            assert function(each, COUNTS) == pytest.approx(function(each, PLUS_TIMES), rel=1e-12, nan_ok=True)
+
+
+def test_a_network_with_nothing_dropped_is_summed_at_once(swept):
+    """Against the sweep that goes over every connection."""
+    for each in swept:
+        whole = dense(each.graph)
+        values = path_counts(whole).signal[whole.sinks]
+        expected = float(np.sum(10.0 ** log10_of_pairs(values)))
+        assert 10 ** dense_paths(each, COUNTS) == pytest.approx(expected, rel=1e-9)
+
+
+def test_floats_that_overflow_give_way_to_pairs():
+    net = nn.Sequential(*(nn.Linear(100, 100, bias=False) for _ in range(80)))
+    graph = gs.export(net, torch.zeros(1, 100), {})
+    with pytest.raises(OverflowError):
+        dense_paths(Swept(graph), COUNTS)
+    with pytest.raises(OverflowError):
+        paths_with_lifts(Swept(graph), COUNTS)
+    values = gs.topology(graph, ["log10_paths", "log10_paths_of_dense_paths", "log10_paths_with_biases"]).total["kept"]
+    assert values["log10_paths"] == values["log10_paths_with_biases"] == pytest.approx(162, rel=1e-12)
+    assert values["log10_paths_of_dense_paths"] == pytest.approx(0, abs=1e-9)
+
+
+def test_revival_costs_are_those_of_the_general_algebra(swept):
+    for each in swept:
+        graph, found = each.graph, revival_costs(each.graph)
+        values = {name: np.where(graph.kept[name].unpack(), 0.0, 1.0) for name in (*graph.shapes, *graph.uses)}
+        slow = sweep(graph, values, MIN_PLUS)
+        np.testing.assert_array_equal(found.signal, slow.signal)
+        np.testing.assert_array_equal(found.reaches, slow.reaches)
+        if graph.gated:
+            np.testing.assert_array_equal(found.nonzero, slow.nonzero)
+        fast, expected = found.connections(), slow.connections()
+        for name in graph.shapes:
+            np.testing.assert_array_equal(fast[name], expected[name])
+
+
+def pairs_of(graph: gs.LayeredGraph, kept) -> set[tuple[int, int]]:
+    found = set()
+    for layer in graph.layers:
+        for block in layer.blocks:
+            if isinstance(block, KernelBlock):
+                sources, targets, _ = block.pairs(kept)
+                found |= set(zip(sources.tolist(), targets.tolist(), strict=True))
+    return found
+
+
+def test_units_with_a_connection(swept):
+    active = 0
+    for each in swept:
+        graph, found = each.graph, each.liveness
+        pairs = pairs_of(graph, graph.kept)
+        assert set(np.flatnonzero(Part(each, "kept").joined)) == {unit for pair in pairs for unit in pair}
+        alive = {(u, v) for u, v in pairs if found.signal[u] and found.reaches[v]}
+        assert set(np.flatnonzero(Part(each, "active").joined)) == {unit for pair in alive for unit in pair}
+        whole = dense(graph).kept
+        assert set(np.flatnonzero(touched(graph, whole))) == {u for pair in pairs_of(graph, whole) for u in pair}
+        active += len(alive)
+    assert active > 200
+
+
+def test_edges_between_are_those_edges(swept):
+    for each in swept:
+        matrix, found = each.graph.adjacency(), each.liveness
+        chosen = between(matrix, found.signal, found.reaches)
+        rows, columns = matrix.nonzero()
+        use = found.signal[rows] & found.reaches[columns]
+        assert set(zip(*(ids.tolist() for ids in chosen.nonzero()))) == set(
+            zip(rows[use].tolist(), columns[use].tolist())
+        )
+        np.testing.assert_array_equal(each.in_degrees["active"], each.edges["active"].sum(0, dtype=int))
+    every = np.ones(matrix.shape[0], bool)
+    assert between(matrix, every, every) is matrix
+
+
+def random_edges(seed: int, n: int = 60) -> sparse.csr_array:
+    """A graph whose edges lead to greater ids."""
+    rng = np.random.default_rng(seed)
+    return sparse.csr_array(np.triu(rng.random((n, n)) < (0.02, 0.05, 0.15)[seed % 3], 1))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_components_of_random_graphs(seed):
+    edges = random_edges(seed)
+    labels = np.arange(60, dtype=np.int32)
+    join_components(edges.indptr, edges.indices, labels)
+    count, expected = connected_components(edges, directed=False)
+    assert len(set(labels.tolist())) == count == len({*zip(labels.tolist(), expected.tolist(), strict=True)})
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_dominators_of_random_graphs(seed):
+    """Against igraph, several sources and sinks under one root; the greatest loss by an edge against every edge."""
+    edges, n = random_edges(seed), 60
+    sources, sinks = np.asarray([0, 1, 2, 5]), np.asarray([50, 57, 59])
+    pairs = list(zip(*(ids.tolist() for ids in edges.nonzero()), strict=True))
+    joined = [*pairs, *((n, unit) for unit in sources.tolist()), *((unit, n + 1) for unit in sinks.tolist())]
+    judge = igraph.Graph(n + 2, joined, directed=True)
+    live = np.zeros(n, bool)
+    live[[u for u in set(judge.subcomponent(n, "out")) & set(judge.subcomponent(n + 1, "in")) if u < n]] = True
+    active = between(edges, live, live)
+    found = Dominators.of(active, sources, sinks, live)
+    within = igraph.Graph(n + 2, [pair for pair in joined if all(u >= n or live[u] for u in pair)], directed=True)
+    for tree, root, mode in ((found.forwards, n, "out"), (found.backwards, n + 1, "in")):
+        expected = within.dominator(root, mode=mode)
+        for unit in np.flatnonzero(live).tolist():
+            assert (root if tree[unit] == -1 else tree[unit]) == expected[unit]
+    lost, targets = found.retained_by_edges, active.indices
+    for unit in range(n):
+        assert found.most_retained_by_edges[unit] == max(lost[targets == unit].tolist(), default=-1)
+
+
+def test_products_are_among_the_graphs(swept):
+    blocks = [block for each in swept for layer in each.graph.layers for block in layer.blocks]
+    assert any(isinstance(block, Gate) for block in blocks)
