@@ -9,10 +9,11 @@ import torch
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from torch import nn
+from torch.nn import functional
 
 import graphsparse as gs
 from graphsparse.algebras import MIN_PLUS, PLUS_TIMES, log10_of_pairs
-from graphsparse.blocks import Gate, KernelBlock
+from graphsparse.blocks import Gate, KernelBlock, Places
 from graphsparse.metrics import paths
 from graphsparse.metrics.cones import dense
 from graphsparse.metrics.counting import COUNTS, dense_paths, paths_with_lifts
@@ -24,13 +25,26 @@ from graphsparse.sweep import sweep
 from tests.small_graphs import graphs
 
 
+class Padded(nn.Module):
+    """A kernel that is flipped and padded with zeros before it is used."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 3, bias=False), nn.Linear(4, 2)
+
+    def forward(self, x):
+        kernel = functional.pad(self.first.weight.flip(1), (0, 0, 0, 1))
+        return self.last(torch.relu(functional.linear(x, kernel)))
+
+
 @pytest.fixture(scope="module")
 def swept() -> list[Swept]:
     """Small graphs of every kind, and one whose kernel lies where no strides can say it."""
     groups = nn.Sequential(nn.Conv2d(2, 4, 3, groups=2, padding=1), nn.ConvTranspose2d(4, 2, 2, stride=2, groups=2))
     others = []
-    for seed in range(3):
-        graph = gs.export(groups, torch.zeros(1, 2, 3, 3), {}, resolution="unrolled")
+    for seed in range(6):
+        model, x = ((groups, torch.zeros(1, 2, 3, 3)), (Padded(), torch.zeros(1, 4)))[seed % 2]
+        graph = gs.export(model, x, {}, resolution="unrolled")
         generator = torch.Generator().manual_seed(seed)
         masks = {name: torch.rand(shape, generator=generator) < 0.4 for name, shape in graph.shapes.items()}
         others.append(graph.with_masks(masks))
@@ -157,6 +171,7 @@ def test_dominators_of_random_graphs(seed):
         assert found.most_retained_by_edges[unit] == max(lost[targets == unit].tolist(), default=-1)
 
 
-def test_products_are_among_the_graphs(swept):
+def test_products_and_kernels_without_strides_are_among_the_graphs(swept):
     blocks = [block for each in swept for layer in each.graph.layers for block in layer.blocks]
     assert any(isinstance(block, Gate) for block in blocks)
+    assert any(isinstance(block, KernelBlock) and isinstance(block.view, Places) for block in blocks)
