@@ -64,16 +64,6 @@ class Swept(Once):
         return {"kept": kept, "active": self.liveness.connections()}
 
     @cached_property
-    def shortest(self) -> Reach:
-        """The lengths of the shortest source-sink paths."""
-        return paths.shortest_paths(self.graph)
-
-    @cached_property
-    def longest(self) -> Reach:
-        """The lengths of the longest source-sink paths."""
-        return paths.longest_paths(self.graph)
-
-    @cached_property
     def revival(self) -> Reach:
         """How many dropped connections must come back."""
         return paths.revival_costs(self.graph)

@@ -15,6 +15,7 @@ from graphsparse.metrics.counting import counted, dense_paths, log10_sum, paths_
 from graphsparse.metrics.liveness import columns, dead_columns
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
+from graphsparse.passes.paths import longest_paths, shortest_paths
 from graphsparse.sweep import Reach
 
 NO_PATH = "there is no path from a source to a sink"
@@ -60,13 +61,13 @@ def shortest_path(part: Part) -> Found:
 
     Wires count nothing. Cost: one sweep in (min, +), 8 bytes per connection.
     """
-    return _length(part.swept.shortest, np.min)
+    return part.swept.once(_shortest)
 
 
 @metric("paths", "connections")
 def longest_path(part: Part) -> Found:
     """The most connections on a source-sink path. Cost: one sweep in (max, +), 8 bytes per connection."""
-    return _length(part.swept.longest, np.max)
+    return part.swept.once(_longest)
 
 
 @metric("paths", "units")
@@ -115,6 +116,14 @@ def _log10_found(swept: Swept, algebra: Numbers) -> Found:
     layers = [log(through[layer.start : layer.stop]) for layer in graph.layers]
     parameters = {name: log(each) for name, each in found.connections().items()}
     return Found(log(found.signal[graph.sinks]), np.asarray(layers), parameters, NO_PATH)
+
+
+def _shortest(swept: Swept) -> Found:
+    return _length(shortest_paths(swept.graph), np.min)
+
+
+def _longest(swept: Swept) -> Found:
+    return _length(longest_paths(swept.graph), np.max)
 
 
 def _length(found: Reach, chosen: Callable) -> Found:
