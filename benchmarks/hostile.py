@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -261,7 +262,7 @@ def crafted(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
             yield formed(placed(_honest(rng), rng), rng)
 
 
-def faults_of(outcome: dict) -> Counter[str]:
+def faults_of(outcome: dict[str, Any]) -> Counter[str]:
     """Which faults a crafted file has shown."""
     found: Counter[str] = Counter()
     made = [name for name in outcome["made"] if name != RAN]

@@ -52,16 +52,16 @@ def test_counts_against_sets():
                 for name in graph.shapes:
                     only = sum(1 for parameter, _ in a - b if parameter == name)
                     assert found.parameters.loc[(one, other, "only_in_one", name), part] == only
-                a, b = units[one, part], units[other, part]
-                sizes = {
-                    "units_in_either": a | b, "units_in_both": a & b, "units_only_in_one": a - b, "units_only_in_other": b - a,
+                c, d = units[one, part], units[other, part]
+                units_apart = {
+                    "units_in_either": c | d, "units_in_both": c & d, "units_only_in_one": c - d, "units_only_in_other": d - c,
                 }  # fmt: skip
-                for metric, expected in sizes.items():
-                    assert row[metric] == len(expected)
-                share = len(a & b) / len(a | b) if a | b else np.nan
+                for metric, apart in units_apart.items():
+                    assert row[metric] == len(apart)
+                share = len(c & d) / len(c | d) if c | d else np.nan
                 assert row["units_intersection_over_union"] == pytest.approx(share, nan_ok=True)
                 for layer in graph.layers:
-                    here = sum(layer.start <= unit < layer.stop for unit in a & b)
+                    here = sum(layer.start <= unit < layer.stop for unit in c & d)
                     assert found.layers.loc[(one, other, "units_in_both", layer.name), part] == here
                 seen += share > 0
         for part in ("kept", "active"):

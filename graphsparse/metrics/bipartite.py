@@ -6,6 +6,7 @@ The graph is in the encoding that is asked for: by channel, rolled or unrolled (
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -116,7 +117,7 @@ def count_butterflies(edges: sparse.csr_array) -> float:
 
 
 @compiled
-def _closed(starts, indices, starts_back, indices_back):
+def _closed(starts: Any, indices: Any, starts_back: Any, indices_back: Any) -> Any:
     common, pairs = np.zeros(starts.size - 1, np.int64), 0.0
     for u in range(starts.size - 1):
         for e in range(starts[u], starts[u + 1]):

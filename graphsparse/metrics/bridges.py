@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -41,7 +42,7 @@ class Bridges:
 
 
 @compiled
-def _search(starts, indices, starts_in, indices_in):
+def _search(starts: Any, indices: Any, starts_in: Any, indices_in: Any) -> Any:
     n = starts.size - 1
     above, seen, low = np.full(n, -1, np.int32), np.full(n, -1, np.int32), np.zeros(n, np.int32)
     place = np.zeros(n, np.int32)  # how many of a unit's neighbours have been looked at

@@ -145,7 +145,7 @@ def compare_masks(
     names, rows = tuple(sets), Rows(graph)
     swept = [Swept(_under(graph, name, masks)) for name, masks in sets.items()]
     parts = [[Part(each, part) for part in PARTS] for each in swept]
-    found: list[tuple] = []
+    found: list[tuple[Any, ...]] = []
     order = list(ORDERS[pairs](len(names)))
     for done, (i, j) in enumerate(order):
         both = [Pair(one, other, rows) for one, other in zip(parts[i], parts[j], strict=True)]
@@ -185,7 +185,7 @@ def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
     return [row for name, row in TABLE.items() if name in wanted]
 
 
-def _rows(one: str, other: str, wanted: list[Metric], pairs: list[Pair]) -> Iterator[tuple]:
+def _rows(one: str, other: str, wanted: list[Metric], pairs: list[Pair]) -> Iterator[tuple[Any, ...]]:
     for metric in wanted:
         asked: list[Any] = list(pairs)  # a metric of two parts is asked as one of a part is
         for name, _, unit, *rest in rows_of_metric(metric, [metric(pair) for pair in asked], pairs[0].graph):

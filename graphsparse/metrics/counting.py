@@ -138,7 +138,7 @@ def _check(algebra: Numbers, *vectors: np.ndarray) -> None:
 
 
 @Loop
-def _all_kept(algebra, vector, sources, targets, table):
+def _all_kept(algebra: Any, vector: Any, sources: Any, targets: Any, table: Any) -> Any:
     """Add to the targets what a kernel brings that keeps everything: the same to all rows of a group."""
     for g in range(sources.shape[0]):
         sums = np.full(sources.shape[2], algebra.zero)

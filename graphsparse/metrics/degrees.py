@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, fraction, metric
 
@@ -133,9 +135,8 @@ def assortativity(part: Part) -> Found:
     By layer: over the edges into it. Undefined where all degrees of one kind are equal. Cost: a pass over the edges.
     """
     graph, ins = part.graph, part.in_degrees.astype(float)
-    outs = np.repeat(part.out_degrees.astype(float), part.out_degrees)
-    into = np.bincount(part.edges.indices, outs, graph.n_units)
-    squares = np.bincount(part.edges.indices, np.square(outs, out=outs), graph.n_units)
+    into, squares = np.zeros(graph.n_units), np.zeros(graph.n_units)
+    _add_origins(part.edges.indptr, part.edges.indices, into, squares)
     sums = np.stack([ins, into, squares, ins * ins, ins**3, ins * into])  # over the edges into each unit
     layers = np.stack([np.bincount(graph.owner, each, len(graph.layers)) for each in sums])
     reason = "all degrees of one kind are equal, or there are no edges"
@@ -184,12 +185,22 @@ def _weights(part: Part, name: str) -> np.ndarray | None:
     return np.where(part.masks[name].unpack(), np.abs(np.asarray(known, np.float64)), 0.0)
 
 
-def _correlation(n, x, xx, y, yy, xy) -> np.ndarray:
+def _correlation(n: Any, x: Any, xx: Any, y: Any, yy: Any, xy: Any) -> np.ndarray:
     """The correlation of x and y by their number and their sums, NaN where one of them does not vary."""
     spread_x, spread_y = n * xx - x * x, n * yy - y * y
     varies = (spread_x > 1e-12 * n * xx) & (spread_y > 1e-12 * n * yy)
     spread = np.sqrt(np.where(varies, spread_x * spread_y, 1))
     return np.where(varies, (n * xy - x * y) / spread, np.nan)
+
+
+@compiled
+def _add_origins(starts: Any, indices: Any, sums: Any, squares: Any) -> Any:
+    """Add to each unit the out-degrees of the units that lead to it, and their squares."""
+    for u in range(starts.size - 1):
+        degree = float(starts[u + 1] - starts[u])
+        for e in range(starts[u], starts[u + 1]):
+            sums[indices[e]] += degree
+            squares[indices[e]] += degree * degree
 
 
 usual_fan_in_rows_of_live_rows = fraction(rows_of_the_usual_fan_in, live_rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -140,7 +141,7 @@ def _flags(n: int, units: np.ndarray) -> np.ndarray:
 
 
 @inlined
-def _nearest(tree, depth, u, found):
+def _nearest(tree: Any, depth: Any, u: Any, found: Any) -> Any:
     """The nearest common ancestor of two units, or the root."""
     while found != u and found != -1:
         if depth[u] > depth[found]:
@@ -153,7 +154,7 @@ def _nearest(tree, depth, u, found):
 
 
 @compiled
-def _dominate(starts, indices, first, live, tree, depth):
+def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth: Any) -> Any:
     for u in range(starts.size - 1):
         if not live[u]:
             continue
@@ -169,7 +170,7 @@ def _dominate(starts, indices, first, live, tree, depth):
 
 
 @compiled
-def _post_dominate(starts, indices, first, live, tree, depth):
+def _post_dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth: Any) -> Any:
     for u in range(starts.size - 2, -1, -1):
         if not live[u]:
             continue
@@ -183,7 +184,7 @@ def _post_dominate(starts, indices, first, live, tree, depth):
 
 
 @compiled
-def _most(starts, indices, after, before, most):
+def _most(starts: Any, indices: Any, after: Any, before: Any, most: Any) -> Any:
     for u in range(starts.size - 1):
         for e in range(starts[u], starts[u + 1]):
             v = indices[e]
@@ -191,7 +192,7 @@ def _most(starts, indices, after, before, most):
 
 
 @compiled
-def _gather(tree, total, falling):
+def _gather(tree: Any, total: Any, falling: Any) -> Any:
     n = tree.size
     for i in range(n):
         v = n - 1 - i if falling else i

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from graphsparse.kernels.compiling import compiled, inlined
 
 
 @compiled
-def count_into(indices, counts):
+def count_into(indices: Any, counts: Any) -> Any:
     """Add to each unit the edges that enter it."""
     for e in range(indices.size):
         counts[indices[e]] += 1
 
 
 @compiled
-def count_between(starts, indices, origin, target, counts):
+def count_between(starts: Any, indices: Any, origin: Any, target: Any, counts: Any) -> Any:
     """Add to each unit the edges that leave it from an ``origin`` to a ``target``."""
     for u in range(starts.size - 1):
         if origin[u]:
@@ -26,7 +28,7 @@ def count_between(starts, indices, origin, target, counts):
 
 
 @compiled
-def fill_between(starts, indices, origin, target, into):
+def fill_between(starts: Any, indices: Any, origin: Any, target: Any, into: Any) -> Any:
     """Write the targets of those edges, in the csr's own order."""
     place = 0
     for u in range(starts.size - 1):
@@ -38,7 +40,7 @@ def fill_between(starts, indices, origin, target, into):
 
 
 @inlined
-def _root(parent, u):
+def _root(parent: Any, u: Any) -> Any:
     while parent[u] != u:
         parent[u] = parent[parent[u]]
         u = parent[u]
@@ -46,7 +48,7 @@ def _root(parent, u):
 
 
 @compiled
-def join_components(starts, indices, parent):
+def join_components(starts: Any, indices: Any, parent: Any) -> Any:
     """Make ``parent`` (each unit its own at first) a forest with a tree for each weak component; ends with the roots."""
     for u in range(starts.size - 1):
         mine = _root(parent, u)
@@ -63,7 +65,7 @@ def join_components(starts, indices, parent):
 
 
 @compiled
-def touch(kernel, sources, table, targets, signal, reaches, found):
+def touch(kernel: Any, sources: Any, table: Any, targets: Any, signal: Any, reaches: Any, found: Any) -> Any:
     """Mark both ends of the connections kept in ``kernel`` (groups, rows, columns) that lead from a unit with ``signal``
     to one that ``reaches``."""
     taps = table.shape[0]
@@ -81,7 +83,7 @@ def touch(kernel, sources, table, targets, signal, reaches, found):
 
 
 @compiled
-def touch_all(kernel, sources, table, targets, found):
+def touch_all(kernel: Any, sources: Any, table: Any, targets: Any, found: Any) -> Any:
     """Mark both ends of all connections of a kernel, all of whose sources are units: by column, and by row and tap."""
     taps = table.shape[0]
     for g in range(kernel.shape[0]):

@@ -200,8 +200,7 @@ def _begins_here(part: Part) -> np.ndarray:
 
 
 def _inactive(part: Part) -> np.ndarray:
-    active = np.bincount(part.swept.edges["active"].indices, minlength=part.graph.n_units)
-    return part.in_degrees - active
+    return part.in_degrees - part.swept.in_degrees["active"]
 
 
 def _removable(part: Part) -> np.ndarray:

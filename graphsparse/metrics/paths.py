@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -126,7 +127,7 @@ def _longest(swept: Swept) -> Found:
     return _length(longest_paths(swept.graph), np.max)
 
 
-def _length(found: Reach, chosen: Callable) -> Found:
+def _length(found: Reach, chosen: Callable[..., Any]) -> Found:
     """The least or greatest length; a layer or parameter that no path leads through has none."""
     graph = found.graph
     best = partial(_finite, chosen=chosen)
@@ -136,7 +137,7 @@ def _length(found: Reach, chosen: Callable) -> Found:
     return Found(best(found.signal[graph.sinks]), layers, parameters, NO_PATH)
 
 
-def _finite(values: np.ndarray, chosen: Callable) -> float:
+def _finite(values: np.ndarray, chosen: Callable[..., Any]) -> float:
     finite = values[np.isfinite(values)]
     return float(chosen(finite)) if finite.size else np.nan
 

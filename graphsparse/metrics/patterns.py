@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def _whole(kernel: np.ndarray, outputs: int, inputs: int) -> bool:
     return bool((blocks.all((2, 4)) == blocks.any((2, 4))).all())
 
 
-def _summed(values: dict[str, float], of_all, undefined: str) -> Found:
+def _summed(values: dict[str, float], of_all: Any, undefined: str) -> Found:
     """Values of parameters, and one of all that are defined."""
     defined = [value for value in values.values() if not np.isnan(value)]
     return Found(float(of_all(defined)) if defined else np.nan, None, values, undefined)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from graphsparse.kernels.compiling import compiled
@@ -15,7 +17,7 @@ def cut_from_sources(part: Part) -> Found:
 
     So many edges lie dead behind the masks in front of that layer's units. Cost: a pass over the edges.
     """
-    return _by_layer(part, *_ends(part), upstream=True)
+    return _by_layer(part, *part.once(_ends), upstream=True)
 
 
 @metric("why", "edges")
@@ -24,7 +26,7 @@ def cut_from_sinks(part: Part) -> Found:
 
     The masks behind that layer's units cut them. Cost: a pass over the edges.
     """
-    return _by_layer(part, *_ends(part), upstream=False)
+    return _by_layer(part, *part.once(_ends), upstream=False)
 
 
 @metric("why", "edges")
@@ -33,15 +35,11 @@ def stopped_at_a_product(part: Part) -> Found:
 
     By the layer of the product. Cost: a pass over the edges.
     """
-    origins, targets = _pairs(part)
-    found = part.swept.liveness
-    both = np.bincount(targets[found.signal[origins] & found.reaches[targets]], minlength=part.graph.n_units)
-    active = np.bincount(part.swept.edges["active"].indices, minlength=part.graph.n_units)
-    return Found.of_units(part, both - active)
-
-
-def _pairs(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    return np.repeat(np.arange(part.graph.n_units, dtype=np.int32), part.out_degrees), part.edges.indices
+    found, both = part.swept.liveness, np.zeros(part.graph.n_units, np.int64)
+    if not part.graph.gated:
+        return Found.of_units(part, both)
+    _lively(part.edges.indptr, part.edges.indices, found.signal, found.reaches, both)
+    return Found.of_units(part, both - part.swept.in_degrees["active"])
 
 
 def _ends(part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +52,7 @@ def _ends(part: Part) -> tuple[np.ndarray, np.ndarray]:
 
 
 @compiled
-def _spread(starts, indices, earliest, latest):
+def _spread(starts: Any, indices: Any, earliest: Any, latest: Any) -> Any:
     for u in range(starts.size - 1):  # every edge leads to a greater id
         for e in range(starts[u], starts[u + 1]):
             earliest[indices[e]] = min(earliest[indices[e]], earliest[u])
@@ -64,9 +62,26 @@ def _spread(starts, indices, earliest, latest):
 
 
 def _by_layer(part: Part, earliest: np.ndarray, latest: np.ndarray, *, upstream: bool) -> Found:
-    origins, targets = _pairs(part)
-    found = part.swept.liveness
-    moved = found.signal[origins]
-    layers = earliest[origins[~moved]] if upstream else latest[targets[moved & ~found.reaches[targets]]]
-    counts = np.bincount(layers, minlength=len(part.graph.layers))
+    found, counts = part.swept.liveness, np.zeros(len(part.graph.layers), np.int64)
+    if upstream:
+        np.add.at(counts, earliest, np.where(found.signal, 0, part.out_degrees))
+    else:
+        _cut_behind(part.edges.indptr, part.edges.indices, found.signal, found.reaches, latest, counts)
     return Found(float(counts.sum()), counts.astype(float))
+
+
+@compiled
+def _lively(starts: Any, indices: Any, signal: Any, reaches: Any, counts: Any) -> Any:
+    for u in range(starts.size - 1):
+        if signal[u]:
+            for e in range(starts[u], starts[u + 1]):
+                counts[indices[e]] += reaches[indices[e]]
+
+
+@compiled
+def _cut_behind(starts: Any, indices: Any, signal: Any, reaches: Any, latest: Any, counts: Any) -> Any:
+    for u in range(starts.size - 1):
+        if signal[u]:
+            for e in range(starts[u], starts[u + 1]):
+                if not reaches[indices[e]]:
+                    counts[latest[indices[e]]] += 1

@@ -166,7 +166,7 @@ def topology(
     check_encoding(encoding, graph)
     swept = Swept(graph if weights is None else with_weights(replace(graph, weights={}), weights), encoding)
     parts = [Part(swept, name) for name in PARTS]
-    rows: list[tuple] = []
+    rows: list[tuple[Any, ...]] = []
     names = _names(metrics)
     wanted = _chosen(names)
     for done, metric in enumerate(wanted):
@@ -218,7 +218,7 @@ def _unknown(names: list[str], known: Iterable[str]) -> ArgumentError:
     )  # fmt: skip
 
 
-def rows_of_metric(metric: Metric, found: list[Found], graph: LayeredGraph) -> Iterator[tuple]:
+def rows_of_metric(metric: Metric, found: list[Found], graph: LayeredGraph) -> Iterator[tuple[Any, ...]]:
     """The rows of a metric: in all, then by layer, then by parameter, as far as it has them."""
     first = found[0]
     places: list[tuple[str, str, list[float | None]]] = []
