@@ -458,3 +458,22 @@ def test_a_row_that_is_too_dear_is_found_by_its_name(monkeypatch):
         in gs.topology(graph, ["structure"]).total.loc["communities", "undefined"]
     )
     assert gs.topology(graph, ["communities"]).total.loc["communities", "kept"] > 0
+
+
+def test_units_within_one_and_two_hops():
+    """Every unit's out-neighbourhoods in networkx; without sinks, and of the active part without dead units."""
+    names = ["mean_within_one_hop", "mean_within_two_hops"]
+    seen = 0
+    for graph in graphs():
+        found = topology.topology(graph, names).total
+        for part, drawn in parts(graph):
+            units = np.flatnonzero(Part(Swept(graph), part).units)
+            units = units[~np.isin(units, graph.sinks)]
+            for name, hops in zip(names, (1, 2), strict=True):
+                sizes = [
+                    len(networkx.single_source_shortest_path_length(drawn, u, hops)) if u in drawn else 1 for u in units
+                ]
+                expected = np.mean(sizes) if sizes else np.nan
+                assert found.loc[name, part] == pytest.approx(expected, nan_ok=True)
+                seen += bool(expected > 1)
+    assert seen > 20

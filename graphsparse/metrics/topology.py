@@ -26,6 +26,7 @@ from graphsparse.metrics import (
     fragility,
     heads,
     liveness,
+    neighbourhoods,
     paths,
     patterns,
     persistence,
@@ -38,8 +39,8 @@ from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, rows_of
 
 FAMILIES = (
-    liveness, heads, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, communities,
-    expansion, regular, persistence,
+    liveness, heads, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, neighbourhoods,
+    communities, expansion, regular, persistence,
 )  # fmt: skip
 TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
