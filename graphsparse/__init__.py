@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.pruning.quotas import quotas as quotas
     from graphsparse.reports.analyze import analyze as analyze
     from graphsparse.surgery import write_masks as write_masks
+    from graphsparse.training.keep import keep_masks as keep_masks
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ _HOMES = {
     "explain": "graphsparse.metrics.explain",
     "export": "graphsparse.capture",
     "load_graph": "graphsparse.exports.save",
+    "keep_masks": "graphsparse.training.keep",
     "network": "graphsparse.networks",
     "prune": "graphsparse.pruning.prune",
     "quotas": "graphsparse.pruning.quotas",

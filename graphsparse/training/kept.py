@@ -1,0 +1,129 @@
+"""Masked parameters of a model: found by name whenever they are used, each with its mask as integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from graphsparse.arrays import as_mask, by_name
+from graphsparse.errors import MaskError
+from graphsparse.training.shards import is_spread, local, spread_as, whole
+from graphsparse.training.zeroing import width_of
+
+
+@dataclass(eq=False)
+class Kept:
+    """A masked parameter as it was found last.
+
+    ``mask``: integers of the parameter's width, spread as it is. ``version``: how often torch had changed the
+    parameter's memory when it was last known to be zero where the mask drops. ``changes``: how often it was changed by
+    others since. ``hook``: on its gradient.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    mask: torch.Tensor
+    hook: RemovableHandle | None = None
+    version: int = -1
+    changes: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether the mask lies where the parameter does, and as it does."""
+        mine, its = local(self.mask), local(self.parameter)
+        return (mine.shape, mine.device, mine.dtype, is_spread(self.mask)) == (
+            its.shape, its.device, width_of(its.dtype), is_spread(self.parameter)
+        )  # fmt: skip
+
+    def known_to_be_zero(self) -> None:
+        """Take the parameter's present memory as right."""
+        self.version, self.changes = local(self.parameter)._version, 0
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside torch.compile, DataParallel and DistributedDataParallel: its names are the plain ones."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        inner = model.module if isinstance(model, wrappers) else getattr(model, "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def find(model: nn.Module, name: str) -> nn.Parameter | None:
+    """The parameter that a model has under a name now; as ``get_parameter``, but quick, since every step asks."""
+    *path, leaf = name.split(".")
+    module: nn.Module | None = model
+    for part in path:
+        module = module._modules.get(part) if module is not None else None
+    return module._parameters.get(leaf) if module is not None else None
+
+
+def found(model: nn.Module, name: str) -> nn.Parameter:
+    """As `find`. Raises MaskError where the model has no such parameter."""
+    parameter = find(model, name)
+    if parameter is not None:
+        return parameter
+    known = [each for each, _ in model.named_parameters()]
+    if find(model, f"{name}_orig") is not None:
+        way_out = "make the reparametrisation permanent first: torch.nn.utils.prune.remove(module, name)"
+    else:
+        way_out = "use the model's names: " + ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")
+    raise MaskError(
+        "masks must go by the names of model.named_parameters()", place=name,
+        received="a name that the model does not have", way_out=way_out,
+    )  # fmt: skip
+
+
+def checked(model: nn.Module, masks: Mapping[str, Any]) -> dict[str, tuple[nn.Parameter, torch.Tensor]]:
+    """The parameter and the bool mask of each name; a tied parameter once, under the first name that it has a mask by.
+
+    Raises MaskError: a name, shape or type does not fit, or masks under two names of one parameter differ.
+    """
+    first: dict[int, str] = {}
+    result: dict[str, tuple[nn.Parameter, torch.Tensor]] = {}
+    for name, given in by_name(masks, "masks").items():
+        parameter, mask = found(model, name), _as_bools(name, given)
+        if tuple(mask.shape) != tuple(parameter.shape):
+            raise MaskError(
+                "a mask must have the shape of its parameter", place=name, received=tuple(mask.shape),
+                way_out=f"give {tuple(parameter.shape)}",
+            )  # fmt: skip
+        if parameter.is_meta:
+            raise MaskError(
+                "a model must have its weights before they are masked", place=name, received="a parameter on the meta device",
+                way_out="load the weights first",
+            )  # fmt: skip
+        known = first.setdefault(id(parameter), name)
+        if known in result and not torch.equal(_together(result[known][1]), _together(mask)):
+            raise MaskError(
+                "masks under two names of one parameter must agree", place=f"{known} and {name}",
+                received="two masks that differ", way_out="give the mask once, under either name",
+            )  # fmt: skip
+        result.setdefault(known, (parameter, mask))
+    return result
+
+
+def _together(mask: torch.Tensor) -> torch.Tensor:
+    return whole(mask).cpu()
+
+
+def _as_bools(name: str, given: Any) -> torch.Tensor:
+    """A mask as a bool tensor; one that is a bool tensor already stays on its device."""
+    if isinstance(given, torch.Tensor) and given.dtype == torch.bool and given.layout == torch.strided:
+        return given.detach()
+    return torch.from_numpy(as_mask(name, given))
+
+
+def as_integers(mask: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A mask of any type as integers of the parameter's width: on its device, spread as it is, and in its memory format."""
+    if not (is_spread(mask) and is_spread(parameter)):
+        mask = spread_as(whole(mask).to(parameter.device), parameter)
+    made = torch.empty_like(parameter.detach(), dtype=width_of(parameter.dtype))
+    local(made).copy_(local(mask))
+    return made

@@ -1,0 +1,51 @@
+"""Exact zeros where masks drop: one fused call over many tensors, whatever stood there before.
+
+A mask is held as integers of its parameter's width, 1 kept and 0 dropped. The parameter's bits, read as integers too, are
+multiplied by it: what is kept stays bit by bit, and NaN, infinity and -0.0 become +0.0. Multiplying floats would keep
+NaN and make -0.0. On a CPU this is 17 to 50 times faster than ``masked_fill_`` with a bool mask, and as both lists have
+one type, ``torch._foreach_mul_`` stays on its fused path (`benchmarks/training.py` measures the choices).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def width_of(dtype: torch.dtype) -> torch.dtype:
+    """The integers in which the mask of a parameter of this type is held."""
+    return _INTEGERS[min(dtype.itemsize, 8)]
+
+
+def zero(pairs: Iterable[Pair]) -> None:
+    """Set tensors to +0.0 where their masks are 0, in place: one call for each type and device.
+
+    ``pairs``: (tensor, mask) of one shape, the mask as integers of 0 and 1. Tensors may be sparse in COO layout.
+    """
+    groups: dict[tuple[torch.device, torch.dtype, torch.dtype], tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+    for tensor, mask in pairs:
+        bits, wanted = _bits(tensor, mask)
+        tensors, masks = groups.setdefault((bits.device, bits.dtype, wanted.dtype), ([], []))
+        tensors.append(bits)
+        masks.append(wanted)
+    for tensors, masks in groups.values():
+        torch._foreach_mul_(tensors, masks)
+
+
+def dropped_but_not_zero(tensor: torch.Tensor, mask: torch.Tensor) -> int:
+    """How many entries are not zero although the mask drops them; NaN is not zero."""
+    return int(torch.count_nonzero((tensor.detach() != 0) & (mask == 0)))
+
+
+def _bits(tensor: torch.Tensor, mask: torch.Tensor) -> Pair:
+    """A tensor's memory read as integers, and the mask of each of them."""
+    tensor = tensor.detach()
+    if tensor.is_sparse:  # the gradient of an embedding that asks for such; values of one row may stand there twice
+        tensor, mask = tensor._values(), mask[tuple(tensor._indices())]
+    if tensor.element_size() > 8:  # complex128
+        tensor, mask = torch.view_as_real(tensor), mask.unsqueeze(-1).expand(*mask.shape, 2)
+    return tensor.view(_INTEGERS[tensor.element_size()]), mask
