@@ -361,7 +361,8 @@ def test_tied_weights_have_one_mask():
     model(torch.randn(3, 4)).sum().backward()
     optimizer.step()
     assert_zero_bits(model.a.weight, mask)
-    handle.set({"a.weight": mask, "b.weight": mask})
+    assert list(handle.masks) == ["a.weight"]
+    handle.set({"b.weight": mask, "a.weight": mask})
     assert list(handle.masks) == ["a.weight"]
     with pytest.raises(MaskError, match=r"must agree, at a\.weight and b\.weight"):
         handle.set({"a.weight": mask, "b.weight": ~mask})

@@ -41,6 +41,7 @@ class KeptMasks:
         self._kept: dict[str, Kept] = {}
         self._hooks: list[RemovableHandle] = []
         self._optimisers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._collecting = False
         self.warned = False
         wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
         _must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
@@ -70,6 +71,27 @@ class KeptMasks:
         _zero_gradients(kept)
         for each in kept:
             each.known_to_be_zero()
+
+    def forget(self) -> None:
+        """Let the optimisers that are known begin anew, as if they had made no step yet."""
+        for optimizer in list(self._optimisers):
+            optimizer.state.clear()
+
+    def collect(self) -> None:
+        """Keep a copy of whole gradients from now on, before they are masked, until `collected` is asked for.
+
+        What grows by gradients needs those of what is dropped. It takes the memory of the gradients once more.
+        """
+        self._collecting = True
+        self._refreshed()
+
+    def collected(self) -> dict[str, torch.Tensor]:
+        """The gradients since `collect`, summed over backward passes: ``{parameter name: tensor}``; none where none came."""
+        found = {each.name: each.dense for each in self._kept.values() if each.dense is not None}
+        self._collecting = False
+        for each in self._kept.values():
+            each.dense = None
+        return found
 
     def remove(self) -> None:
         """End it: zeros stay where they are and may change from now on."""
@@ -183,6 +205,11 @@ class KeptMasks:
     @torch.no_grad()
     def _on_gradient(self, each: Kept, parameter: torch.Tensor) -> None:
         """Right after a gradient has come in: norms for clipping are then those of what is kept."""
+        if self._collecting and each.parameter.grad is not None:
+            new = local(each.parameter.grad).to_dense()  # of what is dropped only this backward pass is in it
+            each.dense = (
+                new.clone() if each.dense is None else torch.where(local(each.mask) != 0, new, each.dense + new)
+            )
         _zero_gradients([each])
         if local(each.parameter)._version != each.version:
             self.warned = look(each, self.warned)
@@ -262,7 +289,7 @@ def keep_masks(model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None
         >>> model(torch.ones(3, 2)).sum().backward()
         >>> model.weight.grad
         tensor([[3., 0.]])
-        >>> optimizer.step(); float(model.weight[0, 1])
+        >>> optimizer.step(); model.weight[0, 1].item()
         0.0
     """
     return KeptMasks(model, masks, optimizer)

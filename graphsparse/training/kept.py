@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
+from graphsparse.given_masks import disagreement
 from graphsparse.training.shards import is_spread, local, spread_as, whole
 from graphsparse.training.zeroing import width_of
 
@@ -22,7 +23,7 @@ class Kept:
 
     ``mask``: integers of the parameter's width, spread as it is. ``version``: how often torch had changed the
     parameter's memory when it was last known to be zero where the mask drops. ``changes``: how often it was changed by
-    others since. ``hook``: on its gradient.
+    others since. ``hook``: on its gradient. ``dense``: its gradient since `KeptMasks.collect`, before it was masked.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Kept:
     hook: RemovableHandle | None = None
     version: int = -1
     changes: int = 0
+    dense: torch.Tensor | None = None
 
     @property
     def fits(self) -> bool:
@@ -81,11 +83,11 @@ def found(model: nn.Module, name: str) -> nn.Parameter:
 
 
 def checked(model: nn.Module, masks: Mapping[str, Any]) -> dict[str, tuple[nn.Parameter, torch.Tensor]]:
-    """The parameter and the bool mask of each name; a tied parameter once, under the first name that it has a mask by.
+    """The parameter and the bool mask of each name; a tied parameter once, under its first name in the model.
 
     Raises MaskError: a name, shape or type does not fit, or masks under two names of one parameter differ.
     """
-    first: dict[int, str] = {}
+    first, given_as = {id(parameter): name for name, parameter in model.named_parameters()}, dict[str, str]()
     result: dict[str, tuple[nn.Parameter, torch.Tensor]] = {}
     for name, given in by_name(masks, "masks").items():
         parameter, mask = found(model, name), _as_bools(name, given)
@@ -99,13 +101,11 @@ def checked(model: nn.Module, masks: Mapping[str, Any]) -> dict[str, tuple[nn.Pa
                 "a model must have its weights before they are masked", place=name, received="a parameter on the meta device",
                 way_out="load the weights first",
             )  # fmt: skip
-        known = first.setdefault(id(parameter), name)
+        known = first[id(parameter)]
         if known in result and not torch.equal(_together(result[known][1]), _together(mask)):
-            raise MaskError(
-                "masks under two names of one parameter must agree", place=f"{known} and {name}",
-                received="two masks that differ", way_out="give the mask once, under either name",
-            )  # fmt: skip
+            raise disagreement(given_as[known], name)
         result.setdefault(known, (parameter, mask))
+        given_as.setdefault(known, name)
     return result
 
 

@@ -1,0 +1,56 @@
+"""Masks under DistributedDataParallel and fully_shard: two processes against one that masks by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.multiprocessing as processes
+
+from tests import two_processes as two
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> list[dict]:
+    """What each process wrote; all cases run in one pair of processes, since starting them takes most of the time."""
+    folder = tmp_path_factory.mktemp("two")
+    processes.spawn(two.work, (str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def by_hand(ranks: tuple[int, ...]) -> dict:
+    """One process with the batches of these ranks, masked by hand."""
+    model, masks = two.build(), two.masks()
+    optimizer = two.optimizer_of(model)
+    for name, mask in masks.items():
+        model.get_parameter(name).data.mul_(mask)
+    norms, gradients = [], {}
+    for step in range(two.STEPS):
+        optimizer.zero_grad()
+        model(torch.cat([two.batch(step, rank) for rank in ranks])).square().mean().backward()
+        for name, mask in masks.items():
+            model.get_parameter(name).grad.mul_(mask)
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+        norms.append(float(torch.nn.utils.get_total_norm(gradients.values())))
+        optimizer.step()
+    return {"weights": dict(model.named_parameters()), "gradients": gradients, "norms": norms}
+
+
+@pytest.mark.parametrize("case", [case.__name__ for case in two.CASES if case is not two.saved_and_loaded])
+def test_every_process_trains_what_is_kept_and_nothing_else(done, case):
+    expected = by_hand((0,) if case == "sharded_in_part" else (0, 1))
+    for rank in range(2):
+        found = done[rank][case]
+        for name, mask in two.masks().items():
+            assert not found["weights"][name][~mask].any() and found["weights"][name][mask].any()
+            assert not found["gradients"][name][~mask].any()
+        for name, weight in expected["weights"].items():
+            assert torch.allclose(found["weights"][name], weight, atol=1e-6)
+        first = 1 if case == "sharded_after" else 0  # parameters that were made anew are known from the first step on
+        assert torch.allclose(torch.tensor(found["norms"][first:]), torch.tensor(expected["norms"][first:]))
+
+
+def test_masks_come_back_from_a_distributed_checkpoint(done):
+    for rank in range(2):
+        found = done[rank]["saved_and_loaded"]
+        for name, mask in two.masks().items():
+            assert torch.equal(found["masks"][name], mask) and torch.equal(found["others"][name], ~mask)
