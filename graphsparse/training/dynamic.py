@@ -1,0 +1,174 @@
+"""Dynamic sparse training: drop what is small, grow elsewhere, and give the budget of the dead to the living."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphsparse.capture import Network, export
+from graphsparse.effective import effective_masks
+from graphsparse.errors import GraphsparseError
+from graphsparse.graph import LayeredGraph
+from graphsparse.metrics.regrowth import regrowable
+from graphsparse.training.changes import Change
+from graphsparse.training.keep import KeptMasks
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Dynamic:
+    """Every so many steps drop the smallest weights of each parameter and grow as many connections; call `at` each step.
+
+    Where they grow: at random (SET, Mocanu et al. 2018) or where the gradient is largest (RigL, Evci et al. 2020), which
+    is that of the step itself, before it was masked. Each parameter gets back what it dropped by size. With ``only_live``
+    only connections grow that are active at once; what is dead then is dropped and told, and its budget, with what a
+    parameter has no place for, goes to the best places of the whole network. So all that is kept is active. What finds no
+    place at all grows at a later change; ``owed`` says how much that is. A unit without any connection stays dead.
+
+    Args:
+        handle: of `graphsparse.keep_masks`, with masks.
+        network: of `graphsparse.network`, made of the module that is trained.
+        every: steps between two changes.
+        end: the step after which masks stay.
+        fraction: of the kept connections how many are dropped at first; it falls by a cosine to 0 at ``end``.
+        grow: "gradient" or "random".
+        only_live: see above. False is the methods as they were published.
+        seed: of random growth; the same in every process.
+
+    Raises:
+        GraphsparseError: a setting does not fit.
+
+    Example:
+        >>> import graphsparse as gs
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)), torch.ones(4, 8)
+        >>> optimizer, network = torch.optim.SGD(model.parameters(), lr=0.1), gs.network(model, x)
+        >>> handle = gs.keep_masks(model, gs.prune(network, "random", compression=4), optimizer)
+        >>> growing = Dynamic(handle, network, every=2, end=10, grow="random")
+        >>> for step in range(1, 3):
+        ...     optimizer.zero_grad(); model(x).sum().backward(); optimizer.step()
+        ...     change = growing.at(step)
+        >>> change.kept == change.active == 20
+        True
+    """
+
+    def __init__(
+        self, handle: KeptMasks, network: Network, *, every: int = 100, end: int, fraction: float = 0.3,
+        grow: str = "gradient", only_live: bool = True, seed: int = 0,
+    ):  # fmt: skip
+        if grow not in ("gradient", "random"):
+            raise GraphsparseError("what grows must be chosen by 'gradient' or at 'random'", received=repr(grow))
+        if not 0 < fraction < 1 or every < 1:
+            raise GraphsparseError(
+                "fraction must be between 0 and 1, and every 1 or more", received=f"{fraction} and {every}"
+            )
+        self.handle, self.network, self.every, self.end = handle, network, every, end
+        self.fraction, self.grow, self.only_live, self.seed = fraction, grow, only_live, seed
+        self.owed = 0
+        self._prepare(0)
+
+    def due(self, step: int) -> bool:
+        """Whether masks change after this step."""
+        return 0 < step <= self.end and step % self.every == 0
+
+    def at(self, step: int) -> Change | None:
+        """What is to happen after this step; None where nothing is."""
+        change = self._change(step) if self.due(step) else None
+        self._prepare(step)
+        return change
+
+    def _prepare(self, step: int) -> None:
+        if self.grow == "gradient" and self.due(step + 1):
+            self.handle.collect()
+
+    def _change(self, step: int) -> Change:
+        every, graph = self.handle.masks, export(self.network, {})
+        before = {name: mask.cpu() for name, mask in every.items() if name in graph.shapes}
+        scores = self._scores(step, before)
+        share = self.fraction * (1 + cos(pi * step / self.end)) / 2
+        weights = self.network.parameters.tensors
+        left = {name: _largest(weights[name].cpu(), mask, share) for name, mask in before.items()}
+        graph = graph.with_masks({**every, **left})
+        alive = effective_masks(graph)
+        budget = {name: int(mask.sum() - left[name].sum()) for name, mask in before.items()}
+        dropped, died = sum(budget.values()), {}
+        if not any(mask.any() for mask in alive.values()):
+            return _told(step, graph.with_masks({**every, **before}), collapsed=True)
+        if self.only_live:
+            died = {name: int((left[name] & ~alive[name]).sum()) for name in left}
+            left = {name: alive[name] for name in left}
+        after = self._grown(graph, left, scores, budget, sum(died.values()))
+        self.handle.set({**every, **after})
+        grown = sum(int((after[name] & ~left[name]).sum()) for name in after)
+        return _told(step, graph.with_masks({**every, **after}), dropped, grown, died)
+
+    def _grown(self, graph: LayeredGraph, left: Tensors, scores: Tensors, budget: dict[str, int], pool: int) -> Tensors:
+        """Masks with what grows. What has grown may bring units to life and so make places for what is still to grow."""
+        pool, after = pool + self.owed, dict(left)
+        while True:
+            places = {name: ~mask for name, mask in after.items()}
+            if self.only_live:
+                live = regrowable(graph.with_masks({**graph.masks, **after}))
+                places = {name: torch.from_numpy(live[name]) for name in after}
+            after, self.owed = _placed(after, places, scores, budget, pool)
+            if self.owed == 0 or self.owed == pool + sum(budget.values()):
+                return after
+            pool, budget = self.owed, dict.fromkeys(budget, 0)
+
+    def _scores(self, step: int, masks: Tensors) -> Tensors:
+        if self.grow == "gradient":
+            found = self.handle.collected()
+            missing = [name for name in masks if name not in found]
+            if missing:
+                raise GraphsparseError(
+                    "growth by gradient must follow a backward pass", place=", ".join(missing[:3]),
+                    received="no gradient in this step", way_out='call at(step) after every step; or grow="random"',
+                )  # fmt: skip
+            return {name: gradient.abs().cpu() for name, gradient in found.items()}
+        rng = np.random.default_rng([self.seed, step])
+        return {name: torch.from_numpy(rng.random(tuple(mask.shape), np.float32)) for name, mask in masks.items()}
+
+
+def _largest(weight: torch.Tensor, mask: torch.Tensor, share: float) -> torch.Tensor:
+    """The mask without this share of its connections, those with the smallest weights."""
+    kept = mask.reshape(-1).nonzero().squeeze(1)
+    order = weight.detach().reshape(-1)[kept].abs().argsort()
+    result = mask.clone().reshape(-1)
+    result[kept[order[: int(share * len(kept))]]] = False
+    return result.reshape(mask.shape)
+
+
+def _placed(masks: Tensors, places: Tensors, scores: Tensors, budget: dict[str, int], pool: int) -> tuple[Tensors, int]:
+    """Masks with each parameter's budget at its own best places, then the pool at the best of all; and what found none."""
+    after = {}
+    for name, mask in masks.items():
+        chosen = _best(places[name], scores[name], budget[name])
+        pool += budget[name] - int(chosen.sum())
+        after[name] = mask | chosen
+    free = {name: places[name] & ~after[name] for name in after}
+    together = torch.cat([mask.reshape(-1) for mask in free.values()])
+    ranks = torch.cat([scores[name].reshape(-1).float() for name in free])
+    chosen = _best(together, ranks, pool)
+    parts = chosen.split([mask.numel() for mask in free.values()])
+    grown = {name: after[name] | part.reshape(after[name].shape) for name, part in zip(after, parts, strict=True)}
+    return grown, pool - int(chosen.sum())
+
+
+def _best(places: torch.Tensor, scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Up to ``count`` of these places, those with the highest scores."""
+    at = places.reshape(-1).nonzero().squeeze(1)
+    best = scores.reshape(-1)[at].float().topk(min(count, len(at))).indices
+    chosen = torch.zeros(places.numel(), dtype=torch.bool)
+    chosen[at[best]] = True
+    return chosen.reshape(places.shape)
+
+
+def _told(
+    step: int, graph: LayeredGraph, dropped: int = 0, grown: int = 0, died: Any = None, collapsed: bool = False
+) -> Change:
+    kept = sum(graph.kept[name].count() for name in graph.shapes)
+    active = sum(int(mask.sum()) for mask in effective_masks(graph).values())
+    told = {name: count for name, count in (died or {}).items() if count}
+    return Change(step, graph.n_connections, kept, active, dropped, grown, told, collapsed)

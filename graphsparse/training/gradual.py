@@ -1,0 +1,88 @@
+"""Prune while training: any pruner, to an effective sparsity that grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from graphsparse.capture import Network, export
+from graphsparse.errors import GraphsparseError
+from graphsparse.measures.sparsity import sparsity
+from graphsparse.pruning.prune import prune
+from graphsparse.training.changes import Change
+from graphsparse.training.keep import KeptMasks
+from graphsparse.training.kept import unwrapped
+from graphsparse.training.schedules import Schedule
+
+
+class Gradual:
+    """Prune a model that is being trained to the sparsities of a schedule; call `at` after every step.
+
+    The network is captured once; each time the masks so far are the start, so nothing comes back. The target is the
+    effective sparsity: what is dead is dropped and told, and its budget stays with what is alive.
+
+    Args:
+        handle: of `graphsparse.keep_masks`; ``keep_masks(model, {})`` begins with everything kept.
+        network: of `graphsparse.network`, made of the module that is trained.
+        schedule: when, and how far.
+        method: a pruner's name, as for `graphsparse.prune`.
+        rewind_to: a step whose weights and buffers are taken again after each pruning; what optimisers remember is
+            forgotten then (Frankle et al. 2020). 0 is the present state.
+        options: further arguments of `graphsparse.prune`, as ``data=`` or ``effective=False``.
+
+    Example:
+        >>> import graphsparse as gs
+        >>> model, x = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)), torch.ones(4, 8)
+        >>> optimizer, handle = torch.optim.SGD(model.parameters(), lr=0.1), gs.keep_masks(model, {})
+        >>> pruner = Gradual(handle, gs.network(model, x), Schedule(0.75, end=4, every=2))
+        >>> for step in range(5):
+        ...     optimizer.zero_grad(); model(x).sum().backward(); optimizer.step()
+        ...     change = pruner.at(step)
+        >>> change.active, change.connections
+        (20, 80)
+    """
+
+    def __init__(
+        self, handle: KeptMasks, network: Network, schedule: Schedule, method: str = "magnitude", *,
+        rewind_to: int | None = None, **options: Any,
+    ):  # fmt: skip
+        self.handle, self.network, self.schedule, self.method = handle, network, schedule, method
+        self.rewind_to, self.options = rewind_to, options
+        self._early = self._state() if rewind_to == 0 else None
+
+    def at(self, step: int) -> Change | None:
+        """What is to happen after this step; None where nothing is."""
+        if step == self.rewind_to and self._early is None:
+            self._early = self._state()
+        if not self.schedule.due(step):
+            return None
+        found, target = sparsity(export(self.network, self.handle.masks)), self.schedule.sparsity(step)
+        effective = self.options.get("effective", True)
+        if (found.effective if effective else found.direct) >= target:
+            return None
+        masks = prune(self.network, None, self.method, sparsity=target, masks=self.handle.masks, **self.options)
+        died = masks.dropped
+        self.handle.set({**self.handle.masks, **masks})
+        self._rewind()
+        dropped = found.kept - masks.active - sum(died.values())
+        return Change(step, masks.connections, masks.active, masks.active, dropped, died=died)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        module: Any = self.network.model
+        return {name: tensor.detach().clone() for name, tensor in unwrapped(module).state_dict().items()}
+
+    def _rewind(self) -> None:
+        if self.rewind_to is None:
+            return
+        if self._early is None:
+            raise GraphsparseError(
+                "the step to rewind to must come before the first pruning",
+                received=f"rewind_to={self.rewind_to}, pruning from step {self.schedule.begin}",
+            )
+        module: Any = self.network.model
+        with torch.no_grad():
+            for name, tensor in unwrapped(module).state_dict().items():
+                tensor.copy_(self._early[name])
+        self.handle.forget()
+        self.handle.apply()
