@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.multiprocessing as processes
+from torch.multiprocessing.spawn import spawn
 
 from tests import two_processes as two
 
@@ -13,7 +13,7 @@ from tests import two_processes as two
 def done(tmp_path_factory) -> list[dict]:
     """What each process wrote; all cases run in one pair of processes, since starting them takes most of the time."""
     folder = tmp_path_factory.mktemp("two")
-    processes.spawn(two.work, (str(folder),), nprocs=2)
+    spawn(two.work, (str(folder),), nprocs=2)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

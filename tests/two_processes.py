@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -38,7 +39,7 @@ def optimizer_of(model: nn.Module, **options: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=0.1, **options)
 
 
-def sharded(model: nn.Module) -> nn.Module:
+def sharded(model: nn.Module) -> Any:
     mesh = init_device_mesh("cpu", (2,))
     for layer in (model[0], model[2]):
         fully_shard(layer, mesh=mesh)
@@ -111,10 +112,10 @@ def saved_and_loaded(rank: int, folder: Path) -> Any:
     """Masks in a distributed checkpoint, and back into a handle that has others by then."""
     model = sharded(build())
     handle = gs.keep_masks(model, masks())
-    dcp.save({"model": model.state_dict(), "masks": handle}, checkpoint_id=str(folder / "checkpoint"))
+    save({"model": model.state_dict(), "masks": handle}, checkpoint_id=str(folder / "checkpoint"))
     handle.set({name: ~mask for name, mask in masks().items()})
     others = handle.masks
-    dcp.load({"masks": handle}, checkpoint_id=str(folder / "checkpoint"))
+    load({"masks": handle}, checkpoint_id=str(folder / "checkpoint"))
     return {"others": others, "masks": handle.masks}
 
 

@@ -1,0 +1,116 @@
+"""A plain training loop: prune and grow by a schedule, log direct and effective sparsity, and say what collapses."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphsparse.capture import Network, export
+from graphsparse.errors import GraphsparseError
+from graphsparse.measures.sparsity import Sparsity, sparsity, sparsity_of
+from graphsparse.training.changes import Change
+from graphsparse.training.keep import KeptMasks
+
+Numbers = dict[str, float]
+
+
+class Scheduled(Protocol):
+    """What changes masks while training: `Gradual`, `Dynamic`."""
+
+    def at(self, step: int) -> Change | None:
+        """What is to happen after this step."""
+
+
+class Collapsed(UserWarning):
+    """A parameter has no active connection left."""
+
+
+class Loop:
+    """What to do after each step of a plain loop; call `at` with the number of the step.
+
+    Args:
+        handle: of `graphsparse.keep_masks`.
+        network: of `graphsparse.network`, made of the module that is trained; None logs direct sparsity alone.
+        schedule: a `Gradual` or `Dynamic`, or nothing.
+        every: steps between two measurements; masks that change are measured at once.
+        by_layer: log each parameter too.
+        on_collapse: "warn" once, or "stop": then ``stop`` is True, and trainers end.
+        log: called with the numbers and the step, as ``lambda numbers, step: wandb.log(numbers, step=step)``.
+
+    ``changes`` holds what the schedule did. ``collapsed`` names the parameters that had nothing active at the last look.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> model, x = torch.nn.Linear(4, 2, bias=False), torch.ones(1, 4)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> loop = Loop(gs.keep_masks(model, {"weight": torch.eye(2, 4) > 0}, optimizer), gs.network(model, x), every=2)
+        >>> for step in range(1, 3):
+        ...     optimizer.zero_grad(); model(x).sum().backward(); optimizer.step()
+        ...     numbers = loop.at(step)
+        >>> numbers
+        {'sparsity/direct': 0.75, 'sparsity/effective': 0.75}
+    """
+
+    def __init__(
+        self, handle: KeptMasks, network: Network | None = None, schedule: Scheduled | None = None, *, every: int = 100,
+        by_layer: bool = False, on_collapse: str = "warn", log: Callable[[Mapping[str, float], int], Any] | None = None,
+    ):  # fmt: skip
+        if on_collapse not in ("warn", "stop"):
+            raise GraphsparseError("on_collapse must be 'warn' or 'stop'", received=repr(on_collapse))
+        if schedule is not None and network is None:
+            raise GraphsparseError(
+                "a schedule must have a network", received="none", way_out="give graphsparse.network(model, x)"
+            )
+        self.handle, self.network, self.schedule, self.every = handle, network, schedule, every
+        self.by_layer, self.on_collapse, self.log = by_layer, on_collapse, log
+        self.changes: list[Change] = []
+        self.collapsed: tuple[str, ...] = ()
+        self.stop = False
+
+    def at(self, step: int) -> Numbers:
+        """Change masks if that is due, and measure if that is; returns the numbers to log, none where none are due."""
+        change = self.schedule.at(step) if self.schedule is not None else None
+        if change is not None:
+            self.changes.append(change)
+        elif step % self.every:
+            return {}
+        numbers = self.measure()
+        if change is not None:
+            numbers["sparsity/died"] = float(sum(change.died.values()))
+        if self.log is not None:
+            self.log(numbers, step)
+        return numbers
+
+    def measure(self) -> Numbers:
+        """The sparsities now, by names for loggers. Warns of parameters that have collapsed, or asks to stop."""
+        if self.network is None:
+            return _direct(self.handle.masks, self.by_layer)
+        found = sparsity(export(self.network, self.handle.masks))
+        self._say(found)
+        numbers = {"sparsity/direct": found.direct, "sparsity/effective": found.effective}
+        for name, row in found.rows.items() if self.by_layer else ():
+            numbers.update({f"sparsity/{kind}/{name}": row[kind] for kind in ("direct", "effective")})
+        return numbers
+
+    def _say(self, found: Sparsity) -> None:
+        new = [name for name in found.collapsed if name not in self.collapsed]
+        self.collapsed = found.collapsed
+        if not new:
+            return
+        self.stop = self.stop or self.on_collapse == "stop"
+        empty = [name for name in new if found.rows[name]["kept"] == 0]  # these cut the others off
+        listed = [*empty, *(name for name in new if name not in empty)]
+        named = ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+        warnings.warn(f"no active connection is left in {named}; {found.lines()[1]}", Collapsed, stacklevel=3)
+
+
+def _direct(masks: Mapping[str, Any], by_layer: bool) -> Numbers:
+    counts = {name: (int(mask.sum()), int(np.prod(mask.shape))) for name, mask in masks.items() if mask.dim() > 1}
+    kept, entries = (sum(count[place] for count in counts.values()) for place in (0, 1))
+    numbers = {"sparsity/direct": sparsity_of(kept, entries)}
+    for name, count in counts.items() if by_layer else ():
+        numbers[f"sparsity/direct/{name}"] = sparsity_of(*count)
+    return numbers
