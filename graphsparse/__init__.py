@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.reports.analyze import analyze as analyze
     from graphsparse.surgery import write_masks as write_masks
     from graphsparse.training.keep import keep_masks as keep_masks
+    from graphsparse.training.lora import merge_lora as merge_lora
 
 __version__ = "0.1.0"
 
@@ -72,6 +73,7 @@ _HOMES = {
     "export": "graphsparse.capture",
     "load_graph": "graphsparse.exports.save",
     "keep_masks": "graphsparse.training.keep",
+    "merge_lora": "graphsparse.training.lora",
     "network": "graphsparse.networks",
     "prune": "graphsparse.pruning.prune",
     "quotas": "graphsparse.pruning.quotas",

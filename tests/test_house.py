@@ -81,8 +81,8 @@ def test_no_family_of_rules_imports_another(path):
 
 PUBLIC = {
     "LayeredGraph", "Network", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "explain",
-    "export", "keep_masks", "load_graph", "network", "prune", "quotas", "read_masks", "save_graph", "sparsity",
-    "sparsity_of", "topology", "write_masks",
+    "export", "keep_masks", "load_graph", "merge_lora", "network", "prune", "quotas", "read_masks", "save_graph",
+    "sparsity", "sparsity_of", "topology", "write_masks",
 }  # fmt: skip
 
 

@@ -175,7 +175,9 @@ def test_lightnings_own_pruning_and_ours_on_one_run(tmp_path):
     """Theirs counts a tied weight twice and what is dead as kept; the log is of masks, so biases that are zero are none."""
     torch.manual_seed(0)
     module = Module(Twice())
-    theirs = ModelPruning("l1_unstructured", parameter_names=["weight"], amount=0.9, verbose=1, make_pruning_permanent=False)
+    theirs = ModelPruning(
+        "l1_unstructured", parameter_names=["weight"], amount=0.9, verbose=1, make_pruning_permanent=False
+    )
     said, logger = io.StringIO(), logging.getLogger("lightning.pytorch.callbacks.pruning")
     handler, level = logging.StreamHandler(said), logger.level
     logger.addHandler(handler)

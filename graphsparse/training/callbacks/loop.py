@@ -38,6 +38,7 @@ class Loop:
         every: steps between two measurements; masks that change are measured at once.
         by_layer: log each parameter too.
         on_collapse: "warn" once, or "stop": then ``stop`` is True, and trainers end.
+        names: what the network calls parameters that the handle calls otherwise.
         log: called with the numbers and the step, as ``lambda numbers, step: wandb.log(numbers, step=step)``.
 
     ``changes`` holds what the schedule did. ``collapsed`` names the parameters that had nothing active at the last look.
@@ -57,6 +58,7 @@ class Loop:
     def __init__(
         self, handle: KeptMasks, network: Network | None = None, schedule: Scheduled | None = None, *, every: int = 100,
         by_layer: bool = False, on_collapse: str = "warn", log: Callable[[Mapping[str, float], int], Any] | None = None,
+        names: Mapping[str, str] | None = None,
     ):  # fmt: skip
         if on_collapse not in ("warn", "stop"):
             raise GraphsparseError("on_collapse must be 'warn' or 'stop'", received=repr(on_collapse))
@@ -66,6 +68,7 @@ class Loop:
             )
         self.handle, self.network, self.schedule, self.every = handle, network, schedule, every
         self.by_layer, self.on_collapse, self.log = by_layer, on_collapse, log
+        self.names = dict(names or {})
         self.changes: list[Change] = []
         self.collapsed: tuple[str, ...] = ()
         self.stop = False
@@ -86,9 +89,10 @@ class Loop:
 
     def measure(self) -> Numbers:
         """The sparsities now, by names for loggers. Warns of parameters that have collapsed, or asks to stop."""
+        masks = {self.names.get(name, name): mask for name, mask in self.handle.masks.items()}
         if self.network is None:
-            return _direct(self.handle.masks, self.by_layer)
-        found = sparsity(export(self.network, self.handle.masks))
+            return _direct(masks, self.by_layer)
+        found = sparsity(export(self.network, masks))
         self._say(found)
         numbers = {"sparsity/direct": found.direct, "sparsity/effective": found.effective}
         for name, row in found.rows.items() if self.by_layer else ():
