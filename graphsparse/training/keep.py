@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.errors import GraphsparseError, MaskError
 from graphsparse.training.bypassed import look
-from graphsparse.training.kept import Kept, as_integers, checked, find, found, unwrapped
+from graphsparse.training.kept import Kept, as_integers, checked, find, form_of, found, unwrapped
 from graphsparse.training.optimisers import (
     STAY_ZERO,
     forget_directions,
@@ -24,7 +24,7 @@ from graphsparse.training.optimisers import (
     torch_optimisers,
 )
 from graphsparse.training.shards import as_bools, local, whole
-from graphsparse.training.zeroing import zero
+from graphsparse.training.zeroing import bits_of, multiply, zero
 
 
 class KeptMasks:
@@ -42,6 +42,7 @@ class KeptMasks:
         self._hooks: list[RemovableHandle] = []
         self._optimisers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._collecting = False
+        self._stepping: list[Kept] = []
         self.warned = False
         wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
         _must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
@@ -66,7 +67,7 @@ class KeptMasks:
         """Put zeros where masks drop: into weights, gradients, and what known optimisers remember."""
         kept = self._refreshed()
         with torch.no_grad():
-            zero((local(each.parameter), local(each.mask)) for each in kept)
+            multiply(each.pair() for each in kept)
             zero(pair for optimizer in list(self._optimisers) for pair in self._state(optimizer, kept))
         _zero_gradients(kept)
         for each in kept:
@@ -152,10 +153,11 @@ class KeptMasks:
             _unhook(self._kept.pop(name))
         for name, (parameter, mask) in wanted.items():
             integers = as_integers(mask, parameter)
-            if name in self._kept and self._kept[name].parameter is parameter and self._kept[name].fits:
-                local(self._kept[name].mask).copy_(local(integers))
+            known = self._kept.get(name)
+            if known is not None and known.parameter is parameter and known.form == form_of(parameter):
+                known.here.copy_(local(integers))
             else:
-                _unhook(self._kept.get(name))
+                _unhook(known)
                 self._kept[name] = Kept(name, parameter, integers)
         for optimizer in list(self._optimisers):
             forget_directions(optimizer)
@@ -165,18 +167,26 @@ class KeptMasks:
         """The masked parameters as the model has them now: sharding, moving and restructuring make new ones."""
         model = self._model()
         for each in self._kept.values():
-            if model is not None and find(model, each.name) is not each.parameter:
-                _unhook(each)
-                each.parameter = found(model, each.name)
-                each.mask = _fitting(each)
-                zero([(local(each.parameter), local(each.mask))])
-                each.known_to_be_zero()
-            elif not each.fits:
-                each.mask = _fitting(each)
+            parameter = each.parameter if model is None else find(model, each.path)
+            if parameter is not each.parameter or form_of(each.parameter) != each.form:
+                self._found_anew(each, parameter if parameter is not None else found(self._live_model(), each.name))
             if each.hook is None and each.parameter.requires_grad:
                 hook = partial(self._on_gradient, each)
                 each.hook = each.parameter.register_post_accumulate_grad_hook(hook)
         return list(self._kept.values())
+
+    def _found_anew(self, each: Kept, parameter: nn.Parameter) -> None:
+        if each.mask.shape != parameter.shape:
+            raise MaskError(
+                "a masked parameter must keep its shape", place=each.name,
+                received=f"{tuple(parameter.shape)} after {tuple(each.mask.shape)}",
+                way_out="give handle.set() the masks of the model as it is now",
+            )  # fmt: skip
+        if parameter is not each.parameter:
+            _unhook(each)
+        each.place(parameter, as_integers(each.mask, parameter))
+        multiply([each.pair()])
+        each.known_to_be_zero()
 
     def _held_by(self, optimizer: Optimizer) -> list[Kept]:
         """Those of the masked parameters that an optimiser holds; while a step is compiled all of them, as they are."""
@@ -189,28 +199,34 @@ class KeptMasks:
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Gradients that others have written since the backward pass: noise, ``p.grad = ...``."""
         held = self._held_by(optimizer)
-        if held and not torch.compiler.is_compiling() and optimizer not in self._optimisers:
-            self._meet(optimizer)
+        if not torch.compiler.is_compiling():
+            self._stepping = held
+            if held and optimizer not in self._optimisers:
+                self._meet(optimizer)
         _zero_gradients(held)
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        held = self._held_by(optimizer)
-        zero((local(each.parameter), local(each.mask)) for each in held)
-        zero(self._state(optimizer, held, STAY_ZERO))
-        if not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            held = self._held_by(optimizer)
+            zero((local(each.parameter), each.here) for each in held)
+        else:
+            held = self._stepping
+            multiply(each.pair() for each in held)
             for each in held:
                 each.known_to_be_zero()
+        zero(self._state(optimizer, held, STAY_ZERO))
 
-    @torch.no_grad()
     def _on_gradient(self, each: Kept, parameter: torch.Tensor) -> None:
         """Right after a gradient has come in: norms for clipping are then those of what is kept."""
-        if self._collecting and each.parameter.grad is not None:
-            new = local(each.parameter.grad).to_dense()  # of what is dropped only this backward pass is in it
-            each.dense = (
-                new.clone() if each.dense is None else torch.where(local(each.mask) != 0, new, each.dense + new)
-            )
-        _zero_gradients([each])
+        gradient = each.parameter.grad
+        if gradient is None:
+            return
+        new = local(gradient)
+        if self._collecting:
+            each.dense = _added(each, new.detach().to_dense())
+        bits, wanted = bits_of(new, each.here)
+        bits.mul_(wanted)
         if local(each.parameter)._version != each.version:
             self.warned = look(each, self.warned)
 
@@ -235,15 +251,9 @@ def _must_hold_one(optimisers: list[Optimizer], masked: set[int]) -> None:
             )  # fmt: skip
 
 
-def _fitting(each: Kept) -> torch.Tensor:
-    """The mask as the parameter now lies. Raises MaskError where the parameter has another shape than before."""
-    if each.mask.shape != each.parameter.shape:
-        raise MaskError(
-            "a masked parameter must keep its shape", place=each.name,
-            received=f"{tuple(each.parameter.shape)} after {tuple(each.mask.shape)}",
-            way_out="give handle.set() the masks of the model as it is now",
-        )  # fmt: skip
-    return as_integers(each.mask, each.parameter)
+def _added(each: Kept, new: torch.Tensor) -> torch.Tensor:
+    """Gradients over several backward passes: of what is dropped only the last is in the parameter's own."""
+    return new.clone() if each.dense is None else torch.where(each.here != 0, new, each.dense + new)
 
 
 def _unhook(each: Kept | None) -> None:
@@ -253,7 +263,7 @@ def _unhook(each: Kept | None) -> None:
 
 
 def _zero_gradients(kept: Iterable[Kept]) -> None:
-    zero((local(each.parameter.grad), local(each.mask)) for each in kept if each.parameter.grad is not None)
+    zero((local(gradient), each.here) for each in kept if (gradient := each.parameter.grad) is not None)
 
 
 def keep_masks(model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None) -> KeptMasks:

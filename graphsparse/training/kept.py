@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
 from graphsparse.given_masks import disagreement
 from graphsparse.training.shards import is_spread, local, spread_as, whole
-from graphsparse.training.zeroing import width_of
+from graphsparse.training.zeroing import Pair, bits_of, width_of
 
 
 @dataclass(eq=False)
@@ -34,17 +34,32 @@ class Kept:
     changes: int = 0
     dense: torch.Tensor | None = None
 
-    @property
-    def fits(self) -> bool:
-        """Whether the mask lies where the parameter does, and as it does."""
-        mine, its = local(self.mask), local(self.parameter)
-        return (mine.shape, mine.device, mine.dtype, is_spread(self.mask)) == (
-            its.shape, its.device, width_of(its.dtype), is_spread(self.parameter)
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        self.path = tuple(self.name.split("."))
+        self.place(self.parameter, self.mask)
+
+    def place(self, parameter: nn.Parameter, mask: torch.Tensor) -> None:
+        """Take this parameter and this mask, which fits it."""
+        self.parameter, self.mask, self.here = parameter, mask, local(mask)
+        self.form, self._pointer = form_of(parameter), 0
+        self._pair: Pair | None = None
+
+    def pair(self) -> Pair:
+        """The parameter's memory read as integers, and its mask; made anew only where the memory is another."""
+        weight = local(self.parameter)
+        pointer = weight.data_ptr()
+        if self._pair is None or pointer != self._pointer:
+            self._pair, self._pointer = bits_of(weight, self.here), pointer
+        return self._pair
 
     def known_to_be_zero(self) -> None:
         """Take the parameter's present memory as right."""
         self.version, self.changes = local(self.parameter)._version, 0
+
+
+def form_of(parameter: torch.Tensor) -> tuple[object, ...]:
+    """What a mask must fit: type, device, shape, and whether the parameter is spread over processes."""
+    return parameter.dtype, parameter.device, parameter.shape, is_spread(parameter)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -57,22 +72,21 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def find(model: nn.Module, name: str) -> nn.Parameter | None:
+def find(model: nn.Module, path: Sequence[str]) -> nn.Parameter | None:
     """The parameter that a model has under a name now; as ``get_parameter``, but quick, since every step asks."""
-    *path, leaf = name.split(".")
     module: nn.Module | None = model
-    for part in path:
+    for part in path[:-1]:
         module = module._modules.get(part) if module is not None else None
-    return module._parameters.get(leaf) if module is not None else None
+    return module._parameters.get(path[-1]) if module is not None else None
 
 
 def found(model: nn.Module, name: str) -> nn.Parameter:
     """As `find`. Raises MaskError where the model has no such parameter."""
-    parameter = find(model, name)
+    parameter = find(model, name.split("."))
     if parameter is not None:
         return parameter
     known = [each for each, _ in model.named_parameters()]
-    if find(model, f"{name}_orig") is not None:
+    if find(model, f"{name}_orig".split(".")) is not None:
         way_out = "make the reparametrisation permanent first: torch.nn.utils.prune.remove(module, name)"
     else:
         way_out = "use the model's names: " + ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")

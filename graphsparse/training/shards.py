@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch.distributed import is_available
 
-if is_available():
+_AVAILABLE = is_available()
+if _AVAILABLE:
     from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def is_spread(tensor: torch.Tensor) -> bool:
     """Whether the tensor is spread over a mesh of processes."""
-    return is_available() and isinstance(tensor, DTensor)
+    return _AVAILABLE and isinstance(tensor, DTensor)
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

@@ -26,9 +26,13 @@ def zero(pairs: Iterable[Pair]) -> None:
 
     ``pairs``: (tensor, mask) of one shape, the mask as integers of 0 and 1. Tensors may be sparse in COO layout.
     """
+    multiply(bits_of(tensor, mask) for tensor, mask in pairs)
+
+
+def multiply(pairs: Iterable[Pair]) -> None:
+    """Multiply integers by masks of integers in place: one call for each type and device."""
     groups: dict[tuple[torch.device, torch.dtype, torch.dtype], tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
-    for tensor, mask in pairs:
-        bits, wanted = _bits(tensor, mask)
+    for bits, wanted in pairs:
         tensors, masks = groups.setdefault((bits.device, bits.dtype, wanted.dtype), ([], []))
         tensors.append(bits)
         masks.append(wanted)
@@ -41,9 +45,10 @@ def dropped_but_not_zero(tensor: torch.Tensor, mask: torch.Tensor) -> int:
     return int(torch.count_nonzero((tensor.detach() != 0) & (mask == 0)))
 
 
-def _bits(tensor: torch.Tensor, mask: torch.Tensor) -> Pair:
+def bits_of(tensor: torch.Tensor, mask: torch.Tensor) -> Pair:
     """A tensor's memory read as integers, and the mask of each of them."""
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.is_sparse:  # the gradient of an embedding that asks for such; values of one row may stand there twice
         tensor, mask = tensor._values(), mask[tuple(tensor._indices())]
     if tensor.element_size() > 8:  # complex128

@@ -1,0 +1,239 @@
+"""A training step with masks against one without, on the CPU and, where one is at hand, on the GPU.
+
+On the CPU the seconds are those of the processor, of one thread; on a GPU those of the clock.
+
+Run: OMP_NUM_THREADS=1 python benchmarks/training.py [cpu] [cuda]
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import medians, report
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+import graphsparse as gs
+from graphsparse import zoo
+from graphsparse.training.zeroing import zero
+
+HERE = Path(__file__).parent
+DENSITY = 0.1
+Step = Callable[[], None]
+
+
+def transformer() -> nn.Module:
+    """A small encoder: 4 layers, width 256."""
+    layer = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True, norm_first=True)
+    return nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+
+
+def models(device: str) -> dict[str, tuple[nn.Module, torch.Tensor]]:
+    """The models with their batches: larger ones where there is a GPU."""
+    images, rows = (256, 64) if device == "cuda" else (4, 4)
+    return {
+        "ResNet-18": (zoo.build("resnet18"), torch.randn(images, 3, 64, 64)),
+        "transformer": (transformer(), torch.randn(rows, 64, 256)),
+    }
+
+
+class Masked(nn.Module):
+    """What a parametrisation does with a mask."""
+
+    def __init__(self, mask: torch.Tensor):
+        super().__init__()
+        self.register_buffer("mask", mask)
+        self.mask: torch.Tensor
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return torch.where(self.mask, weight, 0.0)
+
+
+def kept(model: nn.Module, masks: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
+    gs.keep_masks(model, masks, optimizer)
+
+
+def pruned(model: nn.Module, masks: dict[str, torch.Tensor], _: Any = None) -> None:
+    """torch.nn.utils.prune."""
+    for name, mask in masks.items():
+        path, _, leaf = name.rpartition(".")
+        prune.custom_from_mask(model.get_submodule(path), leaf, mask)
+
+
+def parametrised(model: nn.Module, masks: dict[str, torch.Tensor], _: Any = None) -> None:
+    """torch.nn.utils.parametrize."""
+    for name, mask in masks.items():
+        path, _, leaf = name.rpartition(".")
+        parametrize.register_parametrization(model.get_submodule(path), leaf, Masked(mask))
+
+
+def filled(model: nn.Module, masks: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """What people write by hand: masked_fill_ of weights after each step, and of gradients before it."""
+    found = [(model.get_parameter(name), ~mask) for name, mask in masks.items()]
+
+    def before(*_: Any) -> None:
+        for parameter, dropped in found:
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(dropped, 0.0)
+
+    def after(*_: Any) -> None:
+        with torch.no_grad():
+            for parameter, dropped in found:
+                parameter.masked_fill_(dropped, 0.0)
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)
+
+
+WAYS: dict[str, Callable[..., None] | None] = {
+    "no masks": None, "keep_masks": kept, "masked_fill_ by hand": filled, "torch.nn.utils.prune": pruned,
+    "torch.nn.utils.parametrize": parametrised,
+}  # fmt: skip
+
+
+def one_step(
+    model: nn.Module, x: torch.Tensor, way: Callable[..., None] | None, masks: dict[str, torch.Tensor]
+) -> Step:
+    """A step of AdamW with clipping, under masks that are kept in this way."""
+    prepared = way in (pruned, parametrised)
+    if way is not None and prepared:
+        way(model, masks)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, foreach=True)
+    if way is not None and not prepared:
+        way(model, masks, optimizer)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if x.is_cuda:
+            torch.cuda.synchronize()
+
+    return step
+
+
+def works(step: Step) -> bool:
+    """Whether two steps run."""
+    try:
+        step()
+        step()
+    except RuntimeError as error:
+        print(error)
+        return False
+    return True
+
+
+def memory_of(step: Step) -> float:
+    """The most memory of the GPU in a step, in MB."""
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated() / 1e6
+
+
+def steps(device: str, rounds: int) -> list[dict[str, Any]]:
+    """A row for each model and way; on a GPU each way is alone there, so that memory can be told."""
+    rows = []
+    for name, (model, x) in models(device).items():
+        model, x = model.to(device), x.to(device)
+        masks = {n: torch.rand(p.shape, device=device) < DENSITY for n, p in model.named_parameters() if p.dim() > 1}
+        made = {way: one_step(copy.deepcopy(model), x, keep, masks) for way, keep in WAYS.items()}
+        working = {way: step for way, step in made.items() if works(step)}
+        times = medians(working, rounds, clock_of(device))
+        base = times["no masks"]
+        for way in made:
+            seconds = times.get(
+                way, float("nan")
+            )  # torch.nn.utils.prune: attention reads out_proj.weight past its hook
+            row = {"device": device_name(device), "model": name, "way": way, "ms": seconds * 1e3,
+                   "slower %": 100 * (seconds / base - 1)}  # fmt: skip
+            rows.append(row)
+    return rows
+
+
+def memory(device: str) -> list[dict[str, Any]]:
+    """What each way needs beyond a step without masks, on a GPU: the masks are in it."""
+    rows = []
+    for name, (model, x) in models(device).items():
+        model, x = model.to(device), x.to(device)
+        base = 0.0
+        for way, keep in WAYS.items():
+            masks = {
+                n: torch.rand(p.shape, device=device) < DENSITY for n, p in model.named_parameters() if p.dim() > 1
+            }
+            step = one_step(copy.deepcopy(model), x, keep, masks)
+            if not works(step):
+                continue
+            most = memory_of(step)
+            base = base or most
+            bools = sum(mask.numel() for mask in masks.values()) / 1e6
+            rows.append({"model": name, "way": way, "MB": most, "MB more": most - base, "bool masks MB": bools})
+            del step, masks
+    return rows
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Other programs on the machine do not count where the processor works itself."""
+    return time.perf_counter if device == "cuda" else time.process_time
+
+
+def device_name(device: str) -> str:
+    """The GPU's own name; "cpu" for a CPU, which the machine's line names."""
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def choices(device: str) -> list[dict[str, Any]]:
+    """Ways to make zeros in one kernel of 2.4 million weights."""
+    weight = torch.randn(512, 512, 3, 3, device=device)
+    mask = torch.rand(weight.shape, device=device) < DENSITY
+    dropped, integers, floats, octets, none = ~mask, mask.int(), mask.float(), mask.to(torch.int8), weight.new_zeros(())
+    bits = weight.view(torch.int32)
+    ways: dict[str, tuple[Step, float, bool]] = {
+        "multiply bits, integer mask (ours)": (lambda: zero([(weight, integers)]), 4, True),
+        "multiply bits, mask of bytes": (lambda: (bits.mul_(octets), None)[1], 1, True),
+        "multiply bits, bool mask": (lambda: (bits.mul_(mask), None)[1], 1, True),
+        "multiply floats (keeps NaN, makes -0.0)": (lambda: torch._foreach_mul_([weight], [floats]), 4, False),
+        "masked_fill_, bool mask": (lambda: (weight.masked_fill_(dropped, 0.0), None)[1], 1, True),
+        "where, bool mask": (lambda: (torch.where(mask, weight, none, out=weight), None)[1], 1, True),
+    }
+
+    def after_all(run: Step) -> Step:
+        def wait() -> None:
+            run()
+            torch.cuda.synchronize()
+
+        return wait
+
+    def waited(run: Step) -> Step:
+        return run if device == "cpu" else after_all(run)
+
+    times = medians({name: waited(run) for name, (run, _, _) in ways.items()}, 15, clock_of(device))
+    return [
+        {"device": device_name(device), "way": name, "ms": seconds * 1e3, "bytes per weight": ways[name][1],
+         "exact zeros": ways[name][2]}
+        for name, seconds in times.items()
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    devices = sys.argv[1:] or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    print(f"Devices: {', '.join(device_name(device) for device in devices)}. sparsimony is left out: it needs numpy 1.")
+    found, ways_to_zero = [], []
+    for device in devices:
+        found += steps(device, 9 if device == "cpu" else 50)
+        ways_to_zero += choices(device)
+    report(
+        "A step of AdamW with clipping, density 0.1, with masks and without (goal: 3 % slower)",
+        found,
+        HERE / "training.json",
+    )
+    report("Zeros in 2.4 million weights", ways_to_zero, HERE / "zeroing.json")
+    if "cuda" in devices:
+        report("Most memory of a step on the GPU (goal: the masks more)", memory("cuda"), HERE / "training_memory.json")
