@@ -36,7 +36,7 @@ def transformer() -> nn.Module:
 
 def models(device: str) -> dict[str, tuple[nn.Module, torch.Tensor]]:
     """The models with their batches: larger ones where there is a GPU."""
-    images, rows = (256, 64) if device == "cuda" else (4, 4)
+    images, rows = (256, 64) if device == "cuda" else (16, 16)
     return {
         "ResNet-18": (zoo.build("resnet18"), torch.randn(images, 3, 64, 64)),
         "transformer": (transformer(), torch.randn(rows, 64, 256)),
@@ -100,8 +100,8 @@ WAYS: dict[str, Callable[..., None] | None] = {
 def one_step(
     model: nn.Module, x: torch.Tensor, way: Callable[..., None] | None, masks: dict[str, torch.Tensor]
 ) -> Step:
-    """A step of AdamW with clipping, under masks that are kept in this way."""
-    prepared = way in (pruned, parametrised)
+    """A step of AdamW under masks that are kept in this way; a transformer's gradients are clipped, as is usual."""
+    clipped, prepared = isinstance(model, nn.TransformerEncoder), way in (pruned, parametrised)
     if way is not None and prepared:
         way(model, masks)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, foreach=True)
@@ -111,7 +111,8 @@ def one_step(
     def step() -> None:
         optimizer.zero_grad()
         model(x).square().mean().backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if clipped:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if x.is_cuda:
             torch.cuda.synchronize()
@@ -227,10 +228,10 @@ if __name__ == "__main__":
     print(f"Devices: {', '.join(device_name(device) for device in devices)}. sparsimony is left out: it needs numpy 1.")
     found, ways_to_zero = [], []
     for device in devices:
-        found += steps(device, 9 if device == "cpu" else 50)
+        found += steps(device, 5 if device == "cpu" else 50)
         ways_to_zero += choices(device)
     report(
-        "A step of AdamW with clipping, density 0.1, with masks and without (goal: 3 % slower)",
+        "A step of AdamW, density 0.1, with masks and without (goal: 3 % slower)",
         found,
         HERE / "training.json",
     )

@@ -189,14 +189,18 @@ def test_norms_for_clipping_are_those_of_what_is_kept_over_accumulated_gradients
     assert torch.allclose(found, expected) and found < whole
 
 
-def test_noise_on_gradients_after_the_backward_pass_reaches_neither_weights_nor_state():
+@pytest.mark.parametrize("in_place", [True, False])
+def test_noise_on_gradients_after_the_backward_pass_reaches_neither_weights_nor_state(in_place):
     model = build()
     optimizer, masks = optim.Adam(model.parameters(), 0.01), masks_of(model)
     gs.keep_masks(model, masks, optimizer)
     for seed in range(3):
         loss_of(model, seed).backward()
         for parameter in model.parameters():
-            parameter.grad = parameter.grad + torch.randn_like(parameter)
+            if in_place:
+                parameter.grad.add_(torch.randn_like(parameter))
+            else:
+                parameter.grad = parameter.grad + torch.randn_like(parameter)
         optimizer.step()
         assert_kept(model, masks, optimizer)
 

@@ -197,13 +197,15 @@ class KeptMasks:
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Gradients that others have written since the backward pass: noise, ``p.grad = ...``."""
+        """Gradients that others have written since the backward pass: clipping, noise, ``p.grad = ...``."""
         held = self._held_by(optimizer)
-        if not torch.compiler.is_compiling():
-            self._stepping = held
-            if held and optimizer not in self._optimisers:
-                self._meet(optimizer)
-        _zero_gradients(held)
+        if torch.compiler.is_compiling():
+            _zero_gradients(held)
+            return
+        self._stepping = held
+        if held and optimizer not in self._optimisers:
+            self._meet(optimizer)
+        _zero_gradients(each for each in held if not each.has_masked_gradient())
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -227,6 +229,7 @@ class KeptMasks:
             each.dense = _added(each, new.detach().to_dense())
         bits, wanted = bits_of(new, each.here)
         bits.mul_(wanted)
+        each.gradient_is_masked(gradient)
         if local(each.parameter)._version != each.version:
             self.warned = look(each, self.warned)
 

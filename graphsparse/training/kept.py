@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,7 @@ class Kept:
         self.parameter, self.mask, self.here = parameter, mask, local(mask)
         self.form, self._pointer = form_of(parameter), 0
         self._pair: Pair | None = None
+        self._gradient: tuple[weakref.ref[torch.Tensor] | None, int] = None, 0
 
     def pair(self) -> Pair:
         """The parameter's memory read as integers, and its mask; made anew only where the memory is another."""
@@ -51,6 +53,16 @@ class Kept:
         if self._pair is None or pointer != self._pointer:
             self._pair, self._pointer = bits_of(weight, self.here), pointer
         return self._pair
+
+    def gradient_is_masked(self, gradient: torch.Tensor) -> None:
+        """Note that this gradient is zero where the mask drops."""
+        self._gradient = weakref.ref(gradient), local(gradient)._version
+
+    def has_masked_gradient(self) -> bool:
+        """Whether the parameter's gradient is the one that was masked last, and nothing has been written to it since."""
+        masked, version = self._gradient
+        gradient = masked() if masked is not None else None
+        return gradient is not None and gradient is self.parameter.grad and local(gradient)._version == version
 
     def known_to_be_zero(self) -> None:
         """Take the parameter's present memory as right."""
