@@ -25,6 +25,7 @@ left in the table as it is.
 | `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
 | `capture_steps.py` | two minutes, MViT five more | networks of many steps: recurrent layers, video, hybrids |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
+| `training.py` | five minutes | a training step with masks against one without, on the CPU and, where there is one, the GPU |
 | `startup.py` | three minutes | whole commands: imports, capture, compiled loops, what is kept on disk |
 | `headline.py` | a minute | the paper's kind of numbers, by simulation |
 | `pruners.py` | half an hour | every pruner on every network at compressions 10 to 100,000 |
@@ -37,7 +38,7 @@ SCRIPTS = {
     "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
     "prune.py": ("bisection", "sorting", "igq", "size"),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
-    "pruners.py": ("pruners",), "startup.py": ("startup",),
+    "pruners.py": ("pruners",), "training.py": ("training", "zeroing"), "startup.py": ("startup",),
 }  # fmt: skip
 
 

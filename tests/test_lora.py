@@ -50,7 +50,11 @@ def test_a_merge_is_pefts_own_where_the_base_has_a_weight_and_zero_elsewhere(kin
     trained(adapted, x)
     dense = copy.deepcopy(adapted).merge_and_unload()
     found = lora_sparsity(adapted, x, masks if given else None)
-    merged = gs.merge_lora(adapted, masks if given else None)
+    whole = gs.merge_lora(adapted, masks if given else None)
+    merged = whole.model
+    assert (
+        all(torch.equal(whole.masks[name], mask) for name, mask in masks.items()) and whole.masks.keys() == masks.keys()
+    )
     assert [name for name, _ in merged.named_parameters()] == [name for name, _ in dense.named_parameters()]
     for name, parameter in merged.named_parameters():
         expected = (
@@ -83,7 +87,7 @@ def test_a_trainer_reports_the_sparsity_after_merging(tmp_path):
     TransformersMasks(masks, example_inputs=inputs, every=2).attach(trainer)
     trainer.train()
     reported = [row for row in trainer.state.log_history if "sparsity/effective" in row][-1]
-    merged = gs.merge_lora(adapted)
+    merged = gs.merge_lora(adapted).model
     assert all(not merged.get_parameter(name)[~mask].any() for name, mask in masks.items())
     found = gs.sparsity(gs.export(merged, None, kwargs=inputs))
     assert (reported["sparsity/direct"], reported["sparsity/effective"]) == (found.direct, found.effective)

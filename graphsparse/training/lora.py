@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,7 +35,15 @@ def base_names(model: nn.Module) -> dict[str, str]:
     return {name.removeprefix(_INSIDE).replace(_WRAPPED, ""): name for name in named}
 
 
-def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> nn.Module:
+@dataclass(frozen=True, eq=False)
+class Merged:
+    """``model``: the base model with merged weights, plain and under its own names. ``masks``: what was kept of it."""
+
+    model: nn.Module
+    masks: Mapping[str, torch.Tensor] = field(repr=False)
+
+
+def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> Merged:
     """Merge PEFT's adapters into a sparse base model, and keep the zeros of the base.
 
     PEFT's own merge adds a dense product to each weight, and nothing stays sparse. Here what the base drops is dropped
@@ -46,7 +55,7 @@ def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> nn.M
             an adapter, where there are any.
 
     Returns:
-        The base model with merged weights, plain and under its own names.
+        ``.model``, the base model with merged weights, plain and under its own names; and ``.masks``.
 
     Raises:
         GraphsparseError: the model has no adapters that can be merged. MaskError: a mask does not fit.
@@ -56,7 +65,7 @@ def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> nn.M
         >>> base = nn.Sequential(nn.Linear(4, 4, bias=False))
         >>> _ = base[0].weight.data.fill_diagonal_(0.0)
         >>> adapted = peft.get_peft_model(base, peft.LoraConfig(target_modules=["0"], init_lora_weights=False))
-        >>> merge_lora(adapted)[0].weight.diagonal().count_nonzero()
+        >>> merge_lora(adapted).model[0].weight.diagonal().count_nonzero()
         tensor(0)
     """
     if not is_adapted(model):
@@ -76,7 +85,7 @@ def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> nn.M
     with torch.no_grad():
         pairs = ((parameter, as_integers(mask, parameter)) for parameter, mask in checked(merged, wanted).values())
         zero(pairs)
-    return merged
+    return Merged(merged, wanted)
 
 
 def lora_sparsity(
@@ -92,7 +101,7 @@ def lora_sparsity(
     Returns:
         As `graphsparse.sparsity`, by the names of the base model.
     """
-    return sparsity(export(merge_lora(copy.deepcopy(model), masks), example_inputs, kwargs=kwargs))
+    return sparsity(export(merge_lora(copy.deepcopy(model), masks).model, example_inputs, kwargs=kwargs))
 
 
 def _zeros(model: nn.Module, names: Mapping[str, str]) -> dict[str, torch.Tensor]:

@@ -34,6 +34,6 @@ def begun(
     if example_inputs is None:
         return Loop(handle, names=names, **options)
     named = isinstance(example_inputs, Mapping)
-    plain = merge_lora(copy.deepcopy(model), masks) if is_adapted(model) else model
+    plain = merge_lora(copy.deepcopy(model), masks).model if is_adapted(model) else model
     found = network(plain, None if named else example_inputs, kwargs=example_inputs if named else None)
     return Loop(handle, found, schedule(handle, found) if schedule is not None else None, names=names, **options)
