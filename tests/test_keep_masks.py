@@ -294,6 +294,27 @@ def test_new_masks_do_not_compile_anew():
     assert len(set(counts)) == 1
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "any"])
+def test_a_step_that_was_compiled_before_learns_of_masks_and_of_their_end(named):
+    torch._dynamo.reset()
+    model = build()
+    optimizer, masks = optim.AdamW(model.parameters(), 0.01), masks_of(model)
+    run = torch.compile(lambda: optimizer.step(), backend="eager")
+
+    def compiled_step(seed: int) -> None:
+        optimizer.zero_grad()
+        loss_of(model, seed).backward()
+        run()
+
+    compiled_step(0)
+    handle = gs.keep_masks(model, masks, optimizer if named else None)
+    compiled_step(1)
+    assert_kept(model, masks, optimizer)
+    handle.remove()
+    compiled_step(2)
+    assert all(model.get_parameter(name)[~mask].any() for name, mask in masks.items())
+
+
 def test_nothing_else_of_the_model_changes():
     model, plain = build(), build()
     masks = masks_of(model)

@@ -45,6 +45,7 @@ class KeptMasks:
         self._stepping: list[Kept] = []
         self.warned = False
         wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
+        self._named = bool(optimisers)
         _must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
         self._listen(optimisers)
         self._take(wanted)
@@ -212,11 +213,12 @@ class KeptMasks:
         if torch.compiler.is_compiling():
             held = self._held_by(optimizer)
             zero((local(each.parameter), each.here) for each in held)
-        else:
-            held = self._stepping
-            multiply(each.pair() for each in held)
-            for each in held:
-                each.known_to_be_zero()
+            zero(self._state(optimizer, held, STAY_ZERO if self._named else ()))  # it may be an optimiser not met yet
+            return
+        held = self._stepping
+        multiply(each.pair() for each in held)
+        for each in held:
+            each.known_to_be_zero()
         zero(self._state(optimizer, held, STAY_ZERO))
 
     def _on_gradient(self, each: Kept, parameter: torch.Tensor) -> None:
