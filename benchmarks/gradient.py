@@ -19,7 +19,7 @@ def vgg_masks(
 ) -> dict[str, torch.Tensor]:
     """Effective masks of a VGG by the gradient of its summed outputs."""
     kernels = [mask.to(torch.float64).requires_grad_() for mask in masks.values()]
-    x, position = torch.ones(1, 3, size, size, dtype=torch.float64), 0
+    x, position = torch.ones(1, 3, size, size, dtype=torch.float64, device=kernels[0].device), 0
     for depth in blocks:
         for _ in range(depth):
             x = functional.conv2d(x, kernels[position], padding=1)

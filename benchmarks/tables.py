@@ -20,6 +20,7 @@ left in the table as it is.
 |---|---|---|
 | `liveness.py` | three minutes | masks to effective masks, against copies, gradients, counting and graph libraries; many masks at once |
 | `agreement.py` | 20 minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
+| `on_device.py` | a minute | liveness of masks that live on a GPU, swept there, against the gradient |
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
 | `topology.py` | ten minutes | topology of unrolled graphs, with its memory, against igraph and networkx |
 | `capture_llama.py` | a minute | a 7-billion-parameter shape without its weights |
@@ -38,7 +39,8 @@ SCRIPTS = {
     "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
     "prune.py": ("bisection", "sorting", "igq", "size"),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
-    "pruners.py": ("pruners",), "training.py": ("training", "zeroing"), "startup.py": ("startup",),
+    "pruners.py": ("pruners",), "training.py": ("training", "zeroing"), "on_device.py": ("on_device",),
+    "startup.py": ("startup",),
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 
 import graphsparse as gs
 from graphsparse import zoo
+from graphsparse.training.on_device import DeviceSweep
 
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "vectors.json").read_text())
 
@@ -45,6 +46,7 @@ def test_every_case_agrees_to_the_last_connection(architecture, resolution):
     assert len(cases) == 12
     graph = captured(architecture, resolution)
     assert [list(shape) for shape in graph.shapes.values()] == REFERENCE["architectures"][architecture]["shapes"]
+    on_devices = [DeviceSweep(graph, device) for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else []))]
     for case in cases:
         masks = redrawn(case)
         assert digest(masks) == case["sha256_masks"]
@@ -52,3 +54,7 @@ def test_every_case_agrees_to_the_last_connection(architecture, resolution):
         assert [int(mask.sum()) for mask in found.values()] == case[resolution], case["family"]
         if resolution == "unrolled":
             assert digest([mask.numpy() for mask in found.values()]) == case["sha256_unrolled"]
+        for swept in on_devices:
+            given = {name: torch.from_numpy(mask).to(swept.algebra.device) for name, mask in zip(graph.shapes, masks)}
+            for name, mask in swept.effective_masks(given).items():
+                assert torch.equal(mask.cpu(), found[name]), (name, swept.algebra.device)

@@ -1,0 +1,239 @@
+"""The boolean sweep as torch operations, where the masks are: on a GPU without a copy from the host.
+
+Liveness in (or, and) is a product of matrices of zeros and ones, and whether an entry of it exceeds zero. Sums of ones
+may leave the range of half precision: they are infinite then, and still exceed zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphsparse.errors import MaskError
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.layout import NO_UNIT, Kernel, Places
+from graphsparse.kernels.masks import Mask
+from graphsparse.sweep import Reach, sweep
+
+Uses = Iterable[tuple[Kernel, torch.Tensor]]
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+class OnDevice:
+    """The algebra (or, and) with tensors of zeros and ones on a device; the indices of a graph are moved there once."""
+
+    name = "or_and_on_device"
+    conditions = False
+    zero, one = False, True
+
+    def __init__(self, device: torch.device | str):
+        self.device = torch.device(device)
+        self.dtype = torch.float32 if self.device.type == "cpu" else torch.float16
+        self._held: dict[tuple[int, str], tuple[Any, torch.Tensor]] = {}
+
+    def vector(self, n_units: int) -> torch.Tensor:
+        """The zero of every unit, then that of the constant and of no unit."""
+        return torch.zeros(n_units + 2, dtype=self.dtype, device=self.device)
+
+    def copy(self, vector: torch.Tensor) -> torch.Tensor:
+        """The same values, apart."""
+        return vector.clone()
+
+    def put(self, vector: torch.Tensor, units: np.ndarray, one: bool) -> None:
+        """Make units one or zero."""
+        vector[self._ids(units)] = float(one)
+
+    def units(self, vector: torch.Tensor) -> np.ndarray:
+        """The value of each unit, bool (n_units,), on the host."""
+        return (vector[:-2] > 0).cpu().numpy()
+
+    def of_mask(self, mask: Mask) -> torch.Tensor:
+        """A mask's connections as values: one where kept."""
+        return self._moved(mask, "values", lambda: torch.from_numpy(mask.unpack()).to(self.dtype))
+
+    def under(self, values: torch.Tensor, mask: Mask) -> torch.Tensor:
+        """The values of connections, zero where a mask drops them."""
+        return values * self.of_mask(mask)
+
+    def forwards(self, kernel: Kernel, values: torch.Tensor, vector: torch.Tensor) -> None:
+        """Add to the targets what kept connections bring."""
+        brought = self._rows(kernel, values) @ self._inputs(kernel, vector)
+        _raise(vector, self._ids(kernel.targets), self._ones(brought))
+
+    def backwards(self, kernel: Kernel, values: torch.Tensor, vector: torch.Tensor) -> None:
+        """Add to the sources what their kept connections bring from the targets."""
+        brought = self._rows(kernel, values).transpose(1, 2) @ self._outputs(kernel, vector)
+        ids = self._read(self._ids(kernel.sources), kernel, NO_UNIT)
+        _raise(vector, ids.reshape(brought.shape), self._ones(brought))
+
+    def connections(
+        self, uses: Uses, shape: tuple[int, ...], origin: torch.Tensor, reach: torch.Tensor
+    ) -> torch.Tensor:
+        """Which entries of a parameter are active in any of its uses, bool, in its shape."""
+        found = self.vector(prod(shape))  # what is always zero has entry -1, as padding has among units
+        for kernel, values in uses:
+            met = self._outputs(kernel, reach) @ self._inputs(kernel, origin).transpose(1, 2)
+            active = self._ones(met) * self._rows(kernel, values)
+            if kernel.view.covers(prod(shape)):
+                found[:-2] = torch.maximum(found[:-2], active.reshape(-1))
+            else:
+                entries = self._moved(kernel, "entries", lambda kernel=kernel: torch.from_numpy(kernel.view.entries()))
+                _raise(found, entries, active)
+        return found[:-2].reshape(shape) > 0
+
+    def count(self, uses: Uses, shape: tuple[int, ...], origin: torch.Tensor, reach: torch.Tensor) -> int:
+        """How many entries of a parameter are active."""
+        return int(self.connections(uses, shape, origin, reach).sum())
+
+    def join(self, vector: torch.Tensor, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add to the targets of wires what their sources hold."""
+        _raise(vector, self._ids(targets), vector[self._ids(sources)])
+
+    def join_back(self, vector: torch.Tensor, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add to the sources of wires what their targets hold."""
+        _raise(vector, self._ids(sources), vector[self._ids(targets)])
+
+    def gate(
+        self,
+        signal: torch.Tensor,
+        nonzero: torch.Tensor,
+        known: bool,
+        lefts: np.ndarray,
+        rights: np.ndarray,
+        targets: np.ndarray,
+    ) -> None:
+        """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
+        a, b, into = self._ids(lefts), self._ids(rights), self._ids(targets)
+        moved = torch.maximum(signal[a] * nonzero[b], nonzero[a] * signal[b])
+        _raise(nonzero, into, nonzero[a] * nonzero[b])
+        _raise(signal, into, moved)
+
+    def gate_back(
+        self, reach: torch.Tensor, nonzero: torch.Tensor, lefts: np.ndarray, rights: np.ndarray, targets: np.ndarray
+    ) -> None:
+        """An operand reaches what the product reaches while the other operand is not zero."""
+        a, b, reached = self._ids(lefts), self._ids(rights), reach[self._ids(targets)]
+        _raise(reach, a, reached * nonzero[b])
+        _raise(reach, b, reached * nonzero[a])
+
+    def _ones(self, sums: torch.Tensor) -> torch.Tensor:
+        return (sums > 0).to(self.dtype)
+
+    def _rows(self, kernel: Kernel, values: torch.Tensor) -> torch.Tensor:
+        """The kernel's values, (groups, rows, columns)."""
+        groups, rows = kernel.targets.shape[:2]
+        if isinstance(kernel.view, Places):
+            flat = torch.cat([values.reshape(-1), values.new_zeros(1)])
+            found = flat[self._ids(kernel.view.index)]
+        else:
+            view = kernel.view
+            found = torch.as_strided(values.contiguous(), view.shape, view.strides, view.offset)
+        return found.reshape(groups, rows, -1)
+
+    def _inputs(self, kernel: Kernel, vector: torch.Tensor) -> torch.Tensor:
+        """What each column reads, (groups, columns, positions)."""
+        read = self._read(vector[self._ids(kernel.sources)], kernel, 0)
+        return read.reshape(kernel.sources.shape[0], -1, kernel.taps.positions)
+
+    def _read(self, maps: torch.Tensor, kernel: Kernel, padding: int) -> torch.Tensor:
+        """What taps read of maps (groups, channels, size): (groups, channels, taps, positions)."""
+        table = self._ids(kernel.taps.table)  # -1, padding, reads the last
+        last = maps.new_full((*maps.shape[:2], 1), padding)
+        return torch.cat([maps, last], 2)[:, :, table]
+
+    def _outputs(self, kernel: Kernel, vector: torch.Tensor) -> torch.Tensor:
+        """What each row feeds, (groups, rows, positions)."""
+        return vector[self._ids(kernel.targets)]
+
+    def _ids(self, array: np.ndarray) -> torch.Tensor:
+        return self._moved(array, "ids", lambda: torch.from_numpy(np.asarray(array, np.int64)))
+
+    def _moved(self, owner: Any, what: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """A tensor on the device, made once for its owner, which is held so that nothing else takes its identity."""
+        key = (id(owner), what)
+        if key not in self._held:
+            self._held[key] = (owner, make().to(self.device))
+        return self._held[key][1]
+
+
+def _raise(vector: torch.Tensor, ids: torch.Tensor, values: torch.Tensor) -> None:
+    """Make elements one where a value is; those of no unit and of the constant, the last two, stay as they are."""
+    ends = vector[-2:].clone()
+    vector.scatter_reduce_(0, ids.reshape(-1) % len(vector), values.reshape(-1), "amax")
+    vector[-2:] = ends
+
+
+class DeviceSweep:
+    """Sweeps a graph under masks that live on a device, as often as they change, without a copy from the host.
+
+    Args:
+        graph: as `graphsparse.export` gives it; its own masks of biases and scales hold.
+        device: where the masks are, for example ``"cuda"``.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> swept = DeviceSweep(gs.export(layers, torch.zeros(1, 2), {}), "cpu")
+        >>> masks = {"0.weight": torch.ones(2, 2).bool(), "1.weight": torch.tensor([[True, False]])}
+        >>> swept.effective_masks(masks)["0.weight"].tolist()
+        [[True, True], [False, False]]
+        >>> swept.counts(masks)
+        (6, 5, 3)
+    """
+
+    def __init__(self, graph: LayeredGraph, device: torch.device | str):
+        self.graph, self.algebra = checked_graph(graph), OnDevice(device)
+
+    def effective_masks(self, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The active connections of every parameter, bool tensors on the device.
+
+        ``masks``: bool tensors on the device by parameter, in its shape; a parameter without one keeps what it keeps in
+        the graph.
+
+        Raises:
+            MaskError: a name or a shape is not the graph's, or a mask is not boolean or lies elsewhere.
+        """
+        return self._swept(self._values(masks)).connections()
+
+    def counts(self, masks: Mapping[str, torch.Tensor]) -> tuple[int, int, int]:
+        """How many connections there are, are kept, and are active; waits for the device once."""
+        values = self._values(masks)
+        active = self._swept(values).connections().values()
+        kept = torch.stack([(value > 0).sum() for value in values.values()]).sum()
+        both = torch.stack([kept, torch.stack([mask.sum() for mask in active]).sum()]).tolist()
+        return self.graph.n_connections, int(both[0]), int(both[1])
+
+    def _swept(self, values: Mapping[str, torch.Tensor]) -> Reach:
+        with torch.no_grad():
+            return sweep(self.graph, values, self.algebra)
+
+    def _values(self, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        named = {self.graph.aliases.get(name, name): self._checked(name, mask) for name, mask in masks.items()}
+        own = {name: self.graph.kept[name] for name in self.graph.shapes if name not in named}
+        return {
+            name: named[name].to(self.algebra.dtype) if name in named else self.algebra.of_mask(own[name])
+            for name in self.graph.shapes
+        }
+
+    def _checked(self, name: str, mask: torch.Tensor) -> torch.Tensor:
+        shape = self.graph.shapes.get(self.graph.aliases.get(name, name))
+        if shape is None:
+            raise MaskError(
+                "masks must go by the graph's parameters", place=name, received="a name that holds no connections",
+                way_out=f"use {', '.join(list(self.graph.shapes)[:6])}",
+            )  # fmt: skip
+        if mask.dtype != torch.bool or tuple(mask.shape) != tuple(shape):
+            raise MaskError(
+                f"a mask must be a bool tensor of shape {tuple(shape)}", place=name,
+                received=f"{mask.dtype} {tuple(mask.shape)}", way_out="compare with zero, for example weight != 0",
+            )  # fmt: skip
+        if mask.device.type != self.algebra.device.type:
+            raise MaskError(
+                "masks must lie on the device of the sweep", place=name, received=mask.device,
+                way_out=f"move them to {self.algebra.device}, or sweep on {mask.device}",
+            )  # fmt: skip
+        return mask

@@ -1,0 +1,75 @@
+"""The sweep as torch operations against the compiled one; `test_vectors` holds it to the reference too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+import graphsparse as gs
+from graphsparse.errors import MaskError
+from graphsparse.passes.liveness import active_connections
+from graphsparse.training.on_device import DeviceSweep
+from tests.families import MODELS, Recurrent
+from tests.small_graphs import graphs
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+NETWORKS = {
+    **MODELS,
+    "lstm": (Recurrent(nn.LSTM, bidirectional=True), torch.zeros(2, 4, 3)),
+    "gru": (Recurrent(nn.GRU), torch.zeros(2, 4, 3)),
+}
+
+
+def agree(graph: gs.LayeredGraph, device: str) -> None:
+    """The active connections found on the device are those that the compiled sweep finds."""
+    masks = {name: torch.from_numpy(graph.kept[name].unpack()).to(device) for name in graph.shapes}
+    swept = DeviceSweep(graph, device)
+    found, expected = swept.effective_masks(masks), active_connections(graph)
+    for name in graph.shapes:
+        assert found[name].device.type == device and found[name].dtype == torch.bool
+        np.testing.assert_array_equal(found[name].cpu().numpy(), np.asarray(expected[name]), err_msg=name)
+    totals = sum(int(mask.sum()) for mask in masks.values()), sum(int(mask.sum()) for mask in found.values())
+    assert swept.counts(masks) == (graph.n_connections, *totals)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_small_graphs_with_products_shared_kernels_and_masked_biases(device):
+    for graph in graphs():
+        agree(graph, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("resolution", ["unrolled", "channel"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_families(name, resolution, device):
+    model, example = NETWORKS[name]
+    graph = gs.export(model, example, {}, resolution=resolution)
+    for seed, density in enumerate((0.5, 0.2)):
+        generator = torch.Generator().manual_seed(seed)
+        masks = {n: torch.rand(shape, generator=generator) < density for n, shape in graph.shapes.items()}
+        agree(graph.with_masks(masks), device)
+
+
+def test_masks_of_each_use_of_a_shared_kernel():
+    """A parameter that two modules share, one of which masks it further."""
+    first, second = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
+    second.weight = first.weight
+    model = nn.Sequential(first, nn.ReLU(), second)
+    keep = torch.rand(6, 6, generator=torch.Generator().manual_seed(0)) < 0.4
+    prune.custom_from_mask(second, "weight", keep)
+    graph = gs.export(model, torch.zeros(1, 6))
+    assert graph.uses
+    agree(graph, "cpu")
+
+
+def test_masks_that_do_not_fit_are_refused():
+    swept = DeviceSweep(gs.export(nn.Linear(3, 2), torch.zeros(1, 3), {}), "cpu")
+    with pytest.raises(MaskError, match="masks must go by the graph's parameters"):
+        swept.effective_masks({"wieght": torch.ones(2, 3).bool()})
+    with pytest.raises(MaskError, match=r"a mask must be a bool tensor of shape \(2, 3\)"):
+        swept.effective_masks({"weight": torch.ones(2, 3)})
+    with pytest.raises(MaskError, match="masks must lie on the device of the sweep"):
+        swept.effective_masks({"weight": torch.ones(2, 3, device="meta").bool()})
