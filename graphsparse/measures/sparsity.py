@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -120,15 +121,20 @@ def sparsity(graph: LayeredGraph) -> Sparsity:
         Sparsity(direct=0.333333 (1.5x), effective=0.500000 (2.0x), connections=6, kept=4, active=3)
     """
     found = sweep(checked_graph(graph), graph.kept)
-    active = found.count()
-    rows = {name: _row(found, name, active[name]) for name in graph.shapes}
+    return counted(found, {name: graph.kept[name].count() for name in graph.shapes}, found.count())
+
+
+def counted(found: Reach, kept: Mapping[str, int], active: Mapping[str, int]) -> Sparsity:
+    """The sparsity that a sweep found, by the counts of its connections."""
+    graph = found.graph
+    rows = {name: _row(found, name, kept[name], active[name]) for name in graph.shapes}
     totals = {column: int(sum(row[column] for row in rows.values())) for column in ("connections", "kept", "active")}
     return Sparsity(**totals, rows=rows, unused=graph.unused, connected=bool(found.signal[graph.sinks].any()))
 
 
-def _row(found: Reach, name: str, active: int) -> dict[str, Any]:
+def _row(found: Reach, name: str, kept: int, active: int) -> dict[str, Any]:
     graph, shape = found.graph, found.graph.shapes[name]
-    connections, kept = int(np.prod(shape)), graph.kept[name].count()
+    connections = int(np.prod(shape))
     first, fed = _fed_units(graph, name)
     units = slice(first, first + len(fed))
     return {

@@ -33,6 +33,7 @@ class Gradual:
 
     Example:
         >>> import graphsparse as gs
+        >>> _ = torch.manual_seed(0)
         >>> model, x = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)), torch.ones(4, 8)
         >>> optimizer, handle = torch.optim.SGD(model.parameters(), lr=0.1), gs.keep_masks(model, {})
         >>> pruner = Gradual(handle, gs.network(model, x), Schedule(0.75, end=4, every=2))

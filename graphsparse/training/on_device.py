@@ -17,6 +17,7 @@ from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.layout import NO_UNIT, Kernel, Places
 from graphsparse.kernels.masks import Mask
+from graphsparse.measures.sparsity import Sparsity, counted
 from graphsparse.sweep import Reach, sweep
 
 Uses = Iterable[tuple[Kernel, torch.Tensor]]
@@ -81,8 +82,7 @@ class OnDevice:
             if kernel.view.covers(prod(shape)):
                 found[:-2] = torch.maximum(found[:-2], active.reshape(-1))
             else:
-                entries = self._moved(kernel, "entries", lambda kernel=kernel: torch.from_numpy(kernel.view.entries()))
-                _raise(found, entries, active)
+                _raise(found, self._entries(kernel), active)
         return found[:-2].reshape(shape) > 0
 
     def count(self, uses: Uses, shape: tuple[int, ...], origin: torch.Tensor, reach: torch.Tensor) -> int:
@@ -152,6 +152,10 @@ class OnDevice:
     def _ids(self, array: np.ndarray) -> torch.Tensor:
         return self._moved(array, "ids", lambda: torch.from_numpy(np.asarray(array, np.int64)))
 
+    def _entries(self, kernel: Kernel) -> torch.Tensor:
+        """The index in the flat parameter of each element of a kernel, -1 where it is always zero."""
+        return self._moved(kernel, "entries", lambda: torch.from_numpy(kernel.view.entries()))
+
     def _moved(self, owner: Any, what: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """A tensor on the device, made once for its owner, which is held so that nothing else takes its identity."""
         key = (id(owner), what)
@@ -181,8 +185,8 @@ class DeviceSweep:
         >>> masks = {"0.weight": torch.ones(2, 2).bool(), "1.weight": torch.tensor([[True, False]])}
         >>> swept.effective_masks(masks)["0.weight"].tolist()
         [[True, True], [False, False]]
-        >>> swept.counts(masks)
-        (6, 5, 3)
+        >>> swept.sparsity(masks)
+        Sparsity(direct=0.166667 (1.2x), effective=0.500000 (2.0x), connections=6, kept=5, active=3)
     """
 
     def __init__(self, graph: LayeredGraph, device: torch.device | str):
@@ -199,13 +203,14 @@ class DeviceSweep:
         """
         return self._swept(self._values(masks)).connections()
 
-    def counts(self, masks: Mapping[str, torch.Tensor]) -> tuple[int, int, int]:
-        """How many connections there are, are kept, and are active; waits for the device once."""
+    def sparsity(self, masks: Mapping[str, torch.Tensor]) -> Sparsity:
+        """Direct and effective sparsity under the masks, as `graphsparse.sparsity` gives it; only counts come back."""
         values = self._values(masks)
-        active = self._swept(values).connections().values()
-        kept = torch.stack([(value > 0).sum() for value in values.values()]).sum()
-        both = torch.stack([kept, torch.stack([mask.sum() for mask in active]).sum()]).tolist()
-        return self.graph.n_connections, int(both[0]), int(both[1])
+        found = self._swept(values)
+        kept = torch.stack([(value > 0).sum() for value in values.values()])
+        active = torch.stack([mask.sum() for mask in found.connections().values()])
+        counts = torch.stack([kept, active]).tolist()
+        return counted(found, *(dict(zip(self.graph.shapes, each, strict=True)) for each in counts))
 
     def _swept(self, values: Mapping[str, torch.Tensor]) -> Reach:
         with torch.no_grad():

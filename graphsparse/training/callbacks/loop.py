@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from graphsparse.capture import Network, export
 from graphsparse.errors import GraphsparseError
 from graphsparse.measures.sparsity import Sparsity, sparsity, sparsity_of
 from graphsparse.training.changes import Change
 from graphsparse.training.keep import KeptMasks
+from graphsparse.training.on_device import DeviceSweep
 
 Numbers = dict[str, float]
 
@@ -39,6 +41,7 @@ class Loop:
         by_layer: log each parameter too.
         on_collapse: "warn" once, or "stop": then ``stop`` is True, and trainers end.
         names: what the network calls parameters that the handle calls otherwise.
+        sweep: sweeps the masks where they are; one is made where they are on a GPU.
         log: called with the numbers and the step, as ``lambda numbers, step: wandb.log(numbers, step=step)``.
 
     ``changes`` holds what the schedule did. ``collapsed`` names the parameters that had nothing active at the last look.
@@ -58,7 +61,7 @@ class Loop:
     def __init__(
         self, handle: KeptMasks, network: Network | None = None, schedule: Scheduled | None = None, *, every: int = 100,
         by_layer: bool = False, on_collapse: str = "warn", log: Callable[[Mapping[str, float], int], Any] | None = None,
-        names: Mapping[str, str] | None = None,
+        names: Mapping[str, str] | None = None, sweep: DeviceSweep | None = None,
     ):  # fmt: skip
         if on_collapse not in ("warn", "stop"):
             raise GraphsparseError("on_collapse must be 'warn' or 'stop'", received=repr(on_collapse))
@@ -72,6 +75,7 @@ class Loop:
         self.changes: list[Change] = []
         self.collapsed: tuple[str, ...] = ()
         self.stop = False
+        self.sweep = sweep
 
     def at(self, step: int) -> Numbers:
         """Change masks if that is due, and measure if that is; returns the numbers to log, none where none are due."""
@@ -92,12 +96,21 @@ class Loop:
         masks = {self.names.get(name, name): mask for name, mask in self.handle.masks.items()}
         if self.network is None:
             return _direct(masks, self.by_layer)
-        found = sparsity(export(self.network, masks))
+        found = self._swept(self.network, masks)
         self._say(found)
         numbers = {"sparsity/direct": found.direct, "sparsity/effective": found.effective}
         for name, row in found.rows.items() if self.by_layer else ():
             numbers.update({f"sparsity/{kind}/{name}": row[kind] for kind in ("direct", "effective")})
         return numbers
+
+    def _swept(self, network: Network, masks: Mapping[str, torch.Tensor]) -> Sparsity:
+        """The sparsity, found where the masks are: on a GPU they are swept there."""
+        device = next((mask.device for mask in masks.values()), torch.device("cpu"))
+        if self.sweep is None and device.type != "cpu":
+            self.sweep = DeviceSweep(export(network, {}), device)
+        if self.sweep is None or not self.sweep.graph.shapes.keys() >= masks.keys():  # masks of biases are of the graph
+            return sparsity(export(network, masks))
+        return self.sweep.sparsity(masks)
 
     def _say(self, found: Sparsity) -> None:
         new = [name for name in found.collapsed if name not in self.collapsed]
