@@ -64,7 +64,7 @@ class TestAnalyze:
     def test_a_page(self, capsys, net, tmp_path):
         run(capsys, "analyze", net, "--model", "chain", "--html", str(tmp_path / "page.html"))
         page = (tmp_path / "page.html").read_text()
-        assert "a.weight" in page and "4 x 3" in page and "{{" not in page
+        assert "a.weight" in page and "4 × 3" in page and "{{" not in page
 
     def test_a_real_checkpoint_by_its_model_and_as_a_chain(self, capsys):
         _, named, _ = run(capsys, *DIGITS, "--json", "-")

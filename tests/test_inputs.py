@@ -432,7 +432,7 @@ def test_the_report_lists_every_input(tmp_path, capsys):
                         "reason": "the model computes with it", "tables": []}  # fmt: skip
     report.to_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "<h2>Inputs</h2>" in page and "the model computes with it" in page
+    assert "<h3>Inputs</h3>" in page and "the model computes with it" in page
 
 
 MODULE = """

@@ -113,7 +113,7 @@ def test_json_is_strict_and_whole(tmp_path):
 def test_a_page_escapes_names(tmp_path):
     gs.analyze({"<b>.weight": FIRST}, "chain").to_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "&lt;b&gt;.weight" in page and "<b>." not in page and "4 x 3" in page
+    assert "&lt;b&gt;.weight" in page and "<b>." not in page and "4 × 3" in page
 
 
 def test_names_cannot_write_on_the_terminal(capsys):
@@ -295,8 +295,8 @@ def test_what_each_rule_took_is_in_the_report_and_on_the_page(tmp_path):
     assert call["operation"] == "topk" and "any element" in call["reason"]
     report.to_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "Decided on the safe side" in page and call["reason"] in page and "<td>topk</td>" in page
-    assert "<td>no</td>" in page  # norm statistics
+    assert "Decided on the safe side" in page and call["reason"] in page and '<th scope="row">topk</th>' in page
+    assert '<th scope="row">norm statistics</th><td>no</td>' in page
 
 
 def test_a_file_that_is_not_there_is_what_is_wrong(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +52,10 @@ def analyze(
         str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for standard output.")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Compare outputs before and after the dead connections are dropped."),
+    ] = False,
     fail_under: Annotated[
         float | None,
         typer.Option(metavar="X", help="Status 1 if the effective compression is below this, or nothing is active."),
@@ -71,11 +77,12 @@ def analyze(
             checkpoint, model, options.examples(example_inputs), resolution=resolution, norm_statistics=norm_statistics,
             form=form, model_args=options.arguments(model_args), progress=progress, key=key, ignore=ignore or (),
             prefix=prefix, trust_sizes=trust_sizes, sources=sources or None, cache=cache,
+            verify=verify,
         )  # fmt: skip
     if json is not None and json != "-":
         report.to_json(json)
     if html is not None:
-        report.to_html(html)
+        report.to_html(html, command=shlex.join(["graphsparse", *sys.argv[1:]]))
     with answering() as out:
         if json == "-":
             out.file.write(report.to_json() + "\n")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture import Network, export, network_of
 from graphsparse.checkpoints import Part, open_checkpoint
@@ -17,7 +21,8 @@ from graphsparse.errors import ModelError
 from graphsparse.networks import known
 from graphsparse.networks.loading import Progress, load_network
 from graphsparse.networks.pretrained import is_pretrained
-from graphsparse.reports.report import Report, report_of, report_without_model
+from graphsparse.reports.report import Origin, Report, report_of, report_without_model
+from graphsparse.reports.verify import verify_outputs
 
 
 def analyze(
@@ -37,6 +42,7 @@ def analyze(
     trust_sizes: bool = False,
     sources: Iterable[str] | None = None,
     cache: bool = False,
+    verify: bool = False,
 ) -> Report:
     """Say how sparse a saved or live network is, directly and effectively.
 
@@ -57,6 +63,8 @@ def analyze(
         key, ignore, prefix: which tensors of the checkpoint are meant; as for `graphsparse.read_masks`.
         trust_sizes: build the model of a ``config.json`` or a ``.pt2`` archive however much larger than the file it is.
         cache: keep what a transformers folder's network is captured as in the user's cache, and find it there again.
+        verify: compare the network's outputs before and after the dead connections are dropped, on random inputs; the
+            weights are loaded for that.
 
     Returns:
         A report: ``.frame`` with a row per parameter, ``.summary``, ``.notes``.
@@ -69,21 +77,44 @@ def analyze(
         >>> analyze({"1.weight": torch.eye(4), "2.weight": torch.ones(2, 4)}, "chain").summary["active"]
         12
     """
+    origin = _origin(source, model, example_inputs, {
+        "resolution": resolution, "norm_statistics": norm_statistics, "sources": _tuple(sources), "form": form,
+        "model_args": model_args, "key": key, "ignore": _tuple(ignore), "prefix": prefix,
+    })  # fmt: skip
     if isinstance(source, (nn.Module, Network)):
         network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
     elif isinstance(model, str) and model == "none":
         part = Part.of(key, ignore, prefix)
-        return report_without_model(open_checkpoint(source, form=form, part=part), progress)
+        return replace(report_without_model(open_checkpoint(source, form=form, part=part), progress), origin=origin)
     else:
         load = partial(
-            load_network, source, model, form=form, arguments=model_args, weightless=True, progress=progress,
+            load_network, source, model, form=form, arguments=model_args, weightless=not verify, progress=progress,
             part=Part.of(key, ignore, prefix), trust_sizes=trust_sizes,
         )  # fmt: skip
-        if cache and is_pretrained(source if model is None else model) and example_inputs is None and not kwargs:
-            return _cached(load, resolution or "channel", norm_statistics, _tuple(sources))
+        folder = is_pretrained(source if model is None else model)
+        if cache and not verify and folder and example_inputs is None and not kwargs:
+            found = _cached(load, resolution or "channel", norm_statistics, _tuple(sources))
+            return replace(found, origin=origin)
         network = load().with_inputs(example_inputs, kwargs)
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
-    return report_of(network.title, graph, (*network.notes, *_not_finite(network)))
+    verification = verify_outputs(network, graph) if verify else None
+    found = report_of(network.title, graph, (*network.notes, *_not_finite(network)))
+    return replace(found, origin=origin, verification=verification)
+
+
+def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str, Any]) -> Origin:
+    """Where a report comes from; what is not plain text is named by its type, inputs by their shapes."""
+    path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+    if isinstance(source, (nn.Module, Network)) and example_inputs is None:
+        model, example_inputs = source, model
+    named = (
+        None if model is None else os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
+    )
+    shapes = [f"{'x'.join(map(str, each.shape))} {str(each.dtype).removeprefix('torch.')}"
+              for each in tree_leaves(example_inputs) if isinstance(each, torch.Tensor)]  # fmt: skip
+    plain = {name: ", ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, Mapping) else value
+             for name, value in settings.items()}  # fmt: skip
+    return Origin(path, {"model": named, "inputs": tuple(shapes), **plain})
 
 
 def _cached(load: partial[Network], resolution: str, norm_statistics: bool, sources: Any) -> Report:

@@ -6,14 +6,13 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
-from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, Input, LayeredGraph
 from graphsparse.measures.notebook import table
 from graphsparse.measures.rows import Rows, as_frame
@@ -23,8 +22,19 @@ from graphsparse.networks.loading import Progress
 if TYPE_CHECKING:
     import pandas
 
+    from graphsparse.passes.curve import CompressionCurve
+    from graphsparse.reports.verify import Verification
+
 LISTED = 6  # names in a note; JSON has them all
 WITHOUT_MODEL = ("shape", "connections", "kept", "direct")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a report comes from: the ``source`` as it was named (a path, or None for what is in memory), and ``settings``."""
+
+    source: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,7 +43,8 @@ class Report:
 
     ``columns`` are those of the rows; ``frame`` is the same as a pandas frame. ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
     says how many operations each rule of capture took, and which were decided conservatively, where and why. ``inputs``
-    says what each input of the model was taken for.
+    says what each input of the model was taken for. ``graph`` is what was analysed (None without a model), ``origin`` where it
+    comes from, ``verification`` what came out where outputs were compared.
     """
 
     title: str
@@ -44,6 +55,9 @@ class Report:
     sparsity: Sparsity | None = None
     coverage: Coverage | None = None
     inputs: tuple[Input, ...] = ()
+    graph: LayeredGraph | None = None
+    origin: Origin = field(default_factory=Origin)
+    verification: Verification | None = None
 
     @cached_property
     def frame(self) -> pandas.DataFrame:
@@ -57,11 +71,7 @@ class Report:
         return f"Report({self.title!r}, {len(self.rows)} parameters, {found})"
 
     def _repr_html_(self) -> str:
-        lines = (
-            self.sparsity.lines()
-            if self.sparsity
-            else [f"{key}: {_shown(value)}" for key, value in self.summary.items()]
-        )
+        lines = self.sparsity.lines() if self.sparsity else [f"{key}: {value:,}" for key, value in self.summary.items()]
         return table(self.title, [*lines, *self.notes], self.frame)
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,18 +98,26 @@ class Report:
                 file.write((text + "\n").encode())
         return text
 
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write a page that stands alone. Needs the extra ``html``."""
-        try:
-            from jinja2 import Environment
-        except ImportError as error:
-            raise MissingExtra("a page needs Jinja2", way_out="pip install 'graphsparse[html]'") from error
-        template = (Path(__file__).parent / "page.html").read_text()
-        environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        environment.filters["shown"] = _shown
-        page = environment.from_string(template).render(report=self, rows=self.to_dict()["parameters"])
-        with replacing(path) as file:
-            file.write(page.encode())
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        command: str | None = None,
+        curves: Mapping[str, CompressionCurve] | None = None,
+    ) -> str:
+        """The report as a page that stands alone, also written to a file where a path is given. Needs the extra ``html``.
+
+        ``command`` is what the page says was typed; ``curves`` are compression curves by the name of their method, as
+        `graphsparse.compression_curve` gives them, in the place of the one of the weights' magnitudes.
+        """
+        from graphsparse.reports.page.build import page_of  # what only pages need is imported where one is made
+        from graphsparse.reports.page.render import render
+
+        text = render(page_of(self, command=command, curves=curves))
+        if path is not None:
+            with replacing(path) as file:
+                file.write(text.encode())
+        return text
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,17 +133,6 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def _covered(coverage: Coverage) -> dict[str, Any]:
     conservative = [dict(zip(("operation", "place", "reason"), call)) for call in coverage.conservative]
     return {"operations": dict(coverage.rules), "conservative": conservative}
-
-
-def _shown(value: Any) -> str:
-    """A value of a page as people read it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return " x ".join(map(str, value))
-    if isinstance(value, float):
-        return "infinite" if math.isinf(value) else f"{value:,.6f}" if abs(value) < 1 else f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Report:
@@ -147,7 +154,7 @@ def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> R
         "sinks": len(graph.sinks),
     }
     told = (*_of_sparsity(found), *notes, *_of_graph(graph))
-    return Report(title, found.rows, COLUMNS, summary, told, found, graph.coverage, graph.inputs)
+    return Report(title, found.rows, COLUMNS, summary, told, found, graph.coverage, graph.inputs, graph)
 
 
 def _of_sparsity(found: Sparsity) -> list[str]:

@@ -169,7 +169,7 @@ def _folding(network: Network, graph: LayeredGraph, masks: Masks, fold_constants
         return Folding()
     if not fold_constants:
         return Folding(keep={name: torch.from_numpy(mask) for name, mask in found.items()})
-    twin, shared = _masked_copy(network.runnable, graph), {use.parameter for use in graph.uses.values()}
+    twin, shared = masked_copy(network.runnable, graph), {use.parameter for use in graph.uses.values()}
     return fold(twin, network.inputs or (), network.kwargs, found, shared)
 
 
@@ -182,7 +182,7 @@ def _check_promise(graph: LayeredGraph) -> None:
         )
 
 
-def _masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
+def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     """A plain float64 copy with the present masks applied, to each use its own."""
     twin = copy.deepcopy(plain(model).model).double()
     keys = {use.name: key for key, use in graph.uses.items()}

@@ -1,0 +1,102 @@
+"""What a reader should know first: each alert a sentence with its number and a link to its place on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from graphsparse.reports.page.render import count, share
+from graphsparse.reports.page.sections import Section
+
+if TYPE_CHECKING:
+    from graphsparse.reports.report import Report
+
+LISTED = 5
+"""Alerts of one kind that are shown; a sentence counts the others."""
+OUT_OF_LINE, AT_LEAST, ALWAYS = 3.0, 0.1, 0.5
+"""How many times the median distance from the median is out of line; the least share that is worth an alert; and the share
+that always is, where it is not what most layers have."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """``level`` is "severe", "warning" or "note"; ``place`` is a link on the page, or nothing."""
+
+    level: str
+    text: str
+    place: str = ""
+
+
+def section(report: Report, single_points: Sequence[Alert] = ()) -> Section:
+    """The alerts of a report, the worst first."""
+    order = ("severe", "warning", "note")
+    alerts = [*_collapsed(report), *single_points, *_out_of_line(report), *_told(report)]
+    return Section("alerts", "Alerts", {"alerts": sorted(alerts, key=lambda alert: order.index(alert.level))})
+
+
+def _collapsed(report: Report) -> Iterator[Alert]:
+    places = places_of(report.rows)
+    found = report.sparsity
+    if found is None:
+        return
+    if not found.connected:
+        yield Alert("severe", report.notes[0], "#layers")
+    alerts = [
+        Alert("severe", f"{name}: nothing of its {count(report.rows[name]['connections'])} connections is active; "
+              f"{count(report.rows[name]['kept'])} are kept.", places[name])
+        for name in found.collapsed
+    ]  # fmt: skip
+    yield from few(alerts, "layers have collapsed", "#layers")
+
+
+def _out_of_line(report: Report) -> Iterator[Alert]:
+    """Layers whose share of starved or stranded units, or of dead connections, is far above that of the others."""
+    if report.sparsity is None:
+        return
+    said = {
+        "starved": ("units", "units are starved: no input reaches them"),
+        "stranded": ("units", "units are stranded: they reach no output"),
+        "dead": ("kept", "kept connections are dead"),
+    }
+    rows = {name: {**row, "dead": row["kept"] - row["active"]} for name, row in report.rows.items() if row["active"]}
+    for column, (of, text) in said.items():
+        shares = {name: row[column] / row[of] for name, row in rows.items() if row[of]}
+        usual, limit = _usual(list(shares.values()))
+        alerts = [
+            Alert("warning", f"{name}: {count(rows[name][column])} of {count(rows[name][of])} {text} ({share(value)}; "
+                  f"the median of all layers is {share(usual)}).", places_of(report.rows)[name])
+            for name, value in sorted(shares.items(), key=lambda item: -item[1])
+            if value > limit
+        ]  # fmt: skip
+        yield from few(alerts, f"layers are out of line: {text}", "#layers")
+
+
+def _usual(shares: Sequence[float]) -> tuple[float, float]:
+    """The median, and the share above which one is out of line."""
+    usual = median(shares) if shares else 0.0
+    spread = median(abs(value - usual) for value in shares) if shares else 0.0
+    limit = max(AT_LEAST, usual + OUT_OF_LINE * max(spread, 0.01))
+    return usual, limit if usual >= ALWAYS else min(limit, ALWAYS)
+
+
+def _told(report: Report) -> Iterator[Alert]:
+    """The report's own notes; what is conservative and what is not finite is a warning."""
+    for note in report.notes:
+        if note.startswith(("Collapsed:", "Nothing is active in")):
+            continue  # said above, layer by layer
+        level = "warning" if note.startswith(("NaN or infinite", "Not used by")) else "note"
+        yield Alert(level, note, "#coverage" if note.startswith("Decided on the safe side") else "")
+
+
+def few(alerts: Sequence[Alert], rest: str, place: str) -> Iterator[Alert]:
+    """The first alerts of a kind, and one that counts the others."""
+    yield from alerts[:LISTED]
+    if len(alerts) > LISTED:
+        yield Alert(alerts[0].level, f"{count(len(alerts) - LISTED)} more {rest}.", place)
+
+
+def places_of(rows: Mapping[str, Any]) -> dict[str, str]:
+    """The link to each parameter's row."""
+    return {name: f"#layer-{number}" for number, name in enumerate(rows)}

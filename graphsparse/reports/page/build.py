@@ -1,0 +1,35 @@
+"""Which sections the page of a report has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from graphsparse.reports.page import alerts, coverage, layers, reproduction, totals
+from graphsparse.reports.page.sections import Page
+
+if TYPE_CHECKING:
+    from graphsparse.passes.curve import CompressionCurve
+    from graphsparse.reports.report import Report
+
+
+def page_of(
+    report: Report, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None
+) -> Page:
+    """The page of a report: alerts, totals, layers, curve, flow, fragility, coverage, reproduction, as far as it has them."""
+    sections = [
+        alerts.section(report),
+        totals.section(report),
+        layers.section(report),
+        coverage.section(report),
+        reproduction.section(report, command),
+    ]
+    return Page(report.title, _subtitle(report), tuple(section for section in sections if section is not None))
+
+
+def _subtitle(report: Report) -> str:
+    if report.sparsity is None:
+        return (
+            "Direct sparsity by tensor. No model was named, so what needs a graph is left out: name one with --model."
+        )
+    return "Direct and effective sparsity"

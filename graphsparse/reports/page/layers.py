@@ -1,0 +1,39 @@
+"""The layers: a table of parameters with bars of their densities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphsparse.reports.page.sections import Section
+
+if TYPE_CHECKING:
+    from graphsparse.reports.report import Report
+
+COLUMNS = {
+    "shape": "The shape of the parameter.",
+    "connections": "Entries of the parameter.",
+    "kept": "Connections that the mask keeps.",
+    "active": "Kept, and on a path from an input to an output.",
+    "dead": "Kept, but not active.",
+    "direct": "Direct sparsity: 1 - kept / connections.",
+    "effective": "Effective sparsity: 1 - active / connections.",
+    "units": "Units that the parameter feeds.",
+    "starved": "Of these, units that no input reaches.",
+    "stranded": "Of these, units that reach no output.",
+}
+"""The table's columns, and what each means."""
+
+
+def section(report: Report) -> Section:
+    """A row for each parameter, and what its bars show."""
+    rows = [
+        {"parameter": str(name), **row, **({"dead": row["kept"] - row["active"]} if "active" in row else {})}
+        for name, row in report.rows.items()
+    ]
+    columns = {name: text for name, text in COLUMNS.items() if rows and name in rows[0]}
+    drawn = {
+        "names": [row["parameter"] for row in rows],
+        "columns": {name: [row[name] for row in rows] for name in columns if name != "shape"},
+    }
+    values = {"rows": rows, "columns": columns, "title": "By layer"}
+    return Section("layers", "By layer" if report.sparsity else "By tensor", values, drawn, ("table.js", "bars.js"))

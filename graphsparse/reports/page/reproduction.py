@@ -1,0 +1,69 @@
+"""How to make a report again: the command, the settings, the versions, the file's digest, the date."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphsparse.reports.page.sections import Section
+
+if TYPE_CHECKING:
+    from graphsparse.reports.report import Report
+
+LIBRARIES = ("graphsparse", "torch", "numpy", "scipy", "numba")
+CHUNK = 1 << 22
+
+
+def section(report: Report, command: str | None = None) -> Section:
+    """How to make this report again; ``command`` is what was typed, where something was."""
+    origin = report.origin
+    settings = {name: value for name, value in origin.settings.items() if value not in (None, (), {}, "")}
+    return Section(
+        "reproduction",
+        "Reproduction",
+        {
+            "command": command,
+            "settings": settings,
+            "files": _files(origin.source),
+            "versions": {**_versions(), "Python": platform.python_version()},
+            "machine": f"{platform.system()} {platform.machine()}",
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        },
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _files(source: str | None) -> list[tuple[str, int, str]]:
+    """Name, bytes and SHA-256 of a file, or of the files of a folder that hold its network."""
+    path = Path(source) if source else None
+    if path is None or not path.exists():
+        return []
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
+    wanted = [
+        file
+        for file in inside
+        if file.is_file() and (not path.is_dir() or file.suffix in (".json", ".safetensors", ".bin"))
+    ]
+    return [(file.name, file.stat().st_size, digest(file)) for file in wanted]
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, read piece by piece."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            found.update(piece)
+    return found.hexdigest()
