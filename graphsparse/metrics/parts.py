@@ -93,12 +93,13 @@ class Swept(Once):
         """The layers with wires in the place of the products' operands that can pass."""
         nonzero = np.append(self.liveness.nonzero, [True, False])
         return tuple(
-            replace(layer, blocks=tuple(_conducting(block, nonzero) for block in layer.blocks))
+            replace(layer, blocks=tuple(conducting(block, nonzero) for block in layer.blocks))
             for layer in self.graph.layers
         )
 
 
-def _conducting(block: Block, nonzero: np.ndarray) -> Block:
+def conducting(block: Block, nonzero: np.ndarray) -> Block:
+    """The block; for products, wires in the place of the operands that can pass."""
     if not isinstance(block, Gate):
         return block
     sources, others = np.concatenate([block.lefts, block.rights]), np.concatenate([block.rights, block.lefts])

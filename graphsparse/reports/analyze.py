@@ -99,7 +99,7 @@ def analyze(
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     verification = verify_outputs(network, graph) if verify else None
     found = report_of(network.title, graph, (*network.notes, *_not_finite(network)))
-    return replace(found, origin=origin, verification=verification)
+    return replace(found, network=network, origin=origin, verification=verification)
 
 
 def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str, Any]) -> Origin:
@@ -128,7 +128,7 @@ def _cached(load: partial[Network], resolution: str, norm_statistics: bool, sour
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     if recalled is None:
         known.remember(digest, network, partial(open_checkpoint, source, form=form, part=part), way)
-    return report_of(network.title, graph, (*network.notes, *_not_finite(network)))
+    return replace(report_of(network.title, graph, (*network.notes, *_not_finite(network))), network=network)
 
 
 def _tuple(names: Iterable[str] | None) -> Any:

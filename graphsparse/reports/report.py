@@ -22,6 +22,7 @@ from graphsparse.networks.loading import Progress
 if TYPE_CHECKING:
     import pandas
 
+    from graphsparse.capture import Network
     from graphsparse.passes.curve import CompressionCurve
     from graphsparse.reports.verify import Verification
 
@@ -43,7 +44,7 @@ class Report:
 
     ``columns`` are those of the rows; ``frame`` is the same as a pandas frame. ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
     says how many operations each rule of capture took, and which were decided conservatively, where and why. ``inputs``
-    says what each input of the model was taken for. ``graph`` is what was analysed (None without a model), ``origin`` where it
+    says what each input of the model was taken for. ``graph`` and ``network`` are what was analysed (None without a model), ``origin`` where it
     comes from, ``verification`` what came out where outputs were compared.
     """
 
@@ -56,6 +57,7 @@ class Report:
     coverage: Coverage | None = None
     inputs: tuple[Input, ...] = ()
     graph: LayeredGraph | None = None
+    network: Network | None = None
     origin: Origin = field(default_factory=Origin)
     verification: Verification | None = None
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from graphsparse.reports.page import alerts, coverage, layers, reproduction, totals
+from graphsparse.metrics.parts import Swept
+from graphsparse.reports.page import alerts, coverage, curve, flow, layers, reproduction, totals
+from graphsparse.reports.page.fragility import fragility
 from graphsparse.reports.page.sections import Page
 
 if TYPE_CHECKING:
@@ -17,10 +19,16 @@ def page_of(
     report: Report, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None
 ) -> Page:
     """The page of a report: alerts, totals, layers, curve, flow, fragility, coverage, reproduction, as far as it has them."""
+    swept = None if report.graph is None else Swept(report.graph)
+    ranking = curve.magnitudes(report)
+    fragile = None if swept is None else fragility(swept, ranking)
     sections = [
-        alerts.section(report),
+        alerts.section(report, fragile.alerts if fragile else ()),
         totals.section(report),
-        layers.section(report),
+        layers.section(report, swept),
+        curve.section(report, curves, ranking),
+        flow.section(swept, fragile.on_flow(swept.graph)) if swept and fragile else None,
+        fragile.section() if fragile else None,
         coverage.section(report),
         reproduction.section(report, command),
     ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from graphsparse.reports.page.details import details
 from graphsparse.reports.page.sections import Section
 
 if TYPE_CHECKING:
+    from graphsparse.metrics.parts import Swept
     from graphsparse.reports.report import Report
 
 COLUMNS = {
@@ -24,8 +26,8 @@ COLUMNS = {
 """The table's columns, and what each means."""
 
 
-def section(report: Report) -> Section:
-    """A row for each parameter, and what its bars show."""
+def section(report: Report, swept: Swept | None = None) -> Section:
+    """A row for each parameter, what its bars show, and, of a swept graph, what a click on it shows."""
     rows = [
         {"parameter": str(name), **row, **({"dead": row["kept"] - row["active"]} if "active" in row else {})}
         for name, row in report.rows.items()
@@ -35,5 +37,8 @@ def section(report: Report) -> Section:
         "names": [row["parameter"] for row in rows],
         "columns": {name: [row[name] for row in rows] for name in columns if name != "shape"},
     }
-    values = {"rows": rows, "columns": columns, "title": "By layer"}
-    return Section("layers", "By layer" if report.sparsity else "By tensor", values, drawn, ("table.js", "bars.js"))
+    shown = details(swept) if swept else None
+    scripts = ("table.js", "bars.js", *(("details.js",) if shown else ()))
+    values = {"rows": rows, "columns": columns, "details": shown is not None}
+    title = "By layer" if report.sparsity else "By tensor"
+    return Section("layers", title, values, {**drawn, **({"details": shown} if shown else {})}, scripts)

@@ -1,0 +1,121 @@
+"""The flow: layers from left to right by rank, and what leads from one to another; down to channels and single units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from graphsparse.algebras import OR_AND
+from graphsparse.blocks import Block, Gate, KernelBlock
+from graphsparse.graph import Edge, LayeredGraph
+from graphsparse.metrics.parts import Swept, conducting
+from graphsparse.metrics.topology import layer_names
+from graphsparse.reports.page.fine import channels, units
+from graphsparse.reports.page.sections import Section
+
+STATES = ("alive", "constant", "starved", "stranded")
+"""Each unit is counted in the first that it is: on a path; a number that no input moves; always zero; reaching no sink."""
+MODULES = 40
+"""Modules that one picture holds."""
+
+
+def section(swept: Swept, fragile: dict[str, Any] | None = None) -> Section:
+    """The layers of a swept graph and the edges between them, with what is drawn of its channels and units.
+
+    ``fragile`` is what is drawn on the flow, as `graphsparse.reports.page.fragility` gives it.
+    """
+    graph = swept.graph
+    names, states = layer_names(graph), states_of(swept)
+    counts = np.stack([np.bincount(graph.owner, states == n, len(graph.layers)) for n in range(len(STATES))], 1)
+    columns, lanes = places(graph)
+    edges = [edge_of(swept, edge) for edge in graph.edges]
+    modules = modules_of([layer.name for layer in graph.layers])
+    levels = {"channels": channels(swept, states), "units": units(swept, states)}
+    drawn = {
+        "names": names, "operations": [layer.operation for layer in graph.layers], "units": [len(layer) for layer in graph.layers],
+        "states": counts.astype(int).tolist(), "columns": columns, "lanes": lanes, "modules": modules, "edges": edges,
+        "levels": {name: level for name, level in levels.items() if isinstance(level, dict)}, "fragile": fragile or {},
+    }  # fmt: skip
+    rows = [
+        {"name": name, "operation": layer.operation, "rank": layer.rank, "units": len(layer), **dict(zip(STATES, row))}
+        for name, layer, row in zip(names, graph.layers, counts.astype(int).tolist())
+    ]
+    between = [{"source": names[a], "target": names[b], "kind": kind, "kept": kept, "active": active}
+               for a, b, kind, kept, active in edges]  # fmt: skip
+    values = {"rows": rows, "states": STATES, "edges": between, "missing": [text for text in levels.values() if isinstance(text, str)],
+              "modules": len(set(modules)) < len(modules)}  # fmt: skip
+    return Section("flow", "Flow", values, drawn, ("flow.js", "fine.js"))
+
+
+def states_of(swept: Swept) -> np.ndarray:
+    """The place in `STATES` of each unit."""
+    found = swept.liveness
+    return np.select([swept.live, found.nonzero & ~found.signal, ~found.signal], [0, 1, 2], 3)
+
+
+def places(graph: LayeredGraph) -> tuple[list[int], list[int]]:
+    """The column of each layer, one for each rank, and its lane among those of one rank."""
+    ranks = sorted({layer.rank for layer in graph.layers})
+    seen: Counter[int] = Counter()
+    columns, lanes = [], []
+    for layer in graph.layers:
+        columns.append(ranks.index(layer.rank))
+        lanes.append(seen[layer.rank])
+        seen[layer.rank] += 1
+    return columns, lanes
+
+
+def modules_of(names: list[str]) -> list[str]:
+    """The module of each layer: as many parts of the names as leave no more than `MODULES` of them.
+
+    Example:
+        >>> modules_of(["net.a.fc", "net.a.act", "net.b.fc"])
+        ['net.a.fc', 'net.a.act', 'net.b.fc']
+    """
+    parts = [name.split(".") for name in names]
+    for depth in range(max(map(len, parts), default=1), 0, -1):
+        modules = [".".join(each[:depth]) for each in parts]
+        if len(set(modules)) <= MODULES or depth == 1:
+            return modules
+    return names
+
+
+def edge_of(swept: Swept, edge: Edge) -> tuple[int, int, str, int, int]:
+    """The layers that a block joins, its kind, and how many of its connections (or wires) are kept and are active.
+
+    A connection between the two layers counts once, at however many positions it acts.
+    """
+    graph, block = edge.graph, edge.block
+    ends = int(graph.owner[edge.source.start]) if len(edge.source) else 0, int(graph.owner[edge.target.start]) if len(edge.target) else 0
+    inside = np.zeros(graph.n_units, bool)
+    inside[edge.source.start : edge.source.stop] = True
+    if isinstance(block, KernelBlock):
+        kept, active = _connections(swept, block, inside)
+        return (*ends, "connections", kept, active)
+    return (*ends, "products" if isinstance(block, Gate) else "wires", *_wires(swept, block, inside))
+
+
+def _connections(swept: Swept, block: KernelBlock, inside: np.ndarray) -> tuple[int, int]:
+    graph, found = swept.graph, swept.liveness
+    shape, uses = graph.shapes[block.parameter], [(block, graph.kept[block.mask])]
+    every = np.ones(graph.n_units, bool)
+    both = [(inside, every), (inside & found.signal, found.reaches)]
+    kept, active = (OR_AND.count(uses, shape, *map(_vector, pair)) for pair in both)
+    return int(kept), int(active)
+
+
+def _vector(flags: np.ndarray) -> Any:
+    vector = OR_AND.vector(len(flags))
+    OR_AND.put(vector, np.flatnonzero(flags), True)
+    return vector
+
+
+def _wires(swept: Swept, block: Block, inside: np.ndarray) -> tuple[int, int]:
+    graph, found = swept.graph, swept.liveness
+    sources, _, _ = block.pairs(graph.kept)
+    passing = conducting(block, np.append(found.nonzero, [True, False]))
+    origins, targets, _ = passing.pairs(graph.kept)
+    active = inside[origins] & found.signal[origins] & found.reaches[targets]
+    return int(np.count_nonzero(inside[sources])), int(np.count_nonzero(active))
