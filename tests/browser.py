@@ -48,8 +48,17 @@ def opened(browser: Browser, file: Path, width: int = 1280, **settings: Any) -> 
     page.on("request", lambda request: asked.append(request.url))
     page.goto(file.as_uri())
     yield page
-    assert not wrong and asked == [file.as_uri()]
+    assert (wrong, asked) == ([], [file.as_uri()])
     context.close()
+
+
+def until(page: Page, expression: str, argument: Any = None) -> None:
+    """Wait until an expression is true. (Playwright's own way evaluates text inside the page, which its policy forbids.)"""
+    for _ in range(500):
+        if page.evaluate(expression, argument):
+            return
+        page.wait_for_timeout(20)
+    pytest.fail(f"never true: {expression}")
 
 
 CONTRAST = """() => {

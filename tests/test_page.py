@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import graphsparse as gs
 from graphsparse import data
 from graphsparse.cli import main
 from graphsparse.reports.page.build import page_of
-from tests.browser import CONTRAST, opened, running
+from tests.browser import CONTRAST, opened, running, until
 
 HOSTILE = (
     "</script><script>window.harm=1</script>",
@@ -184,3 +186,192 @@ def test_without_a_model_there_is_what_needs_none(browser, tmp_path):
             "reproduction",
         ]
         assert "left out" in page.inner_text("header") and page.locator("#bars svg").count() == 1
+
+
+def test_a_layer_shows_its_mask_its_degrees_and_why(browser, digits):
+    with opened(browser, digits) as page:
+        page.click("#table button:text-is('fc2.weight')")
+        detail = page.locator("#detail")
+        assert detail.locator("h3").inner_text() == "fc2.weight"
+        assert (
+            "13 kept connections are dead" in detail.inner_text()
+            and "cut by the masks of fc1.weight" in detail.inner_text()
+        )
+        sums = "tables => tables.map(t => [1, 2].map(n => [...t.tBodies[0].rows].reduce((s, r) => s + Number(r.cells[n].textContent), 0)))"
+        assert page.eval_on_selector_all("#detail table", sums) == [[100, 100], [300, 300]]
+        assert "300 columns" in detail.inner_text() and "100 rows" in detail.locator("canvas").get_attribute(
+            "aria-label"
+        )
+
+
+PIXELS = """canvas => {
+  const copy = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  [copy.canvas.width, copy.canvas.height] = [canvas.width, canvas.height];
+  copy.drawImage(canvas, 0, 0);
+  const {data} = copy.getImageData(0, 0, canvas.width, canvas.height), found = [];
+  for (let n = 0; n < data.length; n += 4) found.push([...data.slice(n, n + 3)].join(" "));
+  return found;
+}"""
+
+
+PICTURE = "canvas => canvas.toDataURL()"
+SEVERE = """canvas => {
+  const copy = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  [copy.canvas.width, copy.canvas.height] = [canvas.width, canvas.height];
+  copy.drawImage(canvas, 0, 0);
+  const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
+  for (let n = 0; n < data.length; n += 4) if (data[n] === 179 && data[n + 1] === 38 && data[n + 2] === 30) return true;
+  return false;
+}"""
+"""Whether a canvas has a pixel of the colour that marks what is fragile, which nothing else on it has."""
+
+
+def test_a_mask_is_drawn_cell_by_cell_and_by_degree(browser, digits):
+    report = gs.analyze(data.path("digits-mlp-200x.pt"), "graphsparse.zoo:digits_mlp", torch.zeros(1, 1, 8, 8))
+    kept = report.graph.kept["fc3.weight"].unpack()
+    active = gs.effective_masks(report.graph)["fc3.weight"].numpy()
+    with opened(browser, digits) as page:
+        page.click("#table button:text-is('fc3.weight')")
+        pixels = page.eval_on_selector("#detail canvas", PIXELS)
+        ground, alive, dead = (pixels[int(mask.ravel().argmax())] for mask in (~kept, active, kept & ~active))
+        assert len({ground, alive, dead}) == 3 and dead == "213 94 0" and alive == "0 114 178"
+        wanted = [alive if a else dead if k else ground for k, a in zip(kept.ravel(), active.ravel())]
+        assert pixels == wanted
+        page.click("#detail [data-order=sorted]")
+        rows, columns = (-kept.sum(1)).argsort(kind="stable"), (-kept.sum(0)).argsort(kind="stable")
+        after = page.eval_on_selector("#detail canvas", PIXELS)
+        assert after == [wanted[row * kept.shape[1] + column] for row in rows for column in columns]
+        page.emulate_media(color_scheme="dark")
+        until(page, f"first => ({PIXELS})(document.querySelector('#detail canvas'))[0] !== first", after[0])
+
+
+def test_the_curve_has_its_line_and_the_checkpoints_point(browser, digits):
+    with opened(browser, digits) as page:
+        assert page.locator("#curve path.curve").count() == 1 and page.locator("#curve circle.point").count() == 1
+        assert "200× direct, 249× effective" in page.locator("#curve svg").inner_html()
+        assert page.locator("#curve table tr").count() > 10
+
+
+def test_the_flow_goes_from_layers_to_channels_to_units(browser, digits):
+    with opened(browser, digits) as page:
+        assert page.locator("#flow .node").count() == 4 and page.locator("#flow path.line").count() == 3
+        assert page.locator("#flow [data-level=modules]").count() == 0  # each layer is a module of its own
+        page.click("#flow [data-level=units]")
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        canvas = page.locator("#flow canvas")
+        assert canvas.get_attribute("data-edges") == "251" and "202 active" in page.inner_text("#flow-said")
+        before = canvas.evaluate(PICTURE)
+        page.click("#flow [data-zoom=in]")
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        assert canvas.evaluate(PICTURE) != before
+        page.click("#flow [data-zoom=fit]")
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        assert canvas.evaluate(PICTURE) == before
+        page.click("#flow [data-level=layers]")
+        page.click("#flow .node >> nth=2")
+        assert page.inner_text("tr[aria-current] .name") == "fc2.weight" and "100 units" in page.inner_text(
+            "#flow-chosen"
+        )
+
+
+def test_the_wheel_scrolls_the_page_and_zooms_with_ctrl(browser, digits):
+    with opened(browser, digits) as page:
+        page.locator("#flow-picture").scroll_into_view_if_needed()
+        box = page.locator("#flow-picture").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        before, at = page.get_attribute("#flow svg > g", "transform"), page.evaluate("scrollY")
+        page.mouse.wheel(0, 60)
+        until(page, "at => scrollY > at", at)
+        assert page.get_attribute("#flow svg > g", "transform") == before
+        page.keyboard.down("Control")
+        page.mouse.wheel(0, -200)
+        until(page, "was => document.querySelector('#flow svg > g').getAttribute('transform') !== was", before)
+
+
+def test_what_is_fragile_is_drawn_on_the_flow(browser, digits):
+    with opened(browser, digits) as page:
+        assert page.locator("#flow path.marked").count() == 0
+        page.click("[data-show=path]")
+        assert page.locator("#flow path.marked").count() == 3
+        page.click("#flow [data-level=units]")
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        assert page.locator("#flow canvas").evaluate(SEVERE)
+        page.click("#flow-fragile [data-fragile=none]")
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        assert not page.locator("#flow canvas").evaluate(SEVERE)
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory) -> Path:
+    """A network of 50 layers in 5 modules, so that the flow begins with modules."""
+    block = lambda: nn.Sequential(*(layer for _ in range(10) for layer in (nn.Linear(6, 6), nn.ReLU())))
+    model = nn.Sequential(*(nn.Sequential(block()) for _ in range(5)))
+    path = tmp_path_factory.mktemp("pages") / "deep.html"
+    gs.analyze(model, torch.zeros(1, 6)).to_html(path)
+    return path
+
+
+def test_a_module_opens_into_its_layers_by_keyboard(browser, deep):
+    with opened(browser, deep) as page:
+        assert page.locator("#flow .node").count() == 6
+        page.focus("#flow-picture")
+        for _ in range(2):
+            page.keyboard.press("ArrowRight")
+        assert page.inner_text("#flow-chosen").startswith("0.0") and "60 units" in page.inner_text("#flow-chosen")
+        page.keyboard.press("Enter")
+        assert page.locator("#flow .node").count() == 10 and "The 10 layers of 0.0" in page.inner_text("#flow-said")
+        page.click("#flow-said button")
+        assert page.locator("#flow .node").count() == 51
+        transform = page.get_attribute("#flow svg > g", "transform")
+        page.focus("#flow-picture")
+        page.keyboard.press("+")
+        assert page.get_attribute("#flow svg > g", "transform") != transform
+
+
+def test_a_graph_at_the_limit_is_drawn_unit_by_unit(browser, tmp_path):
+    """10^5 edges; one more and it says why not. The page itself is there at once: it draws piece by piece."""
+    gs.analyze({"a.weight": torch.ones(250, 400)}, "chain").to_html(tmp_path / "at.html")
+    gs.analyze({"a.weight": torch.ones(250, 400), "b.weight": torch.eye(250)[:1]}, "chain").to_html(
+        tmp_path / "over.html"
+    )
+    with opened(browser, tmp_path / "at.html") as page:
+        page.click("#flow [data-level=units]")
+        assert page.get_attribute("#flow canvas", "data-drawn") == "no"
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        assert page.get_attribute("#flow canvas", "data-edges") == "100000"
+        page.click("#flow [data-level=layers]")
+    with opened(browser, tmp_path / "over.html") as page:
+        assert page.locator("#flow [data-level=units]").count() == 0
+        assert "100,001 edges, more than 100,000" in page.inner_text("#flow")
+
+
+def test_print_is_light_and_without_what_only_a_screen_can_use(browser, digits):
+    with opened(browser, digits, color_scheme="dark") as page:
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.is_visible("nav") and not page.is_visible("#search") and page.is_visible("#detail canvas")
+        assert page.evaluate("getComputedStyle(document.querySelector('.tall')).overflowY") == "visible"
+        assert page.evaluate(CONTRAST) == []
+
+
+def test_outputs_before_and_after_are_told(browser, digits):
+    with opened(browser, digits) as page:
+        assert re.search(
+            r"49 dead connections were dropped .* differ by at most \d\.\de-1\d", page.inner_text("#coverage")
+        )
+
+
+def test_every_picture_has_words_and_every_link_a_place(browser, digits, deep):
+    for file in (digits, deep):
+        with opened(browser, file) as page:
+            wordless = "all => all.filter(e => !e.getAttribute('aria-label') && !e.closest('[aria-label]')).map(e => e.outerHTML.slice(0, 80))"
+            assert page.eval_on_selector_all("svg, canvas", wordless) == []
+            links = page.eval_on_selector_all("a[href^='#']", "all => all.map(e => e.getAttribute('href').slice(1))")
+            assert links and not [link for link in links if page.locator(f"[id='{link}']").count() != 1]
+
+
+def test_a_page_is_read_from_a_name_that_needs_quoting(browser, tmp_path):
+    path = tmp_path / "a page#1?.html"
+    gs.analyze({"a.weight": torch.zeros(3, 0).reshape(3, 0), "b.weight": torch.ones(2, 2)}, "none").to_html(path)
+    with opened(browser, path) as page:
+        assert column(page, 0) == ["a.weight", "b.weight"]

@@ -47,7 +47,11 @@ def section(
     if not drawn:
         return None
     summary = report.summary
-    point = {"direct": summary["direct_compression"], "effective": summary["effective_compression"], "active": summary["active"]}
+    point = {
+        "direct": summary["direct_compression"],
+        "effective": summary["effective_compression"],
+        "active": summary["active"],
+    }
     tables = {name: [row for row in zip(line["kept"], line["active"], line["direct"], line["effective"])][:: max(1, len(line["kept"]) // ROWS)]
               for name, line in drawn.items()}  # fmt: skip
     values = {"tables": tables, "point": point, "names": list(drawn)}

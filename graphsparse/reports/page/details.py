@@ -73,8 +73,10 @@ def distribution(both: Sequence[np.ndarray]) -> Mapping[str, Any]:
         >>> found["from"], found["kept"], found["active"]
         ([0, 1, 2], [1, 1, 1], [2, 1, 0])
     """
-    most = max((int(each.max()) for each in both if each.size), default=0)
-    starts = np.unique(np.concatenate([[0], np.linspace(1, most + 1, min(most, BINS) + 1)[:-1].astype(np.int64)]))
+    some = np.concatenate([each[each > 0] for each in both])
+    least, most = (int(some.min()), int(some.max())) if some.size else (1, 0)
+    starts = np.linspace(least, most + 1, min(most + 1 - least, BINS) + 1)[:-1].astype(np.int64)
+    starts = np.unique(np.concatenate([[0], [1] if least > 1 else [], starts]).astype(np.int64))
     stops = np.append(starts[1:], most + 1)
     counts = [np.histogram(each, np.append(starts, most + 1))[0].tolist() for each in both]
     return {"from": starts.tolist(), "to": (stops - 1).tolist(), **dict(zip(PARTS, counts))}

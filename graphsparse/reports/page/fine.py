@@ -11,7 +11,6 @@ import numpy as np
 from graphsparse.blocks import Gate, KernelBlock
 from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.parts import Swept, conducting
-from graphsparse.reports.page.details import kernels_of
 from graphsparse.reports.page.render import count
 
 EDGES = 100_000
@@ -20,6 +19,8 @@ BINNED = 40_000
 """Edges between bins of channels."""
 WORK = 200_000_000
 """Connections and wires up to which channels are looked at."""
+TABLE = 4_000_000
+"""Entries of a table of pairs that is made however few pairs there are."""
 BINS = (4096, 1024, 512, 256, 128, 64, 48, 32, 24, 16, 12, 8, 6, 4, 2, 1)
 
 
@@ -42,7 +43,7 @@ def units(swept: Swept, states: np.ndarray) -> dict[str, Any] | str:
     if most > 20 * EDGES or (edges := swept.edges["kept"]).nnz > EDGES:
         found = most if most > 20 * EDGES else edges.nnz
         about = "up to " if most > 20 * EDGES else ""
-        return f"Single units are not drawn: the graph has {about}{count(found)} edges, more than {count(EDGES)}. Channels stand for them."
+        return f"Single units are not drawn: the graph has {about}{count(found)} edges, more than {count(EDGES)}."
     active = swept.edges["active"]
     origins = np.repeat(np.arange(graph.n_units), np.diff(edges.indptr))
     live = np.repeat(np.arange(graph.n_units), np.diff(active.indptr))
@@ -55,7 +56,9 @@ def units(swept: Swept, states: np.ndarray) -> dict[str, Any] | str:
 def channels(swept: Swept, states: np.ndarray) -> dict[str, Any] | str:
     """Channels and whether any edge joins two of them, in bins where there are many edges; or why they are not drawn."""
     graph = swept.graph
-    wires = sum(len(block.targets) for layer in graph.layers for block in layer.blocks if not isinstance(block, KernelBlock))
+    wires = sum(
+        len(block.targets) for layer in graph.layers for block in layer.blocks if not isinstance(block, KernelBlock)
+    )
     if graph.n_connections + wires > WORK:
         return f"Channels are not drawn: the network has more than {count(WORK)} connections and wires."
     labels = channels_of(graph)
@@ -63,23 +66,36 @@ def channels(swept: Swept, states: np.ndarray) -> dict[str, Any] | str:
     sizes = np.zeros(n, np.int64)
     np.maximum.at(sizes, graph.owner, labels + 1)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    nodes = starts[graph.owner] + labels
-    pairs = [np.concatenate(parts) for parts in zip(*_joined(swept, nodes), strict=True)] or [np.empty(0, np.int64)] * 3
+    nodes, owner = starts[graph.owner] + labels, np.repeat(np.arange(n), sizes)
+    pairs = list(_joined(swept, nodes))
     best = np.full(starts[-1], 9, np.int64)
     np.minimum.at(best, nodes, states)
-    owner = np.repeat(np.arange(n), sizes)
-    for bins in BINS:
-        per = np.maximum(1, -(-sizes // bins))
-        small = np.concatenate([[0], np.cumsum(-(-sizes // per))])
-        binned = small[owner] + (np.arange(starts[-1]) - starts[owner]) // per[owner]
-        sources, targets, alive = _once(binned[pairs[0]], binned[pairs[1]], pairs[2], int(small[-1]))
-        if len(sources) <= BINNED:
-            break
+    per = _per_bin(sizes, owner, pairs)
+    small = np.concatenate([[0], np.cumsum(-(-sizes // per))])
+    binned = small[owner] + (np.arange(starts[-1]) - starts[owner]) // per[owner]
+    once = [_once(binned[a], binned[b], alive, int(small[-1])) for a, b, alive in pairs]
+    joined = [np.concatenate(parts) for parts in zip(*once, strict=True)] or [np.empty(0, np.int64)] * 3
+    sources, targets, alive = _once(*joined, int(small[-1]))
     state = np.full(small[-1], 9, np.int64)
     np.minimum.at(state, binned, best)
     homes = np.repeat(np.arange(n), np.diff(small))
     drawn = _encoded(homes, np.arange(small[-1]) - small[homes], state, sources, targets, alive)
-    return {**drawn, "sizes": np.diff(small).tolist(), "per": per.tolist(), "channels": sizes.tolist(), "what": "channel"}
+    return {
+        **drawn,
+        "sizes": np.diff(small).tolist(),
+        "per": per.tolist(),
+        "channels": sizes.tolist(),
+        "what": "channel",
+    }
+
+
+def _per_bin(sizes: np.ndarray, owner: np.ndarray, pairs: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """How many channels of each layer share a bin, so that no more than `BINNED` edges can join bins."""
+    ends = [(sizes[owner[a[0]]], sizes[owner[b[0]]], len(a)) for a, b, _ in pairs if len(a)]
+    for bins in BINS:
+        if sum(min(number, min(a, bins) * min(b, bins)) for a, b, number in ends) <= BINNED:
+            break
+    return np.maximum(1, -(-sizes // bins))
 
 
 def channels_of(graph: LayeredGraph) -> np.ndarray:
@@ -122,7 +138,10 @@ def _numbered(graph: LayeredGraph, labels: np.ndarray) -> np.ndarray:
 def _joined(swept: Swept, nodes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Of each block the pairs of nodes that it joins, and whether by something active."""
     graph, found = swept.graph, swept.liveness
-    masks = {part: {name: swept.masks[part][name].unpack().reshape(-1) for name in graph.shapes} for part in ("kept", "active")}
+    masks = {
+        part: {name: swept.masks[part][name].unpack().reshape(-1) for name in graph.shapes}
+        for part in ("kept", "active")
+    }
     nonzero = np.append(found.nonzero, [True, False])
     for layer in graph.layers:
         for block in layer.blocks:
@@ -134,7 +153,9 @@ def _joined(swept: Swept, nodes: np.ndarray) -> Iterator[tuple[np.ndarray, np.nd
                 yield _once(nodes[origins], nodes[targets], alive, int(nodes.max()) + 1)
 
 
-def _of_kernel(block: KernelBlock, masks: dict[str, dict[str, np.ndarray]], nodes: np.ndarray) -> tuple[np.ndarray, ...]:
+def _of_kernel(
+    block: KernelBlock, masks: dict[str, dict[str, np.ndarray]], nodes: np.ndarray
+) -> tuple[np.ndarray, ...]:
     taps = max(len(block.taps.table), 1)
     kernels = []
     for part in ("kept", "active"):
@@ -151,16 +172,34 @@ def _code(sources: np.ndarray, targets: np.ndarray, n: int) -> np.ndarray:
     return sources.astype(np.int64) * n + targets
 
 
-def _once(sources: np.ndarray, targets: np.ndarray, alive: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each pair once, alive if any of its kind is."""
-    codes, places = np.unique(_code(sources, targets, n), return_inverse=True)
-    found = np.zeros(len(codes), bool)
-    found[places[alive]] = True
-    return codes // n, codes % n, found
+def _once(
+    sources: np.ndarray, targets: np.ndarray, alive: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each pair once, alive if any of its kind is; by a table of the pairs that can be, where it is small."""
+    if not len(sources):
+        return sources, targets, alive
+    first, low = sources.min(), targets.min()
+    width = int(targets.max() - low) + 1
+    room = (int(sources.max() - first) + 1) * width
+    if room > 8 * len(sources) + TABLE:
+        codes, places = np.unique(_code(sources, targets, n), return_inverse=True)
+        found = np.zeros(len(codes), bool)
+        found[places[alive]] = True
+        return codes // n, codes % n, found
+    seen, codes = np.zeros(room, np.uint8), _code(sources - first, targets - low, width)
+    seen[codes] = 1
+    seen[codes[alive]] = 2
+    codes = np.flatnonzero(seen)
+    return first + codes // width, low + codes % width, seen[codes] == 2
 
 
 def _encoded(
-    layers: np.ndarray, positions: np.ndarray, states: np.ndarray, sources: np.ndarray, targets: np.ndarray, alive: np.ndarray
+    layers: np.ndarray,
+    positions: np.ndarray,
+    states: np.ndarray,
+    sources: np.ndarray,
+    targets: np.ndarray,
+    alive: np.ndarray,
 ) -> dict[str, Any]:
     """The nodes that have an edge, and the edges in the order of their sources, as short text; see `packed`.
 

@@ -88,7 +88,10 @@ def edge_of(swept: Swept, edge: Edge) -> tuple[int, int, str, int, int]:
     A connection between the two layers counts once, at however many positions it acts.
     """
     graph, block = edge.graph, edge.block
-    ends = int(graph.owner[edge.source.start]) if len(edge.source) else 0, int(graph.owner[edge.target.start]) if len(edge.target) else 0
+    ends = (
+        int(graph.owner[edge.source.start]) if len(edge.source) else 0,
+        int(graph.owner[edge.target.start]) if len(edge.target) else 0,
+    )
     inside = np.zeros(graph.n_units, bool)
     inside[edge.source.start : edge.source.stop] = True
     if isinstance(block, KernelBlock):

@@ -75,7 +75,7 @@ def fragility(swept: Swept, magnitudes: Mapping[str, np.ndarray] | None = None) 
     if most > LARGEST:
         return Fragility(
             missing=f"Left out: the graph has up to {count(most)} edges, more than {count(LARGEST)}. "
-            "`graphsparse topology --metric fragility` finds it, given time."
+            "The command graphsparse topology --metric fragility finds it, given time."
         )
     name = _namer(swept.graph)
     findings = [_cut(swept, name), _retained(swept, name)]
@@ -94,11 +94,16 @@ def _cut(swept: Swept, name: Any) -> Finding | None:
         return None
     found = swept.once(cut_of)
     if math.isnan(found.size):
-        return Finding("cut", "Minimum cut", "Wires alone join an input to an output: no loss of connections cuts the network.")
+        return Finding(
+            "cut", "Minimum cut", "Wires alone join an input to an output: no loss of connections cuts the network."
+        )
     pairs = list(zip(found.sources.tolist(), found.targets.tolist(), strict=True))
     layers = swept.graph.owner[found.targets]
     names = layer_names(swept.graph)
-    rows = [(names[layer], count(number)) for layer, number in zip(*(each.tolist() for each in np.unique(layers, return_counts=True)))]
+    rows = [
+        (names[layer], count(number))
+        for layer, number in zip(*(each.tolist() for each in np.unique(layers, return_counts=True)))
+    ]
     text = f"{count(found.size)} connections are the fewest whose loss leaves no path from an input to an output."
     return Finding("cut", "Minimum cut", text, pairs[:20_000], ("into the layer", "edges of the cut"), 1, rows)
 
@@ -110,7 +115,9 @@ def _retained(swept: Swept, name: Any) -> Finding:
     origins = np.searchsorted(found.edges.indptr, order, side="right") - 1
     pairs = list(zip(origins.tolist(), found.edges.indices[order].tolist(), strict=True))
     total = found.edges.nnz
-    rows = [(name(a), name(b), count(number), share(number / total)) for (a, b), number in zip(pairs, lost[order].tolist())]
+    rows = [
+        (name(a), name(b), count(number), share(number / total)) for (a, b), number in zip(pairs, lost[order].tolist())
+    ]
     text = f"The loss of one edge takes up to {count(lost[order[0]])} of {count(total)} active edges with it, itself included."
     return Finding("retained", "Most retained", text, pairs, ("from", "to", "edges that die", "of all"), 2, rows)
 
@@ -121,14 +128,20 @@ def _single_points(swept: Swept, name: Any) -> Iterator[Alert]:
     units, _ = swept.once(dominators_of).unavoidable(graph.sinks)
     ends = np.unique(graph.owner[np.concatenate([graph.sources, graph.sinks])])
     inner = [unit for unit in units.tolist() if graph.owner[unit] not in ends]
-    alerts = [Alert("warning", f"Every path from an input to an output goes through unit {name(unit)}.", "#fragility") for unit in inner]
+    alerts = [
+        Alert("warning", f"Every path from an input to an output goes through unit {name(unit)}.", "#fragility")
+        for unit in inner
+    ]
     yield from few(alerts, "units through which every path goes", "#fragility")
 
 
 def _widest(swept: Swept, magnitudes: Mapping[str, np.ndarray], name: Any) -> Finding | None:
     """The path whose least weight is greatest, found again among the connections that are at least as large."""
     graph = swept.graph
-    weights = {key: np.where(graph.kept[key].unpack() & ~np.isnan(each), each, -np.inf).astype(np.float64) for key, each in magnitudes.items()}
+    weights = {
+        key: np.where(graph.kept[key].unpack() & ~np.isnan(each), each, -np.inf).astype(np.float64)
+        for key, each in magnitudes.items()
+    }
     found = sweep(graph, weights, MAX_MIN_64)
     width = float(found.signal[graph.sinks].max(initial=-np.inf))
     if not math.isfinite(width):

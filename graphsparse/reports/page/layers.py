@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphsparse.reports.page.details import details
+from graphsparse.reports.page.details import LARGEST, details
+from graphsparse.reports.page.render import count
 from graphsparse.reports.page.sections import Section
 
 if TYPE_CHECKING:
@@ -32,13 +33,16 @@ def section(report: Report, swept: Swept | None = None) -> Section:
         {"parameter": str(name), **row, **({"dead": row["kept"] - row["active"]} if "active" in row else {})}
         for name, row in report.rows.items()
     ]
-    columns = {name: text for name, text in COLUMNS.items() if rows and name in rows[0]}
+    known = {*report.columns, *(("dead",) if "active" in report.columns else ())}
+    columns = {name: text for name, text in COLUMNS.items() if name in known}
     drawn = {
         "names": [row["parameter"] for row in rows],
         "columns": {name: [row[name] for row in rows] for name in columns if name != "shape"},
     }
     shown = details(swept) if swept else None
     scripts = ("table.js", "bars.js", *(("details.js",) if shown else ()))
-    values = {"rows": rows, "columns": columns, "details": shown is not None}
+    values = {"rows": rows, "columns": columns, "details": shown is not None, "missing": ""}
+    if swept and shown is None:
+        values["missing"] = f"Masks and degrees are left out: there are more than {count(LARGEST)} connections."
     title = "By layer" if report.sparsity else "By tensor"
     return Section("layers", title, values, {**drawn, **({"details": shown} if shown else {})}, scripts)

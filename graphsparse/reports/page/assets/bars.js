@@ -32,7 +32,7 @@
     svg.append("g").selectAll("rect").data(names.keys()).join("rect").attr("class", (n) => `band${n === page.chosen ? " chosen" : ""}`)
       .attr("x", (n) => x(n) - (x.step() - x.bandwidth()) / 2).attr("width", x.step()).attr("y", margin.top).attr("height", height - margin.top)
       .on("click", (event, n) => page.choose(n, "bars")).on("pointermove", (event, n) => page.say(event, words(n))).on("pointerleave", (event) => page.say(event, ""));
-    const every = Math.ceil(24 / x.step());
+    const every = Math.ceil((names.length > 99 ? 34 : 24) / x.step());
     svg.append("g").selectAll("text").data(names.map((_, n) => n).filter((n) => n % every === 0)).join("text").attr("x", (n) => x(n) + x.bandwidth() / 2).attr("y", height - 7).attr("text-anchor", "middle").text((n) => n + 1);
   });
   draw();

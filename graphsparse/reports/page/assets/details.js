@@ -61,9 +61,9 @@
     const y = d3.scaleLinear([0, Math.max(1, ...found.kept, ...found.active)], [height - margin.bottom, margin.top]).nice(4);
     const svg = d3.create("svg").attr("viewBox", [0, 0, width, height]).attr("width", "100%").attr("role", "img").attr("aria-label", `${title} of ${names[number]}; the table below it has the numbers.`);
     svg.append("g").attr("transform", `translate(${margin.left},0)`).call(d3.axisLeft(y).ticks(4, "~s").tickSize(margin.left + margin.right - width)).call((axis) => axis.select(".domain").remove());
-    const every = Math.ceil(labels.length / 8);
+    const every = Math.ceil(labels.length * (Math.max(...labels.map((label) => label.length)) * 6.5 + 8) / (width - margin.left - margin.right));
     svg.append("g").attr("transform", `translate(0,${height - margin.bottom})`).call(d3.axisBottom(x).tickSize(0).tickPadding(6).tickValues(labels.filter((_, n) => n % every === 0)));
-    svg.append("text").attr("x", width - margin.right).attr("y", height - 2).attr("text-anchor", "end").text("connections per " + unit.replace(/s$/, "").replace("row", "row"));
+    svg.append("text").attr("x", width - margin.right).attr("y", height - 2).attr("text-anchor", "end").text("connections per " + unit.replace(/s$/, ""));
     for (const [part, mark] of [["kept", "kept"], ["active", "alive"]]) {
       svg.append("g").selectAll("rect").data(found[part]).join("rect").attr("class", mark).attr("x", (_, n) => x(labels[n]) + (part === "active" ? x.bandwidth() / 2 : 0)).attr("width", x.bandwidth() / 2).attr("y", (value) => y(value)).attr("height", (value) => y(0) - y(value));
     }

@@ -53,7 +53,7 @@
     box.replaceChildren(canvas);
     const context = canvas.getContext("2d"), inner = {left: 16, top: 30, width: width - 32, height: HEIGHT - 44};
     const binned = level.per.some((per) => per > 1);
-    said.textContent = `${count(level.points.length)} ${level.what}s${binned ? " in bins" : ""} that have an edge, ${count(level.edges.length)} edges, ${count(level.active)} active; orange: kept, but not active`;
+    said.textContent = `${count(level.points.length)} ${binned ? `bins of ${level.what}s` : `${level.what}s`} that have an edge, ${count(level.edges.length)} edges, ${count(level.active)} active; orange: kept, but not active`;
     const place = (point) => [inner.left + inner.width * point.x, inner.top + inner.height * point.y];
     const tree = d3.quadtree(level.points, (point) => place(point)[0], (point) => place(point)[1]);
     let transform = d3.zoomIdentity;
