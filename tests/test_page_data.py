@@ -17,7 +17,7 @@ import graphsparse as gs
 from graphsparse import data, zoo
 from graphsparse.metrics.parts import Swept
 from graphsparse.reports import verify
-from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pictures, why
+from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pictures, render, why
 from graphsparse.reports.page.build import page_of
 from graphsparse.reports.page.render import as_json
 from graphsparse.reports.report import report_of
@@ -348,7 +348,7 @@ def test_a_page_of_vgg19_stays_small():
 
 def test_a_page_of_as_many_kernels_as_a_llama_of_32_layers_stays_small():
     """Its size is that of its pictures, which have the same number of cells whatever the widths."""
-    graph = mlp((96,) * (32 * 7 + 2 + 1), 0.3, 0)
+    graph = mlp((64,) * (32 * 7 + 2 + 1), 0.3, 0)
     assert 1_500_000 < len(report_of("wide", graph).to_html()) < 5_000_000
 
 
@@ -356,3 +356,18 @@ def test_json_in_a_page_never_ends_its_script():
     text = as_json({"</script><!--": [float("inf"), float("nan"), np.int64(3), ("&",)]})
     assert not set("<>&") & set(text)
     assert json.loads(text) == {"</script><!--": [None, None, 3, ["&"]]}
+
+
+def test_a_notebook_shows_totals_alerts_and_the_ends_of_the_table(monkeypatch):
+    report = gs.analyze({f"{n}.weight": torch.eye(4) * (n != 1) for n in range(30)}, "chain")
+    shown = report._repr_html_()
+    assert "0.weight" in shown and "29.weight" in shown and "15.weight" not in shown and "severe" in shown
+    assert "<script" not in shown and shown.count("<tr") == 5 + 12 + 2
+
+    def missing():
+        raise gs.MissingExtra("a page needs Jinja2")
+
+    monkeypatch.setattr(render, "_environment", missing)
+    assert "0.weight" in report._repr_html_()
+    with pytest.raises(gs.MissingExtra):
+        report.to_html()

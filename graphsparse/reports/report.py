@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
+from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, Input, LayeredGraph
 from graphsparse.measures.notebook import table
 from graphsparse.measures.rows import Rows, as_frame
@@ -73,8 +74,15 @@ class Report:
         return f"Report({self.title!r}, {len(self.rows)} parameters, {found})"
 
     def _repr_html_(self) -> str:
-        lines = self.sparsity.lines() if self.sparsity else [f"{key}: {value:,}" for key, value in self.summary.items()]
-        return table(self.title, [*lines, *self.notes], self.frame)
+        from graphsparse.reports.page.notebook import part  # what only pages need is imported where one is made
+
+        try:
+            return part(self)
+        except MissingExtra:
+            lines = (
+                self.sparsity.lines() if self.sparsity else (f"{key}: {value}" for key, value in self.summary.items())
+            )
+            return table(self.title, [*lines, *self.notes], self.frame)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values; an infinite compression is None, since JSON has no infinity."""
@@ -112,7 +120,7 @@ class Report:
         ``command`` is what the page says was typed; ``curves`` are compression curves by the name of their method, as
         `graphsparse.compression_curve` gives them, in the place of the one of the weights' magnitudes.
         """
-        from graphsparse.reports.page.build import page_of  # what only pages need is imported where one is made
+        from graphsparse.reports.page.build import page_of
         from graphsparse.reports.page.render import render
 
         text = render(page_of(self, command=command, curves=curves))

@@ -36,7 +36,7 @@ def _of(swept: Swept, name: str, side: int) -> dict[str, Any]:
     return {
         "dead": lines,
         "degrees": {side: distribution(both) for side, both in degrees.items()},
-        "picture": picture(*(_matrix(each) for each in kernels), side),
+        "picture": picture(_matrix(kernels[0]), _matrix(kernels[1]), side),
         "uses": len(graph.kernels[name]),
     }
 

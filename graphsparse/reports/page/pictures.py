@@ -30,8 +30,8 @@ def picture(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
     if not kept.size:
         return {**found, "plain": None, "sorted": None}
     by_row, by_column = np.argsort(-kept.sum(1), kind="stable"), np.argsort(-kept.sum(0), kind="stable")
-    ordered = [array[by_row][:, by_column] for array in (kept, active)]
-    return {**found, "plain": _levels(kept, active, side), "sorted": _levels(*ordered, side)}
+    ordered = _levels(kept[by_row][:, by_column], active[by_row][:, by_column], side)
+    return {**found, "plain": _levels(kept, active, side), "sorted": ordered}
 
 
 def _levels(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
