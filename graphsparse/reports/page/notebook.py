@@ -19,11 +19,7 @@ def part(report: Report) -> str:
     """Totals, the worst alerts, the first and the last rows. Needs the extra ``html``."""
     table, total = layers.section(report).values, totals.section(report).values
     columns = [name for name in COLUMNS if name in table["columns"]]
-    left = "active" if "active" in columns else "kept"
-    rows = [
-        {**row, "bar": round(100 * row[left] / row["connections"]) if row["connections"] else 0}
-        for row in table["rows"]
-    ]
+    rows = [{**row, "bar": round(100 * row.get("active", 0) / max(row["kept"], 1))} for row in table["rows"]]
     worst = alerts.section(report).values["alerts"][:ALERTS]
     return render_part("notebook.html", {
         "title": report.title, "totals": total["rows"], "effective": total["effective"], "alerts": worst,
