@@ -65,6 +65,9 @@ def test_a_page_has_its_sections_in_order_and_the_numbers_of_the_report(browser,
         assert shown[:3] == ["alerts", "totals", "layers"] and shown[-2:] == ["coverage", "reproduction"]
         assert column(page, 0) == list(report.rows)
         assert column(page, 4) == [str(row["active"]) for row in report.rows.values()]
+        assert page.inner_text("#reproduction pre").startswith("graphsparse analyze ") and page.inner_text(
+            "#reproduction pre"
+        ).endswith("--verify")
         assert "248.5×" in page.inner_text("#totals") and "200.0×" in page.inner_text("#totals")
 
 

@@ -6,6 +6,8 @@ stop by a signal. Statuses from 2 are explained in one line on standard error.
 
 from __future__ import annotations
 
+import sys
+
 from graphsparse.cli import streams
 from graphsparse.cli.collecting import seldom
 from graphsparse.cli.signals import stopping
@@ -24,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    streams.COMMAND.set(tuple(sys.argv[1:] if arguments is None else arguments))
     from graphsparse.cli.app import app  # here, so that a signal during the import is answered too
 
     with streams.answering():  # of help, version and completion; commands answer for themselves

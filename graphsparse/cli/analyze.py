@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from graphsparse.cli import options
 from graphsparse.cli.bars import reading
-from graphsparse.cli.streams import answering, complain, working
+from graphsparse.cli.streams import COMMAND, answering, complain, working
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def analyze(
     if json is not None and json != "-":
         report.to_json(json)
     if html is not None:
-        report.to_html(html, command=shlex.join(["graphsparse", *sys.argv[1:]]))
+        report.to_html(html, command=shlex.join(("graphsparse", *COMMAND.get())))
     with answering() as out:
         if json == "-":
             out.file.write(report.to_json() + "\n")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOUD: ContextVar[bool] = ContextVar("LOUD", default=False)
 """Whether traces are shown, and what libraries print: the option --traceback."""
 
+COMMAND: ContextVar[tuple[str, ...]] = ContextVar("COMMAND", default=())
+"""What follows the program's name in the command that runs."""
+
 OUTPUT, ERROR = 1, 2
 WIDTH = 80  # where the environment says that a terminal has no columns
 

@@ -16,6 +16,7 @@ from graphsparse.reports.page.sections import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 HERE = Path(__file__).parent
 LIBRARY = "vendor/d3.js"
@@ -89,8 +90,16 @@ def _environment() -> Environment:
         "times": times,
         "share": share,
         "shown": shown,
+        "dotted": dotted,
     }
     return made
+
+
+def dotted(name: str) -> Markup:
+    """A name that a browser may break behind each dot; it is escaped."""
+    from markupsafe import Markup
+
+    return Markup(".<wbr>").join(name.split("."))
 
 
 def count(value: float) -> str:

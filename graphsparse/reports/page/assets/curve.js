@@ -11,9 +11,9 @@
     const y = d3.scaleLog([x.domain()[0], Math.max(2, ...every.map((line) => line.effective[line.effective.length - 1]))], [height - margin.bottom, margin.top]);
     d3.select(box).selectAll("svg").remove();
     const svg = d3.select(box).append("svg").attr("width", width).attr("height", height);
-    const ticks = (scale) => { const all = scale.ticks(), of = (...first) => all.filter((value) => first.includes(+String(value.toExponential())[0])); return [of(1), of(1, 3), of(1, 2, 5), all].find((found) => found.length > 2) || all; };
-    svg.append("g").attr("transform", `translate(0,${height - margin.bottom})`).call(d3.axisBottom(x).tickValues(ticks(x)).tickFormat(times));
-    svg.append("g").attr("transform", `translate(${margin.left},0)`).call(d3.axisLeft(y).tickValues(ticks(y)).tickFormat(times).tickSize(margin.left + margin.right - width)).call((axis) => axis.select(".domain").remove());
+    const ticks = (scale, most) => { const all = scale.ticks(), of = (...first) => all.filter((value) => first.includes(+value.toExponential()[0])); const found = [of(1), of(1, 3), of(1, 2, 5), all].find((found) => found.length > 2) || all; return found.filter((_, n) => n % Math.ceil(found.length / most) === 0); };
+    svg.append("g").attr("transform", `translate(0,${height - margin.bottom})`).call(d3.axisBottom(x).tickValues(ticks(x, width / 70)).tickFormat(times));
+    svg.append("g").attr("transform", `translate(${margin.left},0)`).call(d3.axisLeft(y).tickValues(ticks(y, height / 40)).tickFormat(times).tickSize(margin.left + margin.right - width)).call((axis) => axis.select(".domain").remove());
     svg.append("text").attr("x", (margin.left + width - margin.right) / 2).attr("y", height - 6).attr("text-anchor", "middle").text("direct compression");
     svg.append("text").attr("transform", `translate(11,${(height - margin.bottom) / 2}) rotate(-90)`).attr("text-anchor", "middle").text("effective compression");
     const end = Math.min(x.domain()[1], y.domain()[1]);

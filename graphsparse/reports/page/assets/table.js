@@ -12,7 +12,7 @@
   };
 
   for (const row of rows) {
-    const head = row.cells[0], button = page.make("button", {type: "button"}, head.textContent);
+    const head = row.cells[0], button = page.make("button", {type: "button"}, ...head.childNodes);
     head.replaceChildren(button);
     row.addEventListener("click", () => page.choose(Number(row.dataset.row), "table"));
   }
