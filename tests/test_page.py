@@ -227,6 +227,8 @@ SEVERE = """canvas => {
   return false;
 }"""
 """Whether a canvas has a pixel of the colour that marks what is fragile, which nothing else on it has."""
+WARM = SEVERE.replace("data[n] === 179 && data[n + 1] === 38 && data[n + 2] === 30", "data[n] > data[n + 2] + 60")
+"""Whether a canvas has a pixel that is far more red than blue: an edge that is kept and not active."""
 
 
 def test_a_mask_is_drawn_cell_by_cell_and_by_degree(browser, digits):
@@ -262,6 +264,7 @@ def test_the_flow_goes_from_layers_to_channels_to_units(browser, digits):
         page.click("#flow [data-level=units]")
         page.wait_for_selector("#flow canvas[data-drawn=yes]")
         canvas = page.locator("#flow canvas")
+        assert canvas.evaluate(WARM)
         assert canvas.get_attribute("data-edges") == "251" and "202 active" in page.inner_text("#flow-said")
         before = canvas.evaluate(PICTURE)
         page.click("#flow [data-zoom=in]")
@@ -329,6 +332,9 @@ def test_a_module_opens_into_its_layers_by_keyboard(browser, deep):
         page.focus("#flow-picture")
         page.keyboard.press("+")
         assert page.get_attribute("#flow svg > g", "transform") != transform
+        page.click("#flow [data-level=units]")
+        page.wait_for_selector("#flow canvas[data-drawn=yes]")
+        assert not page.locator("#flow canvas").evaluate(WARM)  # everything is active
 
 
 def test_a_graph_at_the_limit_is_drawn_unit_by_unit(browser, tmp_path):

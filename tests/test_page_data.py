@@ -17,7 +17,7 @@ import graphsparse as gs
 from graphsparse import data, zoo
 from graphsparse.metrics.parts import Swept
 from graphsparse.reports import verify
-from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pictures, render, why
+from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, pictures, render, why
 from graphsparse.reports.page.build import page_of
 from graphsparse.reports.page.render import as_json
 from graphsparse.reports.report import report_of
@@ -126,11 +126,12 @@ def test_the_flow_counts_every_unit_and_every_connection():
         swept = Swept(graph)
         found = flow.section(swept).drawn
         assert np.sum(found["states"], 1).tolist() == [len(layer) for layer in graph.layers]
-        topology = gs.topology(graph, ["units", "starved", "stranded"]).layers
+        topology = gs.topology(graph, ["units", "starved", "constant"]).layers
         alive = topology["units", "active"].tolist()
         assert [row[0] for row in found["states"]] == alive
         starved = np.asarray(found["states"])[:, 1:3].sum(1)
         assert starved.tolist() == topology["starved", "kept"].tolist()
+        assert [row[1] for row in found["states"]] == topology["constant", "kept"].tolist() and starved.any()
         ranks = [layer.rank for layer in graph.layers]
         assert all(found["columns"][a] < found["columns"][b] for a, b, *_ in found["edges"])
         assert [found["columns"][n] for n in np.argsort(ranks, kind="stable")] == sorted(found["columns"])
@@ -185,6 +186,20 @@ def test_units_and_edges_are_those_of_the_adjacency(made):
     states = flow.states_of(swept)
     assert all(states[start[layer] + at] == state for (layer, at), state in nodes.items())
     assert found == {(u, v): bool(swept.liveness.signal[u] and swept.liveness.reaches[v]) for u, v in found}
+
+
+@pytest.mark.parametrize("table", [0, 10**6])
+def test_each_pair_is_there_once_and_alive_if_one_of_its_kind_is(monkeypatch, table):
+    monkeypatch.setattr(pairs, "TABLE", table)
+    rng = np.random.default_rng(0)
+    sources, targets, alive = rng.integers(5, 400, 300), rng.integers(7, 400, 300), rng.random(300) < 0.4
+    sources[:100], targets[:100] = sources[100:200], targets[100:200]
+    slow: dict[tuple[int, int], bool] = {}
+    for source, target, one in zip(sources.tolist(), targets.tolist(), alive.tolist()):
+        slow[source, target] = slow.get((source, target), False) or one
+    found = pairs.Pairs(sources, targets, alive).once()
+    assert len(found) == len(slow) < 300
+    assert dict(zip(zip(found.sources.tolist(), found.targets.tolist()), found.alive.tolist())) == slow
 
 
 def test_channels_are_the_quotient_of_the_units(monkeypatch):
