@@ -348,6 +348,28 @@ def test_a_network_with_normalisation_is_proved_with_its_statistics():
     assert not proof.same_masks and proof.relative < 1e-12
 
 
+class Tokens(nn.Module):
+    """A table, and two layers of which the first loses some units."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.body, self.head = nn.Embedding(9, 4), nn.Linear(4, 6), nn.Linear(6, 2)
+        with torch.no_grad():
+            self.head.weight[:, :3] = 0
+
+    def forward(self, tokens):
+        return self.head(torch.relu(self.body(self.table(tokens))))
+
+
+def test_tokens_are_drawn_from_the_whole_table():
+    network = gs.network(Tokens(), torch.zeros(1, 200, dtype=torch.int64))
+    graph = gs.export(network)
+    (tokens,), _ = verify._drawn((network.inputs, {}), graph, torch.Generator().manual_seed(0))
+    assert set(tokens.ravel().tolist()) == set(range(9)) and tokens.shape == (1, 200)
+    proof = verify.verify_outputs(network, graph)
+    assert proof.dropped == 3 * 4 and proof.relative < 1e-12
+
+
 def test_what_has_no_weights_cannot_be_proved():
     with pytest.raises(gs.ModelError, match="must have its weights"):
         gs.analyze(nn.Linear(3, 2).to("meta"), torch.zeros(1, 3, device="meta"), verify=True)
@@ -365,6 +387,24 @@ def test_a_page_of_as_many_kernels_as_a_llama_of_32_layers_stays_small():
     """Its size is that of its pictures, which have the same number of cells whatever the widths."""
     graph = mlp((64,) * (32 * 7 + 2 + 1), 0.3, 0)
     assert 1_500_000 < len(report_of("wide", graph).to_html()) < 5_000_000
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 0.0])
+def test_weights_that_have_no_rank_leave_the_curve_out(weight):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[0].weight[:] = weight
+    shown = [section.key for section in page_of(gs.analyze(model, torch.zeros(1, 4))).sections]
+    assert "flow" in shown and "fragility" in shown and ("curve" in shown) == (weight == float("inf"))
+
+
+def test_a_network_without_parameters_has_a_page():
+    assert "<h1>ReLU</h1>" in gs.analyze(nn.ReLU(), torch.zeros(1, 3)).to_html()
+
+
+def test_a_report_without_a_model_cannot_be_verified():
+    with pytest.raises(gs.ModelError, match="must come from a network"):
+        gs.analyze({"a.weight": torch.eye(3)}, "none", verify=True)
 
 
 def test_json_in_a_page_never_ends_its_script():

@@ -84,6 +84,10 @@ def analyze(
     if isinstance(source, (nn.Module, Network)):
         network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
     elif isinstance(model, str) and model == "none":
+        if verify:
+            raise ModelError(
+                "outputs must come from a network", received="verify with the model none", way_out="name the model"
+            )
         part = Part.of(key, ignore, prefix)
         return replace(report_without_model(open_checkpoint(source, form=form, part=part), progress), origin=origin)
     else:
@@ -98,7 +102,8 @@ def analyze(
         network = load().with_inputs(example_inputs, kwargs)
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     verification = verify_outputs(network, graph) if verify else None
-    found = report_of(network.title, graph, (*network.notes, *_not_finite(network)))
+    told = () if verification is None else (str(verification),)
+    found = report_of(network.title, graph, (*told, *network.notes, *_not_finite(network)))
     return replace(found, network=network, origin=origin, verification=verification)
 
 

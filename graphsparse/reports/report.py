@@ -97,6 +97,7 @@ class Report:
             **lists,
             **({"inputs": [_plain(asdict(each)) for each in self.inputs]} if self.inputs else {}),
             **({"coverage": _covered(self.coverage)} if self.coverage else {}),
+            **({"verification": _plain(asdict(self.verification))} if self.verification else {}),
             "notes": list(self.notes),
         }
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from graphsparse.capture import Network, export
 from graphsparse.effective import effective_masks
@@ -42,6 +42,12 @@ class Verification:
     folded: int
     same_masks: bool = True
 
+    def __str__(self) -> str:
+        return (
+            f"Verified on {self.trials} random inputs: with {self.dropped:,} dead connections dropped, outputs differ by at most "
+            f"{self.largest:.2g}; the greatest output is {self.greatest_output:.3g}."
+        )
+
     @property
     def relative(self) -> float:
         """The difference in units of the greatest output."""
@@ -52,8 +58,8 @@ class Verification:
 def verify_outputs(network: Network, graph: LayeredGraph, trials: int = TRIALS, seed: int = 0) -> Verification:
     """Drop the dead connections of a copy of a network, and compare its outputs with those of the network itself.
 
-    Both compute in double precision, in evaluation mode, on inputs drawn from a normal distribution; integer inputs are
-    those of the network. Where the model has statistics of normalisation, masks are found with them.
+    Both compute in double precision, in evaluation mode, on inputs drawn from a normal distribution and tokens drawn from all
+    rows of their table; other integers are those of the network. Where the model has statistics of normalisation, masks are found with them.
 
     Raises:
         ModelError: the network has no weights, or is no module.
@@ -75,19 +81,18 @@ def verify_outputs(network: Network, graph: LayeredGraph, trials: int = TRIALS, 
         norm_statistics=graph.norm_statistics,
     )  # fmt: skip
     dropped = sum(graph.kept[name].count() - int(written.masks[name].sum()) for name in masks)
-    largest, greatest = _compared(before, after, network, trials, seed)
+    largest, greatest = _compared(before, after, network, graph, trials, seed)
     return Verification(largest, greatest, trials, dropped, sum(written.kept.values()), len(written.folded), same)
 
 
-def _compared(before: nn.Module, after: nn.Module, network: Network, trials: int, seed: int) -> tuple[float, float]:
+def _compared(
+    before: nn.Module, after: nn.Module, network: Network, graph: LayeredGraph, trials: int, seed: int
+) -> tuple[float, float]:
     """The greatest difference of any output, and the greatest output."""
     generator = torch.Generator().manual_seed(seed)
     largest = greatest = 0.0
     for _ in range(trials):
-        args, kwargs = (
-            tree_map(lambda each: _random(each, generator), part)
-            for part in (network.inputs or (), dict(network.kwargs))
-        )
+        args, kwargs = _drawn((network.inputs or (), dict(network.kwargs)), graph, generator)
         first, second = (_outputs(model(*args, **kwargs)) for model in (before, after))
         for one, other in zip(first, second, strict=True):
             largest = max(largest, float((one - other).abs().max()))
@@ -95,15 +100,24 @@ def _compared(before: nn.Module, after: nn.Module, network: Network, trials: int
     return largest if not math.isnan(largest) else math.inf, greatest
 
 
+def _drawn(inputs: Any, graph: LayeredGraph, generator: torch.Generator) -> Any:
+    """Inputs of the same shapes: numbers from a normal distribution, tokens from all rows of their table."""
+    leaves, form = tree_flatten(inputs)
+    tensors = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    told = graph.inputs if len(graph.inputs) == len(tensors) else [None] * len(tensors)
+    for place, each in zip(tensors, told):
+        leaf = leaves[place]
+        rows = [graph.shapes[table][0] for table in each.tables if table in graph.shapes] if each else []
+        if leaf.is_floating_point():
+            leaves[place] = torch.randn(leaf.shape, dtype=torch.float64, generator=generator)
+        elif rows:
+            leaves[place] = torch.randint(min(rows), leaf.shape, dtype=leaf.dtype, generator=generator)
+    return tree_unflatten(leaves, form)
+
+
 def _outputs(result: Any) -> list[torch.Tensor]:
     result = dict(result) if isinstance(result, Mapping) else result
     return [each.double() for each in tree_leaves(result) if isinstance(each, torch.Tensor) and each.numel()]
-
-
-def _random(value: Any, generator: torch.Generator) -> Any:
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
-        return torch.randn(value.shape, dtype=torch.float64, generator=generator)
-    return value
 
 
 def _doubled(values: Any) -> Any:

@@ -20,6 +20,10 @@ OUT_OF_LINE, AT_LEAST, ALWAYS = 3.0, 0.1, 0.5
 that always is, where it is not what most layers have."""
 
 
+PLACES = {"Decided on the safe side": "#coverage", "Verified on": "#verification"}
+"""Where notes that begin so are told in full."""
+
+
 @dataclass(frozen=True)
 class Alert:
     """``level`` is "severe", "warning" or "note"; ``place`` is a link on the page, or nothing."""
@@ -87,7 +91,7 @@ def _told(report: Report) -> Iterator[Alert]:
         if note.startswith(("Collapsed:", "Nothing is active in")):
             continue  # said above, layer by layer
         level = "warning" if note.startswith(("NaN or infinite", "Not used by")) else "note"
-        yield Alert(level, note, "#coverage" if note.startswith("Decided on the safe side") else "")
+        yield Alert(level, note, next((place for start, place in PLACES.items() if note.startswith(start)), ""))
 
 
 def few(alerts: Sequence[Alert], rest: str, place: str) -> Iterator[Alert]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphsparse.errors import MaskError
 from graphsparse.passes.curve import CompressionCurve, compression_curve
 from graphsparse.pruning.methods import saliency
 from graphsparse.reports.curves import frame_of
@@ -22,14 +23,20 @@ POINTS, ROWS = 240, 12
 
 
 def magnitudes(report: Report) -> Mapping[str, np.ndarray] | None:
-    """The absolute weights of what is kept, where weights are at hand and not too many; minus infinity where dropped."""
+    """The absolute weights of what is kept, where weights are at hand and not too many; minus infinity where dropped.
+
+    None too where a weight is NaN, which has no rank.
+    """
     graph, network = report.graph, report.network
     if graph is None or network is None or not graph.shapes or graph.n_connections > LARGEST:
         return None
     if network.is_meta and not all(name in network.weights for name in graph.shapes):
         return None
     masks = {name: graph.kept[name].unpack() for name in graph.shapes}
-    return saliency("magnitude", network, list(graph.shapes), masks=masks)
+    try:
+        return saliency("magnitude", network, list(graph.shapes), masks=masks)
+    except MaskError:
+        return None
 
 
 def section(
@@ -38,7 +45,7 @@ def section(
     """The curves that are given, else that of the weights' magnitudes; nothing where there is neither."""
     if report.graph is None:
         return None
-    if not curves and ranking is not None and not _has_nan(ranking):
+    if not curves and ranking is not None:
         curves = {"magnitude": compression_curve(report.graph, ranking)}
     if not curves:
         return None
@@ -56,10 +63,6 @@ def section(
               for name, line in drawn.items()}  # fmt: skip
     values = {"tables": tables, "point": point, "names": list(drawn)}
     return Section("curve", "Compression curve", values, {"lines": drawn, "point": point}, ("curve.js",))
-
-
-def _has_nan(ranking: Mapping[str, np.ndarray]) -> bool:
-    return any(np.isnan(scores).any() for scores in ranking.values())
 
 
 def _line(curve: CompressionCurve) -> dict[str, Any]:

@@ -108,8 +108,10 @@ def _cut(swept: Swept, name: Any) -> Finding | None:
     return Finding("cut", "Minimum cut", text, pairs[:20_000], ("into the layer", "edges of the cut"), 1, rows)
 
 
-def _retained(swept: Swept, name: Any) -> Finding:
+def _retained(swept: Swept, name: Any) -> Finding | None:
     found = swept.once(dominators_of)
+    if not found.edges.nnz:
+        return None
     lost = found.retained_by_edges
     order = np.argsort(-lost, kind="stable")[:LISTED]
     origins = np.searchsorted(found.edges.indptr, order, side="right") - 1
