@@ -73,7 +73,7 @@ const flow = (() => {
       });
     });
     marks.append("rect").attr("class", "frame").attr("x", -2.5).attr("y", -2.5).attr("width", 19).attr("height", (node) => node.height + 5);
-    const short = (node) => { const parts = node.name.split("."); let text = focus !== null ? node.name.slice(focus.length + 1) || node.name : parts.slice(-2).join("."); if (text.length > 13 && step < 70) text = parts[parts.length - 1]; return text.length > 22 ? `…${text.slice(-21)}` : text; };
+    const short = (node) => { const parts = node.name.split("."); let text = focus !== null ? node.name.slice(focus.length + 1) || node.name : parts.slice(-2).join("."); const most = step < 70 ? 14 : 22; if (text.length > most) text = parts[parts.length - 1]; return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
     const steep = step < 110;
     marks.append("text").attr("transform", (node) => steep ? `translate(10,${node.height + 12}) rotate(40)` : `translate(7,${node.height + 15})`).attr("text-anchor", steep ? "start" : "middle").text(short);
     marks.on("click", (event, node) => choose(node)).on("dblclick", (event, node) => { event.stopPropagation(); open(node); })

@@ -37,7 +37,7 @@
     const text = search.value.toLowerCase(), kind = kinds[filter ? filter.value : "all"];
     let count = 0;
     rows.forEach((row, n) => { row.hidden = !(names[n].toLowerCase().includes(text) && kind(n)); count += !row.hidden; });
-    document.getElementById("shown").textContent = count === names.length ? `${page.count(count)} rows` : `${page.count(count)} of ${page.count(names.length)} rows`;
+    document.getElementById("shown").textContent = count === names.length ? `${page.count(count)} ${count === 1 ? "row" : "rows"}` : `${page.count(count)} of ${page.count(names.length)} rows`;
   }
   search.addEventListener("input", show);
   if (filter) filter.addEventListener("change", show);
