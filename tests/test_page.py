@@ -89,7 +89,7 @@ def test_the_table_sorts_and_filters(browser, digits):
 
 def test_bars_and_table_choose_the_same_layer(browser, digits):
     with opened(browser, digits) as page:
-        page.click("#table button:text-is('fc2.weight')")
+        page.click("#layer-1 button")
         assert page.eval_on_selector_all("#bars .band", "all => all.map(each => each.matches('.chosen'))") == [
             False,
             True,
@@ -193,7 +193,7 @@ def test_without_a_model_there_is_what_needs_none(browser, tmp_path):
 
 def test_a_layer_shows_its_mask_its_degrees_and_why(browser, digits):
     with opened(browser, digits) as page:
-        page.click("#table button:text-is('fc2.weight')")
+        page.click("#layer-1 button")
         detail = page.locator("#detail")
         assert detail.locator("h3").inner_text() == "fc2.weight"
         assert (
@@ -236,7 +236,7 @@ def test_a_mask_is_drawn_cell_by_cell_and_by_degree(browser, digits):
     kept = report.graph.kept["fc3.weight"].unpack()
     active = gs.effective_masks(report.graph)["fc3.weight"].numpy()
     with opened(browser, digits) as page:
-        page.click("#table button:text-is('fc3.weight')")
+        page.click("#layer-2 button")
         pixels = page.eval_on_selector("#detail canvas", PIXELS)
         ground, alive, dead = (pixels[int(mask.ravel().argmax())] for mask in (~kept, active, kept & ~active))
         assert len({ground, alive, dead}) == 3 and dead == "213 94 0" and alive == "0 114 178"
