@@ -407,6 +407,12 @@ def test_a_report_without_a_model_cannot_be_verified():
         gs.analyze({"a.weight": torch.eye(3)}, "none", verify=True)
 
 
+def test_a_page_holds_the_licences_of_what_it_holds():
+    page = gs.analyze({"a.weight": torch.eye(3)}, "none").to_html()
+    licences = (render.HERE / render.LICENCES).read_text()
+    assert licences in page and licences.count("d3-scale ") == 1 and "*/" not in licences and "<" not in licences
+
+
 def test_json_in_a_page_never_ends_its_script():
     text = as_json({"</script><!--": [float("inf"), float("nan"), np.int64(3), ("&",)]})
     assert not set("<>&") & set(text)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 HERE = Path(__file__).parent
-LIBRARY = "vendor/d3.js"
+LIBRARY, LICENCES = "vendor/d3.js", "vendor/LICENSES.txt"
 CORE = "assets/core.js"
 
 
@@ -30,7 +30,7 @@ def render(page: Page) -> str:
     name may hold and asks no server.
     """
     files = list(dict.fromkeys(name for section in page.sections for name in section.scripts))
-    scripts = [_text(name) for name in (LIBRARY, CORE, *(f"assets/{name}" for name in files))] if files else []
+    scripts = [_library(), *(_text(name) for name in (CORE, *(f"assets/{name}" for name in files)))] if files else []
     scripts = [f"\n{script}\n" for script in scripts]
     return _environment().get_template("page.html").render(
         page=page, scripts=scripts, digests=[_digest(script) for script in scripts], style=_text("assets/style.css"),
@@ -62,6 +62,11 @@ def _finite(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _library() -> str:
+    """D3 with its licences, which every copy of it must hold."""
+    return f"/*\n{_text(LICENCES)}*/\n{_text(LIBRARY)}"
 
 
 def _digest(script: str) -> str:

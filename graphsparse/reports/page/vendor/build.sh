@@ -13,10 +13,12 @@ node - > "$here/LICENSES.txt" <<'JS'
 const fs = require("fs");
 const inputs = Object.keys(JSON.parse(fs.readFileSync("meta.json")).inputs);
 const names = [...new Set(inputs.map((path) => (path.match(/^node_modules\/((?:@[^/]+\/)?[^/]+)/) || [])[1]).filter(Boolean))];
+const owners = new Map(); // packages by their licence, whose text is written once
 for (const name of names.sort()) {
   const {version, license} = JSON.parse(fs.readFileSync(`node_modules/${name}/package.json`));
-  console.log(`${name} ${version} (${license})\n\n${fs.readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim()}\n\n${"-".repeat(80)}\n`);
+  const text = fs.readFileSync(`node_modules/${name}/LICENSE`, "utf8").trim();
+  owners.set(text, [...(owners.get(text) || []), `${name} ${version} (${license})`]);
 }
+console.log([...owners].map(([text, packages]) => `${packages.join(", ")}\n\n${text}`).join(`\n\n${"-".repeat(80)}\n\n`));
 JS
-JS_NAMES="$(grep -c '^-----' "$here/LICENSES.txt")"
-echo "d3.js: $(wc -c < "$here/d3.js") bytes of $JS_NAMES packages"
+echo "d3.js: $(wc -c < "$here/d3.js") bytes, LICENSES.txt: $(wc -c < "$here/LICENSES.txt") bytes"
