@@ -43,6 +43,7 @@ class Dynamic:
 
     Example:
         >>> import graphsparse as gs
+        >>> _ = torch.manual_seed(0)
         >>> model, x = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)), torch.ones(4, 8)
         >>> optimizer, network = torch.optim.SGD(model.parameters(), lr=0.1), gs.network(model, x)
         >>> handle = gs.keep_masks(model, gs.prune(network, "random", compression=4), optimizer)

@@ -13,7 +13,7 @@ from graphsparse.algebras import MAX_MIN_64
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.cuts import cut_of
-from graphsparse.metrics.fragility import LARGEST_CUT, dominators_of
+from graphsparse.metrics.fragility import dominators_of, minimum_cut
 from graphsparse.metrics.parts import Swept
 from graphsparse.metrics.steps import Steps
 from graphsparse.metrics.topology import layer_names
@@ -90,7 +90,7 @@ def _namer(graph: LayeredGraph) -> Any:
 
 
 def _cut(swept: Swept, name: Any) -> Finding | None:
-    if swept.edges["active"].nnz > LARGEST_CUT:
+    if minimum_cut.limit is not None and swept.edges["active"].nnz > minimum_cut.limit:
         return None
     found = swept.once(cut_of)
     if math.isnan(found.size):
