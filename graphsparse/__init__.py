@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.pruning.prune import prune as prune
     from graphsparse.pruning.quotas import quotas as quotas
     from graphsparse.reports.analyze import analyze as analyze
+    from graphsparse.runs.track import track as track
     from graphsparse.surgery import write_masks as write_masks
     from graphsparse.training.keep import keep_masks as keep_masks
     from graphsparse.training.lora import merge_lora as merge_lora
@@ -82,6 +83,7 @@ _HOMES = {
     "sparsity": "graphsparse.measures.sparsity",
     "sparsity_of": "graphsparse.measures.batch",
     "topology": "graphsparse.metrics.topology",
+    "track": "graphsparse.runs.track",
     "write_masks": "graphsparse.surgery",
 }
 """Where each public name lives; it is imported when it is first asked for, so that ``import graphsparse`` is quick."""

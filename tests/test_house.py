@@ -82,7 +82,7 @@ def test_no_family_of_rules_imports_another(path):
 PUBLIC = {
     "LayeredGraph", "Network", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "explain",
     "export", "keep_masks", "load_graph", "merge_lora", "network", "prune", "quotas", "read_masks", "save_graph",
-    "sparsity", "sparsity_of", "topology", "write_masks",
+    "sparsity", "sparsity_of", "topology", "track", "write_masks",
 }  # fmt: skip
 
 
@@ -237,6 +237,8 @@ WITHOUT_MUST = {
     'f"{len(walk.refused)} of {total} operations': "counts what has no rule; the lines below name it",
     '"a picture needs': "an optional package is missing: there is nothing that the asker did wrong",
     '"a page needs': "the same",
+    '"a parquet file needs': "the same",
+    '"a client needs': "the same",
     '"a folder with a config.json needs': "the same",
 }
 """Rules of errors that do not say what must be, by how they begin, each with the reason."""

@@ -135,7 +135,7 @@ def counted(found: Reach, kept: Mapping[str, int], active: Mapping[str, int]) ->
 def _row(found: Reach, name: str, kept: int, active: int) -> dict[str, Any]:
     graph, shape = found.graph, found.graph.shapes[name]
     connections = int(np.prod(shape))
-    first, fed = _fed_units(graph, name)
+    first, fed = fed_units(graph, name)
     units = slice(first, first + len(fed))
     return {
         "shape": tuple(shape),
@@ -150,7 +150,7 @@ def _row(found: Reach, name: str, kept: int, active: int) -> dict[str, Any]:
     }
 
 
-def _fed_units(graph: LayeredGraph, name: str) -> tuple[int, np.ndarray]:
+def fed_units(graph: LayeredGraph, name: str) -> tuple[int, np.ndarray]:
     """The first unit that a parameter's connections end in, and of each from there to the last whether they do."""
     blocks = [b for layer in graph.layers for b in layer.blocks if isinstance(b, KernelBlock) and b.parameter == name]
     targets = [block.targets.ravel() for block in blocks if block.targets.size]

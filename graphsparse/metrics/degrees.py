@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphsparse.kernels.compiling import compiled
+from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, fraction, metric
 
@@ -123,7 +124,7 @@ def strength(part: Part) -> Found:
     values = {}
     for name in part.graph.shapes:
         weights = _weights(part, name)
-        rows = len(fan_in(part, name, part.masks[name].unpack().reshape(-1)))
+        rows = len(row_sums(part.graph, name, part.masks[name].unpack().reshape(-1)))
         values[name] = np.nan if weights is None or not rows else float(weights.sum() / rows)
     return Found(None, None, values, NO_WEIGHTS)
 
@@ -145,12 +146,12 @@ def assortativity(part: Part) -> Found:
 
 def fan_ins(part: Part) -> dict[str, np.ndarray]:
     """How many connections of the part each row of a parameter's kernels has; each kernel of a parameter once."""
-    return {name: fan_in(part, name, part.masks[name].unpack().reshape(-1)) for name in part.graph.shapes}
+    return {name: row_sums(part.graph, name, part.masks[name].unpack().reshape(-1)) for name in part.graph.shapes}
 
 
-def fan_in(part: Part, name: str, flat: np.ndarray) -> np.ndarray:
-    """The sums of the rows of a parameter's kernels, over a flat array of its entries."""
-    blocks = {block.view: block for block in part.graph.kernels[name]}.values()
+def row_sums(graph: LayeredGraph, name: str, flat: np.ndarray) -> np.ndarray:
+    """The sums of the rows of a parameter's kernels, over a flat array of its entries; each kernel once."""
+    blocks = {block.view: block for block in graph.kernels[name]}.values()
     sums = [block.view.of(flat).sum(2).reshape(-1) for block in blocks]
     return np.concatenate(sums) if sums else np.empty(0, np.int64)
 

@@ -96,10 +96,14 @@ def make_bare(spec: str, arguments: Mapping[str, Any]) -> nn.Module | None:
             made = make(spec, arguments)
     except ModelError:  # what is really wrong shows when it is built with weights
         return None
-    bare = all(parameter.is_meta for parameter in made.parameters())
-    known = all(name.rpartition(".")[2] in STATISTICS for name, _ in made.named_buffers())
-    own = any(isinstance(value, torch.Tensor) for module in made.modules() for value in vars(module).values())
-    return made if bare and known and not own else None
+    return made if all(parameter.is_meta for parameter in made.parameters()) and not needs_values(made) else None
+
+
+def needs_values(model: nn.Module) -> bool:
+    """Whether a model's graph may depend on more than the names and shapes of its parameters."""
+    known = all(name.rpartition(".")[2] in STATISTICS for name, _ in model.named_buffers())
+    own = any(isinstance(value, torch.Tensor) for module in model.modules() for value in vars(module).values())
+    return own or not known
 
 
 def read_program(path: str, trust_sizes: bool = False) -> ExportedProgram:

@@ -1,0 +1,52 @@
+"""Frames as files: CSV and parquet, each written in one step; and rows as plain values for JSON."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from graphsparse.checkpoints.atomic import replacing
+from graphsparse.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def write_csv(frame: pandas.DataFrame, path: str | os.PathLike[str] | None = None, *, index: bool = False) -> str:
+    """The frame as CSV text, also written to a file where a path is given."""
+    text = frame.to_csv(index=index)
+    if path is not None:
+        with replacing(path) as file:
+            file.write(text.encode())
+    return text
+
+
+def write_parquet(frame: pandas.DataFrame, path: str | os.PathLike[str], *, index: bool = False) -> None:
+    """Write a frame as parquet. Raises MissingExtra without pyarrow."""
+    check_parquet()
+    content = frame.to_parquet(None, engine="pyarrow", index=index)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def check_parquet() -> None:
+    """Raises MissingExtra where parquet cannot be written."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("a parquet file needs pyarrow", way_out="pip install 'graphsparse[parquet]'") from error
+
+
+def plain_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of values that JSON has: numbers of arrays as numbers, what is not finite as None."""
+    return [{str(key): plain(value) for key, value in row.items()} for row in rows]
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON has."""
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

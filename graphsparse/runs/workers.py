@@ -1,0 +1,97 @@
+"""The checkpoints of a run read side by side: in threads, in processes, or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from graphsparse.errors import ArgumentError, GraphsparseError, MissingExtra
+from graphsparse.runs.sidecar import Sidecar
+from graphsparse.runs.snapshot import Snapshot, snapshot_of
+from graphsparse.runs.steps import Step
+from graphsparse.runs.template import Template
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a step: its snapshot, or the entry of the sidecar that holds it, or why it cannot be read."""
+
+    step: Step
+    snapshot: Snapshot | None = None
+    entry: Path | None = None
+    error: str = ""
+
+    def read(self, sidecar: Sidecar | None) -> Snapshot | None:
+        """The snapshot; None where an entry is gone by now."""
+        return self.snapshot if self.entry is None or sidecar is None else sidecar.find(self.entry)
+
+
+def outcome_of(step: Step, template: Template, sidecar: Sidecar | None = None) -> Outcome:
+    """Find what is kept and what is alive in one checkpoint, or recall it. Every process runs this one function."""
+    try:
+        if sidecar is None or isinstance(step.source, dict):
+            return Outcome(step, snapshot_of(*template.graph_of(step.source)))
+        entry = sidecar.entry(step.source)
+        if sidecar.find(entry) is None:
+            sidecar.keep(entry, snapshot_of(*template.graph_of(step.source)), {"name": step.name})
+        return Outcome(step, entry=entry)
+    except GraphsparseError as error:
+        return Outcome(step, error=str(error))
+
+
+def outcomes(
+    steps: Sequence[Step],
+    template: Template,
+    sidecar: Sidecar | None,
+    *,
+    jobs: int = 1,
+    processes: bool = False,
+    client: Any = None,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """What becomes of each step, in their order.
+
+    Args:
+        jobs: how many at a time. processes: in processes of their own instead of threads.
+        client: a ``dask.distributed.Client``: its workers read the checkpoints, by the paths that are given here.
+        progress: called with (steps done, steps in all).
+    """
+    if jobs == 0:
+        raise ArgumentError("jobs must not be 0", received=jobs, way_out="give 1, or -1 for a job per core")
+    work = partial(outcome_of, template=template, sidecar=sidecar)
+    found: dict[int, Outcome] = {}
+    for each in _on_cluster(work, steps, client) if client is not None else _here(work, steps, jobs, processes):
+        found[each.step.number] = each
+        if progress is not None:
+            progress(len(found), len(steps))
+    return [found[step.number] for step in steps]
+
+
+def _here(work: Callable[[Step], Outcome], steps: Sequence[Step], jobs: int, processes: bool) -> Iterator[Outcome]:
+    if jobs == 1:
+        yield from map(work, steps)
+        return
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(jobs, backend="loky" if processes else "threading", return_as="generator_unordered")
+    yield from parallel(delayed(work)(step) for step in steps)
+
+
+def _on_cluster(work: Callable[[Step], Outcome], steps: Sequence[Step], client: Any) -> Iterator[Outcome]:
+    try:
+        from dask.distributed import as_completed
+    except ImportError as error:
+        raise MissingExtra("a client needs dask", way_out="pip install 'graphsparse[dask]'") from error
+    shared = client.scatter(work, broadcast=True)
+    futures = [client.submit(_call, shared, step, pure=False) for step in steps]
+    for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        yield future.result()
+
+
+def _call(work: Callable[[Step], Outcome], step: Step) -> Outcome:
+    return work(step)
