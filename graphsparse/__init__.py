@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.pruning.prune import prune as prune
     from graphsparse.pruning.quotas import quotas as quotas
     from graphsparse.reports.analyze import analyze as analyze
+    from graphsparse.runs.compare import compare as compare
     from graphsparse.runs.track import track as track
     from graphsparse.surgery import write_masks as write_masks
     from graphsparse.training.keep import keep_masks as keep_masks
@@ -64,6 +65,7 @@ _HOMES = {
     "LayeredGraph": "graphsparse.graph",
     "Network": "graphsparse.capture",
     "analyze": "graphsparse.reports.analyze",
+    "compare": "graphsparse.runs.compare",
     "biadjacency": "graphsparse.metrics.encodings",
     "compare_masks": "graphsparse.metrics.comparison",
     "compression_curve": "graphsparse.effective",

@@ -80,9 +80,9 @@ def test_no_family_of_rules_imports_another(path):
 
 
 PUBLIC = {
-    "LayeredGraph", "Network", "analyze", "compression_curve", "effective_masks", "effective_scores", "expected_effective", "explain",
-    "export", "keep_masks", "load_graph", "merge_lora", "network", "prune", "quotas", "read_masks", "save_graph",
-    "sparsity", "sparsity_of", "topology", "track", "write_masks",
+    "analyze", "compare", "compression_curve", "effective_masks", "effective_scores", "expected_effective",
+    "explain", "export", "keep_masks", "LayeredGraph", "load_graph", "merge_lora", "network", "Network", "prune",
+    "quotas", "read_masks", "save_graph", "sparsity", "sparsity_of", "topology", "track", "write_masks",
 }  # fmt: skip
 
 

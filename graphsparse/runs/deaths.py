@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -66,3 +68,19 @@ def _with(graph: LayeredGraph, name: str, mask: Mask) -> LayeredGraph:
     if name in graph.shapes:
         return replace(graph, masks={**graph.masks, name: mask})
     return replace(graph, modulators={**graph.modulators, name: mask})
+
+
+def within_layers(base: LayeredGraph, units: np.ndarray) -> tuple[list[str], list[int]]:
+    """The name of each unit's layer, and its number there."""
+    names, starts = (
+        np.asarray([layer.name for layer in base.layers]),
+        np.asarray([layer.start for layer in base.layers]),
+    )
+    owner = base.owner[units]
+    return names[owner].tolist(), (units - starts[owner]).tolist()
+
+
+def counted(rows: Iterable[Mapping[str, Any]], without: str = "unit") -> list[dict[str, Any]]:
+    """Rows of units as counts: how many there are of each kind, their own numbers left out."""
+    kinds = Counter(tuple((key, value) for key, value in row.items() if key != without) for row in rows)
+    return [{**dict(kind), "units": count} for kind, count in kinds.items()]

@@ -11,7 +11,7 @@ import numpy as np
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 from graphsparse.runs import changes
-from graphsparse.runs.deaths import Deaths, deaths
+from graphsparse.runs.deaths import Deaths, deaths, within_layers
 from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
 from graphsparse.runs.snapshot import Snapshot
 from graphsparse.runs.steps import Step
@@ -103,10 +103,9 @@ class Folding:
 
     def _note_deaths(self, step: Step, found: Deaths) -> None:
         causes = found.cut_by() if self.causes else [""] * len(found.units)
-        for unit, lost, cut_by in zip(found.units.tolist(), found.lost(), causes):
-            layer = self.base.layer_of(unit)
-            self.died_last[unit] = len(self.deaths)
-            told = {"step": step.number, "layer": layer.name, "unit": unit - layer.start}
+        self.died_last[found.units] = len(self.deaths) + np.arange(len(found.units))
+        for layer, unit, lost, cut_by in zip(*within_layers(self.base, found.units), found.lost(), causes):
+            told = {"step": step.number, "layer": layer, "unit": unit}
             self.deaths.append({**told, "lost": lost, "cut_by": cut_by, "back": None})
 
 

@@ -64,7 +64,7 @@ def snapshot_of(graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Snapshot:
         "joined_active": touched(graph, graph.kept, found.signal, found.reaches),
     }
     fan_in = {name: (*_moments(graph, name, graph.kept[name]), *_moments(graph, name, active[name])) for name in active}
-    return Snapshot(dict(graph.kept), active, units, fan_in, notes)
+    return Snapshot(dict(graph.kept), active, units, fan_in, (*notes, *graph.notes))
 
 
 def _moments(graph: LayeredGraph, name: str, mask: Mask) -> tuple[float, float]:

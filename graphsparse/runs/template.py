@@ -50,7 +50,7 @@ class Template:
     buffers: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def graph_of(self, source: Any) -> tuple[LayeredGraph, tuple[str, ...]]:
-        """The graph of another checkpoint under its own masks, and notes on it.
+        """The graph of another checkpoint under its own masks, and what was taken for granted when it was read.
 
         Raises:
             CheckpointError, ModelError, MaskError: it is damaged, or no checkpoint of this network.
@@ -62,7 +62,7 @@ class Template:
                 "checkpoints must be of one network", place=network.title,
                 received="other parameters, or other uses of them", way_out="analyse it by itself",
             )  # fmt: skip
-        return graph, (*network.notes, *graph.notes)
+        return graph, network.notes
 
     def _network_of(self, source: Any) -> Network:
         """The network of another checkpoint, its graph already captured where it is the same."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from graphsparse.errors import MaskError
 from graphsparse.measures.notebook import table
 from graphsparse.measures.tables import plain_rows, write_csv, write_parquet
+from graphsparse.runs.deaths import counted
 from graphsparse.runs.folding import COLUMNS, DEATHS
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
@@ -111,11 +112,11 @@ class Trajectory:
         return table(self.title, [repr(self), *self.notes], self.totals)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what is not finite is None."""
+        """Plain values; what is not finite is None. Deaths are counted; ``deaths`` has them one by one."""
         return {
             "title": self.title,
             "steps": plain_rows(self.rows),
-            "deaths": plain_rows(self.death_rows),
+            "deaths": plain_rows(counted(self.death_rows)),
             "collapses": self.collapses,
             "skipped": dict(self.skipped),
             "notes": list(self.notes),

@@ -1,0 +1,166 @@
+"""Several checkpoints of one network side by side: `compare`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+import numpy as np
+
+from graphsparse.checkpoints import Part
+from graphsparse.errors import ArgumentError
+from graphsparse.graph import LayeredGraph
+from graphsparse.metrics.topology import check_metrics, topology
+from graphsparse.runs.changes import changes
+from graphsparse.runs.comparison import Comparison
+from graphsparse.runs.deaths import Deaths, deaths, within_layers
+from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
+from graphsparse.runs.snapshot import Snapshot, snapshot_of
+from graphsparse.runs.template import Way, template
+from graphsparse.runs.workers import Progress
+
+METRICS = (
+    "starved_of_units", "stranded_of_units", "constant_of_units", "connected_units_of_prunable_units",
+    "dead_rows_of_rows", "dead_columns_of_columns", "log10_paths", "shortest_path", "longest_path",
+)  # fmt: skip
+"""Metrics of topology that are compared by default: none of them makes a matrix."""
+
+
+def compare(
+    checkpoints: Sequence[Any] | Mapping[str, Any],
+    model: Any = None,
+    example_inputs: Any = None,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    metrics: Iterable[str] | None = METRICS,
+    resolution: str | None = None,
+    norm_statistics: bool = False,
+    sources: Iterable[str] | None = None,
+    form: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    ignore: str | Iterable[str] = (),
+    prefix: str | None = None,
+    trust_sizes: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Put two or more checkpoints of one network side by side. The network is captured once.
+
+    Args:
+        checkpoints: paths, state dicts or masks, which are called A, B, C and so on; or ``{name: checkpoint}``.
+        model, example_inputs, kwargs, resolution, norm_statistics, sources, form, model_args, key, ignore, prefix,
+            trust_sizes: as for `graphsparse.analyze`. A live module is not changed.
+        metrics: metrics and groups of `graphsparse.topology` to find of each; None for every one, ``()`` for none.
+        progress: called with (checkpoints done, checkpoints in all).
+
+    Returns:
+        `Comparison`: ``.totals`` and ``.parameters`` side by side, ``.units`` that died or came to life, ``.overlaps`` of
+        masks, ``.topology``, and ``.holds("B.active < 0.9 * A.active")`` for checks.
+
+    Raises:
+        ArgumentError: less than two checkpoints, or more than 26 without names.
+        CheckpointError, ModelError, MaskError, CaptureError: bad input, with the way out.
+
+    Example:
+        >>> import torch
+        >>> whole = {"a.weight": torch.ones(3, 2) > 0, "b.weight": torch.ones(1, 3) > 0}
+        >>> found = compare([whole, {**whole, "b.weight": torch.tensor([[True, False, True]])}], "chain")
+        >>> found.totals.loc[["kept", "active", "died", "active_died"]].values.tolist()
+        [[9, 8], [9, 6], [0, 1], [0, 3]]
+        >>> found.holds("B.active < 0.9 * A.active")
+        True
+    """
+    named = _named(checkpoints)
+    chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
+    wanted = None if metrics is None else list(metrics)
+    check_metrics(wanted)
+    way = Way(
+        resolution, norm_statistics, chosen, form, dict(model_args or {}), Part.of(key, ignore, prefix), trust_sizes
+    )
+    found = template(next(iter(named.values())), model, example_inputs, kwargs, way)
+    snapshots: dict[str, Snapshot] = {}
+    metric_rows: list[Row] = []
+    for name, source in named.items():
+        graph, notes = found.graph_of(source)
+        snapshots[name] = snapshot_of(graph, notes)
+        metric_rows += _metric_rows(name, graph, wanted)
+        if progress is not None:
+            progress(len(snapshots), len(named))
+    files = {name: _file(source, name) for name, source in named.items()}
+    return _side_by_side(files, found.base, snapshots, tuple(metric_rows))
+
+
+def _named(given: Any) -> dict[str, Any]:
+    if isinstance(given, (str, os.PathLike)) or not isinstance(given, (Mapping, Sequence)):
+        given = [given]
+    if len(given) < 2:
+        raise ArgumentError(
+            "a comparison must have two checkpoints or more", received=len(given), way_out="name another"
+        )
+    if isinstance(given, Mapping):
+        return {str(name): source for name, source in given.items()}
+    if len(given) > len(ascii_uppercase):
+        raise ArgumentError(
+            "a comparison must have at most 26 checkpoints without names", received=len(given),
+            way_out="take graphsparse.track for a run of checkpoints, or give {name: checkpoint}",
+        )  # fmt: skip
+    return dict(zip(ascii_uppercase, given))
+
+
+def _file(source: Any, name: str) -> str:
+    return str(Path(source)) if isinstance(source, (str, os.PathLike)) else name
+
+
+def _metric_rows(name: str, graph: LayeredGraph, metrics: list[str] | None) -> Iterator[Row]:
+    if metrics == []:
+        return
+    for metric, row in topology(graph, metrics).total.iterrows():
+        yield {"metric": metric, "checkpoint": name, "kept": float(row["kept"]), "active": float(row["active"])}
+
+
+def _side_by_side(
+    files: dict[str, str], base: LayeredGraph, snapshots: Mapping[str, Snapshot], metric_rows: tuple[Row, ...]
+) -> Comparison:
+    places, first = Places.of(base), next(iter(snapshots.values()))
+    rows: list[Row] = []
+    units: list[Row] = []
+    for name, now in snapshots.items():
+        gone = deaths(base, first, now)
+        rows += _rows(name, base, places, first, now, gone)
+        units += _units(name, base, first, now, gone)
+    notes = dict.fromkeys(f"{name}: {note}" for name, now in snapshots.items() for note in now.notes)
+    return Comparison(files, tuple(rows), tuple(units), tuple(_overlaps(base, snapshots)), metric_rows, tuple(notes))
+
+
+def _rows(name: str, base: LayeredGraph, places: Places, first: Snapshot, now: Snapshot, gone: Deaths) -> Iterator[Row]:
+    kept, active = changes(first.kept, now.kept, base.shapes), changes(first.active, now.active, base.shapes)
+    cut = {**dict.fromkeys(base.shapes, 0), **dict(zip(gone.names, gone.cut.sum(1).tolist()))}
+    cut[""] = int(gone.cut.any(0).sum()) if gone.names else 0
+    for place, row in rows_of(now, places).items():
+        of_kept, of_active = changed(kept, place), changed(active, place)
+        born, died = unit_changes(first, now, places, place)
+        yield {
+            "checkpoint": name, "scope": PARAMETER if place else ALL, "place": place, **row,
+            "born": of_kept.born, "died": of_kept.died, "active_born": of_active.born, "active_died": of_active.died,
+            "units_born": born, "units_died": died, "units_cut": cut[place],
+            "overlap": of_kept.overlap, "active_overlap": of_active.overlap,
+        }  # fmt: skip
+
+
+def _units(name: str, base: LayeredGraph, first: Snapshot, now: Snapshot, gone: Deaths) -> Iterator[Row]:
+    born = np.flatnonzero(now.live & ~first.live)
+    for layer, unit, lost, cut_by in zip(*within_layers(base, gone.units), gone.lost(), gone.cut_by()):
+        yield {"checkpoint": name, "layer": layer, "unit": unit, "change": "died", "lost": lost, "cut_by": cut_by}
+    for layer, unit in zip(*within_layers(base, born)):
+        yield {"checkpoint": name, "layer": layer, "unit": unit, "change": "came to life", "lost": "", "cut_by": ""}
+
+
+def _overlaps(base: LayeredGraph, snapshots: Mapping[str, Snapshot]) -> Iterator[Row]:
+    for one, other in combinations(snapshots, 2):
+        kept = changed(changes(snapshots[one].kept, snapshots[other].kept, base.shapes), "").overlap
+        active = changed(changes(snapshots[one].active, snapshots[other].active, base.shapes), "").overlap
+        yield {"one": one, "other": other, "kept": kept, "active": active}
