@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; a running program imports each name when it first asks for it
+    from graphsparse import plots as plots
     from graphsparse.capture import Network as Network
     from graphsparse.capture import export as export
     from graphsparse.checkpoints import read_masks as read_masks
@@ -78,6 +79,7 @@ _HOMES = {
     "keep_masks": "graphsparse.training.keep",
     "merge_lora": "graphsparse.training.lora",
     "network": "graphsparse.networks",
+    "plots": "graphsparse.plots",
     "prune": "graphsparse.pruning.prune",
     "quotas": "graphsparse.pruning.quotas",
     "read_masks": "graphsparse.checkpoints",
@@ -95,7 +97,8 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        home = import_module(_HOMES[name])
+        return home if _HOMES[name] == f"graphsparse.{name}" else getattr(home, name)
     raise AttributeError(f"module 'graphsparse' has no attribute {name!r}")
 
 

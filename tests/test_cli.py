@@ -235,7 +235,7 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "graphsparse", *arguments]
 
 
-@pytest.mark.parametrize("name", ["analyze", "prune", "curve", "convert", "demo"])
+@pytest.mark.parametrize("name", ["analyze", "compare", "track", "prune", "curve", "plot", "convert", "demo"])
 def test_help_has_examples_and_the_module_runs(name):
     done = subprocess.run(command(name, "--help"), capture_output=True, text=True, check=True)
     assert "Example" in done.stdout and f"graphsparse {name}" in done.stdout.split("Example")[1]
@@ -267,7 +267,7 @@ def test_version_and_short_help(capsys):
 
 
 def test_completion_knows_the_commands():
-    words = {"_GRAPHSPARSE_COMPLETE": "complete_bash", "COMP_WORDS": "graphsparse co", "COMP_CWORD": "1"}
+    words = {"_GRAPHSPARSE_COMPLETE": "complete_bash", "COMP_WORDS": "graphsparse con", "COMP_CWORD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", "from graphsparse.cli import main; main()"],
         env={**os.environ, **words}, capture_output=True, text=True, timeout=120,

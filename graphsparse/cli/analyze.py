@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import reading
-from graphsparse.cli.streams import COMMAND, answering, complain, working
+from graphsparse.cli.streams import answering, complain, working
+from graphsparse.cli.wording import BAD_INPUT, one_line
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from graphsparse.reports.report import Report
+    from graphsparse.reports.several import Reports
 
 EXAMPLES = """
 Examples:
@@ -30,11 +33,13 @@ Examples:
   graphsparse analyze mlp.pt --model chain --fail-under 50
 
   graphsparse analyze my-llama/ --resolution channel
+
+  graphsparse analyze seed0.pt seed1.pt seed2.pt --model chain --csv seeds.csv
 """
 
 
 def analyze(
-    checkpoint: options.Checkpoint,
+    checkpoints: options.Checkpoints,
     model: options.Model = None,
     example_inputs: options.Inputs = None,
     model_args: options.Arguments = None,
@@ -47,10 +52,11 @@ def analyze(
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
     cache: options.Cache = True,
-    json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the report as JSON; - for standard output.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    select: options.Select = None,
+    json: outputs.Json = None,
+    csv: outputs.Csv = None,
+    parquet: outputs.Parquet = None,
+    html: outputs.Html = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Compare outputs before and after the dead connections are dropped."),
@@ -60,35 +66,50 @@ def analyze(
         typer.Option(metavar="X", help="Status 1 if the effective compression is below this, or nothing is active."),
     ] = None,
 ) -> None:
-    """Direct and effective sparsity of a checkpoint, by parameter and in total.
+    """Direct and effective sparsity of a checkpoint, by parameter and in total; of several, a row for each.
 
     With --model none: direct sparsity of each tensor, without a network.
     """
     if fail_under is not None:
         _check_limit(fail_under, model)
     options.check_resolution(resolution)
-    options.check_outputs(None if json == "-" else json, html)
+    options.check_outputs(html)
+    wanted = outputs.Outputs(json, csv, parquet).check()
+    if html is not None and len(checkpoints) > 1:
+        raise ModelError(
+            "a page must be of one checkpoint", place="--html", received=f"{len(checkpoints)} checkpoints",
+            way_out="make one of each",
+        )  # fmt: skip
     with working() as console, reading(console) as progress:
         from graphsparse.reports.analyze import analyze as run
-        from graphsparse.reports.terminal import show
+        from graphsparse.reports.several import report_each
 
-        report = run(
-            checkpoint, model, options.examples(example_inputs), resolution=resolution, norm_statistics=norm_statistics,
-            form=form, model_args=options.arguments(model_args), progress=progress, key=key, ignore=ignore or (),
-            prefix=prefix, trust_sizes=trust_sizes, sources=sources or None, cache=cache,
+        alone = partial(
+            run, model=model, example_inputs=options.examples(example_inputs), resolution=resolution,
+            norm_statistics=norm_statistics, form=form, model_args=options.arguments(model_args), key=key,
+            ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, sources=sources or None, cache=cache,
             verify=verify,
         )  # fmt: skip
-    if json is not None and json != "-":
-        report.to_json(json)
-    if html is not None:
-        report.to_html(html, command=shlex.join(("graphsparse", *COMMAND.get())))
+        found = report_each(checkpoints, alone, progress)
+        shown = found.selected(select)
+    wanted.write(shown.to_json, shown.table)
+    if html is not None and found.only is not None:
+        found.only.to_html(html, command=outputs.typed())
     with answering() as out:
-        if json == "-":
-            out.file.write(report.to_json() + "\n")
-        else:
-            show(report, out)
-    if fail_under is not None:
-        _check(report, fail_under)
+        if not wanted.answer(out, shown.to_json, shown.table):
+            _show(shown, out)
+    _end(found, fail_under)
+
+
+def _show(found: Reports, out: Console) -> None:
+    if found.only is not None:
+        from graphsparse.reports.terminal import show
+
+        show(found.only, out)
+    else:
+        from graphsparse.reports.tables import show_reports
+
+        show_reports(found, out)
 
 
 def _check_limit(fail_under: float, model: str | None) -> None:
@@ -101,11 +122,23 @@ def _check_limit(fail_under: float, model: str | None) -> None:
         )  # fmt: skip
 
 
-def _check(report: Report, fail_under: float) -> None:
+def _end(found: Reports, fail_under: float | None) -> None:
+    """Says which checks fail, and ends with the status that this gives."""
+    failed = [
+        text if found.only else f"{name}: {text}"
+        for name, report in found.reports.items()
+        if (text := _failure(report, fail_under))
+    ]
+    for text in (*failed, *(f"graphsparse: skipped: {one_line(error)}" for error in found.errors.values())):
+        complain(text)
+    if failed or found.errors:
+        raise typer.Exit(BAD_INPUT if found.errors else 1)
+
+
+def _failure(report: Report, fail_under: float | None) -> str:
+    if fail_under is None:
+        return ""
     reached = report.summary["effective_compression"]
     if not report.summary["active"]:  # infinitely compressed, but nobody wants that
-        complain("nothing is active: the network has collapsed")
-        raise typer.Exit(1)
-    if reached < fail_under:
-        complain(f"effective compression {reached:.2f} is under {fail_under:g}")
-        raise typer.Exit(1)
+        return "nothing is active: the network has collapsed"
+    return "" if reached >= fail_under else f"effective compression {reached:.2f} is under {fail_under:g}"

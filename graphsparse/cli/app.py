@@ -13,12 +13,15 @@ import typer
 import graphsparse
 from graphsparse.cli import streams
 from graphsparse.cli.analyze import analyze
+from graphsparse.cli.compare import compare
 from graphsparse.cli.convert import convert
 from graphsparse.cli.curve import curve
 from graphsparse.cli.demo import demo
 from graphsparse.cli.export import export
+from graphsparse.cli.plot import plot
 from graphsparse.cli.prune import prune
 from graphsparse.cli.topology import topology
+from graphsparse.cli.track import track
 from graphsparse.cli.wording import Unforeseen
 from graphsparse.errors import ModelError
 
@@ -82,5 +85,5 @@ def options() -> dict[str, str]:
     return {name: option for name, option in found.items() if option.startswith("--")}
 
 
-for command in (analyze, topology, prune, curve, convert, export, demo):
+for command in (analyze, topology, compare, track, prune, curve, plot, convert, export, demo):
     app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))

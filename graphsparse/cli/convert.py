@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
 
@@ -32,8 +34,10 @@ def convert(
         Path | None,
         typer.Option(metavar="FILE", help="The weights, where IN holds masks alone and OUT is to hold both."),
     ] = None,
+    json: outputs.Json = None,
 ) -> None:
     """Write a checkpoint in another form; its masks stay what they are."""
+    wanted = outputs.Outputs(json).check()
     with working():
         from graphsparse.checkpoints import Part, check_target
         from graphsparse.checkpoints import convert as run
@@ -41,7 +45,15 @@ def convert(
         check_target(target, to)
         checkpoint = run(source, target, to, form=form, weights=weights, part=Part.of(key, ignore or (), prefix))
     kept = sum(int(mask.sum()) for mask in checkpoint.masks.values())
+    told = {
+        "source": str(source), "form": checkpoint.form, "target": str(target), "to": to, "masks": len(checkpoint.masks),
+        "kept": kept, "notes": list(checkpoint.notes), "ignored": dict(checkpoint.ignored),
+    }  # fmt: skip
+    to_json = partial(dumps, told, indent=2)
+    wanted.write(to_json)
     with answering() as out:
+        if wanted.answer(out, to_json):
+            return
         lines = [f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"]
         lines += checkpoint.notes
         if checkpoint.ignored:

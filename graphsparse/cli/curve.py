@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
+
+if TYPE_CHECKING:
+    import pandas
 
 EXAMPLES = """
 Examples:
@@ -27,7 +32,9 @@ def curve(
     methods: Annotated[
         list[str], typer.Option("--method", metavar="NAME", help=f"Repeat to compare. {options.Methods}")
     ],
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves as CSV.")] = None,
+    json: outputs.Json = None,
+    csv: outputs.Csv = None,
+    parquet: outputs.Parquet = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
     points: Annotated[
         int, typer.Option(metavar="N", help="Points of each curve, even in log compression; 0 for all.")
@@ -48,20 +55,24 @@ def curve(
     seed: options.Seed = 0,
 ) -> None:
     """Effective against direct compression at every threshold, for one method or several."""
-    if csv is None and plot is None:
-        raise TargetError("a curve must go into a file", received="neither --csv nor --plot", way_out="name one")
+    if plot is None and not any((json, csv, parquet)):
+        raise TargetError(
+            "a curve must go into a file", received="none of --plot, --csv, --json, --parquet", way_out="name one"
+        )
     options.check_resolution(resolution)
-    options.check_outputs(csv, plot)
+    options.check_outputs(plot)
+    wanted = outputs.Outputs(json, csv, parquet).check()
     with working() as console, bars(console) as progress:
         from graphsparse.capture import export
         from graphsparse.checkpoints import Part
         from graphsparse.cli.scoring import network
         from graphsparse.passes.curve import compression_curve
+        from graphsparse.plots.saving import kind_of
         from graphsparse.pruning.methods import method_named, saliency
-        from graphsparse.reports.curves import check_picture, frame_of, picture, write_csv, write_picture
+        from graphsparse.reports.curves import frame_of, picture, write_picture
 
         if plot is not None:
-            check_picture(plot)
+            kind_of(plot)
         named = {method: method_named(method) for method in methods}
         batches = options.batches(data)
         given = network(
@@ -84,10 +95,16 @@ def curve(
                 received="a collapsed network", way_out="start from a checkpoint that is pruned less",
             )  # fmt: skip
         drawn = None if plot is None else picture(frame, plot, checkpoint.name)
-    if csv is not None:
-        write_csv(frame, csv)
+    wanted.write(partial(_json, frame), lambda: frame)
     if plot is not None and drawn is not None:
         write_picture(drawn, plot)
     with answering() as out:
-        line = "Written: " + ", ".join(str(path) for path in (csv, plot) if path is not None)
-        out.print("\n".join(map(one_line, (*given.notes, line))), markup=False, highlight=False, soft_wrap=True)
+        if not wanted.answer(out, partial(_json, frame), lambda: frame):
+            line = "Written: " + ", ".join(str(path) for path in (csv, json, parquet, plot) if path is not None)
+            out.print("\n".join(map(one_line, (*given.notes, line))), markup=False, highlight=False, soft_wrap=True)
+
+
+def _json(frame: pandas.DataFrame) -> str:
+    from graphsparse.measures.tables import plain_rows
+
+    return dumps({"points": plain_rows(frame.to_dict("records"))}, indent=1)

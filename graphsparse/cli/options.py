@@ -20,6 +20,13 @@ Checkpoint = Annotated[
         help="A state dict (.pt, .pth, .bin, .safetensors), a .pt2 archive, or a transformers folder.",
     ),
 ]  # fmt: skip
+Checkpoints = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CHECKPOINT...", show_default=False,
+        help="State dicts (.pt, .pth, .bin, .safetensors), .pt2 archives, or transformers folders.",
+    ),
+]  # fmt: skip
 Model = Annotated[
     str | None,
     typer.Option(
@@ -70,6 +77,24 @@ Statistics = Annotated[bool, typer.Option("--norm-statistics", help="Let normali
 Sources = Annotated[
     list[str] | None,
     typer.Option("--source", metavar="NAME", help="An input that is a source, all others constants. Repeat for more."),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="NAME", help="A metric or a group: liveness, why, paths. Repeat for more."),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        "--pattern", metavar="TEXT", help="Where a name has its step, as 'net_{step}.pt'; * stands for anything."
+    ),
+]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        metavar="PATTERN",
+        help="Show the parameters and layers of such names alone: 'layer*'. Repeat for more.",
+    ),
 ]
 Methods = (
     "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
@@ -48,15 +49,21 @@ def prune(
     trust_sizes: options.TrustSizes = False,
     data: options.Data = None,
     seed: options.Seed = 0,
+    select: options.Select = None,
+    json: outputs.Json = None,
+    csv: outputs.Csv = None,
+    parquet: outputs.Parquet = None,
 ) -> None:
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
     options.check_resolution(resolution)
+    wanted = outputs.Outputs(json, csv, parquet).check()
     with working() as console, bars(console) as progress:
         from graphsparse.capture import export
         from graphsparse.checkpoints import Part, check_target, write_checkpoint
         from graphsparse.cli.scoring import network
         from graphsparse.pruning.prune import prune as run
         from graphsparse.reports.report import report_of
+        from graphsparse.reports.several import Reports
         from graphsparse.reports.terminal import show
         from graphsparse.surgery.places import under_every_name
 
@@ -75,11 +82,19 @@ def prune(
         report = report_of(f"{checkpoint.name}, {method}", graph.with_masks({**graph.masks, **masks}))
         tensors = given.state
         named = under_every_name(masks, graph, tensors, to)
+        dropped, shown = sum(masks.dropped.values()), Reports({str(checkpoint): report}, {}).selected(select)
     write_checkpoint(out, tensors, named, form=to)
+
+    def to_json() -> str:
+        return dumps({**loads(shown.to_json()), "written": str(out), "form": to, "dropped": dropped}, indent=2)
+
+    wanted.write(to_json, shown.table)
     with answering() as answer:
-        show(report, answer)
+        if wanted.answer(answer, to_json, shown.table):
+            return
+        show(next(iter(shown.reports.values())), answer)
         lines = [*given.notes]
-        if masks.dropped:
-            lines.append(f"{sum(masks.dropped.values()):,} connections that rank as high are dead and were dropped.")
+        if dropped:
+            lines.append(f"{dropped:,} connections that rank as high are dead and were dropped.")
         lines.append(f"Written: {out} ({to}).")
         answer.print("\n".join(map(one_line, lines)), markup=False, highlight=False, soft_wrap=True)

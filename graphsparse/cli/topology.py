@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 from graphsparse.errors import ModelError
@@ -35,10 +34,7 @@ def topology(
     model: options.Model = None,
     example_inputs: options.Inputs = None,
     model_args: options.Arguments = None,
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="A metric or a group: liveness, why, paths. Repeat for more."),
-    ] = None,
+    metrics: options.Metrics = None,
     encoding: Annotated[
         str,
         typer.Option(
@@ -55,8 +51,10 @@ def topology(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all as JSON; - for standard output.")] = None,
-    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write all as CSV; - for standard output.")] = None,
+    select: options.Select = None,
+    json: outputs.Json = None,
+    csv: outputs.Csv = None,
+    parquet: outputs.Parquet = None,
 ) -> None:
     """Topology statistics of a checkpoint, for what is kept and for what is active: in all, by layer, by parameter.
 
@@ -66,12 +64,8 @@ def topology(
     """
     if model == "none":
         raise ModelError("topology must have a network", received="--model none", way_out="name the model")
-    if json == "-" and csv == "-":
-        raise ModelError(
-            "standard output must be for one of --json and --csv", received="- for both", way_out="name a file"
-        )
+    wanted = outputs.Outputs(json, csv, parquet).check()
     options.check_resolution(resolution)
-    options.check_outputs(*(None if path == "-" else path for path in (json, csv)))
     with working() as console, bars(console) as progress:
         from graphsparse.capture import export
         from graphsparse.checkpoints import Part
@@ -79,6 +73,7 @@ def topology(
         from graphsparse.metrics.topology import check_metrics
         from graphsparse.metrics.topology import topology as run
         from graphsparse.networks.loading import load_network
+        from graphsparse.reports.selection import select_places
 
         check_metrics(metrics or None)
         check_encoding(encoding)
@@ -90,14 +85,10 @@ def topology(
         found = run(
             graph, metrics or None, encoding=encoding, weights=_weights(network, graph), progress=progress("metrics")
         )
-    texts = {path: text for path, text in ((json, found.to_json), (csv, found.to_csv)) if path is not None}
-    for path, text in texts.items():
-        if path != "-":
-            _write(path, text())
+        found = select_places(found, select)
+    wanted.write(found.to_json, lambda: found.frame)
     with answering() as out:
-        if "-" in texts:
-            out.file.write(texts["-"]().rstrip("\n") + "\n")
-        else:
+        if not wanted.answer(out, found.to_json, lambda: found.frame):
             from graphsparse.reports.topology import show
 
             show(checkpoint.name, found, (*network.notes, *graph.notes), out)
@@ -110,10 +101,3 @@ def _weights(network: Network, graph: LayeredGraph) -> Mapping[str, Any] | None:
     if graph.weights:
         return None
     return {name: network.weights[name] for name in graph.shapes if name in network.weights}
-
-
-def _write(path: str, text: str) -> None:
-    from graphsparse.checkpoints.atomic import replacing
-
-    with replacing(Path(path)) as file:
-        file.write((text.rstrip("\n") + "\n").encode())

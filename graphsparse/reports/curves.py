@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphsparse.checkpoints.atomic import replacing
-from graphsparse.errors import MissingExtra, TargetError
 from graphsparse.passes.curve import CompressionCurve
+from graphsparse.plots.curves import curve
+from graphsparse.plots.saving import kind_of
+from graphsparse.plots.saving import picture as drawn_as
+from graphsparse.plots.style import require
 
 if TYPE_CHECKING:
     import pandas
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> pandas.DataFrame:
@@ -40,22 +40,6 @@ def _thinned(frame: pandas.DataFrame, points: int) -> pandas.DataFrame:
     return frame.iloc[np.unique(np.r_[0, rows, len(kept) - 1])]
 
 
-def write_csv(frame: pandas.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write the curves as CSV, in one step."""
-    with replacing(path) as file:
-        file.write(frame.to_csv(index=False).encode())
-
-
-def check_picture(path: str | os.PathLike[str]) -> str:
-    """The kind of picture that a name ends in. Raises TargetError for one that is not .png, .svg or .pdf."""
-    ending = os.path.splitext(os.fspath(path))[1].lower()
-    if ending not in PICTURES:
-        raise TargetError(
-            "the name of a picture must end in " + ", ".join(PICTURES), place=str(path), received=repr(ending)
-        )
-    return ending[1:]
-
-
 def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:
     """Write a `picture`, in one step."""
     write_picture(picture(frame, path, title), path)
@@ -72,21 +56,10 @@ def picture(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = 
 
     Needs the extra ``plots``. Raises TargetError for a path that does not end in .png, .svg or .pdf.
     """
-    kind = check_picture(path)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("a picture needs matplotlib", way_out="pip install 'graphsparse[plots]'") from error
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    for method, curve in frame.groupby("method", sort=False):
-        alive = curve[curve["active"] > 0]
-        axes.plot(alive["direct_compression"], alive["effective_compression"], label=str(method))
-    ends = [frame["direct_compression"].min(), frame.loc[frame["active"] > 0, "direct_compression"].max()]
-    axes.plot(ends, ends, color="0.6", linestyle=":", label="no dead connections")
-    axes.set(xscale="log", yscale="log", xlabel="direct compression", ylabel="effective compression")
+    kind = kind_of(path)
+    require()
+    from matplotlib.figure import Figure
+
+    axes = curve(frame, ax=Figure(figsize=(5.4, 4.4), layout="constrained").add_subplot())
     axes.set_title(title, parse_math=False)  # a file's name, dollar signs and all
-    axes.legend()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format=kind, dpi=150)
-    return drawn.getvalue()
+    return drawn_as(axes, kind)

@@ -113,7 +113,7 @@ def _folded(
         folding.add(outcome.step, now)
         notes |= dict.fromkeys(now.notes)
     skipped = {outcome.step.name: outcome.error for outcome in each if outcome.error}
-    told = (*_said(run, skipped), *notes, *_coverage(found))
+    told = (*_left_out(run), *notes, *_coverage(found))
     return Trajectory(title, tuple(folding.rows), tuple(folding.deaths), skipped, told)
 
 
@@ -127,12 +127,9 @@ def _again(outcome: Outcome, found: Template, kept: Sidecar | None) -> Snapshot:
     return snapshot
 
 
-def _said(run: Steps, skipped: Mapping[str, str]) -> list[str]:
-    notes = [f"Skipped: {error}" for error in skipped.values()]
-    if run.left_out:
-        names = ", ".join(run.left_out[:LISTED]) + (", ..." if len(run.left_out) > LISTED else "")
-        notes.append(f"Left out, their names tell no step: {names}.")
-    return notes
+def _left_out(run: Steps) -> list[str]:
+    names = ", ".join(run.left_out[:LISTED]) + (", ..." if len(run.left_out) > LISTED else "")
+    return [f"Left out, their names tell no step: {names}."] if names else []
 
 
 def _coverage(found: Template) -> list[str]:

@@ -109,7 +109,8 @@ class Trajectory:
         return f"Trajectory({self.title!r}, {len(self.steps)} steps{ends}{skipped}; .totals .parameters .deaths .frame)"
 
     def _repr_html_(self) -> str:
-        return table(self.title, [repr(self), *self.notes], self.totals)
+        skipped = [f"Skipped: {error}" for error in self.skipped.values()]
+        return table(self.title, [repr(self), *skipped, *self.notes], self.totals)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what is not finite is None. Deaths are counted; ``deaths`` has them one by one."""

@@ -15,6 +15,7 @@ from graphsparse.runs.steps import Step
 from graphsparse.runs.template import Template
 
 Progress = Callable[[int, int], None]
+PATIENCE = "10s"  # for a scheduler to answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +96,22 @@ def _on_cluster(work: Callable[[Step], Outcome], steps: Sequence[Step], client: 
 
 def _call(work: Callable[[Step], Outcome], step: Step) -> Outcome:
     return work(step)
+
+
+def connect(address: str) -> Any:
+    """A client of the cluster whose scheduler has this address.
+
+    Raises:
+        MissingExtra: dask is not installed. ArgumentError: nobody answers there.
+    """
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise MissingExtra("a client needs dask", way_out="pip install 'graphsparse[dask]'") from error
+    try:
+        return Client(address, timeout=PATIENCE)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TypeError) as error:
+        raise ArgumentError(
+            "a cluster must be the address of a Dask scheduler", place=address, received=type(error).__name__,
+            way_out="for example tcp://host:8786",
+        ) from error  # fmt: skip

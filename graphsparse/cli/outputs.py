@@ -1,0 +1,81 @@
+"""Where results go, in the same words for every command: --json, --csv, --parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graphsparse.cli import options
+from graphsparse.errors import ModelError
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console
+
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write all as JSON; - for standard output.")]
+Csv = Annotated[
+    str | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV; - for standard output.")
+]
+Parquet = Annotated[
+    Path | None, typer.Option("--parquet", metavar="FILE", help="Write the table as parquet. Needs pyarrow.")
+]
+OUTPUT = "-"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that are asked for; "-" is standard output, which then holds nothing else."""
+
+    json: str | None = None
+    csv: str | None = None
+    parquet: Path | None = None
+
+    def check(self) -> Outputs:
+        """Raises before the work begins what writing would raise after it."""
+        if self.json == OUTPUT and self.csv == OUTPUT:
+            raise ModelError(
+                "standard output must be for one of --json and --csv", received="- for both", way_out="name a file"
+            )
+        options.check_outputs(*(None if path == OUTPUT else path for path in (self.json, self.csv)), self.parquet)
+        if self.parquet is not None:
+            from graphsparse.measures.tables import check_parquet
+
+            check_parquet()
+        return self
+
+    @property
+    def silent(self) -> bool:
+        """Whether standard output is taken, so that no table is shown."""
+        return OUTPUT in (self.json, self.csv)
+
+    def write(self, json: Callable[[], str], frame: Callable[[], pandas.DataFrame] | None = None) -> None:
+        """Write what is asked for into files."""
+        if self.json not in (None, OUTPUT):
+            _write(str(self.json), json())
+        if frame is not None and self.csv not in (None, OUTPUT):
+            _write(str(self.csv), frame().to_csv(index=False))
+        if frame is not None and self.parquet is not None:
+            from graphsparse.measures.tables import write_parquet
+
+            write_parquet(frame(), self.parquet)
+
+    def answer(
+        self, out: Console, json: Callable[[], str], frame: Callable[[], pandas.DataFrame] | None = None
+    ) -> bool:
+        """Write what is for standard output; whether there was any."""
+        if self.json == OUTPUT:
+            out.file.write(json().rstrip("\n") + "\n")
+        if frame is not None and self.csv == OUTPUT:
+            out.file.write(frame().to_csv(index=False))
+        return self.silent
+
+
+def _write(path: str, text: str) -> None:
+    from graphsparse.checkpoints.atomic import replacing
+
+    with replacing(path) as file:
+        file.write((text.rstrip("\n") + "\n").encode())

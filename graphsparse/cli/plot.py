@@ -1,0 +1,193 @@
+"""``graphsparse plot``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphsparse.cli import options
+from graphsparse.cli.bars import bars
+from graphsparse.cli.streams import answering, working
+from graphsparse.cli.wording import one_line
+from graphsparse.errors import ModelError, TargetError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from graphsparse.graph import LayeredGraph
+
+EXAMPLES = """
+Examples:
+
+  graphsparse plot density net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out density.pdf
+
+  graphsparse plot mask mlp.pt --model chain --parameter fc1.weight --order degree --out mask.png
+
+  graphsparse plot comparison a.pt b.pt --model chain --out ab.svg
+
+  graphsparse plot trajectory run.parquet --out run.pdf
+"""
+KINDS = {
+    "density": "what is kept and what is active, by parameter",
+    "degrees": "degree distributions",
+    "network": "units and edges",
+    "mask": "one parameter (--parameter)",
+    "paths": "paths through connections",
+    "comparison": "several checkpoints, by parameter",
+    "trajectory": "a run: its folder, its files, or the CSV or parquet that track wrote",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be drawn of what."""
+
+    kind: str
+    files: list[Path]
+    parameter: str | None
+    order: str
+    arguments: dict[str, Any]
+    progress: Callable[[int, int], None]
+
+
+def plot(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()) + ".")
+    ],
+    checkpoints: options.Checkpoints,
+    out: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="The picture: .png, .svg or .pdf.")],
+    parameter: Annotated[str | None, typer.Option(metavar="NAME", help="The parameter whose mask is drawn.")] = None,
+    order: Annotated[
+        str, typer.Option(metavar="NAME", help="Rows and columns of a mask: 'as it is', or by 'degree'.")
+    ] = "as it is",
+    width: Annotated[float | None, typer.Option(metavar="INCHES", help="Width of the picture.")] = None,
+    height: Annotated[float | None, typer.Option(metavar="INCHES", help="Height of the picture.")] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="What stands above the picture.")] = None,
+    pattern: options.Pattern = None,
+    model: options.Model = None,
+    example_inputs: options.Inputs = None,
+    model_args: options.Arguments = None,
+    resolution: options.Resolution = None,
+    norm_statistics: options.Statistics = False,
+    sources: options.Sources = None,
+    form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
+    trust_sizes: options.TrustSizes = False,
+) -> None:
+    """Draw a picture of checkpoints for a paper. `graphsparse curve --plot` draws compression curves."""
+    _check(kind, checkpoints, parameter, model)
+    options.check_resolution(resolution)
+    options.check_outputs(out)
+    with working() as console, bars(console) as progress:
+        from graphsparse.checkpoints.atomic import replacing
+        from graphsparse.plots.saving import kind_of, picture
+
+        ending = kind_of(out)
+        arguments = {
+            "model": model, "example_inputs": options.examples(example_inputs),
+            "model_args": options.arguments(model_args), "resolution": resolution, "norm_statistics": norm_statistics,
+            "sources": sources or None, "form": form, "key": key, "ignore": ignore or (), "prefix": prefix,
+            "trust_sizes": trust_sizes,
+        }  # fmt: skip
+        if kind == "trajectory":
+            arguments["pattern"] = pattern
+        figure = _drawn(Asked(kind, checkpoints, parameter, order, arguments, progress("checkpoints")))
+        figure.set_size_inches(width or figure.get_figwidth(), height or figure.get_figheight())
+        if title is not None:
+            figure.suptitle(title, fontsize=10, parse_math=False)
+        content = picture(figure, ending)
+        with replacing(out) as file:
+            file.write(content)
+    with answering() as answer:
+        answer.print(one_line(f"Written: {out}"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _check(kind: str, files: list[Path], parameter: str | None, model: str | None) -> None:
+    if kind not in KINDS:
+        raise TargetError(
+            "a picture must be of a kind that is known", received=repr(kind), way_out=f"name one of {', '.join(KINDS)}"
+        )
+    if model == "none":
+        raise ModelError("a picture must have a network", received="--model none", way_out="name the model")
+    if kind not in ("comparison", "trajectory") and len(files) > 1:
+        raise TargetError(f"a picture of {kind} must be of one checkpoint", received=f"{len(files)} files")
+    if kind == "mask" and parameter is None:
+        raise TargetError("a picture of a mask must have a parameter", way_out="name it with --parameter")
+
+
+def _drawn(asked: Asked) -> Figure:
+    from matplotlib import pyplot
+
+    from graphsparse import plots
+
+    pyplot.switch_backend("agg")
+    if asked.kind == "trajectory":
+        return plots.trajectory_panels(_run(asked))[0].figure  # type: ignore[return-value]
+    if asked.kind == "comparison":
+        from graphsparse.runs.compare import compare
+
+        found = compare(asked.files, **asked.arguments, metrics=(), progress=asked.progress)
+        return plots.comparison(found).figure  # type: ignore[return-value]
+    graph = _graph(asked)
+    draw: dict[str, Callable[[], Any]] = {
+        "density": lambda: plots.density(graph),
+        "degrees": lambda: plots.degrees(graph),
+        "network": lambda: plots.network(graph),
+        "paths": lambda: plots.paths(graph),
+        "mask": lambda: plots.mask(graph, str(asked.parameter), order=asked.order),  # type: ignore[arg-type]
+    }
+    return draw[asked.kind]().figure
+
+
+def _graph(asked: Asked) -> LayeredGraph:
+    from graphsparse.capture import export
+    from graphsparse.checkpoints import Part
+    from graphsparse.networks.loading import load_network
+
+    given = asked.arguments
+    network = load_network(
+        asked.files[0], given["model"], form=given["form"], arguments=given["model_args"], weightless=True,
+        part=Part.of(given["key"], given["ignore"], given["prefix"]), trust_sizes=given["trust_sizes"],
+    ).with_inputs(given["example_inputs"])  # fmt: skip
+    return export(
+        network, resolution=given["resolution"], norm_statistics=given["norm_statistics"], sources=given["sources"]
+    )
+
+
+def _run(asked: Asked) -> Any:
+    """The trajectory of a run, or the frame of one that was written."""
+    first = asked.files[0]
+    if len(asked.files) == 1 and first.suffix in (".csv", ".parquet"):
+        return _frame(first)
+    from graphsparse.runs.track import track
+
+    source = first if len(asked.files) == 1 else asked.files
+    return track(source, causes=False, progress=asked.progress, **asked.arguments)
+
+
+def _frame(path: Path) -> Any:
+    import pandas
+
+    from graphsparse.measures.tables import check_parquet
+    from graphsparse.runs.folding import COLUMNS
+
+    if path.suffix == ".parquet":
+        check_parquet()
+    try:
+        found = pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path, engine="pyarrow")
+        missing = [name for name in COLUMNS if name not in found.columns]
+    except (OSError, ValueError) as error:
+        missing = [str(error).splitlines()[0]]
+    if missing:
+        raise TargetError(
+            "a table of a run must be one that track wrote",
+            place=str(path),
+            received=f"without {', '.join(missing[:3])}",
+        )
+    return found

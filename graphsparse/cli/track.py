@@ -1,0 +1,111 @@
+"""``graphsparse track``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graphsparse.cli import options, outputs
+from graphsparse.cli.bars import bars
+from graphsparse.cli.streams import answering, complain, working
+from graphsparse.cli.wording import BAD_INPUT, one_line
+from graphsparse.errors import ModelError
+
+if TYPE_CHECKING:
+    from graphsparse.runs.trajectory import Trajectory
+
+EXAMPLES = """
+Examples:
+
+  graphsparse track run/ --model graphsparse.zoo:lenet5 --input 3x32x32 --parquet run.parquet
+
+  graphsparse track run/ --model chain --sidecar run.kept --jobs -1 --csv run.csv --deaths deaths.csv
+
+  graphsparse track run/net_*.pt --model chain --pattern 'net_{step}.pt'
+"""
+
+
+def track(
+    run: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", show_default=False, help="A folder with a checkpoint per step, or the files."),
+    ],
+    model: options.Model = None,
+    example_inputs: options.Inputs = None,
+    model_args: options.Arguments = None,
+    pattern: options.Pattern = None,
+    sidecar: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Keep what is found of each checkpoint there, and go on from it next time."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Checkpoints read at a time; -1 for one per core.")] = 1,
+    processes: Annotated[bool, typer.Option("--processes/--threads", help="What a job is.")] = True,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Read them on the cluster of this Dask scheduler.")
+    ] = None,
+    causes: Annotated[bool, typer.Option("--causes/--no-causes", help="Find which masks cut units that died.")] = True,
+    resolution: options.Resolution = None,
+    norm_statistics: options.Statistics = False,
+    sources: options.Sources = None,
+    form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
+    trust_sizes: options.TrustSizes = False,
+    select: options.Select = None,
+    json: outputs.Json = None,
+    csv: outputs.Csv = None,
+    parquet: outputs.Parquet = None,
+    deaths: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a row per unit that died as CSV: when, and who cut it.")
+    ] = None,
+) -> None:
+    """Follow a network through all checkpoints of a run: sparsity, births and deaths, overlap, collapse, step by step.
+
+    A checkpoint that cannot be read is skipped and said; the exit status is 2 then.
+    """
+    if model == "none":
+        raise ModelError("a trajectory must have a network", received="--model none", way_out="name the model")
+    wanted = outputs.Outputs(json, csv, parquet).check()
+    options.check_resolution(resolution)
+    options.check_outputs(deaths)
+    with working() as console, bars(console) as progress:
+        from graphsparse.reports.selection import select_rows
+        from graphsparse.reports.tables import show_trajectory
+        from graphsparse.runs.track import track as follow
+
+        found = follow(
+            run[0] if len(run) == 1 else run, model, options.examples(example_inputs), pattern=pattern, sidecar=sidecar,
+            jobs=jobs, processes=processes, client=_client(cluster), causes=causes, resolution=resolution,
+            norm_statistics=norm_statistics, sources=sources or None, form=form, model_args=options.arguments(model_args),
+            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, progress=progress("checkpoints"),
+        )  # fmt: skip
+        shown = select_rows(found, select)
+    wanted.write(shown.to_json, lambda: shown.frame)
+    if deaths is not None:
+        _write_deaths(found, deaths)
+    with answering() as out:
+        if not wanted.answer(out, shown.to_json, lambda: shown.frame):
+            show_trajectory(shown, out)
+    for error in found.skipped.values():
+        complain(one_line(f"graphsparse: skipped: {error}"))
+    if found.skipped:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _write_deaths(found: Trajectory, path: Path) -> None:
+    from graphsparse.measures.tables import write_csv
+
+    write_csv(found.deaths, path)
+
+
+def _client(address: str | None) -> Any:
+    if address is None:
+        return None
+    from graphsparse.runs.workers import connect
+
+    return connect(address)

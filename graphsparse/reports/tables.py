@@ -1,0 +1,152 @@
+"""Several checkpoints as tables in the terminal: reports, comparisons and trajectories."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from graphsparse.reports.several import Reports
+from graphsparse.reports.terminal import printable, times, wide
+from graphsparse.runs.comparison import Comparison
+from graphsparse.runs.rows import ALL, PARAMETER, Row
+from graphsparse.runs.trajectory import Trajectory
+
+MEASURES = (
+    "connections", "kept", "active", "direct_compression", "effective_compression", "live", "starved", "stranded", "anp",
+    "overlap", "active_overlap", "born", "died", "units_born", "units_died",
+)  # fmt: skip
+OF_STEPS = (
+    "kept", "active", "direct_compression", "effective_compression", "live", "anp", "itop", "born", "died", "units_died",
+    "overlap_before", "overlap_last",
+)  # fmt: skip
+HEADS = {
+    "direct_compression": "direct", "effective_compression": "effective", "overlap_before": "overlap", "overlap_last": "last",
+    "units_died": "units died", "units_born": "units born", "active_overlap": "active overlap",
+}  # fmt: skip
+NAMED = 4
+
+
+def show_reports(found: Reports, console: Console | None = None) -> None:
+    """A row per file."""
+    console = wide(console or Console())
+    columns = ("connections", "kept", "active", "direct_compression", "effective_compression")
+    table = _table("", ["checkpoint", *(HEADS.get(column, column) for column in columns)])
+    for name, report in found.reports.items():
+        table.add_row(Text(printable(name)), *(_cell(column, report.summary.get(column)) for column in columns))
+    console.print(table)
+    notes = [f"{name}: {note}" for name, report in found.reports.items() for note in report.notes]
+    _print_notes(console, notes)
+
+
+def show_comparison(found: Comparison, console: Console | None = None) -> None:
+    """Totals and metrics with differences to the first checkpoint, then the parameters, then units."""
+    console, names = wide(console or Console()), list(found.files)
+    for name, file in found.files.items():
+        console.print(Text(f"  {name}  {printable(file)}"), soft_wrap=True)
+    console.print(_totals(found, names))
+    console.print(_parameters(found, names))
+    for name in names[1:]:
+        _print_units(console, name, [row for row in found.unit_rows if row["checkpoint"] == name], names[0])
+    _print_notes(console, found.notes)
+
+
+def show_trajectory(found: Trajectory, console: Console | None = None) -> None:
+    """A row per step, then collapses and deaths of units."""
+    console = wide(console or Console())
+    table = _table(found.title, ["step", *(HEADS.get(column, column.replace("_", " ")) for column in OF_STEPS)])
+    for row in found.rows:
+        if row["scope"] == ALL:
+            table.add_row(Text(str(row["step"])), *(_cell(column, row[column]) for column in OF_STEPS))
+    console.print(table)
+    for place, step in found.collapses.items():
+        said = f"nothing is active in {printable(place)}" if place else "the network has collapsed"
+        console.print(Text(f"  From step {step} on: {said}.", style="bold"), soft_wrap=True)
+    if found.death_rows:
+        back = sum(row["back"] is not None for row in found.death_rows)
+        console.print(Text(f"  {len(found.death_rows):,} deaths of units, {back:,} of them came back; cut by {_cut(found.death_rows)}."), soft_wrap=True)  # fmt: skip
+    _print_notes(console, found.notes)
+
+
+def _totals(found: Comparison, names: Sequence[str]) -> Table:
+    table = _table("in all", ["measure", *names, *(f"{name} - {names[0]}" for name in names[1:])])
+    rows = {row["checkpoint"]: row for row in found.rows if row["scope"] == ALL}
+    for measure in MEASURES:
+        _add(table, HEADS.get(measure, measure.replace("_", " ")), measure, [rows[name][measure] for name in names])
+    metrics: dict[str, dict[str, Row]] = {}
+    for row in found.topology_rows:
+        metrics.setdefault(row["metric"], {})[row["checkpoint"]] = row
+    for metric, by_name in metrics.items():
+        for part in ("kept", "active"):
+            values = [by_name[name][part] for name in names]
+            if part == "kept" or values != [by_name[name]["kept"] for name in names]:
+                _add(table, metric if part == "kept" else f"{metric}, active", metric, values)
+    return table
+
+
+def _add(table: Table, head: str, measure: str, values: Sequence[float]) -> None:
+    differences = [value - values[0] for value in values[1:]]
+    cells = [_cell(measure, value) for value in values]
+    table.add_row(Text(head), *cells, *(_cell(measure, each, signed=True) for each in differences))
+
+
+def _parameters(found: Comparison, names: Sequence[str]) -> Table:
+    heads = [f"{head} {name}" for head in ("direct", "effective") for name in names]
+    later = [f"{head} {name}" for head in ("overlap", "died", "born") for name in names[1:]]
+    table = _table("by parameter", ["parameter", "connections", *heads, *later])
+    rows: dict[str, dict[str, Row]] = {}
+    for row in found.rows:
+        if row["scope"] == PARAMETER:
+            rows.setdefault(row["place"], {})[row["checkpoint"]] = row
+    for place, by_name in rows.items():
+        cells = [_cell(measure, by_name[name][measure]) for measure in ("direct", "effective") for name in names]
+        cells += [
+            _cell(measure, by_name[name][measure]) for measure in ("overlap", "died", "born") for name in names[1:]
+        ]
+        table.add_row(Text(printable(place)), _cell("connections", by_name[names[0]]["connections"]), *cells)
+    return table
+
+
+def _print_units(console: Console, name: str, rows: Sequence[Row], first: str) -> None:
+    died = [row for row in rows if row["change"] == "died"]
+    if rows:
+        cut = f"; cut by {_cut(died)}" if died else ""
+        text = f"  {name}: {len(died):,} units alive in {first} are dead{cut}. {len(rows) - len(died):,} came to life."
+        console.print(Text(text), soft_wrap=True)
+
+
+def _cut(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Who cut how many units, the most first."""
+    counts = Counter(printable(row["cut_by"]) for row in rows)
+    most = [f"{who} {count:,}" for who, count in counts.most_common(NAMED)]
+    return "; ".join(most) + ("; others" if len(counts) > NAMED else "")
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    shown = Text(printable(title), style="bold") if title else None
+    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
+    return table
+
+
+def _print_notes(console: Console, notes: Iterable[str]) -> None:
+    for note in notes:
+        console.print(Text(f"  {printable(note)}", style="yellow"))
+
+
+def _cell(measure: str, value: Any, signed: bool = False) -> Text:
+    if value is None or math.isnan(value):
+        return Text("")
+    sign = "+" if signed and value > 0 else ""
+    if measure.endswith("compression"):
+        return Text(sign + times(value))
+    if isinstance(value, int) or float(value).is_integer() and abs(value) != 1:
+        return Text(f"{sign}{int(value):,}")
+    return Text(f"{sign}{value:.4f}")
