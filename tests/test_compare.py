@@ -116,6 +116,19 @@ class TestComparison:
         assert found.holds("before.minimum_cut >= 0 and after.active_minimum_cut >= 0")
         assert gs.compare(files[:2], Small(), X, metrics=()).topology.empty
 
+    def test_metrics_of_two_are_of_a_and_each_other(self, files, graphs):
+        found = gs.compare(files, Small(), X, metrics=["intersection_over_union", "topological_distance", "starved"])
+        masks = {letter: {name: graph.kept[name].unpack() for name in NAMES} for letter, graph in graphs.items()}
+        alone = gs.compare_masks(graphs["A"], masks, ["topological_distance"]).total
+        for letter in "BC":
+            ours = found.topology.loc["topological_distance", letter]
+            assert ours.tolist() == alone.loc[("A", letter, "topological_distance"), ["kept", "active"]].tolist()
+            iou = found.topology.loc["intersection_over_union", letter]
+            assert iou.tolist() == pytest.approx(found.overlaps.loc[("A", letter)].tolist())
+        assert found.topology.loc["topological_distance", "A"].isna().all() and "starved" in found.topology.index
+        with pytest.raises(ArgumentError, match="must be defined"):
+            found.holds("A.topological_distance < 1")
+
     @pytest.mark.parametrize(
         ("given", "text"),
         [

@@ -14,7 +14,7 @@ from graphsparse.plots.style import ACTIVE, COLOURS, DEAD, FAINT, KEPT, MARKERS,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from graphsparse.runs.comparison import Comparison
+    from graphsparse.runs.comparison import CheckpointComparison
 
 APART = 0.14  # of a line, between the dots of checkpoints
 ROW = 0.22  # inches of a parameter's line
@@ -42,7 +42,7 @@ def density(found: Any, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def comparison(found: Comparison, measure: str = "active", *, ax: Axes | None = None) -> Axes:
+def comparison(found: CheckpointComparison, measure: str = "active", *, ax: Axes | None = None) -> Axes:
     """The share of the connections of each parameter that is active in each checkpoint.
 
     Args:

@@ -12,10 +12,10 @@ from graphsparse.errors import ArgumentError
 if TYPE_CHECKING:
     from graphsparse.metrics.topology import Topology
     from graphsparse.reports.report import Report
-    from graphsparse.runs.comparison import Comparison
+    from graphsparse.runs.comparison import CheckpointComparison
     from graphsparse.runs.trajectory import Trajectory
 
-Rows = TypeVar("Rows", "Comparison", "Trajectory")
+Rows = TypeVar("Rows", "CheckpointComparison", "Trajectory")
 
 
 def chosen(names: Iterable[str], patterns: Sequence[str]) -> set[str]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from graphsparse.reports.several import Reports
 from graphsparse.reports.terminal import printable, times, wide
-from graphsparse.runs.comparison import Comparison
+from graphsparse.runs.comparison import CheckpointComparison
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 from graphsparse.runs.trajectory import Trajectory
 
@@ -45,7 +45,7 @@ def show_reports(found: Reports, console: Console | None = None) -> None:
     _print_notes(console, notes)
 
 
-def show_comparison(found: Comparison, console: Console | None = None) -> None:
+def show_comparison(found: CheckpointComparison, console: Console | None = None) -> None:
     """Totals and metrics with differences to the first checkpoint, then the parameters, then units."""
     console, names = wide(console or Console()), list(found.files)
     for name, file in found.files.items():
@@ -74,7 +74,7 @@ def show_trajectory(found: Trajectory, console: Console | None = None) -> None:
     _print_notes(console, found.notes)
 
 
-def _totals(found: Comparison, names: Sequence[str]) -> Table:
+def _totals(found: CheckpointComparison, names: Sequence[str]) -> Table:
     table = _table("in all", ["measure", *names, *(f"{name} - {names[0]}" for name in names[1:])])
     rows = {row["checkpoint"]: row for row in found.rows if row["scope"] == ALL}
     for measure in MEASURES:
@@ -96,7 +96,7 @@ def _add(table: Table, head: str, measure: str, values: Sequence[float]) -> None
     table.add_row(Text(head), *cells, *(_cell(measure, each, signed=True) for each in differences))
 
 
-def _parameters(found: Comparison, names: Sequence[str]) -> Table:
+def _parameters(found: CheckpointComparison, names: Sequence[str]) -> Table:
     heads = [f"{head} {name}" for head in ("direct", "effective") for name in names]
     later = [f"{head} {name}" for head in ("overlap", "died", "born") for name in names[1:]]
     table = _table("by parameter", ["parameter", "connections", *heads, *later])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from math import nan
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -14,9 +15,11 @@ import numpy as np
 from graphsparse.checkpoints import Part
 from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph
+from graphsparse.metrics.comparison import TABLE as PAIRS
+from graphsparse.metrics.comparison import compare_masks
 from graphsparse.metrics.topology import check_metrics, topology
 from graphsparse.runs.changes import changes
-from graphsparse.runs.comparison import Comparison
+from graphsparse.runs.comparison import CheckpointComparison
 from graphsparse.runs.deaths import Deaths, deaths, within_layers
 from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
 from graphsparse.runs.snapshot import Snapshot, snapshot_of
@@ -47,18 +50,19 @@ def compare(
     prefix: str | None = None,
     trust_sizes: bool = False,
     progress: Progress | None = None,
-) -> Comparison:
+) -> CheckpointComparison:
     """Put two or more checkpoints of one network side by side. The network is captured once.
 
     Args:
         checkpoints: paths, state dicts or masks, which are called A, B, C and so on; or ``{name: checkpoint}``.
         model, example_inputs, kwargs, resolution, norm_statistics, sources, form, model_args, key, ignore, prefix,
             trust_sizes: as for `graphsparse.analyze`. A live module is not changed.
-        metrics: metrics and groups of `graphsparse.topology` to find of each; None for every one, ``()`` for none.
+        metrics: metrics and groups of `graphsparse.topology` to find of each, and metrics of `graphsparse.compare_masks`
+            to find of A and each other one; None for every one, ``()`` for none.
         progress: called with (checkpoints done, checkpoints in all).
 
     Returns:
-        `Comparison`: ``.totals`` and ``.parameters`` side by side, ``.units`` that died or came to life, ``.overlaps`` of
+        `CheckpointComparison`: ``.totals`` and ``.parameters`` side by side, ``.units`` that died or came to life, ``.overlaps`` of
         masks, ``.topology``, and ``.holds("B.active < 0.9 * A.active")`` for checks.
 
     Raises:
@@ -76,8 +80,7 @@ def compare(
     """
     named = _named(checkpoints)
     chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
-    wanted = None if metrics is None else list(metrics)
-    check_metrics(wanted)
+    wanted, of_pairs = _sorted_out(metrics)
     way = Way(
         resolution, norm_statistics, chosen, form, dict(model_args or {}), Part.of(key, ignore, prefix), trust_sizes
     )
@@ -90,6 +93,7 @@ def compare(
         metric_rows += _metric_rows(name, graph, wanted)
         if progress is not None:
             progress(len(snapshots), len(named))
+    metric_rows += _pair_rows(found.base, snapshots, of_pairs)
     files = {name: _file(source, name) for name, source in named.items()}
     return _side_by_side(files, found.base, snapshots, tuple(metric_rows))
 
@@ -122,9 +126,30 @@ def _metric_rows(name: str, graph: LayeredGraph, metrics: list[str] | None) -> I
         yield {"metric": metric, "checkpoint": name, "kept": float(row["kept"]), "active": float(row["active"])}
 
 
+def _sorted_out(metrics: Iterable[str] | None) -> tuple[list[str] | None, list[str]]:
+    """The metrics of one checkpoint, None for all of them, and those of two."""
+    if metrics is None:
+        return None, list(PAIRS)
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    wanted = [name for name in names if name not in PAIRS]
+    check_metrics(wanted)
+    return wanted, [name for name in names if name in PAIRS]
+
+
+def _pair_rows(base: LayeredGraph, snapshots: Mapping[str, Snapshot], metrics: list[str]) -> Iterator[Row]:
+    """Metrics of the first checkpoint and each other one; of the first itself they are not defined."""
+    if not metrics:
+        return
+    sets = {name: {key: now.kept[key] for key in (*base.shapes, *base.modulators)} for name, now in snapshots.items()}
+    for metric in metrics:
+        yield {"metric": metric, "checkpoint": next(iter(sets)), "kept": nan, "active": nan}
+    for (_, name, metric), row in compare_masks(base, sets, metrics, pairs="first").total.iterrows():
+        yield {"metric": metric, "checkpoint": name, "kept": float(row["kept"]), "active": float(row["active"])}
+
+
 def _side_by_side(
     files: dict[str, str], base: LayeredGraph, snapshots: Mapping[str, Snapshot], metric_rows: tuple[Row, ...]
-) -> Comparison:
+) -> CheckpointComparison:
     places, first = Places.of(base), next(iter(snapshots.values()))
     rows: list[Row] = []
     units: list[Row] = []
@@ -133,7 +158,9 @@ def _side_by_side(
         rows += _rows(name, base, places, first, now, gone)
         units += _units(name, base, first, now, gone)
     notes = dict.fromkeys(f"{name}: {note}" for name, now in snapshots.items() for note in now.notes)
-    return Comparison(files, tuple(rows), tuple(units), tuple(_overlaps(base, snapshots)), metric_rows, tuple(notes))
+    return CheckpointComparison(
+        files, tuple(rows), tuple(units), tuple(_overlaps(base, snapshots)), metric_rows, tuple(notes)
+    )
 
 
 def _rows(name: str, base: LayeredGraph, places: Places, first: Snapshot, now: Snapshot, gone: Deaths) -> Iterator[Row]:

@@ -29,7 +29,7 @@ NOT_MEASURES = ("checkpoint", "scope", "place", "collapsed")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class CheckpointComparison:
     """Several checkpoints of one network, named A, B, C and so on; ``files`` says which is which.
 
     ``frame`` has a row per checkpoint and place, in all and by parameter. What changed (``born``, ``died``, ``units_cut``,
@@ -113,7 +113,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         named = ", ".join(f"{letter}: {name}" for letter, name in self.files.items())
-        return f"Comparison({named}; .totals .parameters .units .overlaps .topology .frame)"
+        return f"CheckpointComparison({named}; .totals .parameters .units .overlaps .topology .frame)"
 
     def _repr_html_(self) -> str:
         return table("Comparison", [f"{key}: {name}" for key, name in self.files.items()] + [*self.notes], self.totals)

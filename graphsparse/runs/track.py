@@ -38,7 +38,7 @@ def track(
     trust_sizes: bool = False,
     sidecar: str | os.PathLike[str] | None = None,
     jobs: int = 1,
-    processes: bool = False,
+    processes: bool = True,
     client: Any = None,
     causes: bool = True,
     progress: Progress | None = None,
@@ -53,7 +53,8 @@ def track(
         pattern: what the names are, where the number is not told rightly: ``"net_{step}.pt"``, with ``*`` for anything.
         sidecar: a folder in which what is found of each checkpoint is kept. A run that was stopped, or has grown, goes on
             from there; files that changed are read again. Without it, the masks of all steps are held in memory as bits.
-        jobs: how many checkpoints are read at a time, -1 for one per core. processes: in processes instead of threads.
+        jobs: how many checkpoints are read at a time, -1 for one per core. processes: in processes, which take seconds to
+            start and pay from some dozens of checkpoints on; else in threads.
         client: a ``dask.distributed.Client``, to read them on a cluster; its workers must see the same paths.
         causes: also find which masks cut the units that died: a sweep for each mask that drops something at a step.
         progress: called with (checkpoints done, checkpoints in all).

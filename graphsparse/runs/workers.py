@@ -51,7 +51,7 @@ def outcomes(
     sidecar: Sidecar | None,
     *,
     jobs: int = 1,
-    processes: bool = False,
+    processes: bool = True,
     client: Any = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
