@@ -12,6 +12,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAID = {
     "analyze_a_checkpoint.py": "direct compression 200x, effective 249x",
+    "follow_a_run.py": "7 checkpoints, ",
     "many_random_masks.py": "by the closed form: 252.8",
     "paths_through_units.py": "paths through one connection",
     "prune_to_an_effective_target.py": "active 2662 of 266200",
@@ -21,6 +22,7 @@ ALL = """
 import runpy, sys
 for path in sys.argv[1:]:
     print("EXAMPLE", path)
+    sys.argv = [path]
     runpy.run_path(path, run_name="__main__")
 """
 
