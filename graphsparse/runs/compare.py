@@ -55,8 +55,8 @@ def compare(
 
     Args:
         checkpoints: paths, state dicts or masks, which are called A, B, C and so on; or ``{name: checkpoint}``.
-        model, example_inputs, kwargs, resolution, norm_statistics, sources, form, model_args, key, ignore, prefix,
-            trust_sizes: as for `graphsparse.analyze`. A live module is not changed.
+        model, example_inputs, kwargs: as for `graphsparse.analyze`. A live module is not changed.
+        resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes: as there.
         metrics: metrics and groups of `graphsparse.topology` to find of each, and metrics of `graphsparse.compare_masks`
             to find of A and each other one; None for every one, ``()`` for none.
         progress: called with (checkpoints done, checkpoints in all).

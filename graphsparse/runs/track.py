@@ -48,8 +48,8 @@ def track(
     Args:
         source: a folder with a checkpoint per step, paths, or ``{step: checkpoint, state dict or masks}``. The step is
             told from the name: ``step_000100.pt``, ``epoch=3-step=200.ckpt``, ``checkpoint-500/``.
-        model, example_inputs, kwargs, resolution, norm_statistics, sources, form, model_args, key, ignore, prefix,
-            trust_sizes: as for `graphsparse.analyze`. A live module is not changed.
+        model, example_inputs, kwargs: as for `graphsparse.analyze`. A live module is not changed.
+        resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes: as there.
         pattern: what the names are, where the number is not told rightly: ``"net_{step}.pt"``, with ``*`` for anything.
         sidecar: a folder in which what is found of each checkpoint is kept. A run that was stopped, or has grown, goes on
             from there; files that changed are read again. Without it, the masks of all steps are held in memory as bits.
