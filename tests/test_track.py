@@ -254,9 +254,11 @@ class TestSidecar:
         assert count == 9
         gs.track(run, Small(), X, sidecar=tmp_path, resolution="channel")
         assert len(list(tmp_path.glob("*.snapshot"))) == 2 * count
-        grown = {0: run / "step_000000.pt", 7: _changed(run / "step_000005.pt", tmp_path / "other.pt")}
-        found = gs.track(grown, Small(), X, sidecar=tmp_path)
-        assert len(list(tmp_path.glob("*.snapshot"))) == 2 * count + 1 and found.totals.loc[7, "kept"] == 1
+        one = tmp_path / "step_000005.pt"
+        for source in (run / "step_000005.pt", _changed(run / "step_000005.pt", tmp_path / "other.pt")):
+            one.write_bytes(source.read_bytes())  # another content under the same name
+            found = gs.track([run / "step_000000.pt", one], Small(), X, sidecar=tmp_path)
+        assert len(list(tmp_path.glob("*.snapshot"))) == 2 * count + 1 and found.totals.loc[5, "kept"] == 1
 
     def test_a_damaged_entry_is_made_anew(self, run, found, tmp_path):
         gs.track(run, Small(), X, sidecar=tmp_path)

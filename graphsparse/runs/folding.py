@@ -41,7 +41,7 @@ class Folding:
     def __post_init__(self) -> None:
         self.places = Places.of(self.base)
         self.names = tuple(self.base.shapes)
-        self.died_last = np.full(self.base.n_units, -1)  # the place of each dead unit's row among the deaths
+        self.died_last = np.full(self.base.n_units, -1)  # where each unit's last death stands among the deaths
 
     def add(self, step: Step, now: Snapshot) -> None:
         """Go on to the next checkpoint."""
@@ -99,7 +99,6 @@ class Folding:
     def _note_lives(self, step: Step, before: Snapshot, now: Snapshot) -> None:
         for unit in np.flatnonzero(now.live & ~before.live & (self.died_last >= 0)).tolist():
             self.deaths[self.died_last[unit]]["back"] = step.number
-            self.died_last[unit] = -1
 
     def _note_deaths(self, step: Step, found: Deaths) -> None:
         causes = found.cut_by() if self.causes else [""] * len(found.units)
