@@ -101,6 +101,10 @@ class TestTrack:
         status, *_ = run(capsys, "track", *sorted(steps.glob("*.pt")), "--model", "chain", "--sidecar", tmp_path / "kept",
                          "--jobs", "2", "--threads", "--deaths", tmp_path / "deaths.csv", *asked)  # fmt: skip
         assert status == 0 and len(list((tmp_path / "kept").iterdir())) == 3
+        run(capsys, "track", steps, "--model", "chain", "--html", tmp_path / "run.html")
+        run(capsys, "compare", *sorted(steps.glob("*.pt")), "--model", "chain", "--html", tmp_path / "c.html")
+        assert "A run of 3 checkpoints" in (tmp_path / "run.html").read_text()
+        assert "graphsparse compare" in (tmp_path / "c.html").read_text()
         assert len(json.loads(files["json"].read_text())["steps"]) == 9
         assert pandas.read_csv(files["csv"]).shape == pandas.read_parquet(files["parquet"]).shape
         deaths = (tmp_path / "deaths.csv").read_text().splitlines()

@@ -40,6 +40,7 @@ def compare(
     json: outputs.Json = None,
     csv: outputs.Csv = None,
     parquet: outputs.Parquet = None,
+    html: outputs.Html = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +55,9 @@ def compare(
         raise ModelError("a comparison must have a network", received="--model none", way_out="name the model")
     wanted = outputs.Outputs(json, csv, parquet).check()
     options.check_resolution(resolution)
+    options.check_outputs(html)
     with working() as console, bars(console) as progress:
+        from graphsparse.reports.page.runs import comparison_page
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_comparison
         from graphsparse.runs.compare import METRICS
@@ -68,6 +71,8 @@ def compare(
         failed = [condition for condition in fail_if or () if found.holds(condition)]
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)
+    if html is not None:
+        outputs.write_page(html, comparison_page(shown, outputs.typed()))
     with answering() as out:
         if not wanted.answer(out, shown.to_json, lambda: shown.frame):
             show_comparison(shown, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphsparse.cli import options
+from graphsparse.cli.streams import COMMAND
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ Csv = Annotated[
 Parquet = Annotated[
     Path | None, typer.Option("--parquet", metavar="FILE", help="Write the table as parquet. Needs pyarrow.")
 ]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report as a page.")]
 OUTPUT = "-"
 
 
@@ -72,6 +75,16 @@ class Outputs:
         if frame is not None and self.csv == OUTPUT:
             out.file.write(frame().to_csv(index=False))
         return self.silent
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(("graphsparse", *COMMAND.get()))
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page."""
+    _write(str(path), text)
 
 
 def _write(path: str, text: str) -> None:

@@ -60,6 +60,7 @@ def track(
     json: outputs.Json = None,
     csv: outputs.Csv = None,
     parquet: outputs.Parquet = None,
+    html: outputs.Html = None,
     deaths: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a row per unit that died as CSV: when, and who cut it.")
     ] = None,
@@ -72,8 +73,10 @@ def track(
         raise ModelError("a trajectory must have a network", received="--model none", way_out="name the model")
     wanted = outputs.Outputs(json, csv, parquet).check()
     options.check_resolution(resolution)
+    options.check_outputs(html)
     options.check_outputs(deaths)
     with working() as console, bars(console) as progress:
+        from graphsparse.reports.page.runs import trajectory_page
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_trajectory
         from graphsparse.runs.track import track as follow
@@ -86,6 +89,8 @@ def track(
         )  # fmt: skip
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)
+    if html is not None:
+        outputs.write_page(html, trajectory_page(shown, outputs.typed()))
     if deaths is not None:
         _write_deaths(found, deaths)
     with answering() as out:

@@ -30,7 +30,7 @@ def page_of(
         flow.section(swept, fragile.on_flow(swept.graph)) if swept and fragile else None,
         fragile.section() if fragile else None,
         coverage.section(report),
-        reproduction.section(report, command),
+        reproduction.section(report.origin, command),
     ]
     return Page(report.title, _subtitle(report), tuple(section for section in sections if section is not None))
 

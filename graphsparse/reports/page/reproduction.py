@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from graphsparse.reports.page.sections import Section
 
 if TYPE_CHECKING:
-    from graphsparse.reports.report import Report
+    from graphsparse.reports.report import Origin
 
 LIBRARIES = ("graphsparse", "torch", "numpy", "scipy", "numba")
 CHUNK = 1 << 22
 
 
-def section(report: Report, command: str | None = None) -> Section:
-    """How to make this report again; ``command`` is what was typed, where something was."""
-    origin = report.origin
+def section(origin: Origin, command: str | None = None) -> Section:
+    """How to make this page again; ``command`` is what was typed, where something was."""
     settings = {name: value for name, value in origin.settings.items() if value not in (None, (), {}, "")}
     return Section(
         "reproduction",
