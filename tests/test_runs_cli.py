@@ -181,9 +181,7 @@ class TestPlot:
         files = MLP if kind == "comparison" else MLP[1:]
         out = tmp_path / "picture.png"
         more = ["--parameter", "fc2.weight", "--order", "degree"] if kind == "mask" else []
-        status, said, err = run(
-            capsys, "plot", kind, *files, *MODEL, "--out", out, *more, "--width", "4", "--height", "3"
-        )
+        status, said, err = run(capsys, "plot", kind, *files, *MODEL, "--out", out, *more, "--inches", "4x3")
         assert status == 0 and not err and said == f"Written: {out}\n"
         with Image.open(out) as picture:
             assert picture.size == (1200, 900) and len(picture.convert("RGB").getcolors(10**6) or []) > 10
@@ -213,6 +211,8 @@ class TestPlot:
             (["mask", MLP[0], *MODEL], "name it with --parameter"),
             (["mask", MLP[0], *MODEL, "--parameter", "fc9"], "a parameter must be one with connections, at fc9"),
             (["mask", MLP[0], *MODEL, "--parameter", "fc1.weight", "--order", "size"], "an order must be"),
+            (["density", MLP[0], *MODEL, "--inches", "4"], "the size of a picture must be two numbers of inches"),
+            (["density", MLP[0], *MODEL, "--inches", "4x0"], "from 0.5 to 100"),
             (["density", MLP[0], "--model", "none"], "a picture must have a network"),
         ],
     )

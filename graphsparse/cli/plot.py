@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,7 @@ def plot(
     order: Annotated[
         str, typer.Option(metavar="NAME", help="Rows and columns of a mask: 'as it is', or by 'degree'.")
     ] = "as it is",
-    width: Annotated[float | None, typer.Option(metavar="INCHES", help="Width of the picture.")] = None,
-    height: Annotated[float | None, typer.Option(metavar="INCHES", help="Height of the picture.")] = None,
+    inches: Annotated[str | None, typer.Option(metavar="WxH", help="Width and height of the picture: 5.5x3.")] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="What stands above the picture.")] = None,
     pattern: options.Pattern = None,
     model: options.Model = None,
@@ -82,6 +82,7 @@ def plot(
 ) -> None:
     """Draw a picture of checkpoints for a paper. `graphsparse curve --plot` draws compression curves."""
     _check(kind, checkpoints, parameter, model)
+    size = None if inches is None else _size(inches)
     options.check_resolution(resolution)
     options.check_outputs(out)
     with working() as console, bars(console) as progress:
@@ -98,7 +99,8 @@ def plot(
         if kind == "trajectory":
             arguments["pattern"] = pattern
         figure = _drawn(Asked(kind, checkpoints, parameter, order, arguments, progress("checkpoints")))
-        figure.set_size_inches(width or figure.get_figwidth(), height or figure.get_figheight())
+        if size is not None:
+            figure.set_size_inches(*size)
         if title is not None:
             figure.suptitle(title, fontsize=10, parse_math=False)
         content = picture(figure, ending)
@@ -119,6 +121,16 @@ def _check(kind: str, files: list[Path], parameter: str | None, model: str | Non
         raise TargetError(f"a picture of {kind} must be of one checkpoint", received=f"{len(files)} files")
     if kind == "mask" and parameter is None:
         raise TargetError("a picture of a mask must have a parameter", way_out="name it with --parameter")
+
+
+def _size(text: str) -> tuple[float, float]:
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?)x(\d{1,3}(?:\.\d+)?)", text)
+    if found is None or not all(0.5 <= float(side) <= 100 for side in found.groups()):
+        raise TargetError(
+            "the size of a picture must be two numbers of inches from 0.5 to 100, joined by x", place="--inches",
+            received=repr(text), way_out="for example 5.5x3",
+        )  # fmt: skip
+    return float(found[1]), float(found[2])
 
 
 def _drawn(asked: Asked) -> Figure:
