@@ -73,8 +73,8 @@ def track(
         >>> found = track(run, "chain")
         >>> found.totals[["kept", "active", "died", "units_died"]].values.tolist()
         [[20, 20, 0, 0], [11, 9, 9, 1]]
-        >>> found.deaths[["step", "layer", "unit", "cut_by"]].values.tolist()
-        [[100, 'a', 3, 'a.weight']]
+        >>> found.deaths[["step", "unit", "lost", "cut_by"]].values.tolist()
+        [[100, 3, 'sources', 'a.weight']]
     """
     run = steps_of(source, pattern)
     chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
