@@ -371,6 +371,31 @@ class TestModels:
         alone = [gs.analyze(state, WithTable(), torch.zeros(1, 4)).summary["active"] for state in states.values()]
         assert gs.track(states, WithTable(), torch.zeros(1, 4)).totals["active"].tolist() == alone
 
+    def test_folders_of_a_trainer_need_no_model(self, tmp_path):
+        hf = pytest.importorskip("transformers")
+        tiny = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 1, "num_attention_heads": 2}
+        torch.manual_seed(0)
+        model = hf.LlamaForCausalLM(hf.LlamaConfig(**tiny, vocab_size=30, num_key_value_heads=1))
+        for step in (500, 1000):
+            for parameter in model.parameters():
+                parameter.data[torch.rand(parameter.shape) < 0.4 * (parameter.dim() > 1)] = 0
+            model.save_pretrained(tmp_path / f"checkpoint-{step}")
+            torch.save({"state": torch.ones(3)}, tmp_path / f"checkpoint-{step}" / "optimizer.pt")
+        found = gs.track(tmp_path, sidecar=tmp_path / "kept")
+        for step in (500, 1000):
+            alone = gs.analyze(tmp_path / f"checkpoint-{step}").summary
+            assert found.totals.loc[step, ["kept", "active"]].tolist() == [alone["kept"], alone["active"]]
+        assert found.totals["died"].tolist()[1] > 0 and len(list((tmp_path / "kept").iterdir())) == 2
+
+    def test_checkpoints_of_lightning(self, run, found, tmp_path):
+        for epoch, path in enumerate(sorted(run.glob("*.pt"))[:3]):
+            state = {"epoch": epoch, "state_dict": torch.load(path, weights_only=True), "optimizer_states": []}
+            torch.save(state, tmp_path / f"epoch={epoch}-step={5 * epoch}.ckpt")
+        torch.save(state, tmp_path / "last.ckpt")
+        again = gs.track(tmp_path, Small(), X)
+        assert again.totals["active"].tolist() == found.totals["active"].tolist()[:3]
+        assert again.steps == (0, 5, 10) and again.notes == ("Left out, their names tell no step: last.ckpt.",)
+
 
 class TestValue:
     def test_files(self, found, tmp_path):
