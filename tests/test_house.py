@@ -33,7 +33,7 @@ WITH_TORCH = {
     "networks",
     "surgery",
     "pruning",
-    "training",
+    "runs", "training",
     "zoo",
     "reports",
     "demo",

@@ -75,7 +75,9 @@ class TestNetwork:
     def test_every_kept_edge_is_a_line_from_unit_to_unit(self, graph, ax):
         plots.network(graph, ax=ax)
         drawn = {
-            str(line.get_label()).partition(" (")[0]: line for line in ax.collections if isinstance(line, LineCollection)
+            str(line.get_label()).partition(" (")[0]: line
+            for line in ax.collections
+            if isinstance(line, LineCollection)
         }
         active = sum(int(mask.sum()) for mask in gs.effective_masks(graph).values())
         kept = sum(graph.kept[name].count() for name in NAMES)

@@ -10,7 +10,8 @@ from typing import Any
 
 from graphsparse.errors import ArgumentError, GraphsparseError, MissingExtra
 from graphsparse.runs.sidecar import Sidecar
-from graphsparse.runs.snapshot import Snapshot, snapshot_of
+from graphsparse.runs.snapshot import Snapshot
+from graphsparse.runs.snapshot import snapshot_of as snapshot_of
 from graphsparse.runs.steps import Step
 from graphsparse.runs.template import Template
 
