@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.kernels.compiling import compiled
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, fraction, metric
 

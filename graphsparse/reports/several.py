@@ -78,8 +78,8 @@ def report_each(files: Sequence[Path], alone: partial[Report], progress: Progres
 
 
 def _captured(file: Path, given: Mapping[str, Any]) -> Template | None:
-    """The network of a file, where a model is named that others may share."""
-    if given["model"] in (None, "none"):
+    """The network of a file, where a model is named that others may share; outputs are of each model with its weights."""
+    if given["model"] in (None, "none") or given["verify"]:
         return None
     from graphsparse.checkpoints import Part
     from graphsparse.runs.template import Way, template
