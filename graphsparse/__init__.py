@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.capture import Network as Network
     from graphsparse.capture import export as export
     from graphsparse.checkpoints import read_masks as read_masks
+    from graphsparse.compaction.compact import compact as compact
     from graphsparse.effective import compression_curve as compression_curve
     from graphsparse.effective import effective_masks as effective_masks
     from graphsparse.effective import effective_scores as effective_scores
@@ -69,6 +70,7 @@ _HOMES = {
     "compare": "graphsparse.runs.compare",
     "biadjacency": "graphsparse.metrics.encodings",
     "compare_masks": "graphsparse.metrics.comparison",
+    "compact": "graphsparse.compaction.compact",
     "compression_curve": "graphsparse.effective",
     "effective_masks": "graphsparse.effective",
     "effective_scores": "graphsparse.effective",

@@ -1,0 +1,98 @@
+"""Dead units out: a smaller dense model that computes what the masked one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from graphsparse.capture import Network, export, network_of
+from graphsparse.compaction.compacted import Compacted
+from graphsparse.compaction.cut import Cut
+from graphsparse.compaction.plan import plan_of, unit_map
+from graphsparse.compaction.report import cost_of
+from graphsparse.compaction.summary import summary
+from graphsparse.compaction.tensors import Index, masked_twin
+from graphsparse.compaction.trials import Trials
+from graphsparse.errors import ArgumentError, ModelError
+
+
+def compact(
+    model: nn.Module | Network,
+    example_inputs: Any = None,
+    masks: Mapping[str, Any] | None = None,
+    round_to: int = 1,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    resolution: str | None = None,
+    verify: bool = True,
+) -> Compacted:
+    """Take dead units out of a masked model: a smaller dense model of the same modules that computes the same.
+
+    Units that no input moves or that no output sees leave every tensor; the constants that they hold go into biases. What
+    cannot leave stays as it is under the masks, and the report says which units and why. The model is not changed.
+
+    Args:
+        model: a module, or the network of one.
+        example_inputs, kwargs: what the model's forward takes, as for `graphsparse.export`.
+        masks: ``{parameter name: bool tensor}``, True = kept; None reads them off the model.
+        round_to: let so many dead units stay that the rows and columns of every kernel are a multiple of this.
+        resolution: "unrolled", where a unit is dead if it is at every position; or "channel". By default as for `export`.
+        verify: run both models on several inputs, in double precision where the model allows it. Parts of the cut after
+            which outputs differ by more than 1e-10 of the largest, or the model's own code does not run, are taken back.
+
+    Raises:
+        ModelError: the model is an exported program, whose code has its widths written into it.
+        ArgumentError: ``round_to`` is no whole number from 1 on.
+        CaptureError, MaskError: as for `graphsparse.export`.
+
+    Example:
+        >>> import graphsparse as gs
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> masks = {"0.weight": (torch.arange(8) < 3)[:, None].expand(8, 4)}
+        >>> gs.compact(model, torch.zeros(1, 4), masks).model
+        Sequential(
+          (0): Linear(in_features=4, out_features=3, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=3, out_features=2, bias=True)
+        )
+    """
+    network = network_of(model, example_inputs, kwargs)
+    _check(network, round_to)
+    twin = masked_twin(network, export(network, masks, resolution="channel"))
+    plain = replace(network, model=twin, masks={}, uses={}, by_zeros=frozenset(), weights={})
+    plan = plan_of(plain, resolution or network.resolution)
+    trials = Trials.of(plain, plan)
+    cut = trials.folded(plan.cut)
+    exact = unit_map(cut, twin, plan.names)
+    cut = cut.round_to(round_to)
+    worst = None
+    if verify:
+        cut, worst = trials.verified(cut)
+    training = {path: module.training for path, module in network.runnable.named_modules()}
+    return _finished(trials, cut, worst, training, exact)
+
+
+def _check(network: Network, round_to: int) -> None:
+    if not isinstance(network.model, nn.Module):
+        raise ModelError(
+            "a model to be compacted must be a torch.nn.Module", received="an exported program",
+            way_out="give the module itself: a program has its widths written into it",
+        )  # fmt: skip
+    if type(round_to) is not int or round_to < 1:
+        raise ArgumentError("round_to must be a whole number from 1 on", received=repr(round_to))
+
+
+def _finished(trials: Trials, cut: Cut, worst: float | None, training: Mapping[str, bool], exact: Index) -> Compacted:
+    """The result in the model's own types, with its report."""
+    before = cost_of(trials.twin.eval(), trials.example, timed=True)
+    made, folded = trials.built(trials.twin, cut)
+    after = cost_of(made.eval(), trials.example, timed=True)
+    for path, module in made.named_modules():
+        module.training = training.get(path, module.training)
+    index = unit_map(cut, trials.twin, trials.plan.names)
+    for name in folded:
+        index.setdefault(name, (trials.rows_left(name.rpartition(".")[0], cut),))
+    return Compacted(made, index, summary(trials, cut, worst, (before, after), folded, exact), trials.twin, folded)

@@ -1,0 +1,109 @@
+"""A compacted model, and the way between its tensors and those of the model that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from graphsparse.compaction.report import Report
+from graphsparse.compaction.tensors import named_tensors, put_back, remade, taken
+from graphsparse.errors import MaskError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Compacted:
+    """A smaller dense model and where its tensors come from.
+
+    ``model`` needs no graphsparse: the modules and names are those of the model that was given, with fewer units.
+    ``unit_map`` gives for every parameter and buffer, axis by axis, the old index of each new one.
+    """
+
+    model: nn.Module
+    unit_map: Mapping[str, tuple[torch.Tensor, ...]]
+    report: Report
+    masked: nn.Module = field(repr=False)
+    folded: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    def shrink(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Cut tensors of the whole model to those of the smaller one: masks, the state of an optimiser, gradients.
+
+        Numbers (of no axis) stay as they are. Raises MaskError where a name or a shape does not fit.
+
+        Example:
+            >>> import graphsparse as gs
+            >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+            >>> masks = {"1.weight": torch.tensor([[True, False, True]])}
+            >>> compacted = gs.compact(model, torch.zeros(1, 2), masks)
+            >>> compacted.shrink({"0.bias": torch.tensor([1.0, 2.0, 3.0])})
+            {'0.bias': tensor([1., 3.])}
+        """
+        return {name: taken(tensor, self._index(name, tensor, new=False)) for name, tensor in tensors.items()}
+
+    def expand_tensors(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The inverse of `shrink`: tensors of the whole model, zero (False) where units left."""
+        found = {}
+        for name, tensor in tensors.items():
+            index = self._index(name, tensor, new=True)
+            whole = tensor.new_zeros(dict(named_tensors(self.masked))[name].shape if index else tensor.shape)
+            found[name] = put_back(tensor, whole, index)
+        return found
+
+    def expand(self) -> nn.Module:
+        """The whole masked model again, with the weights that the smaller one has now.
+
+        What left comes back as it was, and constants leave the biases that took them over.
+        """
+        now = dict(named_tensors(self.model))
+
+        def whole(name: str, tensor: torch.Tensor) -> torch.Tensor:
+            held = now[name].detach()
+            if name in self.folded:
+                held = (held.double() - self.folded[name].to(held.device)).to(held.dtype)
+            return put_back(held, tensor.to(held.device), self.unit_map[name])
+
+        made = remade(self.masked, whole)
+        for name in self.folded.keys() - {name for name, _ in named_tensors(self.masked)}:
+            self._new_bias(made, name, now[name].detach())
+        training = {path: module.training for path, module in self.model.named_modules()}
+        for path, module in made.named_modules():
+            module.training = training[path]
+        return made
+
+    def _new_bias(self, made: nn.Module, name: str, held: torch.Tensor) -> None:
+        """A bias that only the smaller model has: what training has added to the constant, where there is anything."""
+        rest = (held.double() - self.folded[name].to(held.device)).to(held.dtype)
+        small = torch.finfo(held.dtype).eps * held.abs()
+        if bool((rest.abs() > small).any()):
+            weight = name.removesuffix("bias") + "weight"
+            rows = self.unit_map[name][0]
+            size = dict(named_tensors(made))[weight]
+            count = made.get_submodule(name.rpartition(".")[0]).__dict__.get("out_features") or size.shape[0]
+            whole = held.new_zeros(count).index_copy(0, rows.to(held.device), rest)
+            made.get_submodule(name.rpartition(".")[0]).bias = nn.Parameter(whole)
+
+    def _index(self, name: str, tensor: torch.Tensor, *, new: bool) -> tuple[torch.Tensor, ...] | None:
+        """The indices that stay of each axis of a tensor, after a look at its shape."""
+        if tensor.dim() == 0:
+            return None
+        if name not in self.unit_map:
+            raise MaskError(
+                "a tensor must go by the name of a parameter or a buffer of the model", received=name,
+                way_out="take the names of model.state_dict()",
+            )  # fmt: skip
+        index = self.unit_map[name]
+        old = dict(named_tensors(self.masked)).get(name)
+        wanted = tuple(len(at) for at in index) if new or old is None else tuple(old.shape)
+        if tuple(tensor.shape) != wanted:
+            raise MaskError(
+                "a tensor must have the shape that the model's own has", place=name,
+                received=f"{tuple(tensor.shape)}, not {wanted}",
+                way_out="shrink takes tensors of the whole model, expand_tensors those of the smaller one",
+            )  # fmt: skip
+        return index
+
+    def __repr__(self) -> str:
+        one, two = self.report.before, self.report.after
+        return f"Compacted({one.parameters:,} -> {two.parameters:,} parameters, {one.macs:,} -> {two.macs:,} MACs)"

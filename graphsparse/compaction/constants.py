@@ -1,0 +1,161 @@
+"""The constants that dead units hold, added to the biases of those who read them.
+
+A dead unit that an output sees holds the same number for every input. Where that number is the same at every position
+too, what a kernel makes of it is one number for each row, which the kernel's bias takes over. Next to zero padding it is
+not: then the unit stays. Measured on the masked model in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from graphsparse.compaction.bundles import Bundles
+from graphsparse.compaction.checking import Inputs
+from graphsparse.compaction.cut import Cut
+from graphsparse.compaction.dead import Life
+from graphsparse.compaction.modules import CONVOLUTIONS, TRANSPOSED, is_kernel
+from graphsparse.compaction.uses import KernelUse
+
+UNEVEN = 1e-12  # relative, of numbers in double precision
+
+
+@dataclass(eq=False)
+class Reader:
+    """A module that applies a kernel: what it was given, and the bundles of its inputs ``columns`` in their order.
+
+    ``seen`` (outputs,): which of its outputs an output of the model sees. ``given``: of each call its arguments after the
+    first, the shape of that, and its part in the channels ``held``.
+    """
+
+    path: str
+    module: nn.Module
+    columns: np.ndarray
+    seen: np.ndarray
+    own_bias: bool
+    held: np.ndarray
+    given: list[tuple[tuple[Any, ...], torch.Size, torch.Tensor]] = field(default_factory=list)
+
+    def axis(self, dims: int) -> int:
+        """The axis of channels in a value of so many axes."""
+        spatial = self.module.weight.dim() - 2 if type(self.module) in (*CONVOLUTIONS, *TRANSPOSED) else 0  # type: ignore
+        return dims - 1 - spatial
+
+    def record(self, module: nn.Module, given: tuple[Any, ...]) -> None:
+        """Note what dead channels hold in a call."""
+        value = given[0].detach()
+        part = value.index_select(self.axis(value.dim()), torch.from_numpy(self.held).to(value.device))
+        self.given.append((given[1:], value.shape, part))
+
+    @torch.no_grad()
+    def amounts(self, gone: np.ndarray) -> torch.Tensor | None:
+        """What the channels that are ``gone`` add to each output, (outputs, positions of all calls); None for nothing."""
+        columns = []
+        wanted = torch.from_numpy(gone[self.held])
+        for rest, shape, part in self.given:
+            axis = self.axis(len(shape))
+            chosen = part.index_select(axis, wanted.nonzero()[:, 0].to(part.device))
+            if not bool((chosen != 0).any()):
+                continue
+            at = torch.from_numpy(self.held[gone[self.held]]).to(part.device)
+            value = part.new_zeros(shape).index_copy(axis, at, chosen)
+            bias = getattr(self.module, "bias", None)
+            without = {} if bias is None else {"bias": torch.zeros_like(bias)}
+            made = functional_call(self.module, without, (value, *rest))
+            columns.append(made.movedim(self.axis(made.dim()), 0).flatten(1))
+        return torch.cat(columns, 1) if columns else None
+
+
+def readers_of(
+    model: nn.Module, names: Mapping[str, str], kernels: Sequence[KernelUse], bundles: Bundles, life: Life
+) -> tuple[list[Reader], np.ndarray]:
+    """The modules that read dead channels, and the bundles of constants that something else reads.
+
+    ``names`` gives every name of a parameter its first one.
+    """
+    uses: dict[str, list[int]] = {}
+    for number, use in enumerate(kernels):
+        uses.setdefault(use.name, []).append(number)
+    holders: dict[int, int] = {}
+    places: dict[str, list[str | None]] = {}
+    for path, module in model.named_modules(remove_duplicate=True):
+        for leaf, parameter in module._parameters.items():
+            if parameter is not None:
+                holders[id(parameter)] = holders.get(id(parameter), 0) + 1
+                full = f"{path}.{leaf}" if path else leaf
+                plain = leaf == "weight" and is_kernel(module)
+                places.setdefault(names.get(full, full), []).append(path if plain else None)
+    found, stuck = [], [np.empty(0, np.int64)]
+    modules = dict(model.named_modules())
+    for name, numbers in uses.items():
+        columns = [kernels[number].columns.ravel() for number in numbers]
+        paths = [place for place in places.get(name, []) if place is not None]
+        if not paths or None in places[name] or any(len(each) != len(columns[0]) for each in columns):
+            stuck += [each[(each >= 0)] for each in columns]
+            continue
+        dead = ~np.append(life.alive, True)[np.stack(columns)].any(0)
+        if not dead.any():
+            continue
+        seen: np.ndarray = np.any([life.seen[number].ravel() for number in numbers], axis=0)
+        for path in paths:
+            module = modules[path]
+            bias = getattr(module, "bias", None)
+            own = bias is None or holders[id(bias)] == 1
+            found.append(Reader(path, module, np.stack(columns), seen, own, np.flatnonzero(dead)))
+    other = np.concatenate(stuck)
+    return found, np.unique(other[life.constant[other]])
+
+
+def measure(model: nn.Module, readers: Iterable[Reader], inputs: Iterable[Inputs]) -> None:
+    """Run the model and let readers note what they are given."""
+    hooks = [reader.module.register_forward_pre_hook(reader.record) for reader in readers]
+    try:
+        with torch.no_grad():
+            for given in inputs:
+                model(*given.args, **given.kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def fold(readers: Iterable[Reader], cut: Cut) -> dict[str, torch.Tensor]:
+    """What each reader's bias takes over, by the module's path in float64; what no bias can take over stays in the cut."""
+    readers = list(readers)
+    while True:
+        cut.settle()
+        biases, changed = {}, False
+        for reader in readers:
+            gone = ~cut.stays[reader.columns].any(0)
+            amounts = reader.amounts(gone)
+            if amounts is None:
+                continue
+            largest = amounts.abs().amax(1)
+            uneven = (amounts.amax(1) - amounts.amin(1)) > UNEVEN * largest
+            wanted = torch.from_numpy(reader.seen).to(amounts.device)
+            if not reader.own_bias:
+                uneven, reason = amounts.abs().amax(1) > 0, "bias"
+            else:
+                reason = "padding"
+            bad = uneven & wanted
+            if bool(bad.any()):
+                changed |= cut.keep(_blamed(reader, gone), reason)
+            biases[reader.path] = torch.where(wanted & ~uneven, amounts[:, 0], 0.0)
+        if not changed:
+            return {path: amount for path, amount in biases.items() if bool((amount != 0).any())}
+
+
+def _blamed(reader: Reader, gone: np.ndarray) -> np.ndarray:
+    """The bundles of the channels that are not zero."""
+    zero = np.ones(len(reader.held), bool)
+    for _, shape, part in reader.given:
+        zero &= ~(part != 0).movedim(reader.axis(len(shape)), 0).flatten(1).any(1).cpu().numpy()
+    blamed = gone.copy()
+    blamed[reader.held[zero]] = False
+    found = reader.columns[:, blamed]
+    return np.unique(found[found >= 0])

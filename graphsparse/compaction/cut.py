@@ -1,0 +1,130 @@
+"""The cut: which bundles leave, once everything that is asked for is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from graphsparse.compaction.uses import AxisUse, KernelUse, Shapes
+from graphsparse.compaction.values import Table
+
+Axis = tuple[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Ties:
+    """All that restricts a cut: tables of values, kernels, and what stands along the axes of tensors."""
+
+    tables: tuple[Table, ...]
+    kernels: tuple[KernelUse, ...]
+    uses: tuple[AxisUse, ...]
+    shapes: Shapes
+
+
+@dataclass(eq=False)
+class Cut:
+    """Which bundles stay, and why those stay that need not live: ``reasons`` by bundle, the first one found.
+
+    ``stays`` has one place more than there are bundles: what is no bundle stays.
+    """
+
+    ties: Ties
+    stays: np.ndarray
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ties: Ties, alive: np.ndarray) -> Cut:
+        """The cut of all that is not alive, before anything is asked for."""
+        return cls(ties, np.append(alive, True))
+
+    def copy(self) -> Cut:
+        """A cut of its own."""
+        return Cut(self.ties, self.stays.copy(), dict(self.reasons))
+
+    def keep(self, bundles: Iterable[int] | np.ndarray, reason: str) -> bool:
+        """Let bundles stay; whether any of them was to leave."""
+        wanted = np.unique(np.asarray(bundles, np.int64))
+        new = wanted[~self.stays[wanted]]
+        self.stays[new] = True
+        self.reasons.update(dict.fromkeys(new.tolist(), reason))
+        return bool(len(new))
+
+    def settle(self) -> Cut:
+        """Let stay what must, until all is met."""
+        while self._once():
+            pass
+        return self
+
+    def _once(self) -> bool:
+        changed = False
+        for table in self.ties.tables:
+            reason = "tied" if self.stays[table.bundles].any() else "last"
+            changed |= self.keep(table.box(self.stays), reason)
+        for kernel in self.ties.kernels:
+            for bundles in kernel.box(self.stays):
+                changed |= self.keep(bundles, "tied")
+        flags = self.flags()
+        for use in self.ties.uses:
+            kept = flags[use.name, use.axis]
+            if not kept.any():
+                changed |= self.keep(use.bundles[:, :1], "last")
+            asking = use.asking(self.stays)
+            changed |= self.keep(use.bundles[asking][:, kept[use.at]], "tied")
+        return changed
+
+    def flags(self) -> Mapping[Axis, np.ndarray]:
+        """Which indices of each axis stay, where an axis is used at all."""
+        kept: dict[Axis, np.ndarray] = {}
+        covered: dict[Axis, np.ndarray] = {}
+        for use in self.ties.uses:
+            key = use.name, use.axis
+            if key not in kept:
+                kept[key], covered[key] = (np.zeros(self.ties.shapes[use.name][use.axis], bool) for _ in range(2))
+            covered[key][use.at] = True
+            asking = use.asking(self.stays)
+            kept[key][use.at] |= self.stays[use.bundles[asking]].any(0)
+        return {key: kept[key] | ~covered[key] for key in kept}
+
+    def leaving(self) -> np.ndarray:
+        """The bundles that leave."""
+        return np.flatnonzero(~self.stays[:-1])
+
+    def round_to(self, multiple: int) -> Cut:
+        """Let so many dead units stay that the rows of every kernel are a multiple, or all of them."""
+        if multiple > 1:
+            for kernel in self.ties.kernels:
+                for use in kernel.axes:
+                    self._round(use, multiple)
+        return self
+
+    def _round(self, use: AxisUse, multiple: int) -> None:
+        while True:
+            kept = self.flags()[use.name, use.axis]
+            missing = -int(kept.sum()) % multiple
+            left = np.flatnonzero(~kept[use.at])
+            if not missing or not len(left):
+                return
+            self.keep(use.bundles[:, left[:1]], "round_to")
+            self.settle()
+
+    def parts(self) -> list[np.ndarray]:
+        """The bundles that leave, in parts that can be cut independently of each other: those that share no axis."""
+        parent = {int(bundle): int(bundle) for bundle in self.leaving()}
+
+        def root(bundle: int) -> int:
+            while parent[bundle] != bundle:
+                parent[bundle] = parent[parent[bundle]]
+                bundle = parent[bundle]
+            return bundle
+
+        for use in self.ties.uses:
+            found = np.unique(use.bundles)
+            inside = [root(int(bundle)) for bundle in found[~self.stays[found]]]
+            for other in inside[1:]:
+                parent[other] = inside[0]
+        members: dict[int, list[int]] = {}
+        for bundle in parent:
+            members.setdefault(root(bundle), []).append(bundle)
+        return [np.asarray(part) for part in members.values()]

@@ -1,0 +1,94 @@
+"""What a compaction did: what left, what stayed and why, and what it costs to run before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from graphsparse.compaction.checking import Inputs, run
+
+if TYPE_CHECKING:
+    import pandas
+
+REASONS = {
+    "fixed": "an input or an output, whose width the caller knows",
+    "tied": "tied to a unit that lives, by a sum, a product, a normalisation, a concatenation, a group, a head or a shared tensor",
+    "last": "the last of its layer: no tensor may be empty",
+    "padding": "holds a constant that is not the same at every position, next to zero padding",
+    "bias": "holds a constant, and who reads it has no bias of its own to take it over",
+    "module": "in a module whose widths are tied by its own code (multi-head attention, recurrence)",
+    "numbers": "beside numbers of the model that no mask covers, or along an axis that is not simply one of a tensor",
+    "code": "the model's own code does not run, or gives other results, with another width here",
+    "round_to": "stays so that widths are a multiple of round_to",
+}
+"""Why a dead unit stays, by the word that the report's table has for it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``parameters``: entries of all parameters; ``macs``: multiplications with additions of one call on the example
+    inputs, by torch's own counter; ``seconds``: the median of some calls, None where none was timed."""
+
+    parameters: int
+    macs: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """What left and what stayed.
+
+    ``frame``: a row for each kernel: ``parameter``, ``shape`` and ``new_shape``, ``units`` (rows), ``dead`` units, those
+    that ``left``, those ``masked`` (dead, but they stay, as zeros or constants) and ``why``. ``folded``: (bias, how many
+    entries took over a constant). ``difference``: the largest relative difference from the masked model that was found;
+    None where it was not looked for. ``rounding``: how many parameters ``round_to`` costs. ``notes``: what to know.
+    """
+
+    frame: pandas.DataFrame
+    before: Cost
+    after: Cost
+    folded: Mapping[str, int]
+    difference: float | None
+    rounding: int
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        one, two = self.before, self.after
+        rows = [
+            ("parameters", f"{one.parameters:,}", f"{two.parameters:,}"),
+            ("MACs", f"{one.macs:,}", f"{two.macs:,}"),
+        ]
+        if one.seconds and two.seconds:
+            rows.append(("milliseconds", f"{1e3 * one.seconds:.2f}", f"{1e3 * two.seconds:.2f}"))
+        lines = [f"  {name:<13}{before:>16} -> {after:>14}" for name, before, after in rows]
+        table = self.frame[["parameter", "shape", "new_shape", "units", "dead", "left", "masked", "why"]]
+        return "\n".join([table.to_string(index=False), *lines, *(f"  {note}" for note in self.notes)])
+
+
+def cost_of(model: nn.Module, inputs: Inputs, timed: bool) -> Cost:
+    """Count and time a call of a model."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run(model, inputs)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(parameters, counter.get_total_flops() // 2, _seconds(model, inputs) if timed else None)
+
+
+def _seconds(model: nn.Module, inputs: Inputs, calls: int = 5, limit: float = 2.0) -> float:
+    """The median of some calls within a time limit, after one that is not counted; on a GPU each waits for its end."""
+    on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+    found: list[float] = []
+    while len(found) < 2 or (len(found) <= calls and sum(found) < limit):
+        start = time.perf_counter()
+        run(model, inputs)
+        if on_gpu:
+            torch.cuda.synchronize()
+        found.append(time.perf_counter() - start)
+    return median(found[1:])

@@ -1,0 +1,76 @@
+"""Models made of the tensors of another one: masked, in double precision, or cut."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphsparse.capture import Network
+from graphsparse.capture.pruned import plain
+from graphsparse.capture.sharing import separate
+from graphsparse.graph import LayeredGraph
+
+Index = Mapping[str, tuple[torch.Tensor, ...]]
+"""The indices that stay of each axis, by the name of a tensor."""
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers under all their names."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def remade(model: nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]) -> nn.Module:
+    """A copy of a model whose tensors are ``change(name, tensor)``; what is tied stays tied."""
+    memo: dict[int, Any] = {}
+    for name, tensor in named_tensors(model):
+        if id(tensor) not in memo:
+            made = change(name, tensor.detach())
+            grad = tensor.requires_grad and made.is_floating_point()
+            memo[id(tensor)] = nn.Parameter(made, grad) if isinstance(tensor, nn.Parameter) else made
+    return copy.deepcopy(model, memo)
+
+
+def masked_twin(network: Network, graph: LayeredGraph) -> nn.Module:
+    """A plain copy with memory of its own whose weights are zero where masks say so, to each use its own mask."""
+    twin = plain(network.runnable).model
+    keys = {use.name: key for key, use in graph.uses.items()}
+    own = {name: keys[use] for name, use in separate(twin, keys).items()}
+
+    def masked(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        mask = graph.kept.get(own.get(name, graph.aliases.get(name, name)))
+        given = mask is not None and (
+            name in own or graph.aliases.get(name, name) in graph.shapes or mask is graph.masks.get(name)
+        )
+        if not given or mask is None:
+            return tensor.clone()
+        keep = torch.from_numpy(mask.unpack()).to(tensor.device)
+        return torch.where(keep, tensor, torch.zeros((), dtype=tensor.dtype, device=tensor.device))
+
+    return remade(twin, masked)
+
+
+def in_double(model: nn.Module) -> nn.Module:
+    """A copy in double precision and evaluation mode."""
+    return remade(model, lambda _, tensor: tensor.double() if tensor.is_floating_point() else tensor.clone()).eval()
+
+
+def taken(tensor: torch.Tensor, index: tuple[torch.Tensor, ...] | None) -> torch.Tensor:
+    """The part of a tensor that stays."""
+    for axis, at in enumerate(index or ()):
+        if len(at) < tensor.shape[axis]:
+            tensor = tensor.index_select(axis, at.to(tensor.device))
+    return tensor
+
+
+def put_back(tensor: torch.Tensor, whole: torch.Tensor, index: tuple[torch.Tensor, ...] | None) -> torch.Tensor:
+    """The inverse of `taken`: a copy of ``whole`` with the tensor where it was taken from."""
+    if not index:
+        return tensor.clone()
+    result = whole.clone()
+    result[torch.meshgrid(*(at.to(whole.device) for at in index), indexing="ij")] = tensor.to(whole.dtype)
+    return result

@@ -1,0 +1,146 @@
+"""The trials of a cut: what is left is built and run beside the masked model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from graphsparse.capture import Network
+from graphsparse.compaction.checking import TOLERANCE, Inputs, run, several, worst_difference
+from graphsparse.compaction.constants import Reader, fold, measure, readers_of
+from graphsparse.compaction.cut import Cut
+from graphsparse.compaction.modules import set_widths
+from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
+from graphsparse.compaction.tensors import in_double, remade, taken
+from graphsparse.errors import ModelError
+
+LOOSE = 1e-3  # where a model does not run in double precision
+MOST_TRIALS = 400
+
+
+@dataclass(eq=False)
+class Trials:
+    """What a cut is tried on: the masked model in double precision, several inputs and what it gives for them."""
+
+    plan: Plan
+    twin: nn.Module
+    double: nn.Module
+    readers: list[Reader]
+    inputs: list[Inputs]
+    expected: list[list[torch.Tensor]]
+    tolerance: float
+    example: Inputs
+    count: int = 0
+
+    @classmethod
+    def of(cls, network: Network, plan: Plan) -> Trials:
+        """Run the masked model, in double precision where that is possible, and note what dead units hold."""
+        twin = network.runnable
+        example = Inputs(network.inputs or (), dict(network.kwargs))
+        double, given, tolerance = in_double(twin), example.double(), TOLERANCE
+        try:
+            run(double, given)
+        except Exception:  # operations without a form in double precision: constants cannot be measured exactly
+            double, given, tolerance = remade(twin, lambda _, tensor: tensor.clone()).eval(), example, LOOSE
+            _require_run(double, given)
+        readers, stuck = readers_of(double, plan.names, plan.kernels, plan.bundles, plan.life)
+        plan.cut.keep(stuck, "bias")
+        if tolerance == LOOSE:
+            plan.cut.keep(np.flatnonzero(plan.life.constant), "bias")
+        inputs = several(double, given, network.batch_axis)
+        measure(double, readers, inputs)
+        return cls(plan, twin, double, readers, inputs, [run(double, each) for each in inputs], tolerance, example)
+
+    def folded(self, cut: Cut) -> Cut:
+        """The cut without those constants that no bias can take over."""
+        cut = cut.copy()
+        fold(self.readers, cut)
+        return cut
+
+    def built(self, source: nn.Module, cut: Cut) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+        """The smaller model of a masked one, and what was added to its biases, by their names, in double precision."""
+        amounts = fold(self.readers, cut)
+        index = unit_map(cut, source, self.plan.names)
+        made = remade(source, lambda name, tensor: _own(tensor, index[name]))
+        groups = groups_left(self.plan, cut)
+        set_widths(made, {name.rpartition(".")[0]: count for name, count in groups.items()}, sizes_left(cut))
+        return made, {
+            f"{path}.bias".lstrip("."): self._take_over(made, path, amount, cut) for path, amount in amounts.items()
+        }
+
+    def _take_over(self, made: nn.Module, path: str, amount: torch.Tensor, cut: Cut) -> torch.Tensor:
+        """Add constants to a module's bias, which it gets where it has none; what is subnormal there becomes zero."""
+        module = made.get_submodule(path)
+        rows = self.rows_left(path, cut)
+        added = amount[rows]
+        weight: Any = module.weight
+        bias: Any = getattr(module, "bias", None)
+        held = torch.zeros(len(added), dtype=weight.dtype, device=weight.device) if bias is None else bias.detach()
+        total = (held.double() + added.to(held.device)).to(held.dtype)
+        total[total.abs() < torch.finfo(total.dtype).tiny] = 0
+        module.bias = nn.Parameter(total, requires_grad=weight.requires_grad if bias is None else bias.requires_grad)
+        return added
+
+    def rows_left(self, path: str, cut: Cut) -> torch.Tensor:
+        """Which outputs of a kernel's module stay, as indices."""
+        name = self.plan.names[f"{path}.weight".lstrip(".")]
+        use = next(use for use in self.plan.kernels if use.name == name)
+        return torch.from_numpy(np.flatnonzero(cut.stays[use.rows].ravel()))
+
+    def verified(self, cut: Cut) -> tuple[Cut, float]:
+        """The cut, or as much of it as leaves outputs as they were; and the largest difference."""
+        worst, _ = self._tried(cut)
+        if worst <= self.tolerance:
+            return cut, worst
+        parts = cut.parts()
+        accepted = self._search(cut, parts, [])
+        cut = self._only(cut, parts, accepted)
+        return cut, self._tried(cut)[0]
+
+    def _tried(self, cut: Cut) -> tuple[float, str]:
+        self.count += 1
+        made, _ = self.built(self.double, cut)
+        return worst_difference(made, self.expected, self.inputs)
+
+    def _only(self, cut: Cut, parts: list[np.ndarray], wanted: list[int]) -> Cut:
+        """The cut of some of its parts."""
+        some = cut.copy()
+        for number in set(range(len(parts))) - set(wanted):
+            some.keep(parts[number], "code")
+        return some.settle()
+
+    def _search(self, cut: Cut, parts: list[np.ndarray], accepted: list[int]) -> list[int]:
+        """As many parts as can be cut together, found by halves."""
+
+        def extend(numbers: list[int], accepted: list[int]) -> list[int]:
+            if not numbers or self.count > MOST_TRIALS:
+                return accepted
+            if self._tried(self._only(cut, parts, accepted + numbers))[0] <= self.tolerance:
+                return accepted + numbers
+            if len(numbers) == 1:
+                return accepted
+            middle = len(numbers) // 2
+            return extend(numbers[middle:], extend(numbers[:middle], accepted))
+
+        return extend(list(range(len(parts))), accepted)
+
+
+def _require_run(model: nn.Module, given: Inputs) -> None:
+    try:
+        run(model, given)
+    except Exception as error:
+        brief = (str(error).splitlines() or [""])[0][:160]
+        raise ModelError(
+            "a model to be compacted must run on its example inputs", received=f"{type(error).__name__}: {brief}",
+            way_out="give example_inputs that the model takes, of its own type and on its device",
+        ) from error  # fmt: skip
+
+
+def _own(tensor: torch.Tensor, index: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """The part of a tensor that stays, with memory of its own."""
+    part = taken(tensor, index)
+    return part.clone() if part is tensor else part.contiguous()

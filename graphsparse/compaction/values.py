@@ -1,0 +1,189 @@
+"""What the values of the program ask for: that what stays of each is a box, which the model's own code can compute.
+
+A view of channels as heads and features, or as groups and members, is a table of bundles with two axes. If some features
+of a head leave, the same features of every head must leave: what is left has to be a table again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves
+
+from graphsparse.capture.draft import as_ids
+from graphsparse.capture.mechanics.routed import Routed
+from graphsparse.capture.mechanics.waiting import Scores
+from graphsparse.capture.nodes import place_of
+from graphsparse.capture.units import collapse
+from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.compaction.bundles import Bundles
+from graphsparse.compaction.uses import AxisUse, entries_use, varying_axes
+
+NORMS = ("batch_norm", "native_batch_norm", "instance_norm")
+ELEMENT_WISE = (
+    "add",
+    "sub",
+    "rsub",
+    "mul",
+    "div",
+    "where",
+    "masked_fill",
+    "maximum",
+    "minimum",
+    "pow",
+    "clamp",
+    "lerp",
+)
+IGNORED = ("scaled_dot_product_attention", "embedding", "dropout")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The bundles of a value along the axes along which they differ, and the module that it is made in."""
+
+    bundles: np.ndarray
+    sizes: tuple[int, ...]
+    place: str
+
+    def box(self, stays: np.ndarray) -> np.ndarray:
+        """The bundles that must stay so that what stays is a box, and is not empty."""
+        alive = stays[self.bundles] & (self.bundles >= 0)
+        if not alive.any():
+            return self.bundles[self.bundles >= 0][:1]
+        wanted = [alive.any(tuple(b for b in range(alive.ndim) if b != a)) for a in range(alive.ndim)]
+        return self.bundles[np.ix_(*wanted)] if wanted else self.bundles.reshape(1)
+
+    def left(self, stays: np.ndarray) -> tuple[int, ...]:
+        """How many indices of each axis stay."""
+        alive = stays[self.bundles] & (self.bundles >= 0)
+        return tuple(int(alive.any(tuple(b for b in range(alive.ndim) if b != a)).sum()) for a in range(alive.ndim))
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """All that the program's values ask for: tables, uses of tensors element by element, and bundles that stay."""
+
+    tables: tuple[Table, ...]
+    uses: tuple[AxisUse, ...]
+    stuck: np.ndarray
+
+
+def asked_by_values(bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffers: dict[str, str]) -> Asked:
+    """What every value asks for. ``shapes`` are those of parameters and buffers; ``buffers`` name the program's inputs."""
+    tables: dict[tuple[Any, ...], Table] = {}
+    uses: list[AxisUse] = []
+    stuck: list[np.ndarray] = [np.empty(0, np.int64)]
+    for node, made in bundles.walk.values.items():
+        for value in made if isinstance(made, tuple) else (made,):
+            ids = ids_of(value)
+            if ids is None:
+                continue
+            table = table_of(bundles.of, ids, place_of(node)[0])
+            if table is None:
+                stuck.append(_all(bundles.of, ids))
+            else:
+                tables.setdefault((table.place, table.bundles.shape, table.bundles.tobytes()), table)
+        if (
+            node.op == "call_function"
+            and (ids := ids_of(made[0] if isinstance(made, tuple) and made else made)) is not None
+        ):
+            for use in _beside(node, ids, bundles, shapes, buffers):
+                stuck.append(use) if isinstance(use, np.ndarray) else uses.append(use)
+    return Asked(tuple(tables.values()), tuple(uses), np.concatenate(stuck))
+
+
+def ids_of(value: Any) -> torch.Tensor | None:
+    """The ids of a value that has units; those of a product that waits are not made for this."""
+    if isinstance(value, Scores) or not isinstance(value, Units):
+        return None
+    ids = value.experts if isinstance(value, Routed) else value.ids
+    return ids if ids.numel() else None
+
+
+def bundles_of(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
+    """The bundle of each element, with one index of every axis along which ids repeat; -1 where there is no unit."""
+    (small,), _ = collapse(ids)
+    return of[as_ids(small)]
+
+
+def _all(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
+    found = np.unique(bundles_of(of, ids))
+    return found[found >= 0]
+
+
+def table_of(of: np.ndarray, ids: torch.Tensor, place: str) -> Table | None:
+    """The table of a value; None where whole rows of it hold no units, so that nothing may leave."""
+    table = bundles_of(of, ids)
+    axes = varying_axes(table)
+    for axis in reversed(range(table.ndim)):
+        if axis not in axes:
+            table = table.max(axis)
+    empty = any((table < 0).all(tuple(b for b in range(table.ndim) if b != a)).any() for a in range(table.ndim))
+    return None if empty else Table(table, tuple(table.shape), place)
+
+
+def _beside(
+    node: Node, ids: torch.Tensor, bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffers: dict[str, str]
+) -> Iterator[AxisUse | np.ndarray]:
+    """What parameters, buffers and numbers beside the units of a call ask for."""
+    name = str(getattr(getattr(node.target, "overloadpacket", node.target), "__name__", node.target))
+    values = bundles.walk.values
+    operands = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
+    norm = any(part in name for part in NORMS)
+    for operand in operands:
+        value = values.get(operand)
+        if norm and operand.name in buffers and len(ids.shape) > 1:
+            wanted = ids.movedim(1, 0).flatten(1).narrow(1, 0, 1) if ids.numel() else ids
+            at = bundles.of[as_ids(wanted.reshape(-1))]
+            yield entries_use(buffers[operand.name], shapes[buffers[operand.name]], np.arange(len(at)), at)
+        elif isinstance(value, Weight) and name in ELEMENT_WISE and _fits(value.shape, ids.shape):
+            yield from _aligned(value, ids, bundles.of, shapes)
+        elif isinstance(value, Known) and value.shape.numel() > 1 and not norm and name not in IGNORED:
+            yield from _held(node, name, value, ids, bundles)
+
+
+def _fits(shape: torch.Size, whole: torch.Size) -> bool:
+    try:
+        return torch.broadcast_shapes(shape, whole) == whole
+    except RuntimeError:
+        return False
+
+
+def _aligned(
+    weight: Weight, ids: torch.Tensor, of: np.ndarray, shapes: dict[str, tuple[int, ...]]
+) -> Iterator[AxisUse | np.ndarray]:
+    """A parameter that meets units element by element."""
+    table = bundles_of(of, ids)
+    table = np.broadcast_to(table, tuple(ids.shape))
+    extra = len(ids.shape) - len(weight.shape)
+    axes = tuple(a for a in range(len(ids.shape)) if a < extra or weight.shape[a - extra] == 1)
+    small = table.max(axes, keepdims=True) if axes else table
+    if axes and set(axes) & set(varying_axes(table)):
+        yield np.unique(table[table >= 0])
+        return
+    small = small.reshape(tuple(weight.shape))
+    for name, entries in weight.stored(weight.index):
+        there = entries.numpy() >= 0
+        yield entries_use(name, shapes[name], entries.numpy()[there], small[there])
+
+
+def _held(node: Node, name: str, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
+    """Numbers that the model holds and that no cut reaches: what varies along them stays."""
+    if name in ELEMENT_WISE and _fits(known.shape, ids.shape):
+        table = bundles_of(bundles.of, ids)
+        extra = table.ndim - len(known.shape)
+        if any(axis >= extra and known.shape[axis - extra] > 1 for axis in varying_axes(table)):
+            yield _all(bundles.of, ids)
+        return
+    read = [bundles.walk.values.get(operand) for operand in node.all_input_nodes]
+    found = [each for each in (ids_of(value) for value in read) if each is not None]
+    if name == "index" and found and isinstance(node.args[1], (list, tuple)):
+        axes = set(varying_axes(bundles_of(bundles.of, found[0])))
+        if not any(each is not None and axis in axes for axis, each in enumerate(node.args[1])):
+            return
+    yield from (_all(bundles.of, each) for each in [ids, *found])
