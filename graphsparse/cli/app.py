@@ -14,6 +14,7 @@ import graphsparse
 from graphsparse.cli import streams
 from graphsparse.cli.analyze import analyze
 from graphsparse.cli.compare import compare
+from graphsparse.cli.compact import compact
 from graphsparse.cli.convert import convert
 from graphsparse.cli.curve import curve
 from graphsparse.cli.demo import demo
@@ -85,5 +86,5 @@ def options() -> dict[str, str]:
     return {name: option for name, option in found.items() if option.startswith("--")}
 
 
-for command in (analyze, topology, compare, track, prune, curve, plot, convert, export, demo):
+for command in (analyze, topology, compare, track, prune, compact, curve, plot, convert, export, demo):
     app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,8 @@ def compact(
     kwargs: Mapping[str, Any] | None = None,
     resolution: str | None = None,
     verify: bool = True,
+    keep: Iterable[str] = (),
+    alike: bool = False,
 ) -> Compacted:
     """Take dead units out of a masked model: a smaller dense model of the same modules that computes the same.
 
@@ -42,11 +44,14 @@ def compact(
         resolution: "unrolled", where a unit is dead if it is at every position; or "channel". By default as for `export`.
         verify: run both models on several inputs, in double precision where the model allows it. Parts of the cut after
             which outputs differ by more than 1e-10 of the largest, or the model's own code does not run, are taken back.
+        keep: names of parameters whose widths stay, or patterns as "head.*".
+        alike: let layers whose names differ by a number alone have the same widths, as the configuration of a
+            transformers model says them.
 
     Raises:
         ModelError: the model is an exported program, whose code has its widths written into it.
         ArgumentError: ``round_to`` is no whole number from 1 on.
-        CaptureError, MaskError: as for `graphsparse.export`.
+        CaptureError, MaskError: as for `graphsparse.export`; or a name in ``keep`` fits no parameter.
 
     Example:
         >>> import graphsparse as gs
@@ -63,11 +68,11 @@ def compact(
     _check(network, round_to)
     twin = masked_twin(network, export(network, masks, resolution="channel"))
     plain = replace(network, model=twin, masks={}, uses={}, by_zeros=frozenset(), weights={})
-    plan = plan_of(plain, resolution or network.resolution)
+    plan = plan_of(plain, resolution or network.resolution, keep)
     trials = Trials.of(plain, plan)
     cut = trials.folded(plan.cut)
     exact = unit_map(cut, twin, plan.names)
-    cut = cut.round_to(round_to)
+    cut = (cut.alike() if alike else cut).round_to(round_to)
     worst = None
     if verify:
         cut, worst = trials.verified(cut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -100,14 +101,35 @@ class Cut:
         return self
 
     def _round(self, use: AxisUse, multiple: int) -> None:
+        kept = int(self.flags()[use.name, use.axis].sum())
+        self._widen(use, kept + -kept % multiple, "round_to")
+
+    def _widen(self, use: AxisUse, width: int, reason: str) -> None:
+        """Let dead units of an axis stay until it is so wide, or nothing of it leaves."""
         while True:
             kept = self.flags()[use.name, use.axis]
-            missing = -int(kept.sum()) % multiple
             left = np.flatnonzero(~kept[use.at])
-            if not missing or not len(left):
+            if int(kept.sum()) >= width or not len(left):
                 return
-            self.keep(use.bundles[:, left[:1]], "round_to")
+            self.keep(use.bundles[:, left[:1]], reason)
             self.settle()
+
+    def alike(self) -> Cut:
+        """Let so many dead units stay that tensors whose names differ by numbers alone are as wide as the widest."""
+        axes: dict[tuple[str, int, int], list[AxisUse]] = {}
+        for kernel in self.ties.kernels:
+            for use in kernel.axes:
+                pattern = re.sub(r"(?<![^.])\d+(?=\.)", "#", use.name)
+                axes.setdefault((pattern, use.axis, self.ties.shapes[use.name][use.axis]), []).append(use)
+        before = -1
+        while before != self.stays.sum():
+            before = self.stays.sum()
+            for uses in axes.values():
+                flags = self.flags()
+                width = max(int(flags[use.name, use.axis].sum()) for use in uses)
+                for use in uses:
+                    self._widen(use, width, "alike")
+        return self
 
     def parts(self) -> list[np.ndarray]:
         """The bundles that leave, in parts that can be cut independently of each other: those that share no axis."""

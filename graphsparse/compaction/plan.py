@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from graphsparse.compaction.modules import unknown_parameters
 from graphsparse.compaction.tensors import named_tensors
 from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use
 from graphsparse.compaction.values import asked_by_values
+from graphsparse.errors import MaskError
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,11 @@ class Plan:
     cut: Cut
 
 
-def plan_of(network: Network, resolution: str) -> Plan:
-    """What may leave a network whose weights are zero where masks say so."""
+def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan:
+    """What may leave a network whose weights are zero where masks say so; ``keep`` are patterns of names.
+
+    Raises MaskError where a pattern fits no name.
+    """
     model = network.runnable
     bundles = read_bundles(network)
     life = life_of(network, bundles, resolution)
@@ -47,10 +52,23 @@ def plan_of(network: Network, resolution: str) -> Plan:
     cut.keep(np.flatnonzero(bundles.fixed), "fixed")
     cut.keep(np.concatenate([asked.stuck, stuck, *(kernel.stuck for kernel in kernels)]), "numbers")
     unknown = {names.get(name, name) for name in unknown_parameters(model)}
+    wanted = {names[name] for name in _fitting(keep, names)}
     for use in axes:
-        if use.name in unknown:
-            cut.keep(use.bundles.ravel(), "module")
+        if use.name in unknown or use.name in wanted:
+            cut.keep(use.bundles.ravel(), "module" if use.name in unknown else "keep")
     return Plan(bundles, life, kernels, names, cut.settle())
+
+
+def _fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
+    found = set()
+    for pattern in patterns:
+        fitting = fnmatch.filter(names, pattern)
+        if not fitting:
+            raise MaskError(
+                "a name in keep must be one of a parameter, or a pattern as 'layer1.*' that fits some", received=pattern
+            )
+        found.update(fitting)
+    return found
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:

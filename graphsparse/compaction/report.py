@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ REASONS = {
     "module": "in a module whose widths are tied by its own code (multi-head attention, recurrence)",
     "numbers": "beside numbers of the model that no mask covers, or along an axis that is not simply one of a tensor",
     "code": "the model's own code does not run, or gives other results, with another width here",
+    "keep": "in a tensor that keep names",
+    "alike": "stays so that layers of one name have the same width",
     "round_to": "stays so that widths are a multiple of round_to",
 }
 """Why a dead unit stays, by the word that the report's table has for it."""
@@ -59,6 +62,15 @@ class Report:
     rounding: int
     notes: tuple[str, ...]
 
+    def to_json(self) -> str:
+        """The report as JSON."""
+        content = {
+            "layers": self.frame.to_dict("records"), "before": asdict(self.before), "after": asdict(self.after),
+            "folded": dict(self.folded), "difference": self.difference, "rounding": self.rounding,
+            "notes": list(self.notes), "reasons": REASONS,
+        }  # fmt: skip
+        return json.dumps(content, indent=2)
+
     def __repr__(self) -> str:
         one, two = self.before, self.after
         rows = [
@@ -69,7 +81,9 @@ class Report:
             rows.append(("milliseconds", f"{1e3 * one.seconds:.2f}", f"{1e3 * two.seconds:.2f}"))
         lines = [f"  {name:<13}{before:>16} -> {after:>14}" for name, before, after in rows]
         table = self.frame[["parameter", "shape", "new_shape", "units", "dead", "left", "masked", "why"]]
-        return "\n".join([table.to_string(index=False), *lines, *(f"  {note}" for note in self.notes)])
+        used = [word for word in REASONS if any(word in each for each in table["why"])]
+        said = [f"  {word}: {REASONS[word]}" for word in used]
+        return "\n".join([table.to_string(index=False), "", *lines, *said, *(f"  {note}" for note in self.notes)])
 
 
 def cost_of(model: nn.Module, inputs: Inputs, timed: bool) -> Cost:

@@ -39,7 +39,8 @@ ELEMENT_WISE = (
     "clamp",
     "lerp",
 )
-IGNORED = ("scaled_dot_product_attention", "embedding", "dropout")
+IGNORED = ("scaled_dot_product_attention", "embedding", "dropout", "_grouped_mm", "grouped_mm_fallback")
+"""Operations whose numbers are masks, indices of rows or bounds between rows, and stand along no axis that is cut."""
 
 
 @dataclass(frozen=True, eq=False)

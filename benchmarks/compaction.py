@@ -1,0 +1,218 @@
+"""Dead units out: parameters, MACs and seconds of a forward pass before and after, beside Torch-Pruning and torch-simplify.
+
+Networks have random weights, biases and shifts and no training: what counts here is sizes, times and whether outputs
+stay. Torch-Pruning is given the units that left ours, torch-simplify the masked model, in which the rows and columns of
+those units are zero. Their outputs are compared with the masked model's as ours are.
+
+Run: python benchmarks/compaction.py [--only NAME ...] [--device cuda] [--batch 8] [--rounds 5]
+Needs: torch-pruning, torch-simplify; transformers for ResNet-50 and the vision transformer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from timing import medians, report
+from torch import nn
+
+import graphsparse as gs
+from graphsparse import zoo
+from graphsparse.compaction import Compacted
+
+HERE = Path(__file__).parent
+COMPRESSIONS = 10, 100, 1000
+METHODS = "random", "magnitude", "channels"
+
+
+class Logits(nn.Module):
+    """A model of the transformers library that gives its logits alone."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(pixel_values=x).logits
+
+
+def resnet50() -> nn.Module:
+    """ResNet-50 for 1,000 classes."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    return Logits(ResNetForImageClassification(ResNetConfig(num_labels=1000)))
+
+
+def small_vit() -> nn.Module:
+    """A vision transformer of 6 blocks, width 192 and 3 heads for 64 x 64 images in patches of 8."""
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=192, num_hidden_layers=6, num_attention_heads=3, intermediate_size=768, image_size=64, patch_size=8,
+        num_labels=100,
+    )  # fmt: skip
+    return Logits(ViTForImageClassification(config))
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "lenet300100": (lambda: zoo.build("lenet300100"), (1, 28, 28)), "vgg19": (lambda: zoo.build("vgg19"), (3, 32, 32)),
+    "vit": (small_vit, (3, 64, 64)), "resnet50": (resnet50, (3, 64, 64)),
+}  # fmt: skip
+
+
+def masks_for(network: gs.Network, model: nn.Module, method: str, compression: float) -> Mapping[str, torch.Tensor]:
+    """Masks at an effective compression; by channels: rows of the greatest norms, so few that the rest is about it."""
+    if method != "channels":
+        name = "random/erk" if method == "random" else method
+        return gs.prune(network, method=name, compression=compression, norm_statistics=True)
+    found = {}
+    kernels = [(name, p) for name, p in model.named_parameters() if p.dim() > 1 and name.endswith("weight")]
+    for name, parameter in kernels[:-1]:
+        norms = parameter.detach().flatten(1).norm(dim=1)
+        count = max(1, round(len(norms) / compression**0.5))
+        rows = torch.zeros(len(norms), dtype=torch.bool)
+        rows[norms.topk(count).indices] = True
+        found[name] = rows.reshape(-1, *[1] * (parameter.dim() - 1)).expand(parameter.shape).clone()
+    return found
+
+
+def masked(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A copy with zeros where masks say so."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in masks:
+                parameter.mul_(masks[name])
+    return model
+
+
+def by_torch_pruning(model: nn.Module, found: Compacted, x: torch.Tensor) -> nn.Module:
+    """The masked model without the units that left ours, cut by Torch-Pruning's groups."""
+    import torch_pruning as tp
+
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=x)
+    modules = dict(model.named_modules())
+    for name, axes in found.unit_map.items():
+        module = modules.get(name.removesuffix(".weight"))
+        if not name.endswith(".weight") or not isinstance(module, (nn.Linear, nn.Conv2d)):
+            continue
+        size = dict(found.masked.named_parameters())[name].shape[0]
+        gone = sorted(set(range(size)) - set(axes[0].tolist()))
+        if not gone or module.weight.shape[0] != size:  # cut already, with a layer that it is tied to
+            continue
+        cut = tp.prune_conv_out_channels if isinstance(module, nn.Conv2d) else tp.prune_linear_out_channels
+        graph.get_pruning_group(module, cut, idxs=gone).prune()
+    return model
+
+
+def by_simplify(model: nn.Module, x: torch.Tensor) -> nn.Module:
+    """The masked model without the channels that torch-simplify finds to be zero."""
+    import simplify
+
+    return simplify.simplify(model, x, fuse_bn=False)
+
+
+def tried(
+    make: Callable[[], nn.Module], expected: torch.Tensor, x: torch.Tensor
+) -> tuple[nn.Module | None, float | str]:
+    """What another library makes, and how far its outputs are off; in place of the latter, why there is none."""
+    try:
+        model = make().eval()
+    except Exception as error:
+        return None, f"fails: {type(error).__name__}"
+    return model, apart(copy.deepcopy(model).double(), expected, x)
+
+
+def apart(model: nn.Module, expected: torch.Tensor, x: torch.Tensor) -> float | str:
+    """The largest difference of outputs, relative to the largest output."""
+    try:
+        with torch.no_grad():
+            return float((model(x) - expected).abs().max() / expected.abs().max())
+    except Exception as error:
+        return f"fails: {type(error).__name__}"
+
+
+def forward(model: nn.Module, x: torch.Tensor) -> Callable[[], Any]:
+    """A call of the model that ends when its work does."""
+
+    def run() -> None:
+        with torch.no_grad():
+            model(x)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+
+    return run
+
+
+def row(name: str, method: str, compression: float, batch: int, device: str, rounds: int) -> dict[str, Any]:
+    """One model under one mask: sizes, seconds and differences."""
+    build, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    model = build().eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 2, generator=generator)
+            bias = getattr(module, "bias", None)
+            if isinstance(bias, nn.Parameter):
+                bias.normal_(0, 0.1, generator=generator)
+    example = torch.zeros(1, *shape)
+    network = gs.network(model, example)
+    masks = masks_for(network, model, method, compression)
+    sparse, resolution = masked(model, masks), "channel" if name in ("vit", "resnet50") else None
+    start = time.perf_counter()
+    found = gs.compact(sparse, example, resolution=resolution)
+    seconds = time.perf_counter() - start
+    x = torch.randn(batch, *shape, generator=generator)
+    expected = sparse.double()(x.double()).detach()
+    ours = apart(gs.compact(sparse, example.double(), resolution=resolution).model, expected, x.double())
+    sparse = sparse.float()
+    others = {
+        "Torch-Pruning": tried(lambda: by_torch_pruning(masked(model, masks), found, example), expected, x.double()),
+        "torch-simplify": tried(lambda: by_simplify(masked(model, masks), example), expected, x.double()),
+    }
+    contenders = {"masked": sparse, "ours": found.model}
+    contenders |= {key: made for key, (made, off) in others.items() if made is not None and not isinstance(off, str)}
+    times = medians({key: forward(each.to(device), x.to(device)) for key, each in contenders.items()}, rounds)
+    one, two, frame = found.report.before, found.report.after, found.report.frame
+    return {
+        "network": name, "method": method, "compression": compression, "units": int(frame["units"].sum()),
+        "dead": int(frame["dead"].sum()), "left": int(frame["left"].sum()),
+        "parameters": f"{one.parameters:,} to {two.parameters:,}", "MACs": f"{one.macs:,} to {two.macs:,}",
+        "masked ms": 1e3 * times["masked"], "ours ms": 1e3 * times["ours"],
+        **{f"{key} ms": 1e3 * times[key] if key in times else "-" for key in others},
+        "ours differs by": ours, **{f"{key} differs by": off for key, (_, off) in others.items()}, "compact takes s": seconds,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    title = (
+        f"Dead units out on {given.device}, batches of {given.batch}: times in float32; outputs in float64, apart relative to "
+        "the largest (goal: under 1e-10)"
+    )
+    rows: list[dict[str, Any]] = []
+    for name in given.only:
+        for method in METHODS:
+            for compression in COMPRESSIONS:
+                try:
+                    rows.append(row(name, method, compression, given.batch, given.device, given.rounds))
+                except gs.TargetError as error:
+                    print(f"left out: {name}, {method}, {compression}: {error}", flush=True)
+                    continue
+                print(rows[-1], flush=True)
+                report(title, rows, HERE / "compaction.json")

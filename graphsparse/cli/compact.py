@@ -1,0 +1,92 @@
+"""``graphsparse compact``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphsparse.cli import options
+from graphsparse.cli.streams import answering, working
+
+EXAMPLES = """
+Examples:
+
+  graphsparse compact net.pt --model nets:build --input 3x32x32 --out small
+
+  graphsparse compact mlp.pt --model chain --round-to 8 --out small
+
+  graphsparse compact my-llama/ --out my-smaller-llama
+"""
+
+
+def compact(
+    checkpoint: options.Checkpoint,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="The folder for model.safetensors, map.json (old index of each new row and column), report.json and "
+            "model.pt2; of a transformers folder config.json too.",
+        ),
+    ],
+    model: options.Model = None,
+    example_inputs: options.Inputs = None,
+    model_args: options.Arguments = None,
+    round_to: Annotated[int, typer.Option(metavar="N", help="Let widths be multiples of N.")] = 1,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Parameters that stay as wide: 'head.*'. Repeat.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Run both models and take back what changes outputs.")
+    ] = True,
+    resolution: options.Resolution = None,
+    form: options.Form = None,
+    key: options.Key = None,
+    ignore: options.Ignore = None,
+    prefix: options.Prefix = None,
+    trust_sizes: options.TrustSizes = False,
+) -> None:
+    """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
+
+    The widths of feed-forward layers are what a transformers config.json can say (intermediate_size and its like): other
+    widths of a transformers folder stay. Where the configuration cannot say the result, the masked weights are written.
+    """  # fmt: skip
+    options.check_resolution(resolution)
+    with working():
+        from graphsparse.checkpoints import Part
+        from graphsparse.cli.scoring import network
+        from graphsparse.compaction.checking import Inputs
+        from graphsparse.compaction.compact import compact as run
+        from graphsparse.compaction.saving import made_folder, read_config, save, save_pretrained, sayable
+        from graphsparse.networks.pretrained import is_pretrained
+
+        made_folder(out)
+        given = network(
+            checkpoint, model, example_inputs, model_args, form, methods=["snip"],
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+        )  # fmt: skip
+        source = model if model is not None and is_pretrained(model) else checkpoint
+        folder = is_pretrained(source)
+        fixed = sayable(given.runnable, read_config(source)) if folder else []
+        found = run(
+            given,
+            None,
+            None,
+            round_to,
+            resolution=resolution,
+            verify=verify,
+            keep=[*(keep or ()), *fixed],
+            alike=folder,
+        )
+        written = save(found, out, Inputs(given.inputs or (), given.kwargs))
+        loads = save_pretrained(found, source, out) if folder else True
+    with answering() as answer:
+        lines = [checkpoint.name, "", repr(found.report), "", f"Written: {', '.join(map(str, written))}."]
+        if folder and loads:
+            lines.append(f"{out} loads with transformers.")
+        elif folder:
+            lines.append("Its config.json cannot say the new widths: model.safetensors holds the whole masked model.")
+        answer.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,169 @@
+"""A compacted model as files: weights, the map of units, a program, and for a transformers folder its configuration."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from graphsparse.checkpoints import write_checkpoint
+from graphsparse.checkpoints.atomic import replacing
+from graphsparse.compaction.checking import Inputs
+from graphsparse.compaction.compacted import Compacted
+from graphsparse.compaction.tensors import named_tensors
+from graphsparse.errors import CheckpointError, GraphsparseError
+from graphsparse.networks.configuration import CONFIG
+from graphsparse.networks.pretrained import build_pretrained
+
+WIDTHS = (
+    "intermediate_size", "ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner", "hidden_dim",
+    "moe_intermediate_size", "shared_expert_intermediate_size",
+)  # fmt: skip
+"""The entries of a transformers configuration that say the widths of feed-forward layers, one for all layers."""
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".index.json")
+
+
+def save(compacted: Compacted, folder: str | os.PathLike[str], inputs: Inputs) -> list[Path]:
+    """Write ``model.safetensors``, ``map.json``, ``report.json`` and ``model.pt2`` into a folder, each in one step.
+
+    ``inputs`` are what the program is exported for. Returns what was written.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written; or torch cannot export the model.
+    """
+    place = made_folder(folder)
+    program = _program(compacted.model, inputs)
+    weights = place / "model.safetensors"
+    write_checkpoint(weights, _state(compacted.model), {}, form="zeros")
+    written = [weights]
+    for name, content in (
+        ("map.json", json.dumps(map_of(compacted)).encode()), ("report.json", compacted.report.to_json().encode()),
+        ("model.pt2", program),
+    ):  # fmt: skip
+        _write(place / name, content)
+        written.append(place / name)
+    return written
+
+
+def map_of(compacted: Compacted) -> dict[str, dict[str, Any]]:
+    """The map of units as plain lists: for each tensor its old shape, its new one, and the indices that each axis keeps.
+
+    An axis that keeps all of its indices has null.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(compacted.masked)}
+    found = {}
+    for name, index in compacted.unit_map.items():
+        shape = shapes.get(name)
+        kept = [None if shape and len(at) == shape[axis] else at.tolist() for axis, at in enumerate(index)]
+        found[name] = {"shape": shape and list(shape), "new_shape": [len(at) for at in index], "kept": kept}
+    return found
+
+
+def made_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder, made where it is not there."""
+    place = Path(folder)
+    try:
+        place.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            "a folder must be writable, inside a folder that is there", place=str(folder), received=error.strerror
+        ) from error
+    return place
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
+
+
+def _program(model: nn.Module, inputs: Inputs) -> bytes:
+    """The model as an archive of torch.export, in evaluation mode."""
+    buffer = io.BytesIO()
+    training = {module: module.training for module in model.modules()}
+    try:
+        program = torch.export.export(model.eval(), inputs.args, dict(inputs.kwargs), strict=False)
+        torch.export.save(program, buffer)
+    except Exception as error:
+        raise CheckpointError(
+            "a compacted model must be one that torch can export",
+            received=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}",
+        ) from error
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    return buffer.getvalue()
+
+
+def sayable(model: nn.Module, config: Mapping[str, Any]) -> list[str]:
+    """The parameters whose widths a configuration does not say, and which therefore keep them."""
+    widths = {config[key] for key in WIDTHS if type(config.get(key)) is int}
+    known = widths | {2 * width for width in widths}  # two kernels in one, for gates
+    return [
+        name for name, parameter in model.named_parameters() if parameter.dim() > 1 and not known & set(parameter.shape)
+    ]
+
+
+def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """A folder's configuration as it stands in its file, which has been read as a model's before."""
+    return dict(json.loads((Path(folder) / CONFIG).read_text()))
+
+
+def save_pretrained(compacted: Compacted, source: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Put the configuration beside a compacted model's weights, so that transformers loads the folder; whether it can.
+
+    Where the configuration cannot say the new widths, the whole masked model's weights and the old configuration are
+    written in place of the small ones. What else lies in the source folder (a tokenizer) is copied.
+    """
+    place, config = Path(folder), read_config(source)
+    smaller = {**config, **_new_widths(compacted, config)}
+    fits = _fits(smaller, compacted.model)
+    if not fits:
+        write_checkpoint(place / "model.safetensors", _state(compacted.masked), {}, form="zeros")
+    _write(place / CONFIG, json.dumps(smaller if fits else config, indent=2).encode())
+    for path in sorted(Path(source).iterdir()):
+        other = path.is_file() and path.name != CONFIG and not path.name.endswith(WEIGHTS)
+        if other and not (place / path.name).exists():
+            shutil.copyfile(path, place / path.name)
+    return fits
+
+
+def _new_widths(compacted: Compacted, config: Mapping[str, Any]) -> dict[str, int]:
+    """The new width for each entry of the configuration, where all axes of the old width agree on one."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(compacted.masked)}
+    found: dict[str, int] = {}
+    for key in WIDTHS:
+        old = config.get(key)
+        if type(old) is not int:
+            continue
+        new = {
+            len(at)
+            for name, index in compacted.unit_map.items()
+            for axis, at in enumerate(index)
+            if name in shapes and shapes[name][axis] == old and len(at) < old
+        }
+        found |= {key: new.pop()} if len(new) == 1 else {}
+    return found
+
+
+def _fits(config: Mapping[str, Any], model: nn.Module) -> bool:
+    """Whether transformers builds, of a configuration, a model whose tensors have the shapes that they have here."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / CONFIG).write_text(json.dumps(dict(config)))
+        try:
+            built, _ = build_pretrained(folder)
+        except GraphsparseError:
+            return False
+    shapes = [{name: tuple(tensor.shape) for name, tensor in each.state_dict().items()} for each in (built, model)]
+    return shapes[0] == shapes[1]
