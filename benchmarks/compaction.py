@@ -46,18 +46,19 @@ def resnet50() -> nn.Module:
     """ResNet-50 for 1,000 classes."""
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    return Logits(ResNetForImageClassification(ResNetConfig(num_labels=1000)))
+    settings: dict[str, Any] = {"num_labels": 1000}
+    return Logits(ResNetForImageClassification(ResNetConfig(**settings)))
 
 
 def small_vit() -> nn.Module:
     """A vision transformer of 6 blocks, width 192 and 3 heads for 64 x 64 images in patches of 8."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    config = ViTConfig(
-        hidden_size=192, num_hidden_layers=6, num_attention_heads=3, intermediate_size=768, image_size=64, patch_size=8,
-        num_labels=100,
-    )  # fmt: skip
-    return Logits(ViTForImageClassification(config))
+    settings: dict[str, Any] = {
+        "hidden_size": 192, "num_hidden_layers": 6, "num_attention_heads": 3, "intermediate_size": 768,
+        "image_size": 64, "patch_size": 8, "num_labels": 100,
+    }  # fmt: skip
+    return Logits(ViTForImageClassification(ViTConfig(**settings)))
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -159,8 +160,9 @@ def row(name: str, method: str, compression: float, batch: int, device: str, rou
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.1, generator=generator)
-                module.running_var.uniform_(0.5, 2, generator=generator)
+                buffers = dict(module.named_buffers())
+                buffers["running_mean"].normal_(0, 0.1, generator=generator)
+                buffers["running_var"].uniform_(0.5, 2, generator=generator)
             bias = getattr(module, "bias", None)
             if isinstance(bias, nn.Parameter):
                 bias.normal_(0, 0.1, generator=generator)

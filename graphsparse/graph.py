@@ -78,7 +78,8 @@ class LayeredGraph:
     ``modulators`` are the biases and scales on the way, which are no connections: masks that hold where no mask
     says otherwise. ``uses`` are those uses of a shared parameter that the model masks further than others, by the key
     that their blocks name; a connection is kept if any use keeps it. ``constants`` are the shapes of the parameters that
-    hold no connections and that no sweep reads. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what
+    hold no connections and that no sweep reads. ``positions``: in channel resolution, at how many positions of a sample
+    the kernel of each parameter is applied. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what
     each input of the model was taken for. Nothing of a pass is kept here; use `with_masks` for the same network under
     other masks.
     """
@@ -99,6 +100,7 @@ class LayeredGraph:
     has_norm_statistics: bool = False
     coverage: Coverage = field(default_factory=Coverage, repr=False)
     inputs: tuple[Input, ...] = ()
+    positions: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def n_units(self) -> int:

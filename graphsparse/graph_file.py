@@ -40,7 +40,7 @@ def graph_to_bytes(graph: LayeredGraph, about: Mapping[str, Any] | None = None) 
         "aliases": dict(graph.aliases), "unused": graph.unused, "resolution": graph.resolution,
         "norm_statistics": graph.norm_statistics, "has_norm_statistics": graph.has_norm_statistics,
         "rules": dict(graph.coverage.rules), "conservative": graph.coverage.conservative,
-        "inputs": [asdict(each) for each in graph.inputs],
+        "inputs": [asdict(each) for each in graph.inputs], "positions": dict(graph.positions),
     }  # fmt: skip
     body = b"".join(arrays.parts)
     header.update(arrays=arrays.places)
@@ -135,6 +135,7 @@ class _Read:
             norm_statistics=bool(header["norm_statistics"]), has_norm_statistics=bool(header["has_norm_statistics"]),
             coverage=Coverage({str(rule): int(n) for rule, n in header["rules"].items()}, conservative),
             inputs=tuple(_input(each) for each in header["inputs"]),
+            positions={str(name): float(count) for name, count in header["positions"].items()},
         )  # fmt: skip
 
     def layer(self, found: Json) -> Layer:

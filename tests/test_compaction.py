@@ -267,11 +267,11 @@ def test_type_mode_and_gradients_are_kept():
     found = gs.compact(model, torch.zeros(1, 3, dtype=torch.bfloat16), masks)
     assert {parameter.dtype for parameter in found.model.parameters()} == {torch.bfloat16}
     assert found.model[0].out_features == found.model[1].num_features == len(found.model[1].running_mean) == 2
-    assert [module.training for module in found.model] == [True, True, True, False] and found.model.training
+    assert [module.training for module in found.model.children()] == [True, True, True, False] and found.model.training
     assert not found.model[0].weight.requires_grad and found.model[3].weight.requires_grad
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     again = found.expand()
-    assert [module.training for module in again] == [True, True, True, False]
+    assert [module.training for module in again.children()] == [True, True, True, False]
 
 
 def test_there_and_back():

@@ -71,7 +71,7 @@ def test_multi_head_attention_of_torch_stays_as_wide():
 @pytest.mark.parametrize("name", ["gpt2", "llama-tied", "phi3", "bert", "t5", "vit"])
 def test_transformers(name):
     model = drawn(built(name, "eager"))
-    given = {key: make(0) for key, make in FAMILIES[name][1].items()}
+    given = {key: make(0) for key, make in FAMILIES[name][1].items()}  # type: ignore[attr-defined]
     masks = masks_of(model, 0.4, rows=0.6)
     found = gs.compact(model, (), masks, kwargs=given)
     assert_same(masked(model, masks), found.model, (), given)
@@ -114,7 +114,7 @@ def test_layers_alike():
     assert_same(masked(model, masks), found.model, (x,))
 
 
-def run(*arguments: str) -> int:
+def run(*arguments: str) -> object:
     with pytest.raises(SystemExit) as stop:
         cli.main(["compact", *arguments])
     return stop.value.code

@@ -27,19 +27,8 @@ ORDER = [
 ]  # fmt: skip
 """Each part may import itself and those before it."""
 WITH_TORCH = {
-    "capture",
-    "checkpoints",
-    "compaction",
-    "effective",
-    "networks",
-    "surgery",
-    "pruning",
-    "runs", "training",
-    "zoo",
-    "reports",
-    "demo",
-    "cli",
-}
+    "capture", "checkpoints", "cli", "compaction", "demo", "effective", "networks", "pruning", "reports", "runs",
+    "surgery", "training", "zoo",
 
 
 def part_of(path: Path) -> str:

@@ -33,6 +33,7 @@ def test_a_row_for_each_parameter_worked_by_hand():
     rows = {
         "shape": [(4, 3), (2, 4)], "connections": [12, 8], "kept": [3, 3], "active": [2, 2], "direct": [0.75, 0.625],
         "effective": [1 - 2 / 12, 0.75], "units": [4, 2], "starved": [1, 0], "stranded": [1, 0],
+            "macs": [12, 8], "kept_macs": [3, 3], "active_macs": [2, 2],
     }  # fmt: skip
     assert list(report.frame.index) == ["a.weight", "b.weight"] and list(report.frame.columns) == list(rows)
     for column, values in rows.items():

@@ -64,13 +64,14 @@ class Inputs:
         example = given.example
         if node in self.sources:
             draft.place = (given.name, "input")
-            return draft.source(given.name, example.shape, batch_axis_of(example, self.batch_axis, self._samples))
+            return draft.source(given.name, example.shape, batch_axis_of(example, self.batch_axis, self.samples))
         if node not in self.constants:
             return Known(example, token=given.name)
         return Known(example.to("meta") if self._any_content(given) else example)
 
     @property
-    def _samples(self) -> int | None:
+    def samples(self) -> int | None:
+        """How many samples the example inputs have, where that is known."""
         return batch_size((each.example for each in self.given.values()), self.batch_axis)
 
     def _any_content(self, given: Given) -> bool:

@@ -15,6 +15,7 @@ from graphsparse.capture.inputs import inputs_of
 from graphsparse.capture.lower import Lowering, lower, require_sinks
 from graphsparse.capture.network import Network
 from graphsparse.capture.parameters import Parameters
+from graphsparse.capture.positions import positions_of
 from graphsparse.capture.rules import RULES
 from graphsparse.capture.table import Apply, Rule, with_extra
 from graphsparse.capture.tokens import free_entries
@@ -96,7 +97,11 @@ def _read(
     masked = {key: use.parameter for key, use in uses.items()}
     lowering = lower(program, table, names, inputs, lambda: Draft(resolution, norm_statistics, masked, network.room))
     require_sinks(lowering, parameters.model_name)
-    return _structure(lowering, parameters)
+    structure = _structure(lowering, parameters)
+    if resolution == "unrolled":
+        return structure
+    positions = positions_of(program, table, parameters.canonical, inputs.samples)
+    return replace(structure, graph=replace(structure.graph, positions=positions))
 
 
 def _structure(lowering: Lowering, parameters: Parameters) -> Structure:

@@ -15,6 +15,7 @@ from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import Coverage, Input, LayeredGraph
+from graphsparse.measures.macs import macs_of
 from graphsparse.measures.notebook import table
 from graphsparse.measures.rows import Rows, as_frame
 from graphsparse.measures.sparsity import COLUMNS, Sparsity, compression_of, sparsity, sparsity_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from graphsparse.reports.verify import Verification
 
 LISTED = 6  # names in a note; JSON has them all
+MACS = ("macs", "kept_macs", "active_macs")
+"""Multiplications with additions of one sample: of all connections, of those kept, of those active."""
 WITHOUT_MODEL = ("shape", "connections", "kept", "direct")
 
 
@@ -148,7 +151,8 @@ def _covered(coverage: Coverage) -> dict[str, Any]:
 
 def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Report:
     """The report of a graph under its masks; ``notes`` come before those of the graph itself."""
-    found = sparsity(graph)
+    found, macs = sparsity(graph), macs_of(graph)
+    rows = {name: {**row, **dict(zip(MACS, macs[name], strict=True))} for name, row in found.rows.items()}
     summary = {
         "resolution": graph.resolution,
         "norm_statistics": graph.norm_statistics,
@@ -163,9 +167,10 @@ def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> R
         "layers": len(graph.layers),
         "sources": len(graph.sources),
         "sinks": len(graph.sinks),
+        **{column: sum(row[column] for row in rows.values()) for column in MACS},
     }
     told = (*_of_sparsity(found), *notes, *_of_graph(graph))
-    return Report(title, found.rows, COLUMNS, summary, told, found, graph.coverage, graph.inputs, graph)
+    return Report(title, rows, (*COLUMNS, *MACS), summary, told, found, graph.coverage, graph.inputs, graph)
 
 
 def _of_sparsity(found: Sparsity) -> list[str]:

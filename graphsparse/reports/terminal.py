@@ -11,10 +11,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from graphsparse.reports.report import Report
+from graphsparse.reports.report import MACS, Report
 
-COUNTS = ("connections", "kept", "active", "units", "starved", "stranded")
-SPARED = ("shape", "units", "connections", "direct", "stranded", "starved", "kept")
+COUNTS = ("connections", "kept", "active", "units", "starved", "stranded", *MACS)
+SPARED = ("kept_macs", "macs", "active_macs", "shape", "units", "connections", "direct", "stranded", "starved", "kept")
 """What a narrow terminal does without, in this order; the JSON and the frame have it all."""
 PIPE_WIDTH = 1000
 USUAL_WIDTH = 80
@@ -30,7 +30,7 @@ def show(report: Report, console: Console | None = None) -> None:
         type(console)(file=console.file, width=width, force_terminal=console.is_terminal).print(shown)
     else:
         console.print(shown)
-    console.print(Group(*totals(report), *_inputs(report)))
+    console.print(Group(*totals(report), *_macs(report), *_inputs(report)))
     for note in report.notes:
         console.print(Text(f"  {printable(note)}", style="yellow"))
 
@@ -83,6 +83,13 @@ def totals(report: Report) -> Iterator[Text]:
                 f"  {kind:<9} {summary[verb]:>{digits},} of {summary['connections']:,} {verb:<6}  "
                 f"sparsity {summary[f'{kind}_sparsity']:.6f}  compression {times(summary[f'{kind}_compression'])}"
             )
+
+
+def _macs(report: Report) -> Iterator[Text]:
+    """A line on the multiplications of one sample."""
+    if all(column in report.summary for column in MACS):
+        dense, kept, active = (report.summary[column] for column in MACS)
+        yield Text(f"  {'MACs':<9} {active:,} of active connections, {kept:,} of kept ones, {dense:,} of all")
 
 
 def _inputs(report: Report) -> Iterator[Text]:
