@@ -14,6 +14,7 @@ from graphsparse import zoo
 from graphsparse.zoo.residual import BasicBlock
 from tests import families
 from tests.compacting import assert_same, drawn, masked, masks_of, why
+from tests.models import Random
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -232,6 +233,32 @@ def test_numbers_that_the_model_holds_keep_their_channels():
     masks = {"one.weight": (torch.arange(4) != 1)[:, None].expand(4, 3)}
     found = gs.compact(model, torch.zeros(1, 3).double(), masks)
     assert found.model.one.out_features == 4 and why(found) == {"numbers": 1}
+
+
+@pytest.mark.parametrize("plan", [[73, 25, 51], [1, 49], [12, 60, 37, 2], [6, 85]])
+def test_random_networks_with_skips_and_groups_without_verification(plan):
+    """The analysis alone is right; nothing is left to the trial."""
+    model, x = drawn(Random(plan)), torch.zeros(1, 4, 9, 9).double()
+    masks = masks_of(model, 0.3, rows=0.6, seed=sum(plan))
+    found = gs.compact(model, x, masks, verify=False)
+    assert found.report.difference is None
+    assert_same(masked(model, masks), found.model, (x,))
+
+
+def test_channels_that_are_chosen_by_their_places_stay():
+    class Places(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head = nn.Linear(3, 6), nn.Linear(3, 6), nn.Linear(9, 2)
+
+        def forward(self, x):
+            return self.head(torch.cat([self.one(x)[:, ::2], self.two(x).roll(1, 1)], 1))
+
+    model = drawn(Places())
+    masks = {f"{name}.weight": (torch.arange(6) > 1)[:, None].expand(6, 3) for name in ("one", "two")}
+    found = gs.compact(model, torch.zeros(1, 3).double(), masks, verify=False)
+    assert found.model.one.out_features == found.model.two.out_features == 6 and why(found) == {"numbers": 6}
+    assert_same(masked(model, masks), found.model, (torch.zeros(1, 3).double(),))
 
 
 def test_widths_that_are_a_multiple():

@@ -44,6 +44,7 @@ def compact(
         resolution: "unrolled", where a unit is dead if it is at every position; or "channel". By default as for `export`.
         verify: run both models on several inputs, in double precision where the model allows it. Parts of the cut after
             which outputs differ by more than 1e-10 of the largest, or the model's own code does not run, are taken back.
+            Without it, the model's code must take its widths from its tensors and attributes, not from fixed numbers.
         keep: names of parameters whose widths stay, or patterns as "head.*".
         alike: let layers whose names differ by a number alone have the same widths, as the configuration of a
             transformers model says them.

@@ -43,6 +43,10 @@ IGNORED = ("scaled_dot_product_attention", "embedding", "dropout", "_grouped_mm"
 """Operations whose numbers are masks, indices of rows or bounds between rows, and stand along no axis that is cut."""
 
 
+COUNTED = ("slice", "roll")
+"""Operations that move elements by numbers of places."""
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """The bundles of a value along the axes along which they differ, and the module that it is made in."""
@@ -135,6 +139,8 @@ def _beside(
     name = str(getattr(getattr(node.target, "overloadpacket", node.target), "__name__", node.target))
     values = bundles.walk.values
     operands = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
+    if name in COUNTED:
+        yield from _counted(node, name, bundles)
     norm = any(part in name for part in NORMS)
     for operand in operands:
         value = values.get(operand)
@@ -146,6 +152,24 @@ def _beside(
             yield from _aligned(value, ids, bundles.of, shapes)
         elif isinstance(value, Known) and value.shape.numel() > 1 and not norm and name not in IGNORED:
             yield from _held(node, name, value, ids, bundles)
+
+
+def _counted(node: Node, name: str, bundles: Bundles) -> Iterator[np.ndarray]:
+    """What moves by counted places: with another width other elements stand there.
+
+    A slice without a step may be half of the width, or a fixed number of channels; the program does not tell which, and a
+    trial finds out.
+    """
+    read = node.args[0]
+    ids = ids_of(bundles.walk.values.get(read)) if isinstance(read, Node) else None
+    if ids is None:
+        return
+    place, step = {"slice": 1, "roll": 2}[name], 4
+    args: list[Any] = [*node.args, *[None] * (step + 1 - len(node.args))]
+    moved = args[place] if isinstance(args[place], (list, tuple)) else [args[place] or 0]
+    touched = {axis % ids.dim() for axis in moved} & set(varying_axes(bundles_of(bundles.of, ids)))
+    if touched and (name == "roll" or args[step] not in (None, 1)):
+        yield _all(bundles.of, ids)
 
 
 def _fits(shape: torch.Size, whole: torch.Size) -> bool:
