@@ -119,6 +119,17 @@ def by_simplify(model: nn.Module, x: torch.Tensor) -> nn.Module:
     return simplify.simplify(model, x, fuse_bn=False)
 
 
+def has_simplify() -> bool:
+    """Whether torch-simplify can be used; says why where it cannot: it imports torchvision."""
+    try:
+        import simplify
+        import torchvision  # noqa: F401
+    except ImportError as error:
+        print(f"torch-simplify is left out: {error}")
+        return False
+    return hasattr(simplify, "simplify")
+
+
 def tried(
     make: Callable[[], nn.Module], expected: torch.Tensor, x: torch.Tensor
 ) -> tuple[nn.Module | None, float | str]:
@@ -179,8 +190,9 @@ def row(name: str, method: str, compression: float, batch: int, device: str, rou
     sparse = sparse.float()
     others = {
         "Torch-Pruning": tried(lambda: by_torch_pruning(masked(model, masks), found, example), expected, x.double()),
-        "torch-simplify": tried(lambda: by_simplify(masked(model, masks), example), expected, x.double()),
     }
+    if has_simplify():
+        others["torch-simplify"] = tried(lambda: by_simplify(masked(model, masks), example), expected, x.double())
     contenders = {"masked": sparse, "ours": found.model}
     contenders |= {key: made for key, (made, off) in others.items() if made is not None and not isinstance(off, str)}
     times = medians({key: forward(each.to(device), x.to(device)) for key, each in contenders.items()}, rounds)

@@ -27,6 +27,8 @@ left in the table as it is.
 | `capture_steps.py` | two minutes, MViT five more | networks of many steps: recurrent layers, video, hybrids |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
 | `training.py` | five minutes | a training step with masks against one without, on the CPU and, where there is one, the GPU |
+| `compaction.py` | half an hour | dead units out: sizes and times before and after, beside Torch-Pruning |
+| `compaction_families.py` | ten minutes | outputs of compacted models of every family of the tests |
 | `startup.py` | three minutes | whole commands: imports, capture, compiled loops, what is kept on disk |
 | `headline.py` | a minute | the paper's kind of numbers, by simulation |
 | `pruners.py` | half an hour | every pruner on every network at compressions 10 to 100,000 |
@@ -38,6 +40,7 @@ SCRIPTS = {
     "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",), "topology.py": ("topology",),
     "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
     "prune.py": ("bisection", "sorting", "igq", "size"),
+    "compaction.py": ("compaction",), "compaction_families.py": ("compaction_families",),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
     "pruners.py": ("pruners",), "training.py": ("training", "zeroing"), "on_device.py": ("on_device",),
     "startup.py": ("startup",),

@@ -20,6 +20,7 @@ print(small)
 print(small.report.frame[["units", "left", "masked", "why"]])
 
 averages = {name: optimiser.state[parameter]["exp_avg"] for name, parameter in model.named_parameters()}
-print(small.shrink(averages)["fc2.weight"].shape, "is what Adam has to remember of", tuple(model.fc2.weight.shape))
+kept = small.shrink(averages)
+print("Adam remembers of fc2.weight", tuple(kept["fc2.weight"].shape), "of", tuple(averages["fc2.weight"].shape))
 again = small.expand()  # the whole masked model
 print("outputs differ by", float((small.model(x) - again(x)).abs().max().detach().round(decimals=4)))

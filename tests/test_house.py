@@ -22,13 +22,14 @@ ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"},
     {"adjacency", "captured", "given_masks"}, {"graph"}, {"graph_file"}, {"graph_store"},
     {"sweep"},
-    {"passes", "capture", "checkpoints", "zoo"}, {"exports", "measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"training"}, {"compaction"}, {"reports"}, {"demo"},
+    {"passes", "capture", "checkpoints", "zoo"}, {"exports", "measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"training"}, {"compaction"}, {"runs"}, {"plots"}, {"reports"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 """Each part may import itself and those before it."""
 WITH_TORCH = {
-    "capture", "checkpoints", "cli", "compaction", "demo", "effective", "networks", "pruning", "reports", "runs",
-    "surgery", "training", "zoo",
+    "capture", "checkpoints", "cli", "compaction", "demo", "effective", "networks", "pruning", "reports", "runs", "surgery",
+    "training", "zoo",
+}  # fmt: skip
 
 
 def part_of(path: Path) -> str:

@@ -13,8 +13,8 @@ import typer
 import graphsparse
 from graphsparse.cli import streams
 from graphsparse.cli.analyze import analyze
-from graphsparse.cli.compare import compare
 from graphsparse.cli.compact import compact
+from graphsparse.cli.compare import compare
 from graphsparse.cli.convert import convert
 from graphsparse.cli.curve import curve
 from graphsparse.cli.demo import demo

@@ -55,7 +55,7 @@ def compact(
         CaptureError, MaskError: as for `graphsparse.export`; or a name in ``keep`` fits no parameter.
 
     Example:
-        >>> import graphsparse as gs
+        >>> import torch, graphsparse as gs
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> masks = {"0.weight": (torch.arange(8) < 3)[:, None].expand(8, 4)}
         >>> gs.compact(model, torch.zeros(1, 4), masks).model

@@ -50,12 +50,12 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
     ties = Ties(asked.tables, kernels, tuple(_distinct(axes)), shapes)
     cut = Cut.of(ties, life.alive)
     cut.keep(np.flatnonzero(bundles.fixed), "fixed")
-    cut.keep(np.concatenate([asked.stuck, stuck, *(kernel.stuck for kernel in kernels)]), "numbers")
     unknown = {names.get(name, name) for name in unknown_parameters(model)}
     wanted = {names[name] for name in _fitting(keep, names)}
     for use in axes:
         if use.name in unknown or use.name in wanted:
             cut.keep(use.bundles.ravel(), "module" if use.name in unknown else "keep")
+    cut.keep(np.concatenate([asked.stuck, stuck, *(kernel.stuck for kernel in kernels)]), "numbers")
     return Plan(bundles, life, kernels, names, cut.settle())
 
 

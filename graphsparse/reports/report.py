@@ -112,6 +112,14 @@ class Report:
                 file.write((text + "\n").encode())
         return text
 
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The rows, one per parameter, as CSV text, also written to a file where a path is given."""
+        text: str = self.frame.to_csv()
+        if path is not None:
+            with replacing(path) as file:
+                file.write(text.encode())
+        return text
+
     def to_html(
         self,
         path: str | os.PathLike[str] | None = None,
