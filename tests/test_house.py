@@ -74,7 +74,7 @@ PUBLIC = {
     "analyze", "compact", "compare", "compression_curve", "effective_masks", "effective_scores",
     "expected_effective", "explain", "export", "keep_masks", "LayeredGraph", "load_graph", "merge_lora", "Network",
     "network", "prune", "quotas", "read_masks", "save_graph", "sparsity", "sparsity_of", "topology", "track",
-    "write_masks",
+    "write_masks", "biadjacency", "compare_masks", "plots",
 }  # fmt: skip
 
 
