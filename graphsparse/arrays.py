@@ -1,4 +1,4 @@
-"""What people give as masks and scores, as plain NumPy arrays: tensors of every type and layout, arrays, nested lists."""
+"""What people give as masks, scores and targets, as plain arrays and numbers: tensors of every type and layout, lists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.errors import MaskError
+from graphsparse.errors import MaskError, TargetError
 
 
 def by_name(given: Any, what: str) -> Mapping[str, Any]:
@@ -17,7 +17,23 @@ def by_name(given: Any, what: str) -> Mapping[str, Any]:
             f"{what} must be a mapping of parameter names to tensors", received=type(given).__name__,
             way_out="give {name: tensor}, with the names of model.named_parameters()",
         )  # fmt: skip
+    strange = [name for name in given if not isinstance(name, str)]
+    if strange:
+        raise MaskError(
+            f"{what} must go by parameter names", received=f"a name of type {type(strange[0]).__name__}",
+            way_out="give {name: tensor}, with the names of model.named_parameters()",
+        )  # fmt: skip
     return given
+
+
+def as_number(what: str, value: Any, example: float) -> float:
+    """The value as a number. Raises TargetError for text, even where it could be read as a number."""
+    try:
+        return value + 0.0
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise TargetError(
+            f"a {what} must be a number", received=repr(value)[:80], way_out=f"for example {what}={example}"
+        ) from error
 
 
 def as_array(name: str, value: Any, what: str) -> np.ndarray:

@@ -313,6 +313,28 @@ def test_errors_speak_in_options():
     assert in_options(error, known) == text
 
 
+def test_values_that_end_as_a_sentence_does_stand_in_quotes():
+    from graphsparse.cli.wording import in_options
+    from graphsparse.errors import CheckpointError
+
+    for value, shown in (
+        ("net.", "'net.'"),
+        ("criterion.*", "'criterion.*'"),
+        ("nets/G", "nets/G"),
+        ("a.weight", "a.weight"),
+    ):
+        error = CheckpointError("a rule", way_out=f"take one part: prefix={value!r}")
+        assert in_options(error, {"prefix": "--prefix"}) == f"a rule. Way out: take one part: --prefix {shown}."
+
+
+def test_a_form_that_is_not_written_is_answered_with_those_that_are(capsys, net, tmp_path):
+    from graphsparse.checkpoints import written_forms
+
+    for form in ("nope", "nncf"):
+        status, _, err = run(capsys, "convert", net, str(tmp_path / "o.pt"), "--to", form)
+        assert status == 2 and err.endswith(f"Way out: use one of {', '.join(written_forms())}.\n")
+
+
 def test_operations_without_a_rule_are_one_line(capsys, tmp_path, monkeypatch):
     code = "from torch import nn, linalg\nclass Net(nn.Linear):\n    def forward(self, x):\n        return linalg.svdvals(super().forward(x))\n"
     (tmp_path / "svd_nets.py").write_text(code)

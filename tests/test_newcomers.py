@@ -54,6 +54,10 @@ REFUSED = {
     "a class to export": (lambda: gs.export(nn.Linear, X), "received Linear"),
     "a function to export": (lambda: gs.export(lambda x: x, X), "torch.nn.Module"),
     "TorchScript": (lambda: gs.export(torch.jit.trace(nn.Linear(4, 2), X), X), "must not be TorchScript"),
+    "TorchScript inside": (
+        lambda: gs.export(nn.Sequential(torch.jit.trace(nn.Linear(4, 2), X)), X),
+        "nor a module in it",
+    ),
     "modules without end": (lambda: gs.export(nested(1000), X), "setrecursionlimit"),
     "a model to sparsity": (lambda: gs.sparsity(net()), "graphsparse.export"),
     "a model to effective_masks": (lambda: gs.effective_masks(net()), "graphsparse.export"),
@@ -74,6 +78,23 @@ REFUSED = {
     ),
     "ragged scores": (lambda: gs.effective_scores(graph(), {W: ragged()}), "dense tensor of real numbers"),
     "complex scores": (lambda: gs.effective_scores(graph(), {W: torch.ones(4, 4) * 1j}), "real numbers"),
+    "masks by number": (lambda: gs.export(net(), X, {0: torch.ones(4, 4)}), "a name of type int"),
+    "a list of many masks": (lambda: gs.sparsity_of(graph(), [torch.ones(4, 4)]), "mapping of parameter names"),
+    "a state dict to write to": (lambda: gs.write_masks(net().state_dict(), {}, fold_constants=False), "weights=state"),
+    "a state dict for a file's model": (
+        lambda: gs.write_masks("x.pt", {}, model=net().state_dict()),
+        "must be a module or a network",
+    ),
+    "a state dict and inputs": (lambda: gs.analyze(state(), X), "received Tensor"),
+    "a checkpoint's model that is a class": (lambda: gs.analyze(state(), nn.Linear, X), "received Linear"),
+    "kwargs that are a list": (lambda: gs.export(net(), kwargs=[X]), "kwargs must be a mapping"),
+    "data that is a number": (lambda: gs.prune(net(), X, "snip", compression=2, data=5), "received int"),
+    "text for a quota": (lambda: gs.quotas("erk", [(3, 4)], "0.5"), "sparsity must be a number"),
+    "a number for shapes": (lambda: gs.quotas("erk", 12, 0.5), "list of kernel shapes"),
+    "sizes for shapes": (lambda: gs.quotas("erk", [3, 4], 0.5), "list of kernel shapes"),
+    "a number for a key": (lambda: gs.read_masks(state(), key=0), "key must be text"),
+    "a number for a pattern": (lambda: gs.read_masks(state(), ignore=0), "ignore must be text"),
+    "a file of biases": (lambda: gs.read_masks({"bias": torch.ones(3)}), "kernels too"),
     "scores to write_masks": (lambda: gs.write_masks(net(), {W: torch.randn(4, 4)}, example_inputs=X), "boolean"),
     "shares to write_masks": (lambda: gs.write_masks(net(), {W: torch.full((4, 4), 0.3)}, example_inputs=X), "boolean"),
     "text for a number": (lambda: gs.prune(net(), X, "magnitude", compression="10"), "compression must be a number"),
@@ -92,6 +113,34 @@ def test_what_cannot_be_taken_is_one_error_of_ours_with_the_way_out(name):
     with pytest.raises(gs.GraphsparseError, match=text) as raised:
         call()
     assert raised.value.way_out and "\n" not in str(raised.value)
+
+
+def test_a_program_is_analysed_as_its_module_is():
+    model = net()
+    program = torch.export.export(model, (X,))
+    assert gs.analyze(program).summary == gs.analyze(model, X).summary
+
+
+def test_a_path_may_name_a_model_too(tmp_path):
+    torch.save(net().state_dict(), tmp_path / "x.pt")
+    torch.export.save(torch.export.export(net(), (X,)), tmp_path / "x.pt2")
+    assert gs.analyze(tmp_path / "x.pt", tmp_path / "x.pt2").summary == gs.analyze(net(), X).summary
+
+
+def test_nothing_to_count_is_not_sparse_by_any_way():
+    """No connection was dropped: sparsity 0 and compression 1, with a model, without one and for a live one."""
+    layer = nn.Linear(4, 0)
+    for report in (
+        gs.analyze(layer, X),
+        gs.analyze(layer.state_dict(), layer, X),
+        gs.analyze(layer.state_dict(), "none"),
+    ):
+        found = {name: value for name, value in report.summary.items() if name.endswith(("sparsity", "compression"))}
+        assert set(found.values()) <= {0.0, 1.0} and report.summary["connections"] == 0
+        assert found["direct_sparsity"] == 0 and found["direct_compression"] == 1
+    counted = gs.sparsity(gs.export(layer, X))
+    assert (counted.direct, counted.effective) == (0, 0)
+    assert (counted.direct_compression, counted.effective_compression) == (1, 1)
 
 
 def test_a_misspelt_keyword_is_a_type_error_too():
@@ -320,7 +369,7 @@ def test_an_error_about_several_models_says_how_to_choose(content, part, text):
 def test_which_of_two_models_was_taken_is_told():
     for model, x in ((net(), X), ("none", None)):
         notes = gs.analyze({"model": state(), "model_ema": halved(), "optimizer": {"state": {}}}, model, x).notes
-        assert "Read: the entry model. Beside it: model_ema (key= chooses another)." in notes
+        assert "Read: the entry model. Beside it: model_ema (key= or --key chooses another)." in notes
     assert not [note for note in gs.analyze({"model": state(), "epoch": 3}, net(), X).notes if note.startswith("Read")]
 
 

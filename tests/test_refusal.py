@@ -103,6 +103,14 @@ def test_wrong_shapes_are_one_sentence():
     assert "\n" not in text
 
 
+def test_inputs_of_a_wrong_shape_are_known_however_torch_words_it():
+    model, heard = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)), torch.zeros(1, 1, 4)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CaptureError, match=r"forward accepts.*running_mean should contain 1 elements not 6\. Way out"):
+        gs.export(model, heard)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_missing_inputs_are_one_sentence():
     class Two(nn.Module):
         def forward(self, x, y):

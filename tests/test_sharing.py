@@ -408,7 +408,8 @@ class TestWriting:
         found = gs.read_masks(file)
         assert torch.equal(found["table.weight"], mask) and torch.equal(found["head.weight"], mask)
         with pytest.raises(MaskError, match=r"table\.weight and head\.weight"):
-            gs.write_masks(Words().state_dict(), {"table.weight": mask, "head.weight": ~mask}, fold_constants=False)
+            apart = {"table.weight": mask, "head.weight": ~mask}
+            gs.write_masks(file, apart, weights=Words().state_dict(), fold_constants=False)
 
     def test_prune_at_the_command_line_reaches_every_name(self, tmp_path, monkeypatch):
         (tmp_path / "words.py").write_text("from tests.test_sharing import Words\n")

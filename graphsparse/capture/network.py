@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -105,7 +105,7 @@ class Network:
         """The same network for the given inputs, captured anew; itself where none are given."""
         if example_inputs is None and not kwargs:
             return self
-        return replace(self, inputs=as_args(example_inputs), kwargs=dict(kwargs or {}))
+        return replace(self, inputs=as_args(example_inputs), kwargs=as_kwargs(kwargs))
 
     def present(self) -> tuple[Parameters, Mapping[str, torch.Tensor], Mapping[str, Mask]]:
         """What the model holds now: its parameters, the masks that it carries, and those of uses that keep less."""
@@ -172,7 +172,7 @@ def network_of(
         return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **_there(belonging))
     _require_module(model)
     return Network(
-        model, as_args(example_inputs), dict(kwargs or {}), title=type(model).__name__, batch_axis=batch_axis,
+        model, as_args(example_inputs), as_kwargs(kwargs), title=type(model).__name__, batch_axis=batch_axis,
         **_there(belonging),
     )  # fmt: skip
 
@@ -188,6 +188,16 @@ def as_args(example_inputs: Any) -> tuple[Any, ...] | None:
     return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
 
 
+def as_kwargs(kwargs: Any) -> dict[str, Any]:
+    """Keyword arguments of a forward. Raises CaptureError where they are no mapping."""
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise CaptureError(
+            "kwargs must be a mapping of names to inputs", received=type(kwargs).__name__,
+            way_out="give kwargs={name: tensor}, or example_inputs= for inputs by their place",
+        )  # fmt: skip
+    return dict(kwargs or {})
+
+
 def plain_of(model: nn.Module) -> Plain:
     """`plain`, or an error that says how a model can be too deep for it."""
     try:
@@ -201,10 +211,6 @@ def plain_of(model: nn.Module) -> Plain:
 
 def _require_module(model: Any) -> None:
     way_out = "give the torch.nn.Module itself"
-    if isinstance(model, torch.jit.ScriptModule):
-        raise CaptureError(
-            "a model must not be TorchScript", received=type(model).__name__, way_out=f"{way_out} that was scripted"
-        )
     if not isinstance(model, nn.Module):
         received = model.__name__ if isinstance(model, type) else type(model).__name__
         raise CaptureError(
@@ -212,6 +218,23 @@ def _require_module(model: Any) -> None:
             received=received,
             way_out=f"{way_out}, not its state dict, its class or a function",
         )
+    scripted = next((each for each in _modules(model) if isinstance(each, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise CaptureError(
+            "a model must not be TorchScript, nor a module in it", place=type(model).__name__,
+            received=type(scripted).__name__, way_out=f"{way_out} that was scripted",
+        )  # fmt: skip
+
+
+def _modules(model: nn.Module) -> Iterator[nn.Module]:
+    """The model and all modules in it, however deep."""
+    waiting, seen = [model], {id(model)}
+    while waiting:
+        module = waiting.pop()
+        yield module
+        inner = [each for each in module.children() if id(each) not in seen]
+        seen.update(map(id, inner))
+        waiting += inner
 
 
 def _require_one_mask_each(uses: Iterable[str]) -> None:

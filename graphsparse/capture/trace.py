@@ -27,7 +27,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
     try:
         return _capture(model, tuple(args), dict(kwargs))
     except Exception as error:
-        raise _explained(error if _same(one, (args, kwargs)) else first, model, args) from error
+        raise _explained(error if _same(one, (args, kwargs)) else first, model, args, kwargs) from error
 
 
 def _capture(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
@@ -160,15 +160,15 @@ def _same(one: tuple[Any, ...], given: tuple[Any, ...]) -> bool:
     return all(a.shape == b.shape for a, b in zip(*leaves, strict=True))
 
 
-def _explained(error: Exception, model: nn.Module, args: Sequence[Any]) -> CaptureError:
+def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> CaptureError:
     """What to do about it, not torch's own report."""
     text = f"{type(error).__name__}: {error}"
     shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a).__name__ for a in args)
-    brief = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+    brief = _first_line(error)
     if any(word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard")):
         rule = "the model's control flow must not depend on the values of its inputs"
         way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
-    elif any(word in text for word in ("shape", "size", "channels", "dim", "positional argument", "missing")):
+    elif any(word in text for word in _MISFITS) or _refuses(model, args, kwargs, brief):
         rule = "the example inputs must be ones that the model's forward accepts"
         way_out = "give example_inputs=, of the shapes and types that the model's forward takes"
     else:
@@ -177,3 +177,26 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any]) -> Captu
     return CaptureError(
         rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {brief}", way_out=way_out
     )
+
+
+_MISFITS = ("shape", "size", "channels", "dim", "positional argument", "missing")
+"""What torch says of inputs that do not fit."""
+
+
+def _refuses(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], brief: str) -> bool:
+    """Whether the model's own forward ends in the same error: torch words it in many ways where inputs do not fit.
+
+    It runs on the meta device: nothing is computed, and no tensor of the model is touched.
+    """
+    state = {name: tensor.detach().to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    try:
+        with quiet(), same_random_state(), torch.no_grad():
+            torch.func.functional_call(model, state, tuple(_on_meta(args)), _on_meta(dict(kwargs)))
+    except Exception as error:
+        return _first_line(error) == brief
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text[:200].rstrip(".")

@@ -85,15 +85,14 @@ def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
     return mask
 
 
-def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str) -> None:
-    """Raises where a mask has not its weight's shape."""
+def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str, *, own: bool = True) -> None:
+    """Raises where a mask has not its weight's shape; ``own``: it is what is wrong, and not the model to which both go."""
     if tuple(mask) != tuple(weight):
         raise MaskError(
-            "a mask must have a weight of its shape",
-            place=place,
-            received=f"{tuple(mask)} for {tuple(weight)}",
-            way_out="use the mask that was made for this weight",
-        )
+            "a mask must have a weight of its shape" if own else "a tensor must have the shape that it has in the model",
+            place=place, received=f"{tuple(mask)} for {tuple(weight)}",
+            way_out="use the mask that was made for this weight" if own else "name the model that the checkpoint was saved from",
+        )  # fmt: skip
 
 
 @dataclass

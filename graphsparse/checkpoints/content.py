@@ -39,10 +39,17 @@ class Part:
     @classmethod
     def of(cls, key: str | None = None, ignore: str | Iterable[str] = (), prefix: str | None = None) -> Part:
         """The part that a user's arguments say; one pattern may stand alone."""
-        return cls(key, (ignore,) if isinstance(ignore, str) else tuple(ignore), prefix)
+        patterns = (ignore,) if isinstance(ignore, str) or not isinstance(ignore, Iterable) else tuple(ignore)
+        for name, value in (("key", key), ("prefix", prefix), *(("ignore", each) for each in patterns)):
+            if not isinstance(value, str) and (value is not None or name == "ignore"):
+                raise CheckpointError(
+                    f"{name} must be text", received=repr(value)[:80], way_out=f"for example {name}={_EXAMPLES[name]!r}"
+                )
+        return cls(key, patterns, prefix)
 
 
 WHOLE = Part()
+_EXAMPLES = {"key": "model_ema", "prefix": "net.", "ignore": "criterion.*"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +208,9 @@ def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
             )  # fmt: skip
         beside = [key for key in tables_in(raw) if key != inner[0] and _is_state(raw[key])]
         if beside:
-            notes += (f"Read: the entry {inner[0]}. Beside it: {', '.join(beside[:4])} (key= chooses another).",)
+            notes += (
+                f"Read: the entry {inner[0]}. Beside it: {', '.join(beside[:4])} (key= or --key chooses another).",
+            )
         raw = raw[inner[0]]
     raise CheckpointError(f"a state dict must be wrapped at most {_DEEPEST} times", place=place)
 

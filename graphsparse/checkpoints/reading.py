@@ -291,7 +291,7 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request, r
     if not reading.entries:
         raise MaskError(
             f"a file read as {form.name} must hold masks in that form", place=content.place, received="none",
-            way_out="leave the form out to have it recognised",
+            way_out="leave form= out, so that the content decides" if request.named else "give all of the state dict, kernels too",
         )  # fmt: skip
     parameters = request.parameters
     if parameters is None:
@@ -303,7 +303,7 @@ def _planned(archive: Archive, content: Content, form: Form, request: Request, r
         matching = match({name: reading.entries[name].shape for name in own}, parameters, by_order=request.by_order)
     entries = {parameter: reading.entries[name] for name, parameter in matching.found.items()}
     for name, entry in entries.items():
-        check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}")
+        check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}", own=entry.weight is None)
     others = {matching.rename(name): make for name, make in reading.others.items()}
     ignored = {matching.rename(name): why for name, why in reading.ignored.items()}
     for name in matching.unknown:

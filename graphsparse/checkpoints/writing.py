@@ -149,9 +149,9 @@ def convert(
 
 
 def _written_form(name: str) -> Form:
-    if name in FORMS and FORMS[name].write is None:
+    if name not in written_forms():
         raise CheckpointError(
-            "the form must be one that is written", received=f"{name!r}, which is only read",
+            "the form must be one that is written", received=f"{name!r}, which is only read" if name in FORMS else repr(name),
             way_out=f"use one of {', '.join(written_forms())}",
         )  # fmt: skip
     return form_named(name)

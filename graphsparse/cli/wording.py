@@ -14,6 +14,7 @@ UsageError = typer.BadParameter.__mro__[1]  # click's, wherever this version of 
 BAD_INPUT, DEFECT = 2, 3
 LONGEST = 2000  # letters of a message; names come from files
 _ARGUMENT = re.compile(r"(?<![\w.-])([a-z_]+)=('[^']*'|\w+|(?!\w))")
+_BARE = re.compile(r"([\w./-]*\w)?")  # as a value stands without quotes, and does not run into the end of a sentence
 _PYTHON_ONLY = {"by_order", "extra_rules", "fold_constants"}
 
 
@@ -56,6 +57,7 @@ def in_options(error: GraphsparseError, known: Mapping[str, str]) -> str:
 
     def option(found: re.Match[str]) -> str:
         name, value = found[1], found[2].strip("'")
+        value = value if _BARE.fullmatch(value) else found[2]
         if name in _PYTHON_ONLY:
             return f"{found[0]} (in Python)"
         if name not in known:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphsparse.algebras import WORDS
+from graphsparse.arrays import by_name
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.many_masks import across
@@ -78,7 +79,9 @@ def sparsity_of(graph: LayeredGraph, masks: Mapping[str, Any]) -> SparsityOfMany
         >>> gs.sparsity_of(graph, {"weight": torch.tensor([[[True, False]], [[True, True]]])}).active.tolist()
         [[1], [2]]
     """
-    stacked = {graph.aliases.get(name, name): _checked(graph, name, array) for name, array in masks.items()}
+    stacked = {
+        graph.aliases.get(name, name): _checked(graph, name, array) for name, array in by_name(masks, "masks").items()
+    }
     counts = {name: len(array) * (WORD if array.dtype == np.uint64 else 1) for name, array in stacked.items()}
     if len(set(counts.values())) > 1:
         raise MaskError("every parameter must have the same number of masks", received=counts)

@@ -29,6 +29,7 @@ from graphsparse.networks.chain import build_chain
 from graphsparse.networks.fitting import absent, check_fit, misfit, strangers, told, without_mask
 from graphsparse.networks.models import (
     Model,
+    checked,
     is_factory,
     make_bare,
     named_model,
@@ -89,9 +90,10 @@ def load_network(
             return replace(network_of(read_program(str(source), trust_sizes)), title=title_of(source))
         raise ModelError(
             "the network must be known for effective sparsity, not only its tensors",
-            place="the state dict" if isinstance(source, Mapping) else str(source), received="no model",
+            place=place_of(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip
+    model = checked(model, place_of(source))
     found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes, stand_in)
     folder = is_pretrained(model)
     return replace(found, title=title_of(source), resolution="channel" if folder else found.resolution)

@@ -43,6 +43,18 @@ def is_factory(name: str) -> bool:
     return not is_pretrained(name) and not name.endswith(".pt2")
 
 
+def checked(model: Any, place: str) -> Any:
+    """What is given as a checkpoint's model, a path as text. Raises ModelError where it is neither a model nor a name."""
+    model = os.fspath(model) if isinstance(model, os.PathLike) else model
+    if isinstance(model, (str, nn.Module, ExportedProgram)):
+        return model
+    raise ModelError(
+        "the model of a checkpoint must be a torch.nn.Module, an exported program or a name", place=place,
+        received=model.__name__ if isinstance(model, type) else type(model).__name__,
+        way_out="give the checkpoint first, then its model, then the model's inputs: analyze(checkpoint, model, inputs)",
+    )  # fmt: skip
+
+
 def parameters_of(model: Model) -> dict[str, torch.Tensor]:
     """Every name of every parameter, tied ones too."""
     if isinstance(model, ExportedProgram):

@@ -83,7 +83,14 @@ def repeatable(data: Iterable[Any] | None) -> Iterable[Any]:
         raise GraphsparseError(
             "data must be given to this method", received="none", way_out="give data=, with inputs x and labels y"
         )
-    return list(data) if iter(data) is data else data
+    try:
+        return list(data) if iter(data) is data else data
+    except TypeError as error:
+        raise GraphsparseError(
+            "data must yield pairs (x, y)",
+            received=type(data).__name__,
+            way_out="give a list of batches or a DataLoader",
+        ) from error
 
 
 def endless(data: Iterable[Any]) -> Iterator[Any]:

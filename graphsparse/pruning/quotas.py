@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from graphsparse.arrays import as_number
 from graphsparse.errors import TargetError
 
 Shape = Sequence[int]
@@ -45,7 +46,7 @@ def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
         >>> [round(s, 6) for s in quotas("igq", [(300, 784), (100, 300), (10, 100)], 0.9)]
         [0.935553, 0.649323, 0.058133]
     """
-    family, shapes = family_named(name), list(shapes)
+    family, shapes, sparsity = family_named(name), _listed(shapes), as_number("sparsity", sparsity, 0.9)
     total = sum(sizes_of(shapes))
     kept = total * (1.0 - sparsity) if 0.0 <= sparsity < 1.0 else math.nan
     if not kept >= family.fewest(shapes) * (1.0 - 1e-12):
@@ -60,6 +61,16 @@ def family_named(name: str) -> Family:
             "quotas must have a known name", received=repr(name), way_out=f"use one of {', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
+
+
+def _listed(shapes: Sequence[Shape]) -> list[Shape]:
+    try:
+        return [tuple(shape) for shape in shapes]
+    except TypeError as error:
+        raise TargetError(
+            "quotas must be asked for a list of kernel shapes", received=repr(shapes)[:80],
+            way_out="for example shapes=[(300, 784), (10, 300)]",
+        ) from error  # fmt: skip
 
 
 def sizes_of(shapes: Sequence[Shape]) -> list[int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from graphsparse.arrays import as_number
 from graphsparse.errors import TargetError
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.selection import nth_greatest
@@ -22,24 +22,12 @@ def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression:
             received="neither" if sparsity is None else f"sparsity {sparsity} and compression {compression}",
             way_out="give sparsity= or compression=",
         )
-    if sparsity is not None and not 0 <= _number("sparsity", sparsity) < 1:
+    if sparsity is not None and not 0 <= as_number("sparsity", sparsity, 0.9) < 1:
         raise TargetError("a sparsity must be from 0 to below 1", received=sparsity)
-    if compression is not None and not 1 <= _number("compression", compression) < np.inf:
+    if compression is not None and not 1 <= as_number("compression", compression, 10) < np.inf:
         raise TargetError("a compression must be 1 or more, and finite", received=compression)
     density = 1 - float(sparsity) if sparsity is not None else 1 / float(compression or 1)
     return max(1, int(np.ceil(density * graph.n_connections - 1e-6)))
-
-
-def _number(what: str, value: Any) -> float:
-    """The target as a number; text is none, even where it could be read as one."""
-    try:
-        return value + 0.0
-    except (TypeError, RuntimeError, ValueError) as error:
-        raise TargetError(
-            f"a {what} must be a number",
-            received=repr(value),
-            way_out=f"for example {what}=0.9" if what == "sparsity" else f"for example {what}=10",
-        ) from error
 
 
 def asked(sparsity: float | None, compression: float | None) -> str:

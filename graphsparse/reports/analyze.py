@@ -25,6 +25,10 @@ from graphsparse.reports.report import Origin, Report, report_of, report_without
 from graphsparse.reports.verify import verify_outputs
 
 
+LIVE = (nn.Module, ExportedProgram, Network)
+"""What is analysed as it is, without a checkpoint."""
+
+
 def analyze(
     source: Any,
     model: Any = None,
@@ -47,8 +51,8 @@ def analyze(
     """Say how sparse a saved or live network is, directly and effectively.
 
     Args:
-        source: a checkpoint file or state dict; or a live module, whose own masks are read; or a network. After a module
-            the second argument are its inputs: ``analyze(model, x)``.
+        source: a checkpoint file or state dict; or a live module, whose own masks are read; or an exported program or
+            a network. After a module the second argument are its inputs: ``analyze(model, x)``.
         model: for a checkpoint, its network: a module, ``"package.module:factory"``, a ``.pt2`` file, a folder with a
             transformers ``config.json``, ``"chain"`` for a state dict whose kernels follow each other, or ``"none"`` for
             direct sparsity by tensor alone. A ``.pt2`` file and a transformers folder need no model beside them.
@@ -81,7 +85,7 @@ def analyze(
         "resolution": resolution, "norm_statistics": norm_statistics, "sources": _tuple(sources), "form": form,
         "model_args": model_args, "key": key, "ignore": _tuple(ignore), "prefix": prefix,
     })  # fmt: skip
-    if isinstance(source, (nn.Module, Network)):
+    if isinstance(source, LIVE):
         network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
     elif isinstance(model, str) and model == "none":
         if verify:
@@ -110,7 +114,7 @@ def analyze(
 def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str, Any]) -> Origin:
     """Where a report comes from; what is not plain text is named by its type, inputs by their shapes."""
     path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-    if isinstance(source, (nn.Module, Network)) and example_inputs is None:
+    if isinstance(source, LIVE) and example_inputs is None:
         model, example_inputs = source, model
     named = (
         None if model is None else os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
@@ -150,7 +154,7 @@ def _not_finite(network: Network) -> tuple[str, ...]:
     return not_finite_note({name: count for name, count in counts.items() if count})
 
 
-def _inputs_of(source: nn.Module | Network, second: Any, example_inputs: Any) -> Any:
+def _inputs_of(source: nn.Module | ExportedProgram | Network, second: Any, example_inputs: Any) -> Any:
     """The inputs of a live module, which stand second: it is its own model."""
     if second is not None and (example_inputs is not None or isinstance(second, (str, nn.Module))):
         raise ModelError(

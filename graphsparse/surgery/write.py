@@ -17,7 +17,7 @@ from graphsparse.capture import Network, export, network_of
 from graphsparse.capture.pruned import plain
 from graphsparse.capture.sharing import separate
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
-from graphsparse.errors import MaskError
+from graphsparse.errors import MaskError, ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.loading import load_model
 from graphsparse.networks.weights import with_weights
@@ -79,6 +79,7 @@ def write_masks(
 
     Raises:
         MaskError: a mask does not fit, or the promise cannot be kept; nothing is changed then.
+        ModelError: what is to hold the masks is neither a module nor a file, or the model of a file none.
 
     Example:
         >>> import graphsparse as gs
@@ -92,6 +93,7 @@ def write_masks(
     masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
     if isinstance(target, (nn.Module, Network)):
         return _to_module(network_of(target, example_inputs, kwargs), masks, form, fold_constants, norm_statistics)
+    _check_file(target, model)
     form = form or "zeros"
     if model is None:
         return _as_they_are(target, masks, weights, form, fold_constants)
@@ -104,6 +106,20 @@ def write_masks(
         tensors[name] = (tensors[name].double() + amount).to(tensors[name].dtype)
     write_checkpoint(target, tensors, under_every_name(written.masks, graph, tensors, form), form=form)
     return written
+
+
+def _check_file(target: Any, model: Any) -> None:
+    """Raises ModelError where the target is no file, or the model of its weights none."""
+    if not isinstance(target, (str, os.PathLike)):
+        raise ModelError(
+            "masks must be written to a module or to a file", received=type(target).__name__,
+            way_out="write_masks(path, masks, weights=state) makes a file of a state dict",
+        )  # fmt: skip
+    if model is not None and not isinstance(model, (nn.Module, Network)):
+        raise ModelError(
+            "the model of a file's weights must be a module or a network", received=type(model).__name__,
+            way_out="give the module itself, or graphsparse.network(checkpoint, inputs, model=name)",
+        )  # fmt: skip
 
 
 def _to_module(

@@ -46,7 +46,9 @@ def form_named(name: str) -> Form:
         CheckpointError: there is none.
     """
     if name not in FORMS:
-        raise CheckpointError(f"a form must be one of {', '.join(FORMS)}", received=repr(name))
+        raise CheckpointError(
+            "a form must have a known name", received=repr(name), way_out=f"use one of {', '.join(FORMS)}"
+        )
     return FORMS[name]
 
 
