@@ -86,7 +86,7 @@ def build_pretrained(
     except GraphsparseError:
         raise
     except Exception as error:  # a stranger's configuration makes transformers raise anything
-        brief = (str(error).splitlines() or [""])[0][:160]
+        brief = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")[:160]
         raise ModelError(
             "a config.json must describe a model that transformers has, without code of its own", place=str(folder),
             received=f"{type(error).__name__}: {brief}", way_out=WAY_OUT,

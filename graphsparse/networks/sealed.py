@@ -51,5 +51,6 @@ def sealed() -> Iterator[None]:
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
     if event in FORBIDDEN and _HERE.active:
         raise ModelError(
-            f"a model must be built from its config.json alone: nothing there may {FORBIDDEN[event]}", received=event
-        )
+            f"a model must be built from its config.json alone: nothing there may {FORBIDDEN[event]}", received=event,
+            way_out="name the model as package.module:factory",
+        )  # fmt: skip

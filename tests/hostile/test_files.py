@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import graphsparse as gs
-from graphsparse.checkpoints import read_checkpoint, write_masks_file
+from graphsparse.checkpoints import convert, read_checkpoint, write_masks_file
 from graphsparse.errors import CheckpointError, GraphsparseError
 from tests.hostile import rows
 
@@ -149,3 +149,22 @@ def test_nothing_to_count_has_one_definition(tmp_path):
     report = report_without_model(open_checkpoint(tmp_path / "none.safetensors"))
     assert report.summary["direct_sparsity"] == 0.0 and report.summary["direct_compression"] == 1.0
     assert list(report.frame["direct"]) == [0.0]
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net.pt2"])
+def test_conversion_compares_the_check_sums_of_zip_files(tmp_path, name):
+    """A flipped bit in a weight: `convert` reads all of the file and refuses it; to read masks nothing is compared."""
+    torch.manual_seed(0)
+    layer, path = torch.nn.Linear(64, 60), tmp_path / name
+    if name.endswith("2"):
+        torch.export.save(torch.export.export(layer, (torch.zeros(1, 64),)), path)
+    else:
+        torch.save(layer.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[content.find(layer.weight.detach().numpy().tobytes()[400:440]) + 1] ^= 1
+    path.write_bytes(content)
+    for form, target in (("zeros", "o.pt"), ("bits", "o.safetensors"), ("csr", "o.npz")):
+        with pytest.raises(CheckpointError, match="check sum of its bytes"):
+            convert(path, tmp_path / target, form)
+        assert not (tmp_path / target).exists()
+    assert gs.read_masks(path)["weight"].all()
