@@ -324,7 +324,7 @@ def test_convert_of_masks_alone_takes_weights_from_elsewhere(tmp_path):
 
 def test_a_kept_zero_is_told_where_the_form_cannot_say_it(tmp_path):
     weights, masks = {"a.weight": torch.tensor([[0.0, 1.0]])}, {"a.weight": torch.ones(1, 2, dtype=torch.bool)}
-    with pytest.warns(UserWarning, match=r"1 kept connections of a\.weight are exactly zero"):
+    with pytest.warns(UserWarning, match=r"a\.weight: 1 kept connections are exactly zero"):
         write_masks_file(tmp_path / "net.pt", masks, form="zeros", weights=weights)
     for form in ("prune", "sparse-bitmask", "csr", "bits"):
         write_masks_file(tmp_path / form, masks, form=form, weights=weights)

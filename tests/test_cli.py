@@ -153,6 +153,7 @@ class TestAnalyze:
         (["convert", "MASKS", "OUT.pt", "--to", "prune"], "give --weights, "),
         (["analyze", str(data.path("digits-conv-50x.safetensors")), "--model", "chain"], "take --resolution channel"),
         (["curve", "NET", "--model", "chain", "--method", "magnitude"], "a curve must go into a file"),
+        (["curve", "NET", "--model", "chain", "--method", "magnitude", "--csv", "c.csv", "--points", "-3"], "for '--points'"),
         (["curve", "NET", "--model", "chain", "--method", "magnitude", "--plot", "OUT.exe"], "the name of a picture must end in .png"),
     ],
 )  # fmt: skip
@@ -223,6 +224,39 @@ def test_convert_there_and_back(capsys, tmp_path):
     assert run(capsys, "convert", masks, back, "--to", "prune", "--weights", source)[0] == 0
     for name, mask in gs.read_masks(source).items():
         assert torch.equal(gs.read_masks(back)[name], mask)
+
+
+@pytest.mark.parametrize("form", ["zeros", "prune"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["convert", "IN", "OUT"], ["prune", "IN", "--model", "chain", "--method", "random", "--direct", "--sparsity", "0", "--out", "OUT"]],
+)  # fmt: skip
+def test_kept_weights_that_read_as_pruned_are_told_on_one_line(tmp_path, form, arguments):
+    """The mask keeps a weight that is zero: zeros cannot say so, and who converts is told; a mask of its own can."""
+    weight = torch.ones(3, 4)
+    weight[0, 0] = 0
+    torch.save({"a.weight_orig": weight, "a.weight_mask": torch.ones(3, 4)}, tmp_path / "in.pt")
+    paths = {"IN": str(tmp_path / "in.pt"), "OUT": str(tmp_path / "out.pt")}
+    done = subprocess.run(
+        command(*(paths.get(each, each) for each in arguments), "--to", form),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lost = "a.weight: 1 kept connections are exactly zero and will read as pruned.\n"
+    assert (done.returncode, done.stderr, lost in done.stdout) == (0, "", form == "zeros")
+    assert int(gs.read_masks(tmp_path / "out.pt")["a.weight"].sum()) == 12 - (form == "zeros")
+
+
+def test_the_methods_of_the_help_are_those_that_there_are():
+    from graphsparse.cli.options import Methods
+    from graphsparse.pruning.methods import METHODS
+
+    plain, rules = Methods.split("; random/ or magnitude/ with ")
+    named = re.split("[,;] ", plain)
+    assert {*named, *(f"{order}/{rule}" for order in ("random", "magnitude") for rule in rules.split(", "))} == set(
+        METHODS
+    )
 
 
 def test_demo(capsys):

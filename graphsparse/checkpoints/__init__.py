@@ -3,6 +3,7 @@
 from graphsparse.checkpoints.archives.program import StoredProgram, open_program
 from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS
+from graphsparse.checkpoints.forms.zeros import ReadsAsPruned
 from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.checkpoints.reading import Checkpoint, PartialMatch, read_checkpoint, read_masks
 from graphsparse.checkpoints.streaming import (
@@ -28,6 +29,7 @@ __all__ = [
     "OpenCheckpoint",
     "Part",
     "PartialMatch",
+    "ReadsAsPruned",
     "StoredProgram",
     "TensorInfo",
     "check_target",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from graphsparse.cli import options, outputs
-from graphsparse.cli.streams import answering, working
+from graphsparse.cli.streams import answering, warned, working
 from graphsparse.cli.wording import one_line
 
 EXAMPLES = """
@@ -38,7 +38,7 @@ def convert(
 ) -> None:
     """Write a checkpoint in another form; its masks stay what they are."""
     wanted = outputs.Outputs(json).check()
-    with working():
+    with working(), warned() as notes:
         from graphsparse.checkpoints import Part, check_target
         from graphsparse.checkpoints import convert as run
 
@@ -47,7 +47,7 @@ def convert(
     kept = sum(int(mask.sum()) for mask in checkpoint.masks.values())
     told = {
         "source": str(source), "form": checkpoint.form, "target": str(target), "to": to, "masks": len(checkpoint.masks),
-        "kept": kept, "notes": list(checkpoint.notes), "ignored": dict(checkpoint.ignored),
+        "kept": kept, "notes": [*checkpoint.notes, *notes], "ignored": dict(checkpoint.ignored),
     }  # fmt: skip
     to_json = partial(dumps, told, indent=2)
     wanted.write(to_json)
@@ -55,7 +55,7 @@ def convert(
         if wanted.answer(out, to_json):
             return
         lines = [f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"]
-        lines += checkpoint.notes
+        lines += [*checkpoint.notes, *notes]
         if checkpoint.ignored:
             names = list(checkpoint.ignored)
             lines.append(f"Not masks: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")

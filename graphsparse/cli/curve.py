@@ -37,7 +37,7 @@ def curve(
     parquet: outputs.Parquet = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
     points: Annotated[
-        int, typer.Option(metavar="N", help="Points of each curve, even in log compression; 0 for all.")
+        int, typer.Option(metavar="N", min=0, help="Points of each curve, even in log compression; 0 for all.")
     ] = 400,
     compression: Annotated[float, typer.Option(metavar="X", help="Where methods that work in rounds end.")] = 1000.0,
     model: options.Model = None,

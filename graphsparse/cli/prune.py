@@ -10,7 +10,7 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
-from graphsparse.cli.streams import answering, working
+from graphsparse.cli.streams import answering, warned, working
 from graphsparse.cli.wording import one_line
 
 EXAMPLES = """
@@ -83,17 +83,19 @@ def prune(
         tensors = given.state
         named = under_every_name(masks, graph, tensors, to)
         dropped, shown = sum(masks.dropped.values()), Reports({str(checkpoint): report}, {}).selected(select)
-    write_checkpoint(out, tensors, named, form=to)
+    with warned() as notes:
+        write_checkpoint(out, tensors, named, form=to)
 
     def to_json() -> str:
-        return dumps({**loads(shown.to_json()), "written": str(out), "form": to, "dropped": dropped}, indent=2)
+        about = {"written": str(out), "form": to, "dropped": dropped, "reads_as_pruned": notes}
+        return dumps({**loads(shown.to_json()), **about}, indent=2)
 
     wanted.write(to_json, shown.table)
     with answering() as answer:
         if wanted.answer(answer, to_json, shown.table):
             return
         show(next(iter(shown.reports.values())), answer)
-        lines = [*given.notes]
+        lines = [*given.notes, *notes]
         if dropped:
             lines.append(f"{dropped:,} connections that rank as high are dead and were dropped.")
         lines.append(f"Written: {out} ({to}).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from contextvars import ContextVar
@@ -120,6 +121,19 @@ def working() -> Iterator[Console]:
             stack.enter_context(redirect_stderr(_nowhere()))
         stack.enter_context(announcing(console))
         yield console
+
+
+@contextmanager
+def warned() -> Iterator[list[str]]:
+    """What this library warns of in the block, as lines of the answer; warnings of others are dropped."""
+    from graphsparse.checkpoints import ReadsAsPruned
+
+    lines: list[str] = []
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ReadsAsPruned)
+        yield lines
+    lines += [f"{warning.message}." for warning in found]
 
 
 @contextmanager

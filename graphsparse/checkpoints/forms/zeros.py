@@ -14,6 +14,10 @@ from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import LISTED_AS, Form, Masks, Payload, Reading, Weights, zeros_reading
 
 
+class ReadsAsPruned(UserWarning):
+    """Kept weights are exactly zero: where the zeros are the mask they are pruned for whoever reads the file."""
+
+
 def recognise(content: Content) -> bool:
     return bool(content.tensors)
 
@@ -39,7 +43,8 @@ def zeroed(weight: torch.Tensor, mask: torch.Tensor, name: str) -> torch.Tensor:
     """Returns the weight with zeros where the mask is False, every other value as it is."""
     lost = int((mask & ~nonzero(weight)).sum())
     if lost:
-        warnings.warn(f"{lost} kept connections of {name} are exactly zero and will read as pruned", stacklevel=2)
+        text = f"{name}: {lost:,} kept connections are exactly zero and will read as pruned"
+        warnings.warn(text, ReadsAsPruned, stacklevel=2)
     return torch.where(mask, weight, torch.zeros((), dtype=weight.dtype))
 
 
