@@ -268,6 +268,15 @@ def test_nothing_of_torch_is_printed_for_control_flow_by_values(capfd):
     assert (printed.out, printed.err) == ("", "")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", ["magnitude", "synflow"])
+def test_torch_does_not_warn_of_itself_where_a_program_is_pruned(method):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(net(), (X,))
+    assert gs.prune(program, None, method, compression=2).active == 12
+
+
 def test_what_another_thread_prints_is_not_lost(capsys):
     from graphsparse.capture.quiet import quiet
 

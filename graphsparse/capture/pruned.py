@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from graphsparse.capture.parameters import Parameters, nonzero_entries
+from graphsparse.capture.quiet import quiet
 from graphsparse.capture.sharing import Shared, shared
 from graphsparse.kernels.masks import Mask
 
@@ -36,7 +37,8 @@ def plain(model: nn.Module) -> Plain:
         MaskError: masks on two modules that share a parameter contradict each other.
     """
     shared = {id(tensor): tensor for tensor in _tensors(model)}
-    twin = copy.deepcopy(model, shared).eval()
+    with quiet():  # torch warns of itself where a program's module is copied
+        twin = copy.deepcopy(model, shared).eval()
     masks: dict[str, torch.Tensor] = {}
     for path, module in list(twin.named_modules()):
         _without_cache(module)

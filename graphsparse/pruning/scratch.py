@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from graphsparse.capture.pruned import plain
-from graphsparse.capture.quiet import same_random_state
+from graphsparse.capture.quiet import quiet, same_random_state
 from graphsparse.errors import MaskError, ModelError
 from graphsparse.kernels.masks import Mask
 
@@ -37,7 +37,8 @@ def plain_copy(model: nn.Module) -> nn.Module:
     resolved = plain(model)
     attributes = (value for module in resolved.model.modules() for value in vars(module).values())
     made = {id(t): t.detach().clone() for t in attributes if isinstance(t, torch.Tensor) and not t.is_leaf}
-    twin = copy.deepcopy(resolved.model, made)
+    with quiet():
+        twin = copy.deepcopy(resolved.model, made)
     training = {path: module.training for path, module in model.named_modules()}
     for path, module in twin.named_modules():
         module.training = training[path]

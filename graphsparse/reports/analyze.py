@@ -24,7 +24,6 @@ from graphsparse.networks.pretrained import is_pretrained
 from graphsparse.reports.report import Origin, Report, report_of, report_without_model
 from graphsparse.reports.verify import verify_outputs
 
-
 LIVE = (nn.Module, ExportedProgram, Network)
 """What is analysed as it is, without a checkpoint."""
 
