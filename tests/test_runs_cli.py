@@ -253,6 +253,7 @@ class TestOptions:
             "--out": "the pruned checkpoint, or the picture",
             "--method": "curve takes several",
             "--compression": "the target, or where rounds end",
+            "--verify": "of a report, or of a smaller model",
         }
         assert not {name: found for name, found in helps.items() if len(found) > 1 and name not in own}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.streams import answering, working
 
 EXAMPLES = """
@@ -48,6 +48,7 @@ def compact(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    json: outputs.Json = None,
 ) -> None:
     """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
 
@@ -55,6 +56,7 @@ def compact(
     widths of a transformers folder stay. Where the configuration cannot say the result, the masked weights are written.
     """  # fmt: skip
     options.check_resolution(resolution)
+    wanted = outputs.Outputs(json).check()
     with working():
         from graphsparse.checkpoints import Part
         from graphsparse.cli.scoring import network
@@ -83,7 +85,10 @@ def compact(
         )
         written = save(found, out, Inputs(given.inputs or (), given.kwargs))
         loads = save_pretrained(found, source, out) if folder else True
+    wanted.write(found.report.to_json)
     with answering() as answer:
+        if wanted.answer(answer, found.report.to_json):
+            return
         lines = [checkpoint.name, "", repr(found.report), "", f"Written: {', '.join(map(str, written))}."]
         if folder and loads:
             lines.append(f"{out} loads with transformers.")

@@ -55,7 +55,7 @@ def curve(
     seed: options.Seed = 0,
 ) -> None:
     """Effective against direct compression at every threshold, for one method or several."""
-    if plot is None and not any((json, csv, parquet)):
+    if all(path is None for path in (plot, json, csv, parquet)):
         raise TargetError(
             "a curve must go into a file", received="none of --plot, --csv, --json, --parquet", way_out="name one"
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 from graphsparse.errors import ModelError
@@ -44,6 +46,7 @@ def export(
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
     force: Annotated[bool, typer.Option("--force", help="Write GraphML and GEXF of more than a million edges.")] = False,
+    json: outputs.Json = None,
 ) -> None:  # fmt: skip
     """Write the graph of a checkpoint for other programs, with what is active marked.
 
@@ -53,6 +56,7 @@ def export(
         raise ModelError("export must have a network", received="--model none", way_out="name the model")
     options.check_resolution(resolution)
     options.check_outputs(out)
+    wanted = outputs.Outputs(json).check()
     with working() as console, bars(console) as progress:
         from graphsparse.capture import export as graph_of
         from graphsparse.checkpoints import Part
@@ -66,10 +70,10 @@ def export(
         ).with_inputs(options.examples(example_inputs))  # fmt: skip
         graph = graph_of(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
         save_graph(graph, out, force=force, progress=progress("writing"))
+    told = {"file": str(out), "layers": len(graph.layers), "units": graph.n_units, "connections": graph.n_connections}
+    to_json = partial(dumps, told, indent=2)
+    wanted.write(to_json)
     with answering() as said:
-        said.print(
-            f"{out}: {len(graph.layers):,} layers, {graph.n_units:,} units",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        if not wanted.answer(said, to_json):
+            line = f"{out}: {told['layers']:,} layers, {told['units']:,} units"
+            said.print(line, markup=False, highlight=False, soft_wrap=True)
