@@ -14,6 +14,7 @@ import numpy as np
 
 from graphsparse.algebras import OR_AND, Algebra
 from graphsparse.blocks import CONSTANT, KernelBlock, Scale, State, Values
+from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph
 
 
@@ -78,11 +79,16 @@ def sweep(
 
     ``values`` hold what each connection carries, by parameter in its shape (see `graphsparse.algebras`); without them a
     kept connection carries the algebra's one. Biases and scales are no connections: they are there or not by the
-    graph's masks, in every algebra. ``states=True`` also follows where units are not zero (needed for constants); by
-    default only where the graph has products.
+    graph's masks, in every algebra; values that are given are taken as they are, also where the masks drop a connection.
+    ``states=True`` also follows where units are not zero (needed for constants); by default only where the graph has
+    products.
     """
     if values is None:
         values = {name: algebra.of_mask(graph.kept[name]) for name in graph.shapes}
+    if missing := [name for name in graph.shapes if name not in values]:
+        raise ArgumentError(
+            "values must hold every parameter of the graph", received=f"none for {', '.join(missing[:4])}"
+        )
     values = _by_use(graph, values, algebra)
     state = forwards(graph, values, algebra, states=graph.gated if states is None else states)
     return Reach(graph, values, algebra, state, backwards(graph, values, state, algebra))

@@ -14,7 +14,7 @@ from torch import nn
 import graphsparse as gs
 from graphsparse.algebras import MAX_MIN_64, MAX_PLUS, PLUS_TIMES, SHORTEST, Element, from_pairs, log10_of_pairs
 from graphsparse.blocks import Gate, KernelBlock
-from graphsparse.errors import MaskError
+from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.kernels.numbers import Numbers
 from graphsparse.passes.paths import longest_paths, path_counts, revival_costs, shortest_paths
 from graphsparse.sweep import sweep
@@ -263,3 +263,12 @@ def test_masks_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(MaskError, match=text):
             gs.sparsity_of(graph, masks)
+
+
+def test_values_that_lack_a_parameter_are_refused():
+    graph = next(graphs())
+    values = {name: PLUS_TIMES.of_mask(graph.kept[name]) for name in list(graph.shapes)[1:]}
+    with pytest.raises(
+        ArgumentError, match=f"values must hold every parameter of the graph.*{next(iter(graph.shapes))}"
+    ):
+        sweep(graph, values, PLUS_TIMES)
