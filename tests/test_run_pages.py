@@ -38,12 +38,10 @@ def found(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(run, found, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    texts = {
-        "run": trajectory_page(found, "graphsparse track <run>"),
-        "side": comparison_page(gs.compare([run[0], run[100], run[200]], "chain")),
-    }
-    for name, text in texts.items():
-        (folder / f"{name}.html").write_text(text)
+    side = gs.compare([run[0], run[100], run[200]], "chain")
+    text = found.to_html(folder / "run.html", command="graphsparse track <run>")
+    assert (folder / "run.html").read_text() == text == trajectory_page(found, "graphsparse track <run>")
+    assert side.to_html(folder / "side.html") == comparison_page(side)
     return folder
 
 

@@ -13,6 +13,7 @@ from graphsparse.measures.notebook import table
 from graphsparse.measures.tables import plain_rows, write_csv, write_parquet
 from graphsparse.runs.conditions import Values, holds
 from graphsparse.runs.deaths import counted
+from graphsparse.runs.pages import write_page
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ class CheckpointComparison:
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Write the frame as parquet. Needs the extra ``parquet``."""
         write_parquet(self.frame, path)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, *, command: str | None = None) -> str:
+        """A page in one file, also written where a path is given. Needs the extra ``html``.
+
+        ``command`` is what the page says was typed.
+        """
+        return write_page("comparison_page", self, path, command)
 
 
 def _numbers(row: Row) -> dict[str, float]:
