@@ -14,7 +14,7 @@ from graphsparse.errors import GraphsparseError
 from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.regrowth import regrowable
 from graphsparse.training.changes import Change
-from graphsparse.training.keep import KeptMasks
+from graphsparse.training.kept_masks import KeptMasks
 
 Tensors = dict[str, torch.Tensor]
 

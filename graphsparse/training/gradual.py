@@ -11,8 +11,8 @@ from graphsparse.errors import GraphsparseError
 from graphsparse.measures.sparsity import sparsity
 from graphsparse.pruning.prune import prune
 from graphsparse.training.changes import Change
-from graphsparse.training.keep import KeptMasks
 from graphsparse.training.kept import unwrapped
+from graphsparse.training.kept_masks import KeptMasks
 from graphsparse.training.schedules import Schedule
 
 

@@ -11,8 +11,9 @@ from torch import nn
 from graphsparse.capture import Network
 from graphsparse.networks import network
 from graphsparse.training.callbacks.loop import Loop, Scheduled
-from graphsparse.training.keep import KeptMasks, keep_masks
+from graphsparse.training.keep import keep_masks
 from graphsparse.training.kept import unwrapped
+from graphsparse.training.kept_masks import KeptMasks
 from graphsparse.training.lora import base_names, is_adapted, merge_lora
 
 MakeSchedule = Callable[[KeptMasks, Network], Scheduled]

@@ -13,7 +13,7 @@ from graphsparse.capture import Network, export
 from graphsparse.errors import GraphsparseError
 from graphsparse.measures.sparsity import Sparsity, sparsity, sparsity_of
 from graphsparse.training.changes import Change
-from graphsparse.training.keep import KeptMasks
+from graphsparse.training.kept_masks import KeptMasks
 from graphsparse.training.on_device import DeviceSweep
 
 Numbers = dict[str, float]

@@ -1,0 +1,271 @@
+"""What holds masks while a model is trained: it listens to optimisers and zeroes what they change."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from graphsparse.errors import GraphsparseError, MaskError
+from graphsparse.training.bypassed import look
+from graphsparse.training.kept import Kept, as_integers, checked, find, form_of, found, unwrapped
+from graphsparse.training.optimisers import (
+    STAY_ZERO,
+    forget_directions,
+    parameters_of,
+    remembered,
+    torch_optimisers,
+)
+from graphsparse.training.shards import as_bools, local, whole
+from graphsparse.training.zeroing import bits_of, multiply, zero
+
+
+class KeptMasks:
+    """What `keep_masks` gives: it holds the masks, changes them and ends.
+
+    As a context manager it ends with its block. It is also what torch.distributed.checkpoint calls stateful: give it
+    among the states to save and load, and the masks go with them.
+    """
+
+    def __init__(self, model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None):
+        self._model = weakref.ref(
+            unwrapped(model)
+        )  # hooks of optimisers hold the handle: the model is to end all the same
+        self._kept: dict[str, Kept] = {}
+        self._hooks: list[RemovableHandle] = []
+        self._optimisers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self._collecting = False
+        self._stepping: list[Kept] = []
+        self.warned = False
+        wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
+        self._named = bool(optimisers)
+        _must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
+        self._listen(optimisers)
+        self._take(wanted)
+        weakref.finalize(unwrapped(model), KeptMasks._end, self._hooks, self._kept)
+
+    @property
+    def masks(self) -> dict[str, torch.Tensor]:
+        """The masks: ``{parameter name: bool tensor}`` on the parameters' devices, copies; spread ones are gathered."""
+        return {name: whole(mask).bool() for name, mask in self.state_dict().items()}
+
+    def set(self, masks: Mapping[str, Any]) -> None:
+        """Hold other masks from now on. A parameter that they leave out is masked no longer.
+
+        Weights, gradients and state are zero at once where the new masks drop; what comes back starts at zero. Masks
+        stay in the same memory, so a compiled step is not compiled anew.
+        """
+        self._take(checked(self._live_model(), masks))
+
+    def apply(self) -> None:
+        """Put zeros where masks drop: into weights, gradients, and what known optimisers remember."""
+        kept = self._refreshed()
+        with torch.no_grad():
+            multiply(each.pair() for each in kept)
+            zero(pair for optimizer in list(self._optimisers) for pair in self._state(optimizer, kept))
+        _zero_gradients(kept)
+        for each in kept:
+            each.known_to_be_zero()
+
+    def forget(self) -> None:
+        """Let the optimisers that are known begin anew, as if they had made no step yet."""
+        for optimizer in list(self._optimisers):
+            optimizer.state.clear()
+
+    def collect(self) -> None:
+        """Keep a copy of whole gradients from now on, before they are masked, until `collected` is asked for.
+
+        What grows by gradients needs those of what is dropped. It takes the memory of the gradients once more.
+        """
+        self._collecting = True
+        self._refreshed()
+
+    def collected(self) -> dict[str, torch.Tensor]:
+        """The gradients since `collect`, summed over backward passes: ``{parameter name: tensor}``; none where none came."""
+        found = {each.name: each.dense for each in self._kept.values() if each.dense is not None}
+        self._collecting = False
+        for each in self._kept.values():
+            each.dense = None
+        return found
+
+    def remove(self) -> None:
+        """End it: zeros stay where they are and may change from now on."""
+        self._end(self._hooks, self._kept)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The masks as bool tensors, spread as their parameters are."""
+        return {each.name: as_bools(each.mask) for each in self._refreshed()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Hold the masks that `state_dict` gave, as `set`."""
+        self.set(state)
+
+    def __enter__(self) -> KeptMasks:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+    def __repr__(self) -> str:
+        kept = sum(int(torch.count_nonzero(mask)) for mask in self.masks.values())
+        entries = sum(each.parameter.numel() for each in self._kept.values())
+        return f"KeptMasks({len(self._kept)} parameters, {kept:,} of {entries:,} entries kept)"
+
+    def _live_model(self) -> nn.Module:
+        model = self._model()
+        if model is None:
+            raise GraphsparseError("the model must still be there", received="a model that Python has deleted")
+        return model
+
+    def _listen(self, optimisers: Iterable[Optimizer]) -> None:
+        """Hooks around the steps of these optimisers; of all there are and will be where none is named."""
+        for optimizer in optimisers:
+            self._hooks.append(optimizer.register_step_pre_hook(self._before_step))
+            self._hooks.append(optimizer.register_step_post_hook(self._after_step))
+            self._meet(optimizer)
+        if not self._hooks:
+            self._hooks.append(register_optimizer_step_pre_hook(self._before_step))
+            self._hooks.append(register_optimizer_step_post_hook(self._after_step))
+
+    def _meet(self, optimizer: Optimizer) -> None:
+        """Zero what an optimiser remembers from before, and again whenever its state is loaded."""
+        self._optimisers.add(optimizer)
+        self._hooks.append(optimizer.register_load_state_dict_post_hook(self._zero_state))
+        forget_directions(optimizer)
+        self._zero_state(optimizer)
+
+    @torch.no_grad()
+    def _zero_state(self, optimizer: Optimizer) -> None:
+        zero(self._state(optimizer, self._refreshed()))
+
+    def _state(self, optimizer: Optimizer, kept: Iterable[Kept], but: Iterable[str] = ()) -> Any:
+        return remembered(optimizer, {each.parameter: each.mask for each in kept}, but)
+
+    @torch.no_grad()
+    def _take(self, wanted: Mapping[str, tuple[nn.Parameter, torch.Tensor]]) -> None:
+        for name in self._kept.keys() - wanted.keys():
+            _unhook(self._kept.pop(name))
+        for name, (parameter, mask) in wanted.items():
+            integers = as_integers(mask, parameter)
+            known = self._kept.get(name)
+            if known is not None and known.parameter is parameter and known.form == form_of(parameter):
+                known.here.copy_(local(integers))
+            else:
+                _unhook(known)
+                self._kept[name] = Kept(name, parameter, integers)
+        for optimizer in list(self._optimisers):
+            forget_directions(optimizer)
+        self.apply()
+
+    def _refreshed(self) -> list[Kept]:
+        """The masked parameters as the model has them now: sharding, moving and restructuring make new ones."""
+        model = self._model()
+        for each in self._kept.values():
+            parameter = each.parameter if model is None else find(model, each.path)
+            if parameter is not each.parameter or form_of(each.parameter) != each.form:
+                self._found_anew(each, parameter if parameter is not None else found(self._live_model(), each.name))
+            if each.hook is None and each.parameter.requires_grad:
+                hook = partial(self._on_gradient, each)
+                each.hook = each.parameter.register_post_accumulate_grad_hook(hook)
+        return list(self._kept.values())
+
+    def _found_anew(self, each: Kept, parameter: nn.Parameter) -> None:
+        if each.mask.shape != parameter.shape:
+            raise MaskError(
+                "a masked parameter must keep its shape", place=each.name,
+                received=f"{tuple(parameter.shape)} after {tuple(each.mask.shape)}",
+                way_out="give handle.set() the masks of the model as it is now",
+            )  # fmt: skip
+        if parameter is not each.parameter:
+            _unhook(each)
+        each.place(parameter, as_integers(each.mask, parameter))
+        multiply([each.pair()])
+        each.known_to_be_zero()
+
+    def _held_by(self, optimizer: Optimizer) -> list[Kept]:
+        """Those of the masked parameters that an optimiser holds; while a step is compiled all of them, as they are."""
+        if torch.compiler.is_compiling():
+            return list(self._kept.values())
+        held = {id(parameter) for parameter in parameters_of(optimizer)}
+        return [each for each in self._refreshed() if id(each.parameter) in held]
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Gradients that others have written since the backward pass: clipping, noise, ``p.grad = ...``."""
+        held = self._held_by(optimizer)
+        if torch.compiler.is_compiling():
+            _zero_gradients(held)
+            return
+        self._stepping = held
+        if held and optimizer not in self._optimisers:
+            self._meet(optimizer)
+        _zero_gradients(each for each in held if not each.has_masked_gradient())
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            held = self._held_by(optimizer)
+            zero((local(each.parameter), each.here) for each in held)
+            zero(self._state(optimizer, held, STAY_ZERO if self._named else ()))  # it may be an optimiser not met yet
+            return
+        held = self._stepping
+        multiply(each.pair() for each in held)
+        for each in held:
+            each.known_to_be_zero()
+        zero(self._state(optimizer, held, STAY_ZERO))
+
+    def _on_gradient(self, each: Kept, parameter: torch.Tensor) -> None:
+        """Right after a gradient has come in: norms for clipping are then those of what is kept."""
+        gradient = each.parameter.grad
+        if gradient is None:
+            return
+        new = local(gradient)
+        if self._collecting:
+            each.dense = _added(each, new.detach().to_dense())
+        bits, wanted = bits_of(new, each.here)
+        bits.mul_(wanted)
+        each.gradient_is_masked(gradient)
+        if local(each.parameter)._version != each.version:
+            self.warned = look(each, self.warned)
+
+    @staticmethod
+    def _end(hooks: list[RemovableHandle], kept: dict[str, Kept]) -> None:
+        for hook in hooks:
+            hook.remove()
+        for each in kept.values():
+            _unhook(each)
+        hooks.clear()
+        kept.clear()
+
+
+def _must_hold_one(optimisers: list[Optimizer], masked: set[int]) -> None:
+    for optimizer in optimisers:
+        if masked and not any(id(parameter) in masked for parameter in parameters_of(optimizer)):
+            raise GraphsparseError(
+                "an optimizer must hold a parameter that has a mask", place=type(optimizer).__name__,
+                received="one that holds other parameters or copies of them",
+                way_out="give the optimizer of this model; for one that holds copies (master weights) leave it out, and "
+                "call handle.apply() after each step",
+            )  # fmt: skip
+
+
+def _added(each: Kept, new: torch.Tensor) -> torch.Tensor:
+    """Gradients over several backward passes: of what is dropped only the last is in the parameter's own."""
+    return new.clone() if each.dense is None else torch.where(each.here != 0, new, each.dense + new)
+
+
+def _unhook(each: Kept | None) -> None:
+    if each is not None and each.hook is not None:
+        each.hook.remove()
+        each.hook = None
+
+
+def _zero_gradients(kept: Iterable[Kept]) -> None:
+    zero((local(gradient), each.here) for each in kept if (gradient := each.parameter.grad) is not None)
