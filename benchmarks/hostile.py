@@ -380,8 +380,9 @@ def work(parts: list[Part], kept: Path) -> None:
         folder = Path(name)
         with contextlib.redirect_stdout(io.StringIO()):
             attack.warm_up(folder)
-        (folder / "mutants").mkdir()
         for part in parts:
+            shutil.rmtree(folder / "mutants", ignore_errors=True)  # a part makes its own files
+            (folder / "mutants").mkdir()
             found = json.dumps({"part": asdict(part), "counts": part.counted(folder)})
             (folder / "counts").write_text(found)
             shutil.copy(folder / "counts", beside := kept / f".{part.kind}-{part.number}")

@@ -422,7 +422,7 @@ TINY_LLAMA = {
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 9), "safetensors"),
         (
             lambda folder: (folder / "config.json").write_text(json.dumps({**TINY_LLAMA, "hidden_size": 16})),
-            "of its shape",
+            "must have the shape that it has in the model",
         ),
         (
             lambda folder: (folder / "config.json").write_text(json.dumps({**TINY_LLAMA, "num_hidden_layers": 2})),
