@@ -137,6 +137,17 @@ class TestTrack:
         status, out, err = run(capsys, "track", *source, "--model", "chain", *arguments)
         assert status == 2 and not out and text in err and len(err.splitlines()) == 1, err
 
+    def test_the_ending_of_out_says_the_form(self, capsys, steps):
+        for form, read in (("parquet", pandas.read_parquet), ("csv", pandas.read_csv)):
+            out = steps / f"frame.{form}"
+            status, _, err = run(capsys, "track", *sorted(steps.glob("net_*.pt")), "--model", "chain", "--out", out)
+            assert status == 0 and not err and read(out)["step"].nunique() == 3
+        asked = ["track", steps, "--model", "chain", "--out"]
+        status, _, err = run(capsys, *asked, steps / "frame.xlsx")
+        assert status == 2 and "must have one of the endings .parquet, .csv, .json, at --out" in err
+        status, _, err = run(capsys, *asked, steps / "again.csv", "--csv", steps / "c.csv")
+        assert status == 2 and "a form must have one file" in err and not (steps / "again.csv").exists()
+
 
 class TestAnalyzeSeveral:
     def test_a_row_per_file(self, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +36,23 @@ class Outputs:
     json: str | None = None
     csv: str | None = None
     parquet: Path | None = None
+
+    def and_by_ending(self, out: Path | None) -> Outputs:
+        """With a further file, whose ending says what is written into it.
+
+        Raises ModelError for another ending, and where that form has a file already.
+        """
+        if out is None:
+            return self
+        form = out.suffix.removeprefix(".")
+        if form not in ("parquet", "csv", "json"):
+            raise ModelError(
+                "a table must have one of the endings .parquet, .csv, .json", place="--out", received=out.name,
+                way_out=f"name it {out.stem}.parquet",
+            )  # fmt: skip
+        if getattr(self, form) is not None:
+            raise ModelError("a form must have one file", received=f"--out {out} and --{form}", way_out="leave one out")
+        return replace(self, **{form: out if form == "parquet" else str(out)})
 
     def check(self) -> Outputs:
         """Raises before the work begins what writing would raise after it."""

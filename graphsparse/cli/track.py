@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
-  graphsparse track run/ --model graphsparse.zoo:lenet5 --input 3x32x32 --parquet run.parquet
+  graphsparse track run/ --model graphsparse.zoo:lenet5 --input 3x32x32 --out run.parquet --html run.html
 
   graphsparse track run/ --model chain --sidecar run.kept --jobs -1 --csv run.csv --deaths deaths.csv
 
@@ -57,6 +57,10 @@ def track(
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
     select: options.Select = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the table; its ending says the form: .parquet, .csv, .json."),
+    ] = None,
     json: outputs.Json = None,
     csv: outputs.Csv = None,
     parquet: outputs.Parquet = None,
@@ -71,7 +75,7 @@ def track(
     """
     if model == "none":
         raise ModelError("a trajectory must have a network", received="--model none", way_out="name the model")
-    wanted = outputs.Outputs(json, csv, parquet).check()
+    wanted = outputs.Outputs(json, csv, parquet).and_by_ending(out).check()
     options.check_resolution(resolution)
     options.check_outputs(html)
     options.check_outputs(deaths)
@@ -93,9 +97,9 @@ def track(
         outputs.write_page(html, trajectory_page(shown, outputs.typed()))
     if deaths is not None:
         _write_deaths(found, deaths)
-    with answering() as out:
-        if not wanted.answer(out, shown.to_json, lambda: shown.frame):
-            show_trajectory(shown, out)
+    with answering() as console:
+        if not wanted.answer(console, shown.to_json, lambda: shown.frame):
+            show_trajectory(shown, console)
     for error in found.skipped.values():
         complain(one_line(f"graphsparse: skipped: {error}"))
     if found.skipped:
