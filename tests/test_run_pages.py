@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import graphsparse as gs
-from graphsparse.reports.page.lines import lines
+from graphsparse.reports.page.lines import axis_of, lines
 from graphsparse.reports.page.runs import comparison_page, trajectory_page
 from tests.browser import CONTRAST, opened, running
 
@@ -101,3 +101,23 @@ def test_a_line_has_gaps_and_a_logarithmic_axis_where_it_is_wide():
     heights = [float(each) for each in re.findall(r"[\d.]+ ([\d.]+)", path[1].replace("h.1", ""))]
     assert (heights[0] - heights[1]) == pytest.approx(2 * (heights[1] - heights[2]), abs=0.3)
     assert "x &lt;y&gt;" in text and "a &amp; b" in text and "<y>" not in text
+
+
+@pytest.mark.parametrize(
+    ("known", "marks"),
+    [
+        ([5.0, 21.1, 7171.4], (1, 10, 100, 1000, 10_000)),
+        ([0.0007, 1.0], (0, 0.5, 1)),
+        ([0.0, 259.0], (0, 100, 200, 300)),
+        ([3.0, 3.0], (0, 1, 2, 3)),
+        ([-2.0, 2.0], (-2, -1, 0, 1, 2)),
+        ([0.0, 0.0], (0, 0.5)),
+        ([], (0, 0.5, 1)),
+        ([1.0, 1e12], (1, 1e3, 1e6, 1e9, 1e12)),
+    ],
+)
+def test_an_axis_has_round_marks_that_hold_all_values(known, marks):
+    axis = axis_of(known)
+    assert axis.marks == pytest.approx(marks) and (axis.low, axis.high) == (axis.marks[0], axis.marks[-1])
+    assert all(axis.low <= value <= axis.high for value in known)
+    assert axis.place(axis.low) > axis.place(axis.high) >= 0

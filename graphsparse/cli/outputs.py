@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,7 +52,8 @@ class Outputs:
             )  # fmt: skip
         if getattr(self, form) is not None:
             raise ModelError("a form must have one file", received=f"--out {out} and --{form}", way_out="leave one out")
-        return replace(self, **{form: out if form == "parquet" else str(out)})
+        given: dict[str, Any] = {form: out if form == "parquet" else str(out)}
+        return replace(self, **given)
 
     def check(self) -> Outputs:
         """Raises before the work begins what writing would raise after it."""

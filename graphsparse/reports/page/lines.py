@@ -4,31 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 520, 240, 58, 30, 30
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 240, 58, 14, 30, 30
 INKS = (("--alive", ""), ("--starved", "7 3"), ("--stranded", "2 3"), ("--constant", "9 3 2 3"))
 """Colour and dashes of each line: they are told apart in grey."""
 
 
-def lines(title: str, steps: Sequence[float], series: Mapping[str, Sequence[float | None]]) -> Markup:
-    """A picture of values over steps, with words for those who do not see it. Values of None are gaps.
+@dataclass(frozen=True)
+class Axis:
+    """The values of an axis from bottom to top, and those that have a mark; all are round numbers."""
 
-    The axis is logarithmic where positive values span more than a factor of ten.
-    """
+    low: float
+    high: float
+    logarithmic: bool
+    marks: tuple[float, ...]
+
+    def place(self, value: float) -> float:
+        """How far down the picture a value stands."""
+        low, high, value = (math.log10(v) if self.logarithmic else v for v in (self.low, self.high, value))
+        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+
+
+def axis_of(known: Sequence[float]) -> Axis:
+    """The axis of some values: logarithmic where they are 1 or more and span a factor of ten, else linear, mostly from 0."""
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    if low >= 1 and high >= 10 * low:
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        every = -(-(last - first) // 5)
+        powers = range(first, last + every, every)
+        return Axis(10.0**first, 10.0 ** powers[-1], True, tuple(10.0**power for power in powers))
+    low = min(0.0, low)
+    step = _round_step((high - low or 1.0) / 4)
+    first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
+    return Axis(first * step, last * step, False, tuple(k * step for k in range(first, last + 1)))
+
+
+def _round_step(least: float) -> float:
+    """The least of 1, 2, 5, 10, ... times a power of ten that is not below."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(times * power for times in (1, 2, 5, 10) if times * power >= least * (1 - 1e-9))
+
+
+def lines(title: str, steps: Sequence[float], series: Mapping[str, Sequence[float | None]]) -> Markup:
+    """A picture of values over steps, with words for those who do not see it. Values of None are gaps."""
     from markupsafe import Markup, escape
 
     known = [value for values in series.values() for value in values if value is not None and math.isfinite(value)]
-    place = _scale(known)
-    across = _across(steps)
-    parts = [_grid(known, place), _steps(steps, across)]
+    axis = axis_of(known)
+    parts = [*map(_mark, axis.marks, map(axis.place, axis.marks)), _steps(steps)]
     for number, (name, values) in enumerate(series.items()):
         ink, dashes = INKS[number % len(INKS)]
         style = f'fill="none" style="stroke: var({ink})" stroke-width="2" stroke-dasharray="{dashes}"'
-        parts += [f'<path d="{_path(steps, values, across, place)}" {style}/>', _key(number, str(escape(name)), style)]
+        parts += [f'<path d="{_path(steps, values, axis)}" {style}/>', _key(number, str(escape(name)), style)]
     told = "; ".join(f"{name} {_ends(values)}" for name, values in series.items())
     label = escape(f"{title}, over {len(steps)} steps: {told}")
     return Markup(
@@ -37,50 +69,38 @@ def lines(title: str, steps: Sequence[float], series: Mapping[str, Sequence[floa
     )  # every text in it is escaped above
 
 
-def _scale(known: Sequence[float]):  # type: ignore[no-untyped-def]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    logarithmic = low > 0 and high > 10 * low
-    turn = math.log10 if logarithmic else float
-    low, high = (turn(low), turn(high)) if logarithmic else (min(0.0, low) if high <= 1 else low, high)
-    high = high if high > low else low + 1
-    return lambda value: HEIGHT - BOTTOM - (turn(value) - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+def _across(step: float, steps: Sequence[float]) -> float:
+    """How far to the right a step stands."""
+    return LEFT + (step - steps[0]) / max(1, steps[-1] - steps[0]) * (WIDTH - LEFT - RIGHT)
 
 
-def _across(steps: Sequence[float]):  # type: ignore[no-untyped-def]
-    first, last = (steps[0], steps[-1]) if steps else (0, 1)
-    return lambda step: LEFT + (step - first) / max(1, last - first) * (WIDTH - LEFT - 14)
-
-
-def _path(steps, values, across, place) -> str:  # type: ignore[no-untyped-def]
+def _path(steps: Sequence[float], values: Sequence[float | None], axis: Axis) -> str:
     parts, pen = [], "M"
     for step, value in zip(steps, values, strict=True):
         if value is None or not math.isfinite(value):
             pen = "M"
             continue
-        parts.append(f"{pen}{across(step):.1f} {place(value):.1f}")
+        parts.append(f"{pen}{_across(step, steps):.1f} {axis.place(value):.1f}")
         pen = "L"
     return " ".join(parts) + ("h.1" if parts and "L" not in " ".join(parts) else "")
 
 
-def _grid(known, place) -> str:  # type: ignore[no-untyped-def]
-    if not known:
-        return ""
-    low, high = min(known), max(known)
-    spread = low > 0 and high > 10 * low
-    values = [low * (high / low) ** (k / 3) if spread else low + (high - low) * k / 3 for k in range(4)]
-    rule = '<line x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}" style="stroke: var(--line)"/>'
-    text = '<text x="{0}" y="{1:.1f}" text-anchor="end" font-size="12" style="fill: var(--quiet)">{2:.3g}</text>'
-    return "".join(
-        rule.format(LEFT, WIDTH - 14, place(value)) + text.format(LEFT - 6, place(value) + 4, value)
-        for value in dict.fromkeys(values)
+def _mark(value: float, down: float) -> str:
+    """A rule across the picture, with its value."""
+    shown = f"{value:,.0f}" if value == round(value) else f"{value:.6g}"
+    return (
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" style="stroke: var(--line)"/>'
+        f'<text x="{LEFT - 6}" y="{down + 4:.1f}" text-anchor="end" font-size="12" style="fill: var(--quiet)">{shown}</text>'
     )
 
 
-def _steps(steps: Sequence[float], across) -> str:  # type: ignore[no-untyped-def]
-    shown = dict.fromkeys((steps[0], steps[len(steps) // 2], steps[-1])) if steps else ()
+def _steps(steps: Sequence[float]) -> str:
+    """The first step, one in the middle and the last; those at the ends stand inside the picture."""
+    ends = dict.fromkeys((steps[len(steps) // 2], steps[0], steps[-1])) if steps else ()
+    anchor = {steps[-1]: "end", steps[0]: "start"} if len(steps) > 1 else {}
     return "".join(
-        f'<text x="{across(step):.1f}" y="{HEIGHT - 10}" text-anchor="middle" font-size="12" style="fill: var(--quiet)">'
-        f"{step:,}</text>" for step in shown
+        f'<text x="{_across(step, steps):.1f}" y="{HEIGHT - 10}" text-anchor="{anchor.get(step, "middle")}" font-size="12" '
+        f'style="fill: var(--quiet)">{step:,}</text>' for step in ends
     )  # fmt: skip
 
 
