@@ -12,7 +12,7 @@ import graphsparse as gs
 from graphsparse.errors import MaskError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.training.callbacks.loop import Loop
-from graphsparse.training.on_device import DeviceSweep
+from graphsparse.training.on_device import DeviceSweep, _raise
 from tests.families import MODELS, Recurrent
 from tests.small_graphs import graphs
 
@@ -51,6 +51,33 @@ def test_families(name, resolution, device):
         generator = torch.Generator().manual_seed(seed)
         masks = {n: torch.rand(shape, generator=generator) < density for n, shape in graph.shapes.items()}
         agree(graph.with_masks(masks), device)
+
+
+class Product(nn.Module):
+    """A product of three factors: each reaches the output as far as the product of the others is not zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(4, 3, bias=False) for _ in range(3))
+        self.head = nn.Linear(3, 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.a(x) * self.b(x) * self.c(x))
+
+
+def test_a_product_of_products():
+    graph = gs.export(Product(), torch.zeros(1, 4), {})
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        masks = {name: torch.rand(shape, generator=generator) < 0.5 for name, shape in graph.shapes.items()}
+        agree(graph.with_masks(masks), "cpu")
+    assert gs.sparsity(graph).active == graph.n_connections
+
+
+def test_what_no_unit_collects_is_left_out():
+    vector = torch.zeros(5)
+    _raise(vector, torch.tensor([0, -1, -2, 2]), torch.tensor([1.0, 1, 1, 0]))
+    assert vector.tolist() == [1, 0, 0, 0, 0]
 
 
 def test_masks_of_each_use_of_a_shared_kernel():
