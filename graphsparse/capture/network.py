@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters
-from graphsparse.capture.pruned import Plain, plain
+from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
+from graphsparse.capture.structure import Structure
 from graphsparse.capture.table import Apply, Rule
 from graphsparse.capture.trace import settled, trace
 from graphsparse.errors import ArgumentError, CaptureError, MaskError
 from graphsparse.kernels.masks import Mask
-
-if TYPE_CHECKING:
-    from graphsparse.capture.structure import Structure
 
 Model = nn.Module | ExportedProgram
 ROOM = "room of a graph"
@@ -99,7 +96,7 @@ class Network:
             return self.weights
         if isinstance(self.model, ExportedProgram):
             return self.model.state_dict
-        return {name: tensor.detach() for name, tensor in plain_of(self.model).model.state_dict().items()}
+        return {name: tensor.detach() for name, tensor in unmasked(self.model).model.state_dict().items()}
 
     def with_inputs(self, example_inputs: Any, kwargs: Mapping[str, Any] | None = None) -> Network:
         """The same network for the given inputs, captured anew; itself where none are given."""
@@ -111,7 +108,7 @@ class Network:
         """What the model holds now: its parameters, the masks that it carries, and those of uses that keep less."""
         if isinstance(self.model, ExportedProgram):
             return Parameters.of_program(self.model), {}, self.uses
-        twin = plain_of(self.model)
+        twin = unmasked(self.model)
         return Parameters.of_module(twin.model), twin.masks, self.uses or twin.uses
 
     def captured(self, uses: Iterable[str] = ()) -> tuple[ExportedProgram, Mapping[str, str]]:
@@ -127,7 +124,7 @@ class Network:
         if isinstance(self.model, ExportedProgram):
             _require_one_mask_each(uses)
             return settled(self.model, self.batch_axis), {}
-        twin = plain_of(self.model).model
+        twin = unmasked(self.model).model
         names = separate(twin, sorted(uses))
         return trace(twin, self.inputs or (), self.kwargs, self.batch_axis), names
 
@@ -196,17 +193,6 @@ def as_kwargs(kwargs: Any) -> dict[str, Any]:
             way_out="give kwargs={name: tensor}, or example_inputs= for inputs by their place",
         )  # fmt: skip
     return dict(kwargs or {})
-
-
-def plain_of(model: nn.Module) -> Plain:
-    """`plain`, or an error that says how a model can be too deep for it."""
-    try:
-        return plain(model)
-    except RecursionError as error:
-        raise CaptureError(
-            "a model's modules must be nested less deeply than Python allows calls to be", place=type(model).__name__,
-            received=f"a limit of {sys.getrecursionlimit()} calls", way_out="raise it with sys.setrecursionlimit(10000)",
-        ) from error  # fmt: skip
 
 
 def _require_module(model: Any) -> None:

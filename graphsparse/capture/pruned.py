@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,11 +15,12 @@ from torch.nn.utils import parametrize
 from graphsparse.capture.parameters import Parameters, nonzero_entries
 from graphsparse.capture.quiet import quiet
 from graphsparse.capture.sharing import Shared, shared
+from graphsparse.errors import CaptureError
 from graphsparse.kernels.masks import Mask
 
 
 @dataclass(frozen=True, eq=False)
-class Plain:
+class Unmasked:
     """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held.
 
     ``masks`` hold one for each masked parameter, by its first name; ``uses`` those of the uses that keep less than the
@@ -30,15 +32,14 @@ class Plain:
     uses: Mapping[str, Mask]
 
 
-def plain(model: nn.Module) -> Plain:
+def unmasked(model: nn.Module) -> Unmasked:
     """Copy a model's structure, not its tensors, in evaluation mode; the given model is not touched.
 
     Raises:
         MaskError: masks on two modules that share a parameter contradict each other.
+        CaptureError: the modules are nested too deeply to be copied.
     """
-    shared = {id(tensor): tensor for tensor in _tensors(model)}
-    with quiet():  # torch warns of itself where a program's module is copied
-        twin = copy.deepcopy(model, shared).eval()
+    twin = _copied(model).eval()
     masks: dict[str, torch.Tensor] = {}
     for path, module in list(twin.named_modules()):
         _without_cache(module)
@@ -46,7 +47,19 @@ def plain(model: nn.Module) -> Plain:
         masks.update({prefix + name: mask for name, mask in _strip_hooks(module)})
         masks.update({prefix + name: mask for name, mask in _strip_parametrisations(module)})
     found = _shared(twin, masks)
-    return Plain(twin, {name: torch.from_numpy(mask.unpack()) for name, mask in found.masks.items()}, found.uses)
+    return Unmasked(twin, {name: torch.from_numpy(mask.unpack()) for name, mask in found.masks.items()}, found.uses)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    known = {id(tensor): tensor for tensor in _tensors(model)}
+    try:
+        with quiet():  # torch warns of itself where a program's module is copied
+            return copy.deepcopy(model, known)
+    except RecursionError as error:
+        raise CaptureError(
+            "a model's modules must be nested less deeply than Python allows calls to be", place=type(model).__name__,
+            received=f"a limit of {sys.getrecursionlimit()} calls", way_out="raise it with sys.setrecursionlimit(10000)",
+        ) from error  # fmt: skip
 
 
 def _shared(model: nn.Module, masks: dict[str, torch.Tensor]) -> Shared:

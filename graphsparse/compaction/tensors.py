@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from graphsparse.capture import Network
-from graphsparse.capture.pruned import plain
+from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
 from graphsparse.graph import LayeredGraph
 
@@ -37,7 +37,7 @@ def remade(model: nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]
 
 def masked_twin(network: Network, graph: LayeredGraph) -> nn.Module:
     """A plain copy with memory of its own whose weights are zero where masks say so, to each use its own mask."""
-    twin = plain(network.runnable).model
+    twin = unmasked(network.runnable).model
     keys = {use.name: key for key, use in graph.uses.items()}
     own = {name: keys[use] for name, use in separate(twin, keys).items()}
 

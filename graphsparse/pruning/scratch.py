@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from graphsparse.capture.pruned import plain
+from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.quiet import quiet, same_random_state
 from graphsparse.errors import MaskError, ModelError
 from graphsparse.kernels.masks import Mask
@@ -34,7 +34,7 @@ def scratch(model: nn.Module, seed: int, dtype: torch.dtype | None = None) -> It
 
 def plain_copy(model: nn.Module) -> nn.Module:
     """A deep copy whose pruning masks are applied and gone, in the model's training mode."""
-    resolved = plain(model)
+    resolved = unmasked(model)
     attributes = (value for module in resolved.model.modules() for value in vars(module).values())
     made = {id(t): t.detach().clone() for t in attributes if isinstance(t, torch.Tensor) and not t.is_leaf}
     with quiet():
@@ -66,7 +66,7 @@ class Weights(Mapping[str, np.ndarray]):
 
     def __init__(self, model: nn.Module, parameters: Sequence[str], stored: Stored | None = None):
         self._model, self._parameters, self._stored = model, tuple(parameters), stored
-        self._masks = plain(model).masks
+        self._masks = unmasked(model).masks
 
     def __getitem__(self, name: str) -> np.ndarray:
         tensor = _weight(self._model, name, self._masks.get(name))

@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture import Network, export
-from graphsparse.capture.network import plain_of
+from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.structure import Structure
 from graphsparse.checkpoints import WHOLE, Part
 from graphsparse.errors import CheckpointError
@@ -127,7 +127,7 @@ def _loaded(source: Any, model: Any, way: Way) -> Network:
 
 def without_values(model: nn.Module) -> nn.Module:
     """A copy of a module on the meta device, where its graph depends on names and shapes alone; else with its values."""
-    plain = plain_of(model).model
+    plain = unmasked(model).model
     if needs_values(plain):
         return copy.deepcopy(plain)
     empty = {id(each): torch.empty_like(each, device="meta", requires_grad=False) for each in plain.buffers()}

@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.capture import Network, export, network_of
-from graphsparse.capture.pruned import plain
+from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError, ModelError
@@ -163,7 +163,7 @@ def _of_file(
         network = network_of(model, example_inputs, kwargs, weights=weights)
         return (with_weights(network) if network.is_meta else network), network.state
     checkpoint = read_checkpoint(weights if weights is not None else model.state_dict())
-    network = load_model(copy.deepcopy(plain(model).model), checkpoint)
+    network = load_model(copy.deepcopy(unmasked(model).model), checkpoint)
     return network.with_inputs(example_inputs, kwargs), checkpoint.weights
 
 
@@ -200,7 +200,7 @@ def _check_promise(graph: LayeredGraph) -> None:
 
 def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     """A plain float64 copy with the present masks applied, to each use its own."""
-    twin = copy.deepcopy(plain(model).model).double()
+    twin = copy.deepcopy(unmasked(model).model).double()
     keys = {use.name: key for key, use in graph.uses.items()}
     own = {name: keys[use] for name, use in separate(twin, keys).items()}
     for name, parameter in twin.named_parameters():

@@ -1,0 +1,204 @@
+"""From a model to its graph: the structure, which is read once, and the masks that are put on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from graphsparse.capture.draft import Draft, as_ids
+from graphsparse.capture.finish import finished_layers
+from graphsparse.capture.inputs import inputs_of
+from graphsparse.capture.lower import Lowering, lower, require_sinks
+from graphsparse.capture.network import Network, network_of
+from graphsparse.capture.parameters import Parameters
+from graphsparse.capture.positions import positions_of
+from graphsparse.capture.rules import RULES
+from graphsparse.capture.structure import Structure
+from graphsparse.capture.table import Apply, Rule, with_extra
+from graphsparse.capture.tokens import free_entries
+from graphsparse.errors import CaptureError, ModelError
+from graphsparse.graph import Coverage, LayeredGraph, Use
+from graphsparse.kernels.masks import Mask
+from graphsparse.kernels.rows import distinct_ids
+
+RESOLUTIONS = ("unrolled", "channel")
+
+
+def export(
+    model: nn.Module | ExportedProgram | Network,
+    example_inputs: Any = None,
+    masks: Mapping[str, Any] | None = None,
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    resolution: str | None = None,
+    norm_statistics: bool = False,
+    extra_rules: Mapping[Any, Rule | Apply] | None = None,
+    batch_axis: int | None = 0,
+    sources: Iterable[str] | None = None,
+) -> LayeredGraph:
+    """Turn a model with masks into a sparse multipartite graph. The model is not changed.
+
+    What a decoder of the transformers library caches for its next token is not an output (``use_cache`` is off).
+
+    Args:
+        model: a module, captured by torch.export in evaluation mode; an exported program, used as it is; or a network,
+            which brings its inputs: ``export(network, masks)``.
+        example_inputs: a tensor or tuple of tensors that ``model(*example_inputs)`` accepts; only shapes matter for
+            floating inputs. An integer input is a source where the model computes with it (a timestep), tokens where
+            it indexes the rows of a parameter, and a constant elsewhere (masks and positions); ``inputs`` of the graph
+            says what each was taken for.
+        masks: ``{parameter name: bool tensor}``, True = kept, by the names of ``model.named_parameters()``. Kernels
+            without a mask are wholly kept. None reads them off the model: `torch.nn.utils.prune` and parametrisation
+            masks where present, else the non-zero pattern of the weights (on the meta device: everything is kept). Where
+            the model masks only some uses of a shared parameter, each use is swept under its own mask.
+        kwargs: keyword arguments of the model's forward.
+        resolution: "unrolled", one unit per element; or "channel", one per channel or feature, positions collapsed. By
+            default "unrolled", or what the network says.
+        norm_statistics: whether normalisation statistics carry influence (docs/semantics.md).
+        extra_rules: rules for further operations, ``{aten overload: function or Rule}``; see `graphsparse.capture.rules`.
+        batch_axis: the axis of every input that makes no units; None where inputs have no batch axis. An input of one
+            axis has one where it is as long as there are samples.
+        sources: the names of the inputs that are sources, all others being constants; nested ones by their paths, as
+            ``batch.image``. By default as said under ``example_inputs``.
+
+    Raises:
+        CaptureError: torch.export cannot capture the model with these inputs; or a source is none of its inputs.
+        UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
+        MaskError: a mask's name, shape or type does not fit.
+
+    Definitions: Vysogorets and Kempe 2023, section 3; the graph: Cunegatti et al. 2024.
+
+    Example:
+        >>> import torch
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
+        >>> graph = export(model, torch.zeros(1, 4, 4))
+        >>> [len(layer) for layer in graph.layers], graph.n_connections
+        ([16, 4, 2], 72)
+    """
+    if isinstance(model, Network) and masks is None:
+        example_inputs, masks = None, example_inputs
+    network = network_of(model, example_inputs, kwargs, batch_axis=batch_axis)
+    resolution = _checked(network, resolution or network.resolution)
+    parameters, found, uses = network.present()
+    own = {_key(name): Use(parameters.canonical[name], name, m) for name, m in uses.items()} if masks is None else {}
+    chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
+    way = (resolution, norm_statistics, chosen, tuple(own))
+    structure = None if extra_rules else network.structures.get(way)
+    if structure is None:
+        structure = _read(network, parameters, own, resolution, norm_statistics, extra_rules, chosen)
+    if not extra_rules:
+        network.structures[way] = structure
+    graph = replace(
+        structure.graph,
+        weights=parameters.weights_of(structure.graph.shapes),
+        modulators=_modulators(structure, parameters, given=masks is not None),
+        uses={key: use for key, use in own.items() if use.parameter in _swept(structure.graph)},
+    )
+    return _under_own_masks(network, graph, parameters, found) if masks is None else graph.with_masks(masks)
+
+
+def _checked(network: Network, resolution: str) -> str:
+    if resolution not in RESOLUTIONS:
+        raise CaptureError("resolution must be 'unrolled' or 'channel'", received=repr(resolution))
+    if network.channel_only and resolution != "channel":
+        raise ModelError(
+            "a chain must not have convolutions: their padding and pooling are not known", received=f"resolution {resolution!r}",
+            way_out="take resolution='channel', or name the model",
+        )  # fmt: skip
+    return resolution
+
+
+def _key(use: str) -> str:
+    """What the mask of one use of a shared parameter goes by beside those of parameters; no parameter has such a name."""
+    return f"{use}, its own mask"
+
+
+def _read(
+    network: Network,
+    parameters: Parameters,
+    uses: Mapping[str, Use],
+    resolution: str,
+    norm_statistics: bool,
+    extra_rules: Mapping[Any, Rule | Apply] | None,
+    sources: Iterable[str] | None,
+) -> Structure:
+    """Read the network's program as units; uses that have masks of their own go by their own keys."""
+    program, apart = network.captured(use.name for use in uses.values())
+    table = with_extra(RULES, {**network.extra_rules, **(extra_rules or {})})
+    inputs = inputs_of(program, network.batch_axis, sources)
+    names = {**parameters.canonical, **{name: _key(use) for name, use in apart.items() if _key(use) in uses}}
+    masked = {key: use.parameter for key, use in uses.items()}
+    lowering = lower(program, table, names, inputs, lambda: Draft(resolution, norm_statistics, masked, network.room))
+    require_sinks(lowering, parameters.model_name)
+    structure = _structure(lowering, parameters)
+    if resolution == "unrolled":
+        return structure
+    positions = positions_of(program, table, parameters.canonical, inputs.samples)
+    return replace(structure, graph=replace(structure.graph, positions=positions))
+
+
+def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
+    draft = lowering.draft
+    layers, sources, sinks = finished_layers(draft, _all_ids(lowering.sinks))
+    graph = LayeredGraph(
+        layers=layers,
+        sources=sources,
+        sinks=sinks,
+        shapes={name: tuple(shape) for name, shape in parameters.in_order(draft.kernels).items()},
+        modulators={name: Mask.whole(parameters.tensors[name].shape) for name in sorted(draft.modulators)},
+        constants=parameters.without_connections(draft),
+        aliases={alias: name for alias, name in parameters.canonical.items() if alias != name},
+        unused=parameters.unused(draft),
+        resolution=draft.resolution,
+        norm_statistics=draft.norm_statistics,
+        has_norm_statistics=draft.has_norm_statistics,
+        coverage=Coverage(dict(lowering.used), (*lowering.conservative, *free_entries(draft))),
+        inputs=lowering.inputs.told(draft.tables),
+    )
+    return Structure(graph, frozenset(draft.scales))
+
+
+def _all_ids(values: list[torch.Tensor]) -> np.ndarray:
+    return distinct_ids([as_ids(value.reshape(-1)) for value in values])
+
+
+def _swept(graph: LayeredGraph) -> set[str]:
+    return {*graph.shapes, *graph.modulators}
+
+
+def _modulators(structure: Structure, parameters: Parameters, *, given: bool) -> dict[str, Mask]:
+    """Biases and scales, which are no connections: what holds of them where no mask says otherwise.
+
+    A bias entry that is exactly zero adds nothing, so it lifts nothing: what the function computes is the judge. A
+    scale that is exactly zero cuts its unit only where masks are read off the model (docs/semantics.md: network
+    slimming), since with given masks a fresh model's zero-initialised scales are yet to be trained.
+    """
+    whole = structure.scales if given else frozenset[str]()
+    return {
+        name: mask if name in whole else Mask.of(parameters.kept(name))
+        for name, mask in structure.graph.modulators.items()
+    }
+
+
+def _under_own_masks(
+    network: Network, graph: LayeredGraph, parameters: Parameters, found: Mapping[str, torch.Tensor]
+) -> LayeredGraph:
+    """The graph under the masks that the model carries, else where its weights are not zero; then the checkpoint's own.
+
+    Zeros of a bias, a scale or a table are no masks of it.
+    """
+    patterns = {name: parameters.kept(name) for name in graph.shapes if not parameters.tensors[name].is_meta}
+    present = graph.checked({**patterns, **{name: mask.numpy() for name, mask in found.items()}})
+    known = {**graph.constants, **graph.modulators, **graph.shapes}
+    own = {name: mask for name, mask in network.masks.items() if graph.aliases.get(name, name) in known}
+    zeros = {name for name in network.by_zeros if graph.aliases.get(name, name) not in graph.shapes}
+    masks = graph.checked({name: mask for name, mask in own.items() if name not in zeros})
+    read = graph.checked({name: mask for name, mask in own.items() if name in zeros})
+    modulators = {name: pattern for name, pattern in read.items() if name in graph.modulators}
+    return replace(graph, masks={**present, **masks}, modulators={**graph.modulators, **modulators})
