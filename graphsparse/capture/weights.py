@@ -11,6 +11,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.table import Rule
+from graphsparse.capture.tried import tried
 from graphsparse.capture.values import NEVER, Joint, Known, Weight
 
 
@@ -23,10 +24,12 @@ def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, An
     joined = _joined(node, row, args) if row.weights in ("joins", "adds") else None
     if joined is not None:
         return joined
-    if row.weights in ("moves", "reshapes") and unknown:  # rows that an input chooses: some number of the parameter
+    if row.product or row.weights in ("moves", "reshapes") and unknown:  # sums, or rows that an input chooses
         return tree_map(_unknown, node.meta.get("val"))
     if row.weights in ("moves", "reshapes"):
         return _moved(node, row, weight, args, kwargs)
+    if not row.weights:
+        return tried(node, args, kwargs)
     return tree_map(lambda value: _function(value, node, row, args, kwargs), node.meta.get("val"))
 
 

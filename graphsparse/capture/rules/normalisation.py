@@ -103,14 +103,14 @@ def first_of(rule: Callable[..., Any], others: int) -> Callable[..., Any]:
 
 
 RULES: dict[Any, Rule] = {
-    aten.batch_norm.default: Rule(whole_batch_norm),
-    aten._native_batch_norm_legit_no_training.default: Rule(batch_norm, flows="batch norm"),
-    aten._native_batch_norm_legit.no_stats: Rule(batch_statistics),
-    aten.layer_norm.default: Rule(layer_norm, flows="normalises"),
-    aten.native_layer_norm.default: Rule(first_of(layer_norm, 2)),
-    aten.rms_norm.default: Rule(rms_norm, flows="normalises"),
-    aten._fused_rms_norm.default: Rule(first_of(rms_norm, 1)),
-    aten.group_norm.default: Rule(group_norm, flows="normalises"),
-    aten.native_group_norm.default: Rule(native_group_norm),
-    aten.instance_norm.default: Rule(instance_norm, flows="normalises"),
+    aten.batch_norm.default: Rule(whole_batch_norm, weights="function"),
+    aten._native_batch_norm_legit_no_training.default: Rule(batch_norm, weights="function", flows="batch norm"),
+    aten._native_batch_norm_legit.no_stats: Rule(batch_statistics, weights="function"),
+    aten.layer_norm.default: Rule(layer_norm, weights="function", flows="normalises"),
+    aten.native_layer_norm.default: Rule(first_of(layer_norm, 2), weights="function"),
+    aten.rms_norm.default: Rule(rms_norm, weights="function", flows="normalises"),
+    aten._fused_rms_norm.default: Rule(first_of(rms_norm, 1), weights="function"),
+    aten.group_norm.default: Rule(group_norm, weights="function", flows="normalises"),
+    aten.native_group_norm.default: Rule(native_group_norm, weights="function"),
+    aten.instance_norm.default: Rule(instance_norm, weights="function", flows="normalises"),
 }

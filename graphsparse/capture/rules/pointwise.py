@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,16 +88,17 @@ LIKE = [
     aten.new_ones.default, aten.new_full.default, aten.new_empty.default, aten.fill.Scalar, aten.fill.Tensor,
     aten.zero.default, aten.new_empty_strided.default, *RANDOM,
 ]  # fmt: skip
-FUNCTION = Rule(function, per_expert=True, flows="function")
+FUNCTION = Rule(function, weights="function", flows="function")
+BY_EXPERT = replace(FUNCTION, per_expert=True)
 RULES: dict[Any, Rule] = {
-    **rows([getattr(aten, name).default for name in NAMES if hasattr(aten, name)], FUNCTION),
-    **rows(SHIFTING, Rule(function, tokens="shifts", per_expert=True, flows="function")),
-    aten.tanh.default: Rule(function, waits=steps.kept, per_expert=True, flows="function"),
-    aten.pow.Tensor_Scalar: Rule(function, flows="function"),
-    **rows([aten.pow.Scalar, aten.polygamma.default, aten.mvlgamma.default], Rule(function)),
-    **rows([aten.exp.default, aten.exp2.default], Rule(exponential, flows="function")),
-    aten.sigmoid.default: Rule(exponential, per_expert=True, flows="function"),
-    **rows(PASSES, Rule(passes, flows="keeps")),
+    **rows([getattr(aten, name).default for name in NAMES if hasattr(aten, name)], BY_EXPERT),
+    **rows(SHIFTING, replace(BY_EXPERT, tokens="shifts")),
+    aten.tanh.default: replace(BY_EXPERT, waits=steps.kept),
+    aten.pow.Tensor_Scalar: FUNCTION,
+    **rows([aten.pow.Scalar, aten.polygamma.default, aten.mvlgamma.default], replace(FUNCTION, flows="")),
+    **rows([aten.exp.default, aten.exp2.default], replace(FUNCTION, apply=exponential)),
+    aten.sigmoid.default: replace(BY_EXPERT, apply=exponential),
+    **rows(PASSES, Rule(passes, weights="function", flows="keeps")),
     **rows(LIKE, Rule(made_like)),
     aten.glu.default: Rule(gated),
 }

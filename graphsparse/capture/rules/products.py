@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,11 +12,11 @@ from graphsparse.capture.mechanics.arithmetic import divide, multiply
 from graphsparse.capture.table import Rule
 
 aten = torch.ops.aten
+TIMES = Rule(multiply, weights="cuts", tokens="shifts", waits=steps.scaled, per_expert=True, flows="multiplies")
+OVER = Rule(divide, weights="function", waits=steps.scaled, flows="divides")
 RULES: dict[Any, Rule] = {
-    aten.mul.Tensor: Rule(
-        multiply, weights="cuts", tokens="shifts", waits=steps.scaled, per_expert=True, flows="multiplies"
-    ),
-    aten.mul.Scalar: Rule(multiply, tokens="shifts", waits=steps.scaled, per_expert=True, flows="multiplies"),
-    aten.div.Tensor: Rule(divide, waits=steps.scaled, per_expert=True, flows="divides"),
-    aten.div.Scalar: Rule(divide, waits=steps.scaled, flows="divides"),
+    aten.mul.Tensor: TIMES,
+    aten.mul.Scalar: replace(TIMES, weights="function"),
+    aten.div.Tensor: replace(OVER, per_expert=True),
+    aten.div.Scalar: OVER,
 }

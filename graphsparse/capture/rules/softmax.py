@@ -35,7 +35,7 @@ def log_softmax(call: Call, value: Units, dim: int, *rest: Any, **kwargs: Any) -
 
 
 RULES: dict[Any, Rule] = {
-    **rows([aten.softmax.int, aten._softmax.default], Rule(softmax, flows="softmax")),
-    aten._safe_softmax.default: Rule(softmax),
-    **rows([aten.log_softmax.int, aten._log_softmax.default], Rule(log_softmax, flows="softmax")),
+    **rows([aten.softmax.int, aten._softmax.default], Rule(softmax, weights="function", flows="softmax")),
+    aten._safe_softmax.default: Rule(softmax, weights="function"),
+    **rows([aten.log_softmax.int, aten._log_softmax.default], Rule(log_softmax, weights="function", flows="softmax")),
 }
