@@ -10,8 +10,10 @@ import torch
 
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.nodes import is_norm
+from graphsparse.capture.staging import lift
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
+from graphsparse.capture.wiring import united
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,11 @@ class Call:
     module_type: str = ""
     conservative: list[str] = field(default_factory=list)
     body: Callable[[Any, Sequence[Any]], Any] = lambda program, operands: None
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether units are elements, not channels."""
+        return self.draft.unrolled
 
     @property
     def in_norm(self) -> bool:
@@ -50,12 +57,28 @@ class Call:
     def union(self, operands: Sequence[Value | float]) -> Units:
         """The element-wise sum (or maximum, or any mixture) of operands of broadcastable shapes."""
         parts, expand = collapse(*(self.ids(value) for value in operands))
-        rows = torch.stack([part.reshape(-1) for part in parts], 1)
-        return Units(expand(self.draft.union(rows).reshape(parts[0].shape)))
+        return Units(expand(self.united(torch.stack(parts, -1))))
+
+    def united(self, ids: torch.Tensor) -> torch.Tensor:
+        """The unit that depends on all of the last axis of ids, for each index of the others."""
+        return united(self.draft, ids)
+
+    def lift(self, value: Units, by: Weight | None = None, where: torch.Tensor | None = None) -> Units:
+        """The value plus something that is not zero: zeros become constants.
+
+        ``by`` is a bias of broadcastable shape, whose masked entries add nothing; ``where`` a bool tensor of the elements
+        that are lifted.
+        """
+        return lift(self.draft, value, by, where)
 
     def constants(self, shape: torch.Size | None = None, dtype: torch.dtype | None = None) -> Known:
         """A value of this call's shape that no input moves and whose content is not known."""
         return Known.of_shape(self.shape if shape is None else shape, dtype or self.dtype)
+
+    def statistics_count(self) -> bool:
+        """Note that the call takes statistics of a normalisation; whether they are connections."""
+        self.draft.has_norm_statistics = True
+        return self.draft.norm_statistics
 
     def say_conservative(self, reason: str) -> None:
         """Record that this call is decided on the safe side, and why."""

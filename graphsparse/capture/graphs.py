@@ -144,24 +144,24 @@ def _read(
 
 
 def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
-    draft = lowering.draft
+    draft, usage = lowering.draft, lowering.draft.usage
     layers, sources, sinks = finished_layers(draft, _all_ids(lowering.sinks))
     graph = LayeredGraph(
         layers=layers,
         sources=sources,
         sinks=sinks,
-        shapes={name: tuple(shape) for name, shape in parameters.in_order(draft.kernels).items()},
-        modulators={name: Mask.whole(parameters.tensors[name].shape) for name in sorted(draft.modulators)},
-        constants=parameters.without_connections(draft),
+        shapes={name: tuple(shape) for name, shape in parameters.in_order(usage.kernels).items()},
+        modulators={name: Mask.whole(parameters.tensors[name].shape) for name in sorted(usage.modulators)},
+        constants=parameters.without_connections(usage),
         aliases={alias: name for alias, name in parameters.canonical.items() if alias != name},
-        unused=parameters.unused(draft),
+        unused=parameters.unused(usage),
         resolution=draft.resolution,
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
         coverage=Coverage(dict(lowering.used), (*lowering.conservative, *free_entries(draft))),
-        inputs=lowering.inputs.told(draft.tables),
+        inputs=lowering.inputs.told(usage.tables),
     )
-    return Structure(graph, frozenset(draft.scales))
+    return Structure(graph, frozenset(usage.scales))
 
 
 def _all_ids(values: list[torch.Tensor]) -> np.ndarray:

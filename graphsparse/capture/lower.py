@@ -68,7 +68,8 @@ class Lowering:
     def call(self, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
         """Compute what no input moves, keep what is made of parameters alone, and rule everything else."""
         leaves = tree_leaves((args, kwargs))
-        self.draft.read |= {self.draft.parameter_of(leaf.name) for leaf in leaves if isinstance(leaf, Weight)}
+        usage = self.draft.usage
+        usage.read |= {usage.parameter_of(leaf.name) for leaf in leaves if isinstance(leaf, Weight)}
         self.draft.place = _named(node)
         moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
         if not moved and not _applies_kernel(row, args, leaves):

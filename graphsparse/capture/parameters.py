@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.draft import Draft
+from graphsparse.capture.usage import Usage
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +50,14 @@ class Parameters:
         """Kernels in the model's order of parameters, not in that of their use."""
         return {name: tensor.shape for name, tensor in self.tensors.items() if name in kernels}
 
-    def without_connections(self, draft: Draft) -> dict[str, tuple[int, ...]]:
+    def without_connections(self, usage: Usage) -> dict[str, tuple[int, ...]]:
         """The shapes of the parameters that hold no connections and that no sweep reads: tables at constant indices."""
-        known = {*draft.kernels, *draft.modulators, *self.unused(draft)}
+        known = {*usage.kernels, *usage.modulators, *self.unused(usage)}
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items() if name not in known}
 
-    def unused(self, draft: Draft) -> tuple[str, ...]:
+    def unused(self, usage: Usage) -> tuple[str, ...]:
         """Kernel-shaped parameters that the captured program never uses."""
-        return tuple(name for name, tensor in self.tensors.items() if tensor.dim() > 1 and name not in draft.read)
+        return tuple(name for name, tensor in self.tensors.items() if tensor.dim() > 1 and name not in usage.read)
 
 
 def nonzero_entries(tensor: torch.Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ def free_entries(draft: Draft) -> tuple[tuple[str, str, str], ...]:
     """Each table whose rows reach both factors of a product of activations, as (operation, module, reason)."""
     if not any(isinstance(block, Gate) for layer in draft.layers for block in layer.blocks):
         return ()
-    found = [place for place, rows in draft.rows_of if _multiplied(draft.layers, as_ids(rows))]
+    found = [place for place, rows in draft.usage.rows if _multiplied(draft.layers, as_ids(rows))]
     return tuple(("embedding", place, FREE_ENTRIES) for place in dict.fromkeys(found))
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.staging import scale
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
+from graphsparse.capture.wiring import gate
 
 
 def add(call: Call, left: Any, right: Any, *, alpha: float = 1) -> Any:
@@ -19,12 +21,12 @@ def add(call: Call, left: Any, right: Any, *, alpha: float = 1) -> Any:
         return call.union([left, right])
     units, other = (left, right) if isinstance(left, Units) else (right, left)
     if not isinstance(other, (Weight, Known)):
-        return units if other == 0 else call.draft.lift(units)
+        return units if other == 0 else call.lift(units)
     shape = torch.broadcast_shapes(units.shape, other.shape)
     units = Units(units.ids.expand(shape))
     if isinstance(other, Weight):
-        return call.draft.lift(units, by=None if other.transformed else other)
-    return call.draft.lift(units, where=call.ids(other) != 0)
+        return call.lift(units, by=None if other.transformed else other)
+    return call.lift(units, where=call.ids(other) != 0)
 
 
 def multiply(call: Call, left: Any, right: Any) -> Units:
@@ -33,14 +35,14 @@ def multiply(call: Call, left: Any, right: Any) -> Units:
         return pairwise(call, left, right)
     units, other = (left, right) if isinstance(left, Units) else (right, left)
     if isinstance(other, Weight) and not other.transformed:
-        return call.draft.scale(units, other)
+        return scale(call.draft, units, other)
     (ids, constant), expand = collapse(units.ids, _over_positions(call, units.ids, call.ids(other)))
     return Units(expand(torch.where(constant == NOTHING, NOTHING, ids)))
 
 
 def _over_positions(call: Call, ids: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
     """In channel resolution a number that is zero at some positions of a unit (rotary tables) does not split it."""
-    if call.draft.unrolled or not bool((constant == NOTHING).any()):
+    if call.unrolled or not bool((constant == NOTHING).any()):
         return constant
     ids, constant = torch.broadcast_tensors(ids, constant)
     for axis in range(ids.dim()):
@@ -59,7 +61,7 @@ def pairwise(call: Call, left: Units, right: Units) -> Units:
     if bool(both.any()):
         pairs = flat[both]
         first, index = unique_rows(pairs)
-        gates = call.draft.gate(pairs[first, 0], pairs[first, 1], torch.arange(len(first)), len(first))
+        gates = gate(call.draft, pairs[first, 0], pairs[first, 1], torch.arange(len(first)), len(first))
         result[both] = gates[index]
     return Units(expand(result.reshape(a.shape)))
 
@@ -68,7 +70,7 @@ def divide(call: Call, left: Any, right: Any, **kwargs: Any) -> Any:
     """left / right: the quotient is zero only where left is; a divisor is taken as not zero."""
     if not isinstance(right, Units):
         return left
-    inverse = call.draft.lift(right)
+    inverse = call.lift(right)
     if not isinstance(left, Units):
         return multiply(call, inverse, left)
     return pairwise(call, left, inverse)

@@ -17,7 +17,7 @@ def over_axes(call: Call, ids: torch.Tensor, dim: Axes) -> torch.Tensor:
     (small,), _ = collapse(ids)
     others = [axis for axis in range(ids.dim()) if axis not in axes]
     rows = small.permute(*others, *axes).reshape(int(torch.Size([small.size(a) for a in others]).numel()), -1)
-    result = call.draft.union(rows).reshape([1 if a in axes else small.size(a) for a in range(ids.dim())])
+    result = call.united(rows).reshape([1 if a in axes else small.size(a) for a in range(ids.dim())])
     return result.expand([1 if a in axes else ids.size(a) for a in range(ids.dim())])
 
 

@@ -14,10 +14,13 @@ import torch
 
 from graphsparse.blocks import CONSTANT, NO_UNIT, Gate, KernelBlock, Lift, Wiring
 from graphsparse.capture.call import Call
-from graphsparse.capture.draft import KernelPart, LayerDraft, as_ids
+from graphsparse.capture.connecting import KernelPart, parts
+from graphsparse.capture.draft import LayerDraft, as_ids
 from graphsparse.capture.mechanics.layers import dense
+from graphsparse.capture.staging import entries
 from graphsparse.capture.units import canonical, collapse
 from graphsparse.capture.values import Weight
+from graphsparse.capture.wiring import join
 from graphsparse.kernels.layout import Taps
 
 State = tuple[np.ndarray, ...]
@@ -54,19 +57,19 @@ class Sequence:
     @cached_property
     def hidden(self) -> list[KernelPart]:
         """The kernel of the hidden state."""
-        return self.call.draft.parts(self.kernels.hidden, _layout(self.kernels.hidden))
+        return parts(self.call.draft, self.kernels.hidden, _layout(self.kernels.hidden))
 
     @cached_property
     def projection(self) -> list[KernelPart]:
         """The kernel that projects the hidden state."""
         weight = self.kernels.projection
-        return [] if weight is None else self.call.draft.parts(weight, _layout(weight))
+        return [] if weight is None else parts(self.call.draft, weight, _layout(weight))
 
     @cached_property
     def bias(self) -> list[tuple[np.ndarray, str, np.ndarray]]:
         """The bias of the hidden state: the rows that it lifts, the key of a mask, and the entries."""
         bias = self.kernels.hidden_bias
-        found = [] if bias is None else self.call.draft.entries(bias, bias.index)
+        found = [] if bias is None else entries(self.call.draft, bias, bias.index)
         return [(there.numpy(), name, entries) for there, name, entries in found]
 
     def at(self, step: int) -> np.ndarray:
@@ -100,9 +103,9 @@ class Sequence:
 
     def joined(self, ids: np.ndarray) -> np.ndarray:
         """What a kernel reads: in channel resolution one unit for all samples."""
-        if self.call.draft.unrolled or ids.shape[1] == 1:
+        if self.call.unrolled or ids.shape[1] == 1:
             return ids
-        return as_ids(self.call.draft.join(torch.from_numpy(ids.astype(np.int64)) + 1)[:, :1])
+        return as_ids(join(self.call.draft, torch.from_numpy(ids.astype(np.int64)) + 1)[:, :1])
 
     def layer(self, rows: int, width: int) -> tuple[LayerDraft, np.ndarray]:
         """A layer and its ids (rows, width)."""

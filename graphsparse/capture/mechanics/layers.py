@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.connecting import feed
 from graphsparse.capture.values import Weight
+from graphsparse.capture.wiring import join
 from graphsparse.kernels.layout import Taps
 
 
@@ -17,11 +19,11 @@ def dense(call: Call, sources: torch.Tensor, weight: Weight, kernel: torch.Tenso
 
     In channel resolution the positions are one.
     """
-    if not call.draft.unrolled:
+    if not call.unrolled:
         groups, inputs, _ = sources.shape
-        sources = call.draft.join(sources.reshape(groups * inputs, -1)).reshape(groups, inputs, 1)
+        sources = join(call.draft, sources.reshape(groups * inputs, -1)).reshape(groups, inputs, 1)
     positions = sources.size(2)
-    return call.draft.kernel(weight, kernel, sources, Taps.of(np.arange(positions)[None], positions), bias)
+    return feed(call.draft, weight, kernel, sources, Taps.of(np.arange(positions)[None], positions), bias)
 
 
 def grouped(layout: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.connecting import feed
 from graphsparse.capture.units import CONSTANT
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.kernels.layout import Taps
@@ -20,16 +21,17 @@ def look_up(call: Call, weight: Weight | Known, indices: Known | Units) -> Units
         return Units(torch.full((), CONSTANT).expand(call.shape))
     rows, features = weight.shape
     sources = call.draft.source(token, torch.Size([rows]), None).ids
-    call.draft.tables.setdefault(token, []).append(call.draft.parameter_of(weight.name))
-    call.draft.rows_of.append((call.place, sources))
-    positions = indices.shape[1:].numel() if call.draft.unrolled else 1
+    usage = call.draft.usage
+    usage.tables.setdefault(token, []).append(usage.parameter_of(weight.name))
+    usage.rows.append((call.place, sources))
+    positions = indices.shape[1:].numel() if call.unrolled else 1
     taps = Taps.of(np.zeros((1, positions)), 1)
-    ids = call.draft.kernel(weight, weight.layout.t().unsqueeze(0), sources.reshape(1, rows, 1), taps)[0]
-    shape = (features, 1, *(indices.shape[1:] if call.draft.unrolled else [1] * (len(indices.shape) - 1)))
+    ids = feed(call.draft, weight, weight.layout.t().unsqueeze(0), sources.reshape(1, rows, 1), taps)[0]
+    shape = (features, 1, *(indices.shape[1:] if call.unrolled else [1] * (len(indices.shape) - 1)))
     return Units(ids.reshape(shape).movedim(0, -1).expand(call.shape))
 
 
 def function_of(call: Call, ids: torch.Tensor, axis: int) -> Units:
     """What an index finds in a table of plain numbers: its axes come in place of the table's, from ``axis`` on."""
     rest = len(call.shape) - axis - ids.dim()
-    return call.draft.lift(Units(ids.reshape(*ids.shape, *[1] * rest).expand(call.shape)))
+    return call.lift(Units(ids.reshape(*ids.shape, *[1] * rest).expand(call.shape)))

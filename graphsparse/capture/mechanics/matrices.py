@@ -9,6 +9,7 @@ from graphsparse.capture.mechanics.arithmetic import pairwise
 from graphsparse.capture.mechanics.unions import by_pattern
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical
 from graphsparse.capture.values import Units
+from graphsparse.capture.wiring import gate
 
 MOST_TERMS = 20_000_000
 """Products of one operation; beyond, positions are joined."""
@@ -82,8 +83,8 @@ def _dots_of_joined(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tenso
     """The products with the longest axis, which is that of positions, made one."""
     call.say_conservative("more than 20 million products of activations: positions are joined")
     if a.size(-1) >= max(a.size(-2), b.size(-1)):
-        return dots(call, call.draft.rows(a).unsqueeze(-1), call.draft.rows(b.mT).unsqueeze(-1))
-    return dots(call, call.draft.rows(a.mT).unsqueeze(-2), call.draft.rows(b).unsqueeze(-2))
+        return dots(call, call.united(a).unsqueeze(-1), call.united(b.mT).unsqueeze(-1))
+    return dots(call, call.united(a.mT).unsqueeze(-2), call.united(b).unsqueeze(-2))
 
 
 def dots(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -103,5 +104,5 @@ def row_dots(call: Call, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     if bool(moved.any()):
         use = there & moved[:, None]
         target = (moved.cumsum(0) - 1)[:, None].expand(use.shape)[use]
-        result[moved] = call.draft.gate(left[use], right[use], target, int(moved.sum()))
+        result[moved] = gate(call.draft, left[use], right[use], target, int(moved.sum()))
     return result.reshape(shape)

@@ -18,7 +18,7 @@ def weights_of(call: Call, parts: Parts) -> torch.Tensor:
     Exact without a gate an element: a sum of products over columns is the product with the union of the columns.
     """
     shape = parts.shape
-    allowed = parts.opened() if call.draft.unrolled else None  # positions are collapsed in channel resolution
+    allowed = parts.opened() if call.unrolled else None  # positions are collapsed in channel resolution
     row = _row(call, parts, allowed)
     single = allowed.sum(-1) == 1 if allowed is not None else torch.tensor(shape[-1] == 1)
     row = row if not bool(single.any()) else torch.where(single, CONSTANT, row)
@@ -35,10 +35,10 @@ def _row(call: Call, parts: Parts, allowed: torch.Tensor | None) -> torch.Tensor
     for ids in parts.added:
         if bool((ids > 0).any()):
             (seen,), _ = collapse(ids if allowed is None else torch.where(allowed, ids, NOTHING))
-            rows.append(call.draft.rows(seen))
+            rows.append(call.united(seen))
     return products if len(rows) == 1 else call.union([Units(each) for each in rows]).ids
 
 
 def lifted(call: Call, ids: torch.Tensor) -> torch.Tensor:
     """Never zero."""
-    return call.draft.lift(Units(ids)).ids
+    return call.lift(Units(ids)).ids

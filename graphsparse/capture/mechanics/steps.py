@@ -38,7 +38,7 @@ def _by_temperature(call: Call, parts: Parts, scale: Weight) -> Parts | None:
     """Times a temperature of each head: it is a scale of the queries as well."""
     if parts.added or scale.shape[-2:].numel() != 1:
         return None
-    return replace(parts, left=call.draft.scale(Units(parts.left), scale).ids)
+    return replace(parts, left=scale(call.draft, Units(parts.left), scale).ids)
 
 
 def shifted(call: Call, parts: Parts, left: Any, right: Any, *, alpha: float = 1) -> Parts | None:

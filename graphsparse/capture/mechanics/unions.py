@@ -18,7 +18,7 @@ def by_pattern(call: Call, ids: torch.Tensor, pattern: torch.Tensor | None) -> t
     One row stands for all where all are the same.
     """
     if pattern is None or ids.stride(-1) == 0 or bool(pattern.all()):
-        united = call.draft.rows(ids).unsqueeze(-2)
+        united = call.united(ids).unsqueeze(-2)
         return united if pattern is None or bool(pattern.any(-1).all()) else _where_any(united, pattern)
     pattern = canonical(pattern)
     if pattern.dim() > 2 and all(
@@ -57,9 +57,9 @@ def _sets(call: Call, ids: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
     rows = whole.reshape(-1, whole.size(-1))[first]
     if len(first) * flat.size(1) * flat.size(2) > MOST_WIRES:
         call.say_conservative("a mask of more than 20 million wires is taken as letting everything through")
-        return call.draft.rows(ids).unsqueeze(-2)
+        return call.united(ids).unsqueeze(-2)
     open_ids = torch.where(rows[:, None], flat[samples[first]], NOTHING)
-    united = call.draft.rows(open_ids)[kind]
+    united = call.united(open_ids)[kind]
     return united.reshape(*lead, pattern.size(-2), ids.size(-2))
 
 

@@ -22,5 +22,5 @@ def windowed(call: Call, value: Units, table: np.ndarray, out: tuple[int, ...]) 
     padded = torch.cat([torch.zeros(len(flat), 1, dtype=flat.dtype), flat], 1)
     call.draft.fits(len(flat) * table.size)
     rows = padded[:, torch.from_numpy(table.T.copy() + 1)]
-    ids = call.draft.union(rows.reshape(-1, table.shape[0])).reshape(*small.shape[:-axes], *out)
+    ids = call.united(rows.reshape(-1, table.shape[0])).reshape(*small.shape[:-axes], *out)
     return Units(ids.expand(*lead, *out))

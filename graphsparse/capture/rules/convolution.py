@@ -2,207 +2,129 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.connecting import feed
 from graphsparse.capture.mechanics.arithmetic import at_once, biased, per_channel
-from graphsparse.capture.table import Rule
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
-from graphsparse.capture.values import Known, Sizes, Units, Value, Weight
+from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.capture.windows import convolution_table, per_axis
+from graphsparse.capture.wiring import join
 from graphsparse.kernels.layout import Taps
 
 aten = torch.ops.aten
 
 
-def convolve(
-    call: Call,
-    value: Value,
-    weight: Value,
-    bias: Any,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-    transposed: bool,
-) -> Any:
+@dataclass(frozen=True)
+class Window:
+    """How a kernel goes over positions: one number for each axis."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    transposed: bool
+
+    def table(self, sizes: torch.Size, out: torch.Size, kernel: torch.Size) -> np.ndarray:
+        """Which position each tap reads at each output position, (taps, positions)."""
+        settings = self.stride, self.padding, self.dilation, self.transposed
+        return convolution_table(tuple(sizes), tuple(out), tuple(kernel), *settings)
+
+    def grouped(self, weight: torch.Tensor) -> torch.Tensor:
+        """A weight as (groups, rows, channels, *taps); a transposed one is stored channels first."""
+        split = weight.unflatten(0, (self.groups, -1))
+        return split.transpose(1, 2) if self.transposed else split
+
+
+def convolution(call: Call, *args: Any, **kwargs: Any) -> Any:
+    """Every convolution of torch, by the names that its schema has for the arguments."""
+    names = [argument.name for argument in call.target._schema.arguments]
+    defaults = {argument.name: argument.default_value for argument in call.target._schema.arguments}
+    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    axes = len(given["weight"].shape) - 2
+    stride, dilation, padding = (given[name] for name in ("stride", "dilation", "padding"))
+    stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
+    if isinstance(padding, str):
+        spans = [d * (k - 1) for d, k in zip(dilation, given["weight"].shape[2:], strict=True)]
+        padding = [span // 2 if padding == "same" else 0 for span in spans]
+    transposed = given.get("transposed", "transpose" in call.target._schema.name)
+    window = Window(stride, per_axis(padding, axes), dilation, given["groups"], transposed)
+    return convolve(call, given["input"], given["weight"], given["bias"], window)
+
+
+def convolve(call: Call, value: Value, weight: Value, bias: Any, window: Window) -> Any:
     """value (batch, channels, *space) or (channels, *space); the batch is more positions of the same channels."""
+    axes = len(weight.shape) - 2
+    ids = call.ids(value)
+    ids = ids if ids.dim() > axes + 1 else ids.unsqueeze(0)
     if not isinstance(weight, Weight):
         assert isinstance(value, Units), "a kernel that is no parameter over constants is computed, not ruled"
-        made = by_numbers(call, value, weight, stride, padding, dilation, groups, transposed)
-        return biased(call, made, per_channel(bias, len(weight.shape) - 2))
+        return biased(call, by_numbers(call, ids, weight, window), per_channel(bias, axes))
     inside = bias if at_once(bias) else None
-    made = by_weight(call, call.ids(value), weight, inside, stride, padding, dilation, groups, transposed)
+    made = by_weight(call, ids, weight, inside, window)
     if weight.lifted and isinstance(value, Units):
-        added = Known.of_shape(weight.shape)
-        made = call.union([made, by_numbers(call, value, added, stride, padding, dilation, groups, transposed)])
-    return made if inside is bias else biased(call, made, per_channel(bias, weight.view.dim() - 2))
+        made = call.union([made, by_numbers(call, ids, Known.of_shape(weight.shape), window)])
+    return made if inside is bias else biased(call, made, per_channel(bias, axes))
 
 
-def by_weight(
-    call: Call,
-    ids: torch.Tensor,
-    weight: Weight,
-    bias: Any,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-    transposed: bool,
-) -> Units:
+def by_weight(call: Call, ids: torch.Tensor, weight: Weight, bias: Any, window: Window) -> Units:
     """The layer of a parameter: one connection per entry."""
-    axes, given = weight.view.dim() - 2, ids
-    ids = ids if ids.dim() > axes + 1 else ids.unsqueeze(0)
-    sizes, out = tuple(ids.shape[2:]), tuple(call.shape[-axes:])
+    sizes, out, taps = ids.shape[2:], call.shape[2 - weight.view.dim() :], weight.shape[2:]
+    channels, groups = ids.size(1), window.groups
     (small,), _ = collapse(ids)
-    batch = small.size(0)
-    kernel = kernel_view(weight.layout, groups, transposed)
-    sources = small.expand(batch, ids.size(1), *sizes).transpose(0, 1).reshape(groups, ids.size(1) // groups, -1)
-    if call.draft.unrolled:
-        table = convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed)
-        taps = Taps.of(per_sample(table, batch, sizes), sources.size(2))
-        made = call.draft.kernel(weight, kernel, sources, taps, bias).reshape(-1, batch, *out).transpose(0, 1)
+    if call.unrolled:
+        batch, space = small.size(0), out
+        sources = small.expand(batch, channels, *sizes).transpose(0, 1).reshape(groups, channels // groups, -1)
+        reads = Taps.of(per_sample(window.table(sizes, out, taps), batch, sizes.numel()), sources.size(2))
     else:
-        every = small.expand(batch, ids.size(1), *small.shape[2:]).transpose(0, 1).reshape(ids.size(1), -1)
-        joined = call.draft.join(every).reshape(groups, -1, 1)
-        taps = Taps.of(np.zeros((int(np.prod(weight.shape[2:])), 1)), 1)
-        made = call.draft.kernel(weight, kernel, joined, taps, bias).reshape(1, -1, *[1] * axes)
-    made = made.expand(ids.size(0), -1, *out)
-    return Units(made.reshape(call.shape) if ids is not given else made)
+        batch, space = 1, torch.Size([1] * len(out))
+        every = small.expand(small.size(0), channels, *small.shape[2:]).transpose(0, 1).reshape(channels, -1)
+        sources = join(call.draft, every).reshape(groups, -1, 1)
+        reads = Taps.of(np.zeros((taps.numel(), 1)), 1)
+    made = feed(call.draft, weight, window.grouped(weight.layout), sources, reads, bias)
+    made = made.reshape(-1, batch, *space).transpose(0, 1).expand(ids.size(0), -1, *out)
+    return Units(made.reshape(call.shape))
 
 
-def kernel_view(view: torch.Tensor, groups: int, transposed: bool) -> torch.Tensor:
-    """The weight as (groups, rows, channels, *taps); a transposed one is stored channels first."""
-    split = view.unflatten(0, (groups, -1))
-    return split.transpose(1, 2) if transposed else split
-
-
-def per_sample(table: np.ndarray, batch: int, sizes: tuple[int, ...]) -> np.ndarray:
-    """The table for several samples side by side."""
+def per_sample(table: np.ndarray, batch: int, size: int) -> np.ndarray:
+    """The table for several samples of so many positions side by side."""
     if batch == 1:
         return table
-    shift = np.arange(batch)[None, :, None] * int(np.prod(sizes))
+    shift = np.arange(batch)[None, :, None] * size
     return np.where(table[:, None] < 0, -1, table[:, None] + shift).reshape(table.shape[0], -1)
 
 
-def by_numbers(
-    call: Call,
-    value: Units,
-    weight: Value,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-    transposed: bool,
-) -> Units:
+def by_numbers(call: Call, ids: torch.Tensor, weight: Value, window: Window) -> Units:
     """A kernel that is no parameter: wires where its numbers are not zero (blurs, filter banks), else from everywhere."""
-    axes = len(weight.shape) - 2
-    ids = value.ids if value.ids.dim() > axes + 1 else value.ids.unsqueeze(0)
-    sizes, out = tuple(ids.shape[2:]), tuple(call.shape[-axes:])
+    sizes, out = ids.shape[2:], call.shape[2 - len(weight.shape) :]
     if isinstance(weight, Known) and weight.known:
-        pattern = kernel_view(weight.tensor != 0, groups, transposed).flatten(3)
+        kept = weight.tensor != 0
     else:
         call.say_conservative("every entry of a kernel that is computed is taken as not zero")
-        pattern = kernel_view(torch.ones(weight.shape, dtype=torch.bool), groups, transposed).flatten(3)
-    table = torch.from_numpy(
-        convolution_table(sizes, out, tuple(weight.shape[2:]), stride, padding, dilation, transposed) + 1
-    )
+        kept = torch.ones(weight.shape, dtype=torch.bool)
+    table = torch.from_numpy(window.table(sizes, out, weight.shape[2:]) + 1)
     (small,), _ = collapse(ids)
-    flat = small.expand(small.size(0), *ids.shape[1:]).flatten(2).unflatten(1, (groups, -1))
+    flat = small.expand(small.size(0), *ids.shape[1:]).flatten(2).unflatten(1, (window.groups, -1))
     seen = torch.nn.functional.pad(flat, (1, 0))[..., table.long()]  # (batch, groups, channels, taps, positions)
-    made = []
-    for group, rows in enumerate(pattern):
-        for row in rows:
-            columns = seen[:, group][:, row].movedim(1, -1)
-            made.append(call.draft.union(columns.reshape(-1, columns.size(-1))).reshape(columns.shape[:-1]) if row.any()
-                        else torch.zeros(columns.shape[:-1], dtype=torch.int64))  # fmt: skip
-    result = torch.stack(made, 1).unflatten(-1, out).expand(ids.size(0), -1, *out)
-    if isinstance(weight, Units):
-        result = every(call, result, weight)
-    return Units(result.reshape(call.shape))
+    made = [
+        call.united(seen[:, group][:, row].movedim(1, -1)) if row.any() else torch.zeros_like(seen[:, 0, 0, 0])
+        for group, pattern in enumerate(window.grouped(kept).flatten(3))
+        for row in pattern
+    ]
+    result = Units(torch.stack(made, 1).unflatten(-1, out).expand(ids.size(0), -1, *out))
+    if isinstance(weight, Units):  # each result also depends on all of the kernel
+        result = call.union([result, Units(call.united(weight.ids.reshape(-1)).expand(result.shape))])
+    return Units(result.ids.reshape(call.shape))
 
 
-def every(call: Call, ids: torch.Tensor, weight: Units) -> torch.Tensor:
-    """A kernel that an input moves: each result also depends on all of it."""
-    whole = call.draft.union(weight.ids.reshape(1, -1)).expand(ids.shape)
-    return call.union([Units(ids), Units(whole)]).ids
-
-
-def forward(axes: int) -> Any:
-    """The rule of convNd."""
-
-    def rule(
-        call: Call,
-        value: Any,
-        weight: Any,
-        bias: Any = None,
-        stride: Sizes = 1,
-        padding: Sizes = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-    ) -> Any:
-        stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
-        if isinstance(padding, str):
-            spans = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-            padding = tuple(span // 2 if padding == "same" else 0 for span in spans)
-        return convolve(call, value, weight, bias, stride, per_axis(padding, axes), dilation, groups, False)
-
-    return rule
-
-
-def backward(axes: int) -> Any:
-    """The rule of conv_transposeNd."""
-
-    def rule(
-        call: Call,
-        value: Any,
-        weight: Any,
-        bias: Any = None,
-        stride: Sizes = 1,
-        padding: Sizes = 0,
-        output_padding: Sizes = 0,
-        groups: int = 1,
-        dilation: Sizes = 1,
-    ) -> Any:
-        stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
-        return convolve(call, value, weight, bias, stride, per_axis(padding, axes), dilation, groups, True)
-
-    return rule
-
-
-def general(
-    call: Call,
-    value: Any,
-    weight: Any,
-    bias: Any,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    transposed: bool,
-    output_padding: Sizes,
-    groups: int,
-) -> Any:
-    """aten.convolution, what a decomposed model holds."""
-    axes = len(weight.shape) - 2
-    stride, padding, dilation = (per_axis(each, axes) for each in (stride, padding, dilation))
-    return convolve(call, value, weight, bias, stride, padding, dilation, groups, transposed)
-
-
-RULES: dict[Any, Rule] = {
-    operation: Rule(rule, kernel_at=1, flows="layer")
-    for operation, rule in {
-        aten.conv1d.default: forward(1),
-        aten.conv2d.default: forward(2),
-        aten.conv3d.default: forward(3),
-        aten.conv1d.padding: forward(1),
-        aten.conv2d.padding: forward(2),
-        aten.conv3d.padding: forward(3),
-        aten.conv_transpose1d.default: backward(1),
-        aten.conv_transpose2d.input: backward(2),
-        aten.conv_transpose3d.input: backward(3),
-        aten.convolution.default: general,
-    }.items()
-}
+FORWARD = [getattr(getattr(aten, f"conv{axes}d"), form) for axes in (1, 2, 3) for form in ("default", "padding")]
+TRANSPOSED = [aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input]
+RULES: dict[Any, Rule] = rows(
+    [*FORWARD, *TRANSPOSED, aten.convolution.default], Rule(convolution, kernel_at=1, flows="layer")
+)

@@ -16,12 +16,12 @@ aten = torch.ops.aten
 def mixture(call: Call, *args: Any, **kwargs: Any) -> Units:
     """Any function of integers of broadcastable shapes: it depends on all of them, and need not be zero at zero."""
     made = call.union([a for a in args if isinstance(a, Units)])
-    return call.draft.lift(Units(made.ids.expand(call.shape)))
+    return call.lift(Units(made.ids.expand(call.shape)))
 
 
 def one_hot(call: Call, value: Units, *rest: Any, **kwargs: Any) -> Units:
     """Each number of a row of zeros and a one depends on the integer that says where the one is."""
-    return call.draft.lift(Units(value.ids.unsqueeze(-1).expand(call.shape)))
+    return call.lift(Units(value.ids.unsqueeze(-1).expand(call.shape)))
 
 
 MIXTURES = """

@@ -59,11 +59,11 @@ def sampled(call: Call, value: Units, grid: Any, *settings: Any, **kwargs: Any) 
         answer = call.target(impulses, grid.tensor.double(), *settings, **kwargs).flatten(2)[0]
         return windowed(call, value, taps_of(answer.T != 0), out)
     call.say_conservative("the places that are sampled are computed: any position of a channel may be read")
-    channels = call.draft.rows(value.ids.flatten(2)).reshape(*value.shape[:2], *[1] * axes)
+    channels = call.united(value.ids.flatten(2)).reshape(*value.shape[:2], *[1] * axes)
     whole = channels.expand(*value.shape[:2], *out)
     if not isinstance(grid, Units):
         return Units(whole)
-    place = call.draft.rows(grid.ids).unsqueeze(1)
+    place = call.united(grid.ids).unsqueeze(1)
     return call.union([Units(whole), Units(place.expand(whole.shape))])
 
 

@@ -123,7 +123,7 @@ def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False)
     made = []
     for row in pattern[first]:
         chosen = small[row].flatten(1).T if small.dim() > 1 else small[row][None]
-        made.append(call.draft.union(chosen) if chosen.size(1) else torch.full((len(chosen),), NOTHING))
+        made.append(call.united(chosen) if chosen.size(1) else torch.full((len(chosen),), NOTHING))
     out = torch.stack(made)[kind].reshape(len(pattern), *small.shape[1:]).movedim(0, -1)
     out = out.expand(*value.shape[:-1], len(pattern))
     return Units(out.select(-1, 0) if vector else out)
@@ -131,7 +131,7 @@ def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False)
 
 def every_input(call: Call, value: Units, matrix: Value) -> Units:
     """Every output depends on the whole row of inputs."""
-    joined = call.draft.rows(value.ids).unsqueeze(-1)
+    joined = call.united(value.ids).unsqueeze(-1)
     if len(matrix.shape) == 1:
         return Units(joined.squeeze(-1))
     lead = (

@@ -94,7 +94,7 @@ def strided(call: Call, value: Units, *args: Any) -> Any:
 
 def paired(call: Call, value: Units) -> Any:
     """Two real numbers as one complex one."""
-    return Units(call.draft.rows(value.ids))
+    return Units(call.united(value.ids))
 
 
 def unpaired(call: Call, value: Units) -> Any:

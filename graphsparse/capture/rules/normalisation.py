@@ -29,14 +29,13 @@ def batch_norm(call: Call, value: Units, weight: Any, bias: Any, mean: Any, vari
     axis = 1 if value.ids.dim() > 1 else 0
     if isinstance(mean, Known):
         moved = call.ids(mean).reshape(-1, *[1] * (value.ids.dim() - axis - 1)) != 0
-        value = call.draft.lift(value, where=moved.expand(value.shape))
+        value = call.lift(value, where=moved.expand(value.shape))
     return affine(call, value, weight, bias, axis), None, None
 
 
 def centred(call: Call, value: Units, axes: list[int]) -> Units:
     """Less the mean and divided by the deviation over axes: every element depends on all of them."""
-    call.draft.has_norm_statistics = True
-    if not call.draft.norm_statistics:
+    if not call.statistics_count():
         return value
     return Units(over_axes(call, value.ids, axes).expand(value.shape))
 
@@ -48,10 +47,9 @@ def layer_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = Non
 
 def rms_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, *rest: Any) -> Any:
     """Divided by the root mean square over the trailing axes: what is zero stays zero."""
-    call.draft.has_norm_statistics = True
-    if call.draft.norm_statistics:
+    if call.statistics_count():
         size = over_axes(call, value.ids, list(range(-len(shape), 0)))
-        value = pairwise(call, value, call.draft.lift(Units(size)))
+        value = pairwise(call, value, call.lift(Units(size)))
     return affine(call, value, weight, None)
 
 

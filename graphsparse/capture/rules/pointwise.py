@@ -22,7 +22,7 @@ def function(call: Call, *args: Any, **kwargs: Any) -> Any:
     value = next(a for a in args if isinstance(a, Units))
     zero = torch.zeros(1, dtype=torch.complex128 if call.dtype.is_complex else torch.float64)
     at_zero = call.target(*(zero if a is value else a for a in args), **kwargs)
-    return value if bool((at_zero == 0).all()) else call.draft.lift(value)
+    return value if bool((at_zero == 0).all()) else call.lift(value)
 
 
 def exponential(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
@@ -39,7 +39,7 @@ def passes(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
 def gated(call: Call, value: Units, dim: int = -1) -> Any:
     """glu: the first half of an axis times the sigmoid of the second, which is never zero."""
     first, second = value.ids.chunk(2, dim)
-    return pairwise(call, Units(first), call.draft.lift(Units(second)))
+    return pairwise(call, Units(first), call.lift(Units(second)))
 
 
 def made_like(call: Call, *args: Any, **kwargs: Any) -> Any:

@@ -57,7 +57,7 @@ def unpool(call: Call, value: Units, indices: Any, *sizes: Any) -> Any:
     """max_unpool: the places are computed, so any element of a channel may come to any place of it."""
     call.say_conservative("the places to put back to are computed: any element of a channel may be at any")
     axes = len(call.shape) - 2
-    whole = call.draft.rows(value.ids.flatten(2))
+    whole = call.united(value.ids.flatten(2))
     return Units(whole.reshape(*value.shape[:2], *[1] * axes).expand(call.shape))
 
 
@@ -86,7 +86,7 @@ def fold(
     reads[place.repeat_interleave(count), slot] = order
     flat = value.ids.unflatten(-2, (-1, int(np.prod(kernel)))).flatten(-2)
     rows = torch.nn.functional.pad(flat, (1, 0))[..., reads + 1]
-    return Units(call.draft.rows(rows).reshape(call.shape))
+    return Units(call.united(rows).reshape(call.shape))
 
 
 def _settings(kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> tuple[Any, ...]:

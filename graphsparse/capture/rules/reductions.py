@@ -22,7 +22,7 @@ def reduce(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **
 
 def lifted(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
     """A reduction that is not zero at zero: the logarithm of a sum of exponentials."""
-    return call.draft.lift(reduce(call, value, dim, keepdim))
+    return call.lift(reduce(call, value, dim, keepdim))
 
 
 def norm(

@@ -89,7 +89,7 @@ def select(call: Call, value: Units, dim: int, index: Any, *rest: Any, **kwargs:
     """index_select and gather."""
     if isinstance(value, Known):
         whole = call.target is aten.gather.default
-        return call.draft.lift(index) if whole else function_of(call, index.ids, dim % len(value.shape))
+        return call.lift(index) if whole else function_of(call, index.ids, dim % len(value.shape))
     if known(index):
         return Units(tidy(call.target(value.ids, dim, content(index))))
     call.say_conservative(ANY)
@@ -154,7 +154,7 @@ def placed(call: Call, value: Any, places: torch.Tensor, ids: torch.Tensor, join
     rows[torch.arange(len(target)).repeat_interleave(count), slot] = ids[order]
     if joins:
         rows[:, -1] = flat[target]
-    flat[target] = call.draft.union(rows) if len(target) else flat[target]
+    flat[target] = call.united(rows) if len(target) else flat[target]
     return Units(tidy(flat.reshape(value.shape)))
 
 
@@ -194,7 +194,7 @@ def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
         step *= 2
     whole = ids.expand(value.ids.movedim(dim, 0).shape).movedim(0, dim) if value.ids.dim() else ids[0]
     if call.target in WITH_LIFT:
-        return call.draft.lift(Units(whole))
+        return call.lift(Units(whole))
     return (Units(whole), call.constants(dtype=torch.int64)) if call.target in WITH_INDEX else Units(whole)
 
 

@@ -56,9 +56,9 @@ def mixture(call: Call, *args: Any, **kwargs: Any) -> Any:
     made = call.union(units) if len(units) > 1 else units[0]
     made = Units(made.ids.expand(torch.broadcast_shapes(*(value.shape for value in values))))
     if any(isinstance(a, Weight) or isinstance(a, Known) and not a.known for a in values):
-        return call.draft.lift(made)
+        return call.lift(made)
     at_zero = call.target(*(_at_zero(a) for a in args), **kwargs)
-    return call.draft.lift(made, where=(at_zero != 0).expand(made.shape)) if bool((at_zero != 0).any()) else made
+    return call.lift(made, where=(at_zero != 0).expand(made.shape)) if bool((at_zero != 0).any()) else made
 
 
 def _at_zero(argument: Any) -> Any:

@@ -1,0 +1,64 @@
+"""Units that are made of several others: one for each set of units, one for each sum of products."""
+
+from __future__ import annotations
+
+import torch
+
+from graphsparse.blocks import Gate, Lift, Wiring
+from graphsparse.capture.draft import Draft, as_ids
+from graphsparse.capture.units import CONSTANT, canonical, collapse, distinct_sets
+from graphsparse.capture.values import Units
+
+
+def united(draft: Draft, ids: torch.Tensor) -> torch.Tensor:
+    """The unit that depends on all of the last axis of ids, for each index of the others.
+
+    It is the unit itself where there is one, else a new one for each distinct set.
+    """
+    (small,), _ = collapse(ids)
+    rows = small.reshape(-1, small.size(-1))
+    draft.fits(rows.numel())
+    sets = distinct_sets(rows)
+    result = sets.members[:, 0].clone()  # sorted, largest first: 0 where the set is empty
+    several = sets.members[:, 1] != 0 if sets.members.size(1) > 1 else torch.zeros(len(result), dtype=torch.bool)
+    fresh = several | (sets.constant & (result != 0))
+    result[sets.constant & (result == 0)] = CONSTANT
+    if bool(fresh.any()):
+        result[fresh] = _wired(draft, sets.members[fresh], sets.constant[fresh])
+    return result[sets.index].reshape(small.shape[:-1]).expand(ids.shape[:-1])
+
+
+def _wired(draft: Draft, members: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
+    """A layer of one unit per row of members, lifted where the row holds a constant too."""
+    draft.take(members.numel())
+    layer, ids = draft.layer(len(members))
+    use = members != 0
+    targets = ids[:, None].expand(members.shape)
+    layer.blocks.append(Wiring(as_ids(members[use]), as_ids(targets[use])))
+    if bool(constant.any()):
+        layer.stages.append(Lift(as_ids(ids[constant])))
+    return ids
+
+
+def join(draft: Draft, ids: torch.Tensor) -> torch.Tensor:
+    """One unit per row (rows, positions) of ids, for an operation that shares its weights over positions."""
+    ids = canonical(ids)
+    (small,), _ = collapse(ids)
+    if small.size(1) == 1:
+        return small.expand(len(ids), 1)
+    key = (small.shape, small.contiguous().numpy().tobytes())
+    if key not in draft.joined:
+        before = len(draft.layers)
+        draft.joined[key] = Units(united(draft, small)[:, None])
+        for layer in draft.layers[before:]:
+            layer.joins = True
+    return draft.joined[key].ids.expand(len(ids), 1)
+
+
+def gate(draft: Draft, lefts: torch.Tensor, rights: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Tensor:
+    """A layer of ``count`` sums of products; entry e adds lefts[e] * rights[e] to the unit targets[e]."""
+    draft.take(len(lefts))
+    layer, ids = draft.layer(count)
+    order = targets.argsort(stable=True)
+    layer.blocks.append(Gate(as_ids(lefts[order]), as_ids(rights[order]), as_ids(ids[targets[order]])))
+    return ids
