@@ -20,6 +20,16 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     return f"{text[: longest - 3 - end]}...{text[-end:]}"
 
 
+def brief(error: Exception, longest: int = 160) -> str:
+    """What an error of another library is and says, in its first line.
+
+    Example:
+        >>> brief(RuntimeError("no such size\\nand where"))
+        'RuntimeError: no such size'
+    """
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:longest]}"
+
+
 class GraphsparseError(ValueError):
     """Bad input, said once and completely.
 

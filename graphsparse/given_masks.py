@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from graphsparse.arrays import as_array, as_mask, by_name
+from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
 from graphsparse.kernels.masks import Mask, Shape
 
@@ -37,7 +37,12 @@ def checked_masks(
             continue
         if name not in shapes:
             raise _unknown(given, list(known))
-        checked = _as_mask(given, mask, tuple(shapes[name]))
+        checked = mask if isinstance(mask, Mask) else Mask.of(as_mask(given, mask))
+        if checked.shape != tuple(shapes[name]):
+            raise MaskError(
+                "a mask must have the shape of its parameter", place=given, received=checked.shape,
+                way_out=f"give {tuple(shapes[name])}",
+            )  # fmt: skip
         if name in result and not result[name].same(checked):
             raise disagreement(names[name], given)
         result[name], names[name] = checked, given
@@ -60,13 +65,3 @@ def disagreement(one: str, other: str) -> MaskError:
         received="two masks that differ",
         way_out="give the mask once, under either name",
     )
-
-
-def _as_mask(name: str, mask: Any, shape: Shape) -> Mask:
-    array = mask if isinstance(mask, Mask) else as_array(name, mask, "mask")
-    if tuple(array.shape) != shape:
-        raise MaskError(
-            "a mask must have the shape of its parameter", place=name, received=tuple(array.shape),
-            way_out=f"give {shape}",
-        )  # fmt: skip
-    return array if isinstance(array, Mask) else Mask.of(as_mask(name, array))

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from graphsparse.capture.operations import is_computed
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known
-from graphsparse.errors import CaptureError
+from graphsparse.errors import CaptureError, brief
 
 CPU = torch.device("cpu")
 
@@ -38,10 +38,9 @@ def _computed(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     except (RuntimeError, NotImplementedError):  # a mixture of known and meta tensors
         return tree_map(_shape_only, node.meta.get("val"))
     except Exception as error:  # an index out of range, say
-        brief = (str(error).splitlines() or [""])[0][:160]
         raise CaptureError(
             "an operation on constants must be one that torch can run", place=f"{node.name} ({node.target})",
-            received=f"{type(error).__name__}: {brief}", way_out="try the model on its example inputs",
+            received=brief(error), way_out="try the model on its example inputs",
         ) from error  # fmt: skip
     if "empty" in str(node.target):  # whatever the memory held before is no constant of the model
         tree_map(lambda made: made.zero_() if isinstance(made, torch.Tensor) and not made.is_meta else made, result)

@@ -23,7 +23,7 @@ from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
 from graphsparse.capture.weights import transform
-from graphsparse.errors import CaptureError, GraphsparseError
+from graphsparse.errors import CaptureError, GraphsparseError, brief
 
 
 @dataclass
@@ -142,10 +142,9 @@ def _by_rule(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any
     except (GraphsparseError, RefusedInside):
         raise
     except Exception as error:  # combinations that nobody has met
-        brief = (str(error).splitlines() or [""])[0][:160]
         raise CaptureError(
             f"the rule of {call.target} must take every form of it", place=call.place or "the model",
-            received=f"{type(error).__name__}: {brief}",
+            received=brief(error),
             way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
         ) from error  # fmt: skip
 

@@ -13,7 +13,7 @@ from graphsparse.capture.nodes import place_of
 from graphsparse.capture.operations import is_computed
 from graphsparse.capture.origins import MOST, Origins, origins
 from graphsparse.capture.values import NEVER, Known, Weight
-from graphsparse.errors import CaptureError
+from graphsparse.errors import CaptureError, brief
 
 
 def tried(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -81,7 +81,7 @@ def _tried(
             zero = run(torch.zeros(size, dtype=dtype))
             return origins(run, size, dtype), bool(((zero == 0) | zero.isnan()).all())
     except Exception as error:  # whatever an operation of somebody's own raises
-        raise _untold(node, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}") from error
+        raise _untold(node, brief(error)) from error
 
 
 def _numbers(leaf: Any, dtype: torch.dtype) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from graphsparse.errors import GraphsparseError
+from graphsparse.errors import GraphsparseError, brief
 
 Loss = Callable[[Any, Any], torch.Tensor]
 
@@ -41,10 +41,9 @@ def batch_loss(model: nn.Module, batch: Any, loss: Loss, temperature: float = 1.
         outputs = getattr(outputs, "logits", outputs)
         return loss(outputs / temperature if temperature != 1.0 else outputs, y)
     except Exception as error:  # the user's model and data
-        brief = (str(error).splitlines() or [""])[0][:160]
         raise GraphsparseError(
             "a batch of data must be one that the model and the loss take", place="data",
-            received=f"x {_described(x)}, y {_described(y)}; {type(error).__name__}: {brief}",
+            received=f"x {_described(x)}, y {_described(y)}; {brief(error)}",
             way_out="give data=, with inputs x as the model takes them and a label in y for each",
         ) from error  # fmt: skip
 

@@ -13,6 +13,7 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.waiting import Parts, Scores, as_mask
+from graphsparse.capture.staging import scale
 from graphsparse.capture.units import NOTHING, canonical
 from graphsparse.capture.values import Known, Units, Weight
 
@@ -34,11 +35,11 @@ def scaled(call: Call, parts: Parts, left: Any, right: Any, **kwargs: Any) -> Pa
     return parts if fits and bool((numbers != NOTHING).all()) else None
 
 
-def _by_temperature(call: Call, parts: Parts, scale: Weight) -> Parts | None:
+def _by_temperature(call: Call, parts: Parts, by: Weight) -> Parts | None:
     """Times a temperature of each head: it is a scale of the queries as well."""
-    if parts.added or scale.shape[-2:].numel() != 1:
+    if parts.added or by.shape[-2:].numel() != 1:
         return None
-    return replace(parts, left=scale(call.draft, Units(parts.left), scale).ids)
+    return replace(parts, left=scale(call.draft, Units(parts.left), by).ids)
 
 
 def shifted(call: Call, parts: Parts, left: Any, right: Any, *, alpha: float = 1) -> Parts | None:

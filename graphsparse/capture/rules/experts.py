@@ -32,7 +32,7 @@ def grouped_product(
     ids = canonical(ids)
     rows = ids.narrow(1, 0, 1) if ids.stride(1) == 0 else ids  # where any token may stand in any row, one is enough
     made = dense(call, rows.mT.reshape(experts, inputs, -1), weight, grouped(weight.layout.mT))
-    return Routed(made.mT.expand(experts, value.shape[0], outputs), call.draft.rows)
+    return Routed(made.mT.expand(experts, value.shape[0], outputs), call.united)
 
 
 RULES: dict[Any, Rule] = {
