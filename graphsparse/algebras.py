@@ -73,28 +73,28 @@ class _MaxMin(Element):
         return lesser(a, b)
 
 
+def _sum(a: Any, b: Any) -> Any:
+    return a + b
+
+
 class _MinPlus(Element):
     """The cheapest path: costs add up along a path, of parallel paths the least counts."""
+
+    times = staticmethod(_sum)
 
     @staticmethod
     def plus(a: Any, b: Any) -> Any:
         return min(a, b)
 
-    @staticmethod
-    def times(a: Any, b: Any) -> Any:
-        return a + b
-
 
 class _MaxPlus(Element):
     """The longest path: lengths add up along a path, of parallel paths the greatest counts."""
 
+    times = staticmethod(_sum)
+
     @staticmethod
     def plus(a: Any, b: Any) -> Any:
         return max(a, b)
-
-    @staticmethod
-    def times(a: Any, b: Any) -> Any:
-        return a + b
 
 
 class _PlusTimes(Element):

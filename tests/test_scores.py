@@ -14,7 +14,7 @@ from graphsparse import zoo
 from graphsparse.errors import MaskError, TargetError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.scores import effective_scores
-from graphsparse.pruning.select import keep_active
+from graphsparse.pruning.select import active_at
 from tests.models import Gated, Random, Residual
 
 
@@ -138,7 +138,7 @@ def bisected(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], wanted: int)
 def test_the_selection_is_the_bisections(name, levels, compression):
     graph = gs.export(zoo.build(name), torch.zeros(1, *zoo.input_shape(name)), {})
     scores, wanted = drawn(graph, 3, levels), graph.n_connections // compression
-    masks, theirs = keep_active(graph, scores, wanted), bisected(graph, scores, wanted)
+    masks, theirs = active_at(graph, scores, wanted)[0], bisected(graph, scores, wanted)
     assert sum(int(mask.sum()) for mask in masks.values()) >= wanted
     for found in masks:
         np.testing.assert_array_equal(masks[found], theirs[found])
@@ -154,4 +154,4 @@ def test_bad_scores_are_refused():
         with pytest.raises(MaskError, match=text):
             gs.effective_scores(graph, scores)
     with pytest.raises(TargetError, match="highest effective compression of this ranking is 2.0"):
-        keep_active(graph.with_masks({"weight": torch.eye(2).bool()}), {"weight": np.ones((2, 2))}, 1)
+        active_at(graph.with_masks({"weight": torch.eye(2).bool()}), {"weight": np.ones((2, 2))}, 1)

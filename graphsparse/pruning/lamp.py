@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
-from graphsparse.pruning.ranks import by_layer, descending_order
+from graphsparse.kernels.threads import each
+from graphsparse.pruning.ranks import descending_order
 from graphsparse.pruning.scratch import Masks, Stored, Weights, hide, mask_of, shapes_of
 
 
@@ -17,9 +18,9 @@ def lamp(
 ) -> dict[str, np.ndarray]:
     """Each squared weight over the sum of the squares in its layer that are no smaller. Greater is kept longer.
 
-    Float64 scores in [0, 1] by parameter name; the largest weight of a layer has 1, a zero weight 0. Among equal
-    weights the earlier place scores higher. One sort a layer; weights are read layer by layer, from the model or ``stored``. What `masks` has pruned counts as zero and scores minus
-    infinity.
+    Float64 scores in [0, 1] by parameter name; the largest weight of a layer has 1, a zero weight 0. Among equal weights
+    the earlier place scores higher. Weights are read layer by layer, from the model or ``stored``. What `masks` has pruned
+    counts as zero and scores minus infinity.
     (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based Pruning", ICLR 2021, equation 3.)
 
     Example:
@@ -32,8 +33,8 @@ def lamp(
         kept = values[name]
         return lamp_scores(kept if masks is None else np.where(mask_of(masks, name, kept.shape), kept, 0))
 
-    work = sum(math.prod(shape) for shape in shapes_of(model, parameters).values())
-    return hide(by_layer(score, parameters, work), masks)
+    nbytes = 8 * sum(math.prod(shape) for shape in shapes_of(model, parameters).values())
+    return hide(dict(zip(parameters, each(score, parameters, nbytes))), masks)
 
 
 def lamp_scores(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from graphsparse.pruning.scratch import Stored, Weights
 def magnitude(model: nn.Module, parameters: Sequence[str], stored: Stored | None = None) -> dict[str, np.ndarray]:
     """Absolute weights by parameter name, float32 (float64 for a model in double precision). Greater is kept longer.
 
-    Weights are read one at a time, from the model or, where that has none, from ``stored``. Compared over all layers this is global magnitude pruning; for a quota give its `layer_ranks` to `quota_scores`.
+    Weights are read one at a time, from the model or, where that has none, from ``stored``. Compared over all layers this
+    is global magnitude pruning; for a quota give its `layer_ranks` to `quota_scores`.
 
     Example:
         >>> scores = magnitude(nn.Linear(4, 2), ["weight"])

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from graphsparse.kernels.compiling import compiled
+from graphsparse.kernels.threads import each
 from graphsparse.pruning.quotas import LAST_DENSITY, Shape, family_named, sizes_of
 
 Arrays = Mapping[str, np.ndarray]
-THREADS_FROM = 1 << 20
-"""With more weights than this the layers are sorted side by side; NumPy sorts without the interpreter lock."""
 
 
 def quota_scores(name: str, ranks: Arrays) -> dict[str, np.ndarray]:
@@ -68,13 +66,12 @@ def scores_in_order(scores: Arrays, ranks: Arrays) -> dict[str, np.ndarray]:
 def layer_ranks(scores: Arrays) -> dict[str, np.ndarray]:
     """Each weight's place inside its layer, 0 for the greatest score; of equal scores the earlier place goes first."""
 
-    def rank(name: str) -> np.ndarray:
-        values = scores[name]
+    def rank(values: np.ndarray) -> np.ndarray:
         places = np.empty(values.size, np.int64)
         places[descending_order(values)] = np.arange(values.size)
         return places.reshape(values.shape)
 
-    return by_layer(rank, list(scores), sum(map(np.size, scores.values())))
+    return dict(zip(scores, each(rank, scores.values(), sum(values.nbytes for values in scores.values()))))
 
 
 def random_ranks(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
@@ -115,17 +112,6 @@ def descending_order(values: np.ndarray) -> np.ndarray:
     for word in words[1:]:
         order = order[_order_by_word(word[order])]
     return order
-
-
-def by_layer(function: Callable[[str], np.ndarray], names: Sequence[str], work: int) -> dict[str, np.ndarray]:
-    """`function` of every layer's name, side by side where there is enough work (weights in all).
-
-    Results do not depend on the threads.
-    """
-    if len(names) < 2 or work < THREADS_FROM:
-        return {name: function(name) for name in names}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(names, pool.map(function, names)))
 
 
 def _order_by_word(words: np.ndarray) -> np.ndarray:

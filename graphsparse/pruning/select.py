@@ -35,11 +35,6 @@ def asked(sparsity: float | None, compression: float | None) -> str:
     return f"sparsity {float(sparsity or 0):.12g}" if compression is None else f"compression {float(compression):,.12g}"
 
 
-def keep_active(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
-    """The masks of `active_at`."""
-    return active_at(graph, scores, wanted)[0]
-
-
 def active_at(
     graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int, target: str | None = None
 ) -> tuple[dict[str, np.ndarray], np.floating]:

@@ -11,10 +11,10 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.connecting import feed
 from graphsparse.capture.mechanics.arithmetic import at_once, biased, per_channel
+from graphsparse.capture.mechanics.windows import convolution_table, per_axis
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
-from graphsparse.capture.windows import convolution_table, per_axis
 from graphsparse.capture.wiring import join
 from graphsparse.kernels.layout import Taps
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.windowed import windowed
+from graphsparse.capture.mechanics.windows import over_all_axes, windowed
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units
-from graphsparse.capture.windows import over_all_axes
 
 aten = torch.ops.aten
 

@@ -140,11 +140,6 @@ def every_input(call: Call, value: Units, matrix: Value) -> Units:
     return Units(joined.expand(*lead, matrix.shape[-1]))
 
 
-def matmul(call: Call, left: Any, right: Any) -> Any:
-    """left @ right, with torch's broadcasting; also mm, bmm and mv."""
-    return product(call, left, right)
-
-
 def addmm(call: Call, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """beta * bias + alpha * left @ right; also baddbmm and addmv."""
     made = product(call, left, right)
@@ -161,8 +156,8 @@ def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias: Any = 
 MATRICES = [aten.matmul.default, aten.mm.default, aten.bmm.default]
 RULES: dict[Any, Rule] = {
     aten.linear.default: Rule(linear, kernel_at=1, flows="layer"),
-    **rows(MATRICES, Rule(matmul, kernel_at=1, product=True, flows="multiplies")),
-    **rows([aten.mv.default, aten.dot.default], Rule(matmul)),
+    **rows(MATRICES, Rule(product, kernel_at=1, product=True, flows="multiplies")),
+    **rows([aten.mv.default, aten.dot.default], Rule(product)),
     aten.addmm.default: Rule(addmm, kernel_at=2, product=True, flows="adds product"),
     aten.baddbmm.default: Rule(addmm, flows="adds product"),
     aten.addmv.default: Rule(addmm),

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.windowed import windowed
+from graphsparse.capture.mechanics.windows import adaptive_table, convolution_table, per_axis, windowed
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Known, Sizes, Units
-from graphsparse.capture.windows import adaptive_table, convolution_table, per_axis
 
 aten = torch.ops.aten
 

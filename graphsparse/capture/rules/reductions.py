@@ -22,25 +22,18 @@ def reduce(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **
 
 def lifted(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
     """A reduction that is not zero at zero: the logarithm of a sum of exponentials."""
-    return call.lift(reduce(call, value, dim, keepdim))
+    return call.lift(reduce(call, value, dim))
 
 
-def norm(
-    call: Call, value: Units, order: float | None = 2, dim: Axes = None, keepdim: bool = False, **kwargs: Any
-) -> Any:
+def norm(call: Call, value: Units, order: float | None = 2, dim: Axes = None, *rest: Any, **kwargs: Any) -> Any:
     """A vector norm over axes."""
-    return reduce(call, value, dim, keepdim)
+    return reduce(call, value, dim)
 
 
 def moments(call: Call, value: Units, dim: Axes = None, *rest: Any, **kwargs: Any) -> Any:
     """Variance and mean together, or both extrema: each depends on all."""
-    found = Units(over_axes(call, value.ids, dim).reshape(call.shape))
+    found = reduce(call, value, dim)
     return found, found
-
-
-def extrema(call: Call, value: Units, *, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest and the largest."""
-    return moments(call, value, dim)
 
 
 def chosen(call: Call, value: Units, *where: Any, **kwargs: Any) -> Any:
@@ -48,8 +41,7 @@ def chosen(call: Call, value: Units, *where: Any, **kwargs: Any) -> Any:
     dim = next((a for a in where if isinstance(a, int) and not isinstance(a, bool)), kwargs.get("dim", -1))
     if call.target is aten.kthvalue.default:
         dim = where[1] if len(where) > 1 else kwargs.get("dim", -1)
-    found = Units(over_axes(call, value.ids, dim).reshape(call.shape))
-    return found, call.constants(dtype=torch.int64)
+    return reduce(call, value, dim), call.constants(dtype=torch.int64)
 
 
 def multiplied(call: Call, value: Units, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Any:
@@ -80,5 +72,5 @@ RULES: dict[Any, Rule] = {
     **rows([aten.median.dim, aten.kthvalue.default, aten.mode.default], Rule(chosen)),
     **rows([aten.prod.default, aten.prod.dim_int], Rule(multiplied)),
     aten.logsumexp.default: Rule(lifted, flows="averages"),
-    aten.aminmax.default: Rule(extrema),
+    aten.aminmax.default: Rule(moments),
 }

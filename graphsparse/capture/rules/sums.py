@@ -15,13 +15,8 @@ from graphsparse.capture.values import Known, Units, Value, Weight
 aten = torch.ops.aten
 
 
-def either(call: Call, left: Any, right: Any) -> Any:
-    """The maximum or minimum of two values: an operand may be chosen, as in a sum."""
-    return add(call, left, right)
-
-
-def subtract_from(call: Call, left: Any, right: Any, alpha: float = 1) -> Any:
-    """right - alpha * left."""
+def both(call: Call, left: Any, right: Any, alpha: float = 1) -> Any:
+    """The maximum or minimum of two values, either of which may be chosen; right - alpha * left."""
     return add(call, left, right)
 
 
@@ -72,12 +67,14 @@ MIXTURES = [
     aten.remainder.Tensor, aten.pow.Tensor_Tensor, aten.copysign.Tensor, aten.heaviside.default, aten.nextafter.default,
     aten.clamp.Tensor, aten.clamp_min.Tensor, aten.clamp_max.Tensor, aten.complex.default, aten.polar.default,
 ]  # fmt: skip
+EXTREMA = [
+    aten.maximum.default, aten.minimum.default, aten.max.other, aten.min.other, aten.fmax.default, aten.fmin.default,
+]  # fmt: skip
 SUM = Rule(add, weights="adds", tokens="shifts", waits=steps.shifted, per_expert=True, norm="shifts", flows="adds")
 RULES: dict[Any, Rule] = {
     **rows([aten.add.Tensor, aten.sub.Tensor], SUM),
-    aten.rsub.Tensor: Rule(subtract_from, norm="shifts", flows="adds"),
-    **rows([aten.maximum.default, aten.minimum.default, aten.max.other, aten.min.other], Rule(either, flows="adds")),
-    **rows([aten.fmax.default, aten.fmin.default], Rule(either, flows="adds")),
+    aten.rsub.Tensor: Rule(both, norm="shifts", flows="adds"),
+    **rows(EXTREMA, Rule(both, flows="adds")),
     **rows([aten.lerp.Tensor, aten.lerp.Scalar], Rule(between)),
     aten.addcmul.default: Rule(add_product),
     aten.addcdiv.default: Rule(add_quotient),

@@ -1,4 +1,4 @@
-"""Which input position each tap of a window reads at each output position: tables (taps, positions), -1 for padding."""
+"""Windows of positions: which position each tap reads at each output, as a table (taps, positions), -1 for padding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import torch
 
-Sizes = Sequence[int]
+from graphsparse.capture.call import Call
+from graphsparse.capture.units import collapse
+from graphsparse.capture.values import Sizes, Units
 
 
 def along_axis(size: int, out: int, kernel: int, stride: int, padding: int, dilation: int) -> np.ndarray:
@@ -30,7 +33,7 @@ def adaptive_along_axis(size: int, out: int) -> np.ndarray:
     return np.where(position < stop, position, -1)
 
 
-def over_all_axes(axes: Sequence[np.ndarray], sizes: Sizes) -> np.ndarray:
+def over_all_axes(axes: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray:
     """The table over all axes from the tables (taps, positions) along each."""
     table = np.zeros((1, 1), np.int64)
     for axis, size in zip(axes, sizes, strict=True):
@@ -57,11 +60,27 @@ def convolution_table(
     )
 
 
-def adaptive_table(sizes: Sizes, out: Sizes) -> np.ndarray:
+def adaptive_table(sizes: Sequence[int], out: Sequence[int]) -> np.ndarray:
     """The table of adaptive pooling over any number of axes."""
     return over_all_axes([adaptive_along_axis(size, n) for size, n in zip(sizes, out, strict=True)], sizes)
 
 
-def per_axis(value: int | Sizes, axes: int) -> tuple[int, ...]:
+def per_axis(value: Sizes, axes: int) -> tuple[int, ...]:
     """A setting that torch allows to be one number for all axes, as one number an axis."""
     return (value,) * axes if isinstance(value, int) else tuple(value) * (axes if len(value) == 1 else 1)
+
+
+def windowed(call: Call, value: Units, table: np.ndarray, out: tuple[int, ...]) -> Units:
+    """One unit per channel and window; ``table`` (taps, windows) of positions among the last axes, -1 outside."""
+    axes = len(out)
+    (small,), _ = collapse(value.ids)
+    lead = value.ids.shape[:-axes]
+    if small.shape[-axes:].numel() == 1:  # a channel that is one unit stays that unit
+        return Units(small.expand(*lead, *out))
+    space = value.ids.shape[-axes:]
+    flat = small.expand(*small.shape[:-axes], *space).reshape(-1, space.numel())
+    padded = torch.cat([torch.zeros(len(flat), 1, dtype=flat.dtype), flat], 1)
+    call.draft.fits(len(flat) * table.size)
+    rows = padded[:, torch.from_numpy(table.T.copy() + 1)]
+    ids = call.united(rows.reshape(-1, table.shape[0])).reshape(*small.shape[:-axes], *out)
+    return Units(ids.expand(*lead, *out))
