@@ -30,7 +30,7 @@ from graphsparse.pruning.magnitude import magnitude
 from graphsparse.pruning.methods import METHODS, method_named, saliency
 from graphsparse.pruning.quotas import quotas
 from graphsparse.pruning.random import random_scores
-from graphsparse.pruning.rounds import fall_in_rounds, schedule, settled
+from graphsparse.pruning.rounds import ranks_by_round, rounded, schedule
 from graphsparse.pruning.snip import iterative_snip, snip
 
 
@@ -230,7 +230,7 @@ def slow_rounds(score, shape, counts):
     """The masks after every round, one connection dropped at a time."""
     mask, after = np.ones(shape, bool), []
     for count in counts:
-        values = settled(score({"w": mask})["w"])
+        values = rounded(score({"w": mask})["w"])
         while mask.sum() > count:
             left = np.flatnonzero(mask)
             mask.ravel()[left[np.lexsort((-left, values.ravel()[left]))[0]]] = False
@@ -246,7 +246,7 @@ def test_one_ranking_reproduces_every_round(distinct):
         kept = weights * masks["w"]
         return {"w": kept * kept.sum(1, keepdims=True) / (1 + kept.sum(0, keepdims=True))}
 
-    ranks = fall_in_rounds(score, {"w": (9, 11)}, compression=33, rounds=7)["w"]
+    ranks = ranks_by_round(score, {"w": (9, 11)}, compression=33, rounds=7)["w"]
     counts = schedule(99, 3, 7)
     for mask, count in zip(slow_rounds(score, (9, 11), counts), counts):
         assert (ranks >= ranks[mask].min()).sum() == count == mask.sum()
@@ -263,7 +263,7 @@ def test_a_schedule_decays_exponentially():
 def test_rounds_start_from_masks_and_report():
     start, seen = np.random.default_rng(0).random((6, 6)) < 0.5, []
     weights = np.random.default_rng(1).random((6, 6))
-    ranks = fall_in_rounds(
+    ranks = ranks_by_round(
         lambda masks: {"w": weights * masks["w"]}, {"w": (6, 6)}, 9, 3, {"w": start}, lambda *step: seen.append(step)
     )["w"]
     assert (np.isneginf(ranks) == ~start).all() and seen == [(1, 3), (2, 3), (3, 3)]
@@ -272,9 +272,9 @@ def test_rounds_start_from_masks_and_report():
 
 def test_rounds_refuse():
     with pytest.raises(TargetError, match=r"at least 1; received 0\.5, 3"):
-        fall_in_rounds(lambda masks: masks, {"w": (2, 2)}, 0.5, 3)
+        ranks_by_round(lambda masks: masks, {"w": (2, 2)}, 0.5, 3)
     with pytest.raises(MaskError, match="a score must be a number, at w; received NaN"):
-        fall_in_rounds(lambda masks: {"w": np.full((2, 2), np.nan)}, {"w": (2, 2)}, 2, 1)
+        ranks_by_round(lambda masks: {"w": np.full((2, 2), np.nan)}, {"w": (2, 2)}, 2, 1)
 
 
 def test_iterative_snip_is_snip_over_and_over(tiny, batches):

@@ -159,7 +159,7 @@ def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
         coverage=Coverage(dict(lowering.used), (*lowering.conservative, *free_entries(draft))),
-        inputs=lowering.inputs.told(usage.tables),
+        inputs=lowering.inputs.taken(usage.tables),
     )
     return Structure(graph, frozenset(usage.scales))
 

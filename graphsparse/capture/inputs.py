@@ -78,11 +78,11 @@ class Inputs:
         """Whether the example's numbers are only an example; those of masks and positions are taken as they are."""
         return not _by_name(given) and (given.floating or self.constants[given.node] == LEFT_OUT)
 
-    def told(self, tables: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
+    def taken(self, tables: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
         """What every input was taken for; ``tables`` are the parameters that each input was found to index."""
-        return tuple(self._told(given, tables.get(given.name, ())) for given in self.given.values())
+        return tuple(self._taken(given, tables.get(given.name, ())) for given in self.given.values())
 
-    def _told(self, given: Given, tables: Sequence[str]) -> Input:
+    def _taken(self, given: Given, tables: Sequence[str]) -> Input:
         if isinstance(given.example, torch.Tensor):
             shape, kind = tuple(given.example.shape), str(given.example.dtype).removeprefix("torch.")
         else:

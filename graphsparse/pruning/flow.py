@@ -27,7 +27,7 @@ class Flow:
     value: torch.Tensor
     scale: float = 0.0
 
-    def settled(self) -> Flow:
+    def rescaled(self) -> Flow:
         """The same signal with greatest entry 1, unless it is zero everywhere."""
         peak = self.value.detach().amax() if self.value.numel() else self.value.new_zeros(())
         if not bool(peak > 0):

@@ -28,7 +28,7 @@ def maximum_pool(axes: int) -> Rule:
         pooled = convolve(padded, padded.new_ones(1, 1, *kernel), stride=stride, dilation=dilation)
         for axis, extent in enumerate(out):
             pooled = pooled.narrow(axis + 2, 0, extent)
-        return Flow(pooled.reshape(call.shape), value.scale).settled()
+        return Flow(pooled.reshape(call.shape), value.scale).rescaled()
 
     return rule
 

@@ -73,7 +73,7 @@ def function(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Any:
 
 def lifted(value: Flow) -> Flow:
     """x + 1, with x brought to moderate size first."""
-    return Flow(value.settled().value + 1.0).settled()
+    return Flow(value.rescaled().value + 1.0).rescaled()
 
 
 def add(call: Call, left: Any, right: Any, alpha: float = 1) -> Flow:
@@ -81,7 +81,7 @@ def add(call: Call, left: Any, right: Any, alpha: float = 1) -> Flow:
     if alpha == 0 or (call.in_norm and call.target in (aten.sub.Tensor, aten.sub.Scalar)):
         return left
     (a, b), scale = aligned((left, right))
-    return Flow(torch.as_tensor(a) * _used(left) + torch.as_tensor(b) * _used(right), scale).settled()
+    return Flow(torch.as_tensor(a) * _used(left) + torch.as_tensor(b) * _used(right), scale).rescaled()
 
 
 def _used(operand: Any) -> float:
@@ -110,7 +110,7 @@ def bilinear(target: Any, *operands: Any) -> Flow:
     """An operation linear in each of its operands: scales multiply."""
     flows = [operand for operand in operands if isinstance(operand, Flow)]
     plain = [operand.value if isinstance(operand, Flow) else abs(operand) for operand in operands]
-    return Flow(target(*plain), sum(flow.scale for flow in flows)).settled()
+    return Flow(target(*plain), sum(flow.scale for flow in flows)).rescaled()
 
 
 def layer(call: Call, value: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any) -> Flow:
@@ -146,13 +146,13 @@ def batch_norm(
     """At inference: one scale a channel."""
     factor = (variance + eps).rsqrt() * (1.0 if weight is None else weight.abs())
     shape = [-1] + [1] * (value.value.dim() - 2)
-    return Flow(value.value * factor.reshape(shape), value.scale).settled(), None, None
+    return Flow(value.value * factor.reshape(shape), value.scale).rescaled(), None, None
 
 
 def normalise(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
     """Statistics are no connections: the signal is brought to unit size and scaled by the normalisation's weight."""
     weight = next((a for a in args if isinstance(a, torch.Tensor)), None)
-    signal = Flow(value.settled().value)
+    signal = Flow(value.rescaled().value)
     if weight is None:
         return signal
     channels = weight.shape != value.value.shape[value.value.dim() - weight.dim() :] or call.target in (
@@ -160,13 +160,13 @@ def normalise(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
         aten.instance_norm.default,
     )
     factor = weight.abs().reshape(-1, *[1] * (value.value.dim() - 2)) if channels else weight.abs()
-    return Flow(signal.value * factor).settled()
+    return Flow(signal.value * factor).rescaled()
 
 
 def softmax(call: Call, value: Flow, dim: int, *args: Any, **kwargs: Any) -> Flow:
     """Never zero, and every entry moves every other along the axis."""
-    signal = value.settled().value
-    return Flow(signal + signal.mean(dim, keepdim=True) + 1.0).settled()
+    signal = value.rescaled().value
+    return Flow(signal + signal.mean(dim, keepdim=True) + 1.0).rescaled()
 
 
 def attention(
@@ -195,4 +195,4 @@ def embedding(call: Call, table: Flow, indices: Any, *args: Any, **kwargs: Any) 
     """Every row is a source of one; a table read at constant indices is a constant."""
     if not isinstance(indices, Known):
         return table.value.detach()[indices]
-    return Flow(table.value.sum(0).expand(*indices.tensor.shape, -1), table.scale).settled()
+    return Flow(table.value.sum(0).expand(*indices.tensor.shape, -1), table.scale).rescaled()

@@ -15,11 +15,11 @@ from graphsparse.pruning.losses import (
     cross_entropy,
     gradients,
     mean_gradients,
+    mean_over,
     repeatable,
-    require_batches,
 )
-from graphsparse.pruning.rounds import settled
-from graphsparse.pruning.scratch import Masks, check_numbers, hide, kernels, put, scratch, to_numpy
+from graphsparse.pruning.rounds import rounded
+from graphsparse.pruning.scratch import Masks, apply_masks, check_numbers, kernels, scratch, to_numpy, without_pruned
 
 
 def grasp(
@@ -50,10 +50,10 @@ def grasp(
     data = repeatable(data)
     with scratch(model, seed, dtype) as copy:
         weights = kernels(copy, parameters)
-        put(weights, masks)
+        apply_masks(weights, masks)
         product = _hessian_times_gradient(copy, list(weights.values()), data, loss, temperature)
         found = {name: to_numpy(weight * part, name) for (name, weight), part in zip(weights.items(), product)}
-    return hide({name: settled(values) for name, values in check_numbers(found).items()}, masks)
+    return without_pruned({name: rounded(values) for name, values in check_numbers(found).items()}, masks)
 
 
 def _hessian_times_gradient(
@@ -61,12 +61,9 @@ def _hessian_times_gradient(
 ) -> list[torch.Tensor]:
     """The gradient is held fixed while its product with each batch's own gradient is differentiated."""
     fixed = mean_gradients(model, weights, batches, loss, temperature)
-    sums = [torch.zeros_like(weight) for weight in weights]
-    count = 0
-    for batch in batches:
-        count += 1
+
+    def product(batch: Any) -> list[torch.Tensor]:
         found = gradients(batch_loss(model, batch, loss, temperature), weights, keep=True)
-        along = sum(((f * g).sum() for f, g in zip(fixed, found)), fixed[0].new_zeros(()))
-        for total, part in zip(sums, gradients(along, weights)):
-            total += part
-    return [total / require_batches(count) for total in sums]
+        return gradients(sum(((f * g).sum() for f, g in zip(fixed, found)), fixed[0].new_zeros(())), weights)
+
+    return mean_over(batches, weights, product)

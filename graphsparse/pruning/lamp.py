@@ -10,7 +10,7 @@ from torch import nn
 
 from graphsparse.kernels.threads import each
 from graphsparse.pruning.ranks import descending_order
-from graphsparse.pruning.scratch import Masks, Stored, Weights, hide, mask_of, shapes_of
+from graphsparse.pruning.scratch import Masks, Stored, Weights, mask_of, shapes_of, without_pruned
 
 
 def lamp(
@@ -34,7 +34,7 @@ def lamp(
         return lamp_scores(kept if masks is None else np.where(mask_of(masks, name, kept.shape), kept, 0))
 
     nbytes = 8 * sum(math.prod(shape) for shape in shapes_of(model, parameters).values())
-    return hide(dict(zip(parameters, each(score, parameters, nbytes))), masks)
+    return without_pruned(dict(zip(parameters, each(score, parameters, nbytes))), masks)
 
 
 def lamp_scores(values: np.ndarray) -> np.ndarray:

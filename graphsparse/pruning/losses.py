@@ -58,13 +58,19 @@ def mean_gradients(
     model: nn.Module, kernels: list[torch.Tensor], batches: Iterable[Any], loss: Loss, temperature: float = 1.0
 ) -> list[torch.Tensor]:
     """Gradients of the loss with respect to the kernels, averaged over the batches; zero for an unused kernel."""
+    return mean_over(batches, kernels, lambda batch: gradients(batch_loss(model, batch, loss, temperature), kernels))
+
+
+def mean_over(
+    batches: Iterable[Any], kernels: list[torch.Tensor], found: Callable[[Any], list[torch.Tensor]]
+) -> list[torch.Tensor]:
+    """The mean over the batches of what is found for each kernel on a batch."""
     sums = [torch.zeros_like(kernel) for kernel in kernels]
     count = 0
     for batch in batches:
         count += 1
-        found = gradients(batch_loss(model, batch, loss, temperature), kernels)
-        for total, gradient in zip(sums, found):
-            total += gradient
+        for total, part in zip(sums, found(batch)):
+            total += part
     return [total / require_batches(count) for total in sums]
 
 

@@ -23,7 +23,7 @@ from graphsparse.pruning.quotas import FAMILIES
 from graphsparse.pruning.random import random_scores
 from graphsparse.pruning.ranks import layer_ranks, quota_scores, random_ranks, scores_in_order
 from graphsparse.pruning.rounds import Progress
-from graphsparse.pruning.scratch import Masks, Stored, check_numbers, hide, shapes_of
+from graphsparse.pruning.scratch import Masks, Stored, check_numbers, shapes_of, without_pruned
 from graphsparse.pruning.snip import iterative_snip, snip
 from graphsparse.pruning.synflow import synflow
 
@@ -162,11 +162,11 @@ def _words(name: str) -> frozenset[str]:
 
 
 def _random(request: Request) -> Scores:
-    return hide(random_scores(shapes_of(request.model, request.parameters), request.seed), request.masks)
+    return without_pruned(random_scores(shapes_of(request.model, request.parameters), request.seed), request.masks)
 
 
 def _magnitude(request: Request) -> Scores:
-    return hide(magnitude(request.model, request.parameters, request.stored), request.masks)
+    return without_pruned(magnitude(request.model, request.parameters, request.stored), request.masks)
 
 
 def _lamp(request: Request) -> Scores:
@@ -201,7 +201,7 @@ def _random_order(request: Request) -> Scores:
     ranks = random_ranks(shapes_of(request.model, request.parameters), request.seed)
     if request.masks is None:
         return ranks
-    return layer_ranks(hide({name: -rank.astype(np.float64) for name, rank in ranks.items()}, request.masks))
+    return layer_ranks(without_pruned({name: -rank.astype(np.float64) for name, rank in ranks.items()}, request.masks))
 
 
 def _magnitude_order(request: Request) -> Scores:
@@ -209,7 +209,7 @@ def _magnitude_order(request: Request) -> Scores:
 
 
 def _under_quota(family: str, order: Callable[[Request], Scores]) -> Method:
-    return Method(lambda request: hide(quota_scores(family, order(request)), request.masks), runs_model=False)
+    return Method(lambda request: without_pruned(quota_scores(family, order(request)), request.masks), runs_model=False)
 
 
 def _random_under(method: Method) -> Method:

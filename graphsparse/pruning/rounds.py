@@ -16,7 +16,7 @@ MANTISSA = 31
 is equal here, in whatever order threads have summed."""
 
 
-def fall_in_rounds(
+def ranks_by_round(
     score: Scorer,
     shapes: Mapping[str, tuple[int, ...]],
     compression: float,
@@ -59,7 +59,7 @@ def fall_in_rounds(
         present = np.zeros(start.size, bool)
         present[alive] = True
         found = check_numbers(score(_shaped(present, shapes)))
-        values = settled(_flat(found)[alive])
+        values = rounded(_flat(found)[alive])
         falling = _least(values, alive.size - kept)
         lowest = _number(ranks, alive[falling], values[falling], lowest)
         alive, values = alive[~falling], values[~falling]
@@ -83,7 +83,7 @@ def schedule(first: int, last: float, rounds: int) -> list[int]:
     return [min(first, max(1, round(count))) if first else 0 for count in kept]
 
 
-def settled(values: np.ndarray) -> np.ndarray:
+def rounded(values: np.ndarray) -> np.ndarray:
     """Float64 values rounded to `MANTISSA` binary places behind the leading one, each in its own scale."""
     bits = np.array(values, np.float64).view(np.uint64)
     step = np.uint64(1 << (52 - MANTISSA))

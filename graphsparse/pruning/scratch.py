@@ -102,7 +102,7 @@ def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
     return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
 
 
-def put(kernels: Mapping[str, torch.Tensor], masks: Masks | None) -> None:
+def apply_masks(kernels: Mapping[str, torch.Tensor], masks: Masks | None) -> None:
     """Set a scratch model's kernels to zero outside `masks`."""
     with torch.no_grad():
         for name, kernel in kernels.items():
@@ -119,7 +119,7 @@ def check_numbers(scores: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     return scores
 
 
-def hide(scores: Mapping[str, np.ndarray], masks: Masks | None) -> dict[str, np.ndarray]:
+def without_pruned(scores: Mapping[str, np.ndarray], masks: Masks | None) -> dict[str, np.ndarray]:
     """The scores with minus infinity wherever `masks` has pruned already, so that nothing comes back."""
     if masks is None:
         return dict(scores)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from graphsparse.pruning.losses import Loss, cross_entropy, endless, mean_gradients, repeatable, taken
-from graphsparse.pruning.rounds import Progress, fall_in_rounds, settled
-from graphsparse.pruning.scratch import Masks, check_numbers, hide, kernels, put, scratch, to_numpy
+from graphsparse.pruning.rounds import Progress, ranks_by_round, rounded
+from graphsparse.pruning.scratch import Masks, apply_masks, check_numbers, kernels, scratch, to_numpy, without_pruned
 
 
 def snip(
@@ -47,9 +47,9 @@ def snip(
     """
     with scratch(model, seed, dtype) as copy:
         weights = kernels(copy, parameters)
-        put(weights, masks)
+        apply_masks(weights, masks)
         found = _sensitivity(copy, weights, repeatable(data), loss)
-    return hide({name: settled(values) for name, values in check_numbers(found).items()}, masks)
+    return without_pruned({name: rounded(values) for name, values in check_numbers(found).items()}, masks)
 
 
 def iterative_snip(
@@ -66,14 +66,14 @@ def iterative_snip(
     dtype: torch.dtype | None = torch.float64,
     progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
-    """The round at which SNIP, repeated on what is left, drops each connection, see `fall_in_rounds`.
+    """The round at which SNIP, repeated on what is left, drops each connection, see `ranks_by_round`.
 
     Each round takes the next `batches_per_round` batches of `data`, from the start again at its end; None takes all of
     them every round. (de Jorge et al., "Progressive Skeletonization", ICLR 2021; 300 rounds: Vysogorets and Kempe.)
 
     Args:
         compression: what the last round leaves, as compression of all connections.
-        rounds, progress: see `fall_in_rounds`; the rest as in `snip`.
+        rounds, progress: see `ranks_by_round`; the rest as in `snip`.
     """
     data = repeatable(data)
     with scratch(model, seed, dtype) as copy:
@@ -81,13 +81,13 @@ def iterative_snip(
         batches = endless(data)
 
         def score(present: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            put(weights, present)
+            apply_masks(weights, present)
             return _sensitivity(
                 copy, weights, data if batches_per_round is None else taken(batches, batches_per_round), loss
             )
 
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        return fall_in_rounds(score, shapes, compression, rounds, masks, progress)
+        return ranks_by_round(score, shapes, compression, rounds, masks, progress)
 
 
 def _sensitivity(

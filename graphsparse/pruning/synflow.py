@@ -15,7 +15,7 @@ from graphsparse.capture.rules import RULES, Rule
 from graphsparse.capture.table import Apply, Table, with_extra
 from graphsparse.pruning.flow_reading import signals_through, synaptic_flow
 from graphsparse.pruning.losses import gradients
-from graphsparse.pruning.rounds import Progress, fall_in_rounds
+from graphsparse.pruning.rounds import Progress, ranks_by_round
 from graphsparse.pruning.scratch import Masks, own_random_state, to_numpy, weights
 
 
@@ -32,7 +32,7 @@ def synflow(
     progress: Progress | None = None,
     extra_rules: Mapping[Any, Rule | Apply] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The round at which iterative synaptic flow pruning drops each connection, see `fall_in_rounds`.
+    """The round at which iterative synaptic flow pruning drops each connection, see `ranks_by_round`.
 
     The saliency of a weight w is |w| dR/d|w|, with R the sum of all outputs of the network made linear: absolute
     kernels, inputs of one, no biases, sums for maxima. It is computed in a form that neither overflows nor underflows
@@ -49,7 +49,7 @@ def synflow(
         example_inputs: a tensor or tuple of tensors for the model's forward; only the shapes of floating ones matter.
         compression: what the last round leaves, as compression of all connections.
         kwargs: keyword arguments of the model's forward.
-        rounds, masks, progress: see `fall_in_rounds`.
+        rounds, masks, progress: see `ranks_by_round`.
         extra_rules: rows for further operations, as in `graphsparse.export`; they say in ``flows`` how signals pass.
         dtype: of the computation; in double precision the number of threads does not show in the ranking.
 
@@ -68,7 +68,7 @@ def synflow(
         kernels = {n: w * torch.from_numpy(present[n]).to(device) for n, w in dense.items()}
         return flow_scores(program, names, kernels, table)
 
-    return fall_in_rounds(
+    return ranks_by_round(
         score, {name: tuple(weight.shape) for name, weight in dense.items()}, compression, rounds, masks, progress
     )
 
