@@ -36,9 +36,9 @@ class GraphsparseError(ValueError):
     The text is one line: ``rule, at place; received value. Way out.`` Parts that do not apply are left out.
 
     Example:
-        >>> str(GraphsparseError("a mask must have its weight's shape", place="fc1.weight", received="(3, 4)",
+        >>> str(GraphsparseError("a mask must have the shape of its parameter", place="fc1.weight", received="(3, 4)",
         ...                      way_out="give a mask of shape (4, 3)"))
-        "a mask must have its weight's shape, at fc1.weight; received (3, 4). Way out: give a mask of shape (4, 3)."
+        "a mask must have the shape of its parameter, at fc1.weight; received (3, 4). Way out: give a mask of shape (4, 3)."
     """
 
     def __init__(self, rule: str, *, place: str | None = None, received: object = None, way_out: str | None = None):

@@ -22,7 +22,7 @@ from graphsparse.errors import GraphsparseError, MaskError, ModelError, TargetEr
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.paths import path_counts
 from graphsparse.pruning import synflow as synflow_module
-from graphsparse.pruning.flow_table import flow_of
+from graphsparse.pruning.flow_reading import flow_of
 from graphsparse.pruning.grasp import grasp
 from graphsparse.pruning.lamp import lamp, lamp_scores
 from graphsparse.pruning.losses import batch_loss, cross_entropy
@@ -701,7 +701,7 @@ def test_refusals(tiny, batches):
         saliency("random", tiny, names, seed=-1)
     with pytest.raises(MaskError, match=r"no parameter 7\.weight"):
         saliency("snip", tiny, [*names, "7.weight"], data=batches)
-    with pytest.raises(MaskError, match=r"its weight's shape, at 0.weight; received \(2, 2\)"):
+    with pytest.raises(MaskError, match=r"the shape of its parameter, at 0.weight; received \(2, 2\)"):
         saliency("lamp", tiny, names, masks={"0.weight": torch.ones(2, 2, dtype=torch.bool)})
     tiny.get_parameter("2.weight").data[0, 0] = math.nan
     for method in ("magnitude", "magnitude/igq", "lamp"):

@@ -12,7 +12,7 @@ from graphsparse.capture.draft import Draft
 from graphsparse.capture.nodes import is_norm
 from graphsparse.capture.staging import lift
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse
-from graphsparse.capture.values import Known, Units, Value, Weight
+from graphsparse.capture.values import Axes, Known, Units, Value, Weight
 from graphsparse.capture.wiring import united
 
 
@@ -62,6 +62,19 @@ class Call:
     def united(self, ids: torch.Tensor) -> torch.Tensor:
         """The unit that depends on all of the last axis of ids, for each index of the others."""
         return united(self.draft, ids)
+
+    def united_over(self, ids: torch.Tensor, dim: Axes) -> torch.Tensor:
+        """The unit that depends on all elements along the axes ``dim``, which keep size one; all axes where it is None."""
+        if not ids.dim():
+            return ids
+        axes = [dim] if isinstance(dim, int) else dim or range(ids.dim())
+        axes = sorted(axis % ids.dim() for axis in axes)
+        others = [axis for axis in range(ids.dim()) if axis not in axes]
+        (small,), _ = collapse(ids)
+        united = self.united(small.permute(*others, *axes).flatten(len(others)))
+        for axis in axes:
+            united = united.unsqueeze(axis)
+        return united.expand([1 if axis in axes else size for axis, size in enumerate(ids.shape)])
 
     def lift(self, value: Units, by: Weight | None = None, where: torch.Tensor | None = None) -> Units:
         """The value plus something that is not zero: zeros become constants.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from graphsparse.blocks import KernelBlock, Places, View
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.staging import lifts
 from graphsparse.capture.values import Weight
+from graphsparse.capture.wiring import join
 from graphsparse.kernels.layout import Taps
 
 
@@ -54,12 +56,33 @@ def feed(
 def parts(draft: Draft, weight: Weight, grouped: torch.Tensor) -> list[KernelPart]:
     """The parameters that a kernel is made of, which have connections from now on; ``grouped`` as for `kernel`."""
     usage = draft.usage
-    found = [KernelPart(usage.parameter_of(name), _place_of(layout), name) for name, layout in weight.stored(grouped)]
+    found = [KernelPart(usage.parameter_of(name), _view_of(layout), name) for name, layout in weight.stored(grouped)]
     usage.kernels |= {part.parameter for part in found}
     return found
 
 
-def _place_of(grouped: torch.Tensor) -> View | Places:
+def _view_of(grouped: torch.Tensor) -> View | Places:
     if grouped.is_meta:
         return View(int(grouped.storage_offset()), tuple(grouped.shape), tuple(grouped.stride()))
     return Places(np.ascontiguousarray(grouped.flatten(2).numpy()))
+
+
+def dense(draft: Draft, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias: Any = None) -> torch.Tensor:
+    """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions).
+
+    In channel resolution the positions are one.
+    """
+    if not draft.unrolled:
+        groups, inputs, _ = sources.shape
+        sources = join(draft, sources.reshape(groups * inputs, -1)).reshape(groups, inputs, 1)
+    positions = sources.size(2)
+    return feed(draft, weight, kernel, sources, Taps.of(np.arange(positions)[None], positions), bias)
+
+
+def grouped(layout: torch.Tensor) -> torch.Tensor:
+    """A layout (..., outputs, inputs) with its leading axes as one; by entries where strides cannot say it."""
+    sizes = (-1, *layout.shape[-2:])
+    try:
+        return layout.view(sizes) if layout.dim() > 2 else layout.unsqueeze(0)
+    except RuntimeError:
+        return (Weight("", layout).index if layout.is_meta else layout).reshape(sizes)

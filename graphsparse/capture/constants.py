@@ -1,4 +1,4 @@
-"""Values that no input moves: computed, not ruled. Rotary tables, masks, positions and indices come out as numbers."""
+"""Values that no input changes are computed, and no rule is called: rotary tables, masks, positions, indices."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Flows:
         return any(_holds_kernel(each) for each in programs if isinstance(each, GraphModule))
 
     def _goes_on(self, node: Node, user: Node) -> bool:
-        """Whether the result of a call still tells of the number."""
+        """Whether the result of a call still depends on the number."""
         if user.target in SHAPE_ONLY or not tells(node, user):
             return False
         if user.target in CONDITIONS and _stands_at(node, user, CONDITIONS[user.target]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,12 +13,14 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.applying import apply
 from graphsparse.capture.call import Call
 from graphsparse.capture.constants import compute
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.inputs import Inputs
 from graphsparse.capture.mechanics.counting import carries
+from graphsparse.capture.mechanics.routed import for_each_expert
+from graphsparse.capture.mechanics.statistics import measured, without_statistic
+from graphsparse.capture.mechanics.waiting import Scores
 from graphsparse.capture.nodes import is_constant, place_of, result_of
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.values import Known, Units, Weight
@@ -138,7 +141,7 @@ def _applies_kernel(row: Rule, args: tuple[Any, ...], leaves: list[Any]) -> bool
 def _by_rule(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
     try:
-        return apply(row, call, args, kwargs)
+        return _applied(row, call, args, kwargs)
     except (GraphsparseError, RefusedInside):
         raise
     except Exception as error:  # combinations that nobody has met
@@ -147,6 +150,33 @@ def _by_rule(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any
             received=brief(error),
             way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
         ) from error  # fmt: skip
+
+
+def _applied(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a row makes of a call.
+
+    A product that waits for its softmax waits on, where the row says how. Experts are taken one by one. Statistics of a
+    normalisation are left out, where they are no connections.
+    """
+    scores = next((a for a in args if isinstance(a, Scores)), None)
+    if scores is not None and row.waits is not None:
+        parts = row.waits(call, scores.parts, *args, **kwargs)
+        if parts is not None:
+            return scores.but(parts)
+    if row.per_expert:
+        made = for_each_expert(partial(_in_place, row), call, args, kwargs, row.per_expert == "splits")
+        if made is not NotImplemented:
+            return made
+    return _in_place(row, call, *args, **kwargs)
+
+
+def _in_place(row: Rule, call: Call, *args: Any, **kwargs: Any) -> Any:
+    """The rule, with regard to the module that the call stands in."""
+    assert row.apply is not None, "an operation without a rule is refused"
+    made = NotImplemented
+    if row.norm and call.in_norm:
+        made = measured(row.apply, call, args, kwargs) if row.norm == "measures" else without_statistic(call, args)
+    return row.apply(call, *args, **kwargs) if made is NotImplemented else made
 
 
 def _shape_only(value: Any) -> Any:

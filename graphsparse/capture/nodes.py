@@ -1,4 +1,4 @@
-"""What a node of a captured program says of itself: what it holds, where it stands, what it gives."""
+"""What a node of a captured program holds, where it stands, and what it gives."""
 
 from __future__ import annotations
 

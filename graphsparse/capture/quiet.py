@@ -1,4 +1,4 @@
-"""Other libraries at work without a trace: one thread at a time, no text for the user, no random number used up."""
+"""Calls of other libraries that leave no trace: one thread at a time, no text, no random number used up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes that recurrent layers give, said at once: torch finds them by going through the steps, 50 ms each."""
+"""The shapes of what recurrent layers give, without their steps: torch runs each step to find them, 50 ms a step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYS = (torch._C.DispatchKey.CompositeImplicitAutograd, torch._C.DispatchKey.Aut
 
 @contextmanager
 def told_shapes(apart: Container[Any] = ()) -> Iterator[None]:
-    """While torch traces, recurrent layers on tensors without content say their shapes; not those to be taken ``apart``."""
+    """While torch traces, recurrent layers on tensors without content give their shapes at once; not those in ``apart``."""
     told = [each for each in RECURRENT if each not in apart and all(key in each.py_kernels for key in KEYS)]
     saved = {each: dict(each.py_kernels) for each in told}
     for each in told:

@@ -17,8 +17,8 @@ class Rule:
     `Known`, and returns such a value or a tuple of them; ``call.draft`` makes units. None: no units go through.
 
     Args:
-        counts: the rule where integers come out that tell of an integer input with which the model computes; ``apply``
-            where nothing is said.
+        counts: the rule where the result is integers that depend on an integer input with which the model computes;
+            ``apply`` where nothing is said.
         weights: what becomes of a parameter that no input has met yet. "keeps": it stays as it is; "moves": its elements
             move; "reshapes": the same, and the result's shape says how; "joins": several are put side by side; "adds":
             several are added; "cuts": its elements may become zero; "function": each goes through a function, at its
@@ -31,7 +31,7 @@ class Rule:
             parts after the operation, or None where it cannot wait on.
         per_expert: whether it is applied to the rows of each expert by itself. "splits": where the last axis is split.
         norm: its part in a normalisation written out by hand. "measures": it takes a statistic; "shifts": it subtracts one.
-        flows: its linear counterpart for SynFlow, by the name that `graphsparse.pruning.flow_table` has for it, or as a
+        flows: its linear counterpart for SynFlow, by the name that `graphsparse.pruning.flow_reading` has for it, or as a
             function. Where nothing is said, what keeps, moves or reshapes parameters does the same to signals.
     """
 

@@ -1,4 +1,4 @@
-"""The one walk over a captured program. What values are, and what becomes of them, says a reading (`Reading`)."""
+"""The one walk over a captured program. A reading (`Reading`) says what values are and what becomes of them."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgra
 
 
 def _without_rule(program: ExportedProgram, table: Table, reading: Reading) -> set[Any]:
-    """Operations without a rule that a floating input or a table's row surely reaches: no walk need find them out."""
+    """Operations without a rule that a floating input or a row of a table surely reaches: known before the first walk."""
     inputs, behind, moved, found = set(program.graph_signature.user_inputs), set(), set(), set()
     for node in needed(program.graph):
         if node.op == "placeholder" and node.name in inputs:

@@ -35,7 +35,7 @@ class Options(TypedDict, total=False):
 
 
 class PrunedMasks(dict[str, torch.Tensor]):
-    """Effective masks by parameter, and what is to be told of them.
+    """Effective masks by parameter, with counts.
 
     ``connections``, ``active``: how many there are and how many are left, all of them active. ``dropped``: by parameter,
     how many connections ranked high enough to be kept, were dead, and so were dropped.
@@ -83,7 +83,7 @@ def prune(
 
     With ``effective=True`` the target is the effective sparsity: the largest not above it (Vysogorets and Kempe 2023,
     section 4), found in one (max, min) sweep. With ``effective=False`` the best-scored connections are kept up to the
-    direct target, and those of them that are dead are then dropped and told. Either way the masks are effective ones.
+    direct target, and those of them that are dead are then dropped and counted. Either way the masks are effective ones.
 
     Args:
         model: a module with its weights; or a network, which brings its inputs: ``prune(network, "lamp")``.

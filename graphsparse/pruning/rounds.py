@@ -1,4 +1,4 @@
-"""Iterative pruning: score, drop a share, score again; and one ranking that remembers every round."""
+"""Iterative pruning: score, drop a share, score again. The result is one ranking, from which every round can be read."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def ranks_by_round(
 ) -> dict[str, np.ndarray]:
     """Rank connections by the round in which iterative pruning drops them, and inside a round by their last score.
 
-    After round k of n the number of kept connections is what an exponential decay from the present masks down to
-    1 / compression of all connections has then left, rounded to whole ones. Connections that no round drops rank by
-    their score in the last one. Of equal scores the later place falls first.
+    The number of kept connections falls exponentially from round to round (see `schedule`), from the present masks down to
+    1 / compression of all connections. Connections that no round drops rank by their score in the last one. Of equal
+    scores the later place falls first.
 
     Args:
         score: gives the saliency of each connection under given masks, greater = keep; called once a round.

@@ -135,7 +135,10 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
     if mask.shape != tuple(shape):
         raise MaskError(
-            "a mask must have its weight's shape", place=name, received=mask.shape, way_out=f"give {tuple(shape)}"
+            "a mask must have the shape of its parameter",
+            place=name,
+            received=mask.shape,
+            way_out=f"give {tuple(shape)}",
         )
     return mask.astype(bool, copy=False)
 

@@ -1,4 +1,4 @@
-"""What dropped connections carried that was constant, and which of it a bias can carry instead.
+"""Constants that dropped connections carried, and which of them a bias can take over.
 
 A dropped connection whose origin is a constant still adds to its target. Where the target reaches a sink that
 contribution is folded into the target's bias, or, where it is not the same at every position and for every input (next

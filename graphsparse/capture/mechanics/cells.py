@@ -14,9 +14,8 @@ import torch
 
 from graphsparse.blocks import CONSTANT, NO_UNIT, Gate, KernelBlock, Lift, Wiring
 from graphsparse.capture.call import Call
-from graphsparse.capture.connecting import KernelPart, parts
+from graphsparse.capture.connecting import KernelPart, dense, parts
 from graphsparse.capture.draft import LayerDraft, as_ids
-from graphsparse.capture.mechanics.layers import dense
 from graphsparse.capture.staging import entries
 from graphsparse.capture.units import canonical, collapse
 from graphsparse.capture.values import Weight
@@ -50,7 +49,9 @@ class Sequence:
         """What the inputs bring to each step, (rows, steps, batch): one layer for all steps."""
         small = distinct(self.values)
         sources = small.permute(2, 0, 1).reshape(1, small.size(2), -1)
-        made = dense(self.call, sources, self.kernels.inputs, _layout(self.kernels.inputs), self.kernels.input_bias)[0]
+        made = dense(
+            self.call.draft, sources, self.kernels.inputs, _layout(self.kernels.inputs), self.kernels.input_bias
+        )[0]
         lead = small.shape[:2] if made.size(1) > 1 else (1, 1)
         return as_ids(made).reshape(-1, *lead)
 

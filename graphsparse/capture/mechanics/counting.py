@@ -17,17 +17,17 @@ PLACES = {
     aten.argmax.default, aten.argmin.default, aten.argsort.default, aten.argsort.stable, aten.nonzero.default,
     aten.searchsorted.Tensor, aten.bucketize.Tensor,
 }  # fmt: skip
-"""Where elements stand tells nothing of a number that is computed with."""
+"""Operations that give places of elements."""
 
 
 def tells(node: Node, user: Node) -> bool:
-    """Whether the result of a call that reads a value still tells of its number: no comparison, no place, no size."""
+    """Whether the result of a call still depends on how large a value is: comparisons, places and shapes do not."""
     made = kind_of(user)
     return user.target not in PLACES and made != "nothing" and (made != "truth" or kind_of(node) == "truth")
 
 
 def carries(node: Node, values: Mapping[Node, Any]) -> bool:
-    """Whether a call that gives integers tells of an integer that an input moves."""
+    """Whether the integers that a call gives depend on an integer that an input changes."""
     moved = [each for each in node.all_input_nodes if isinstance(values.get(each), Units)]
     return any(kind_of(each) != "number" and tells(each, node) for each in moved)
 

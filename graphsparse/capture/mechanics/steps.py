@@ -1,4 +1,4 @@
-"""What may stand between a product of activations and its softmax: after these steps the product still waits.
+"""Operations between a product of activations and its softmax, after which the product still waits.
 
 A step is ``step(call, parts, *args, **kwargs)`` over the operation's own arguments; it returns the parts of the product
 after the operation, or None where the product cannot wait any longer.

@@ -1,6 +1,6 @@
 """A matrix product of two activations that waits for its softmax, which needs one unit per row and not one per element.
 
-`Scores` are `Units` whose ids are made when somebody asks for them. Softmax does not ask, nor does what stands between
+`Scores` are `Units` whose ids are made when they are first read. Softmax does not read them, nor do the operations between
 the product and it: scales, masks, biases, views of the leading axes (`graphsparse.capture.mechanics.steps`).
 """
 
@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.matrices import terms
-from graphsparse.capture.units import CONSTANT, NOTHING
+from graphsparse.capture.mechanics.matrices import row_dots, terms
+from graphsparse.capture.mechanics.unions import by_pattern
+from graphsparse.capture.units import CONSTANT, NOTHING, collapse
 from graphsparse.capture.values import Units
 
 
@@ -115,3 +116,30 @@ def _made(call: Call, parts: Parts) -> torch.Tensor:
     if parts.allowed is None:
         return ids.expand(parts.shape)
     return torch.where(parts.allowed, ids, CONSTANT).expand(parts.shape)  # what hides an entry is a number
+
+
+def weights_of(call: Call, parts: Parts) -> torch.Tensor:
+    """The ids (..., rows, columns) of the softmax of scores: a unit per row, zero where the mask hides an entry.
+
+    Exact without a gate for each element: a sum of products over columns is the product with the union of the columns.
+    """
+    shape = parts.shape
+    allowed = parts.opened() if call.unrolled else None  # positions are collapsed in channel resolution
+    row = _row(call, parts, allowed)
+    single = allowed.sum(-1) == 1 if allowed is not None else torch.tensor(shape[-1] == 1)
+    row = row if not bool(single.any()) else torch.where(single, CONSTANT, row)
+    whole = call.lift(Units(row)).ids.unsqueeze(-1)
+    return (whole if allowed is None else torch.where(allowed, whole, NOTHING)).expand(shape)
+
+
+def _row(call: Call, parts: Parts, allowed: torch.Tensor | None) -> torch.Tensor:
+    """The ids (..., rows) of what moves each row."""
+    united = by_pattern(call, parts.right, allowed)  # (..., rows or 1, inner)
+    (a, b), _ = collapse(parts.left, united)
+    products = row_dots(call, a, b)
+    rows = [products]
+    for ids in parts.added:
+        if bool((ids > 0).any()):
+            (seen,), _ = collapse(ids if allowed is None else torch.where(allowed, ids, NOTHING))
+            rows.append(call.united(seen))
+    return products if len(rows) == 1 else call.union([Units(each) for each in rows]).ids

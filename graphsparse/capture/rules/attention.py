@@ -8,8 +8,7 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.matrices import terms
-from graphsparse.capture.mechanics.softened import weights_of
-from graphsparse.capture.mechanics.waiting import Parts, as_mask
+from graphsparse.capture.mechanics.waiting import Parts, as_mask, weights_of
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import canonical
 from graphsparse.capture.values import Known, Units

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.layers import dense, grouped
+from graphsparse.capture.connecting import dense, grouped
 from graphsparse.capture.mechanics.routed import Routed
 from graphsparse.capture.table import Rule
 from graphsparse.capture.units import canonical
@@ -31,7 +31,7 @@ def grouped_product(
     ids = value.experts if isinstance(value, Routed) else call.ids(value).expand(experts, *value.shape)
     ids = canonical(ids)
     rows = ids.narrow(1, 0, 1) if ids.stride(1) == 0 else ids  # where any token may stand in any row, one is enough
-    made = dense(call, rows.mT.reshape(experts, inputs, -1), weight, grouped(weight.layout.mT))
+    made = dense(call.draft, rows.mT.reshape(experts, inputs, -1), weight, grouped(weight.layout.mT))
     return Routed(made.mT.expand(experts, value.shape[0], outputs), call.united)
 
 

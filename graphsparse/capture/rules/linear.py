@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
+from graphsparse.capture.connecting import dense, grouped
 from graphsparse.capture.mechanics import waiting
 from graphsparse.capture.mechanics.arithmetic import add, at_once, biased, pairwise
-from graphsparse.capture.mechanics.layers import dense, grouped
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
@@ -27,7 +27,7 @@ def linear(call: Call, value: Value, weight: Value, bias: Value | None = None) -
     lead = ids.shape[1:]
     kernel = torch.atleast_2d(weight.layout).unsqueeze(0)
     inside = bias if at_once(bias) else None
-    out = dense(call, ids.reshape(1, ids.size(0), -1), weight, kernel, inside)
+    out = dense(call.draft, ids.reshape(1, ids.size(0), -1), weight, kernel, inside)
     out = out[0].reshape(-1, *(lead if out.size(2) > 1 else [1] * len(lead)))
     out = out[0] if weight.view.dim() == 1 else out.movedim(0, -1)
     made = _with_added(call, value, _transposed(weight), Units(out.expand(call.shape)))
@@ -81,7 +81,7 @@ def by_weight(call: Call, value: Value, weight: Weight) -> Units:
     for axis in range(layout.dim() - 3, -1, -1):
         layout = layout if axis in own else layout.select(axis, 0)
     kernel = grouped(layout.mT)
-    out = dense(call, small.reshape(kernel.size(0), ids.size(-1), -1), weight, kernel)
+    out = dense(call.draft, small.reshape(kernel.size(0), ids.size(-1), -1), weight, kernel)
     out = out.reshape(*sizes, layout.size(-1), *(rest if out.size(2) > 1 else [1] * len(rest)))
     order = [groups.index(a) if a in groups else len(groups) + 1 + others.index(a) for a in range(len(lead) + 1)]
     out = out.permute(*order, len(groups)).expand(*lead, ids.size(-2), layout.size(-1))

@@ -9,7 +9,6 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.arithmetic import biased, multiply, pairwise, per_channel
-from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known, Units, Value
 from graphsparse.capture.walk import REFUSED
@@ -37,7 +36,7 @@ def centred(call: Call, value: Units, axes: list[int]) -> Units:
     """Less the mean and divided by the deviation over axes: every element depends on all of them."""
     if not call.statistics_count():
         return value
-    return Units(over_axes(call, value.ids, axes).expand(value.shape))
+    return Units(call.united_over(value.ids, axes).expand(value.shape))
 
 
 def layer_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, bias: Any = None, *rest: Any) -> Any:
@@ -48,7 +47,7 @@ def layer_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = Non
 def rms_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, *rest: Any) -> Any:
     """Divided by the root mean square over the trailing axes: what is zero stays zero."""
     if call.statistics_count():
-        size = over_axes(call, value.ids, list(range(-len(shape), 0)))
+        size = call.united_over(value.ids, list(range(-len(shape), 0)))
         value = pairwise(call, value, call.lift(Units(size)))
     return affine(call, value, weight, None)
 

@@ -8,7 +8,6 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.arithmetic import pairwise
-from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Axes, Units
 
@@ -17,7 +16,7 @@ aten = torch.ops.aten
 
 def reduce(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
     """Sum, mean, maximum or norm over the axes ``dim`` (all where None or empty)."""
-    return Units(over_axes(call, value.ids, dim).reshape(call.shape))
+    return Units(call.united_over(value.ids, dim).reshape(call.shape))
 
 
 def lifted(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:

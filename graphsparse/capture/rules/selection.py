@@ -9,7 +9,6 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics import steps
-from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.mechanics.lookup import function_of, look_up
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse, tidy
@@ -72,7 +71,7 @@ def take(call: Call, value: Units, indices: Any) -> Any:
         return Units(tidy(aten.index.Tensor(value.ids, content(indices))))
     call.say_conservative(ANY)
     axes = [axis for axis, index in enumerate(indices) if index is not None]
-    joined = over_axes(call, value.ids, axes)
+    joined = call.united_over(value.ids, axes)
     first = [None if i is None else torch.zeros(i.shape, dtype=torch.int64) for i in indices]
     return Units(aten.index.Tensor(joined, first))
 
@@ -93,7 +92,7 @@ def select(call: Call, value: Units, dim: int, index: Any, *rest: Any, **kwargs:
     if known(index):
         return Units(tidy(call.target(value.ids, dim, content(index))))
     call.say_conservative(ANY)
-    joined = over_axes(call, value.ids, dim)
+    joined = call.united_over(value.ids, dim)
     if call.target is aten.index_select.default:
         return Units(joined.expand(call.shape))
     lead = [slice(None) if axis == dim % len(call.shape) else slice(0, n) for axis, n in enumerate(call.shape)]
@@ -164,9 +163,9 @@ def _anywhere(call: Call, value: Any, source: Any, dim: int | None = None) -> Un
     ids = call.ids(source)
     ids = ids.expand(source.shape) if hasattr(source, "shape") else ids
     same = dim is not None and ids.dim() == len(value.shape)
-    joined = over_axes(call, ids, dim) if same else over_axes(call, ids, None).reshape([1] * len(value.shape))
+    joined = call.united_over(ids, dim) if same else call.united_over(ids, None).reshape([1] * len(value.shape))
     if same and any(a != b and b != 1 for i, (a, b) in enumerate(zip(value.shape, joined.shape, strict=True))):
-        joined = over_axes(call, ids, None).reshape([1] * len(value.shape))
+        joined = call.united_over(ids, None).reshape([1] * len(value.shape))
     made = call.union([Units(call.ids(value).expand(value.shape)), Units(joined)])
     return Units(made.ids.expand(call.shape))
 
@@ -179,7 +178,7 @@ def sort(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
     else:
         dim = whole[0] if whole else kwargs.get("dim", -1)
     call.say_conservative("any element along the axis may come to any place")
-    joined = over_axes(call, value.ids, dim)
+    joined = call.united_over(value.ids, dim)
     return Units(joined.expand(call.shape)), call.constants(dtype=torch.int64)
 
 

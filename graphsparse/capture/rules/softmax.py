@@ -7,9 +7,7 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.axes import over_axes
-from graphsparse.capture.mechanics.softened import lifted, weights_of
-from graphsparse.capture.mechanics.waiting import Scores
+from graphsparse.capture.mechanics.waiting import Scores, weights_of
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import CONSTANT, NOTHING
 from graphsparse.capture.values import Units
@@ -24,7 +22,7 @@ def softmax(call: Call, value: Units, dim: int, *rest: Any, **kwargs: Any) -> Un
         return Units(weights_of(call, value.parts))
     if not value.shape or value.shape[axis] == 1:
         return Units(torch.full((), CONSTANT).expand(call.shape))
-    return Units(lifted(call, over_axes(call, value.ids, axis)).expand(call.shape))
+    return Units(call.lift(Units(call.united_over(value.ids, axis))).ids.expand(call.shape))
 
 
 def log_softmax(call: Call, value: Units, dim: int, *rest: Any, **kwargs: Any) -> Units:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics.axes import over_axes
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Axes, Units
 
@@ -16,13 +15,13 @@ aten = torch.ops.aten
 
 def transform(call: Call, value: Units, dim: Axes, *settings: Any, **kwargs: Any) -> Any:
     """A Fourier transform over axes, whose sizes it may change."""
-    return Units(over_axes(call, value.ids, dim).expand(call.shape))
+    return Units(call.united_over(value.ids, dim).expand(call.shape))
 
 
 def matrix(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
     """A function of whole matrices, the last two axes: inverses, factors, determinants."""
     call.say_conservative("every entry of a matrix function is taken to depend on the whole matrix")
-    whole = over_axes(call, value.ids, [-2, -1])
+    whole = call.united_over(value.ids, [-2, -1])
     return Units((whole if len(call.shape) == value.ids.dim() else whole.reshape(call.shape)).expand(call.shape))
 
 
