@@ -19,7 +19,7 @@ import graphsparse as gs
 from graphsparse import zoo
 from graphsparse.pruning.lamp import lamp
 from graphsparse.pruning.methods import saliency
-from graphsparse.pruning.select import keep_active
+from graphsparse.pruning.select import active_at
 
 HERE = Path(__file__).parent
 
@@ -69,9 +69,9 @@ def against_bisection() -> None:
     scores = drawn(graph)
     for compression in (10, 100, 1000):
         wanted = graph.n_connections // compression
-        ours, theirs = keep_active(graph, scores, wanted), bisected(scores, wanted, np.sort)
+        ours, theirs = active_at(graph, scores, wanted), bisected(scores, wanted, np.sort)[0]
         agree = all(np.array_equal(ours[name], theirs[name].numpy()) for name in ours)
-        sweep = medians({"ours": partial(keep_active, graph, scores, wanted)}, 9)["ours"]
+        sweep = medians({"ours": partial(active_at, graph, scores, wanted)}, 9)["ours"]
         both: dict[str, Sort] = {"NumPy": np.sort, "torch": with_torch} if compression == 100 else {"NumPy": np.sort}
         search = medians({name: partial(bisected, scores, wanted, sort) for name, sort in both.items()}, 1)
         for name, seconds in search.items():
@@ -103,7 +103,7 @@ def small() -> None:
 
     def masks(compression: float) -> dict[str, np.ndarray]:
         scores = saliency("random/igq", model, list(graph.shapes), seed=1)
-        return keep_active(graph, scores, round(graph.n_connections / compression))
+        return active_at(graph, scores, round(graph.n_connections / compression))[0]
 
     compressions = (10, 100, 1000)
     times = medians({str(c): partial(masks, c) for c in compressions})
@@ -121,7 +121,7 @@ def by_size() -> None:
         graph = gs.export(chain, torch.zeros(1, width, device="meta"), {})
         scores, wanted = drawn(graph), graph.n_connections // 100
         flat = np.concatenate([array.ravel() for array in scores.values()])
-        times = medians({"ours": partial(keep_active, graph, scores, wanted), "sort": partial(np.sort, flat)}, 5)
+        times = medians({"ours": partial(active_at, graph, scores, wanted), "sort": partial(np.sort, flat)}, 5)
         size = graph.n_connections / 1e6
         rows.append({"million connections": size, "ms": times["ours"] * 1e3,
                      "ns a connection": times["ours"] * 1e3 / size, "sort ms": times["sort"] * 1e3})  # fmt: skip

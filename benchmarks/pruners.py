@@ -22,7 +22,7 @@ from graphsparse.errors import TargetError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.scores import effective_scores
 from graphsparse.pruning.methods import METHODS, saliency
-from graphsparse.pruning.select import keep_active, wanted_connections
+from graphsparse.pruning.select import active_at, wanted_connections
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def check(graph: gs.LayeredGraph, scores: Mapping[str, np.ndarray], compression:
     wanted = wanted_connections(graph, None, compression)
     flat = np.concatenate([array.ravel() for array in effective_scores(graph, scores).values()])
     try:
-        masks = keep_active(graph, scores, wanted)
+        masks = active_at(graph, scores, wanted)[0]
     except TargetError:
         fewest = int(np.count_nonzero(flat == flat.max()))
         return {"outcome": "infeasible", "active": fewest, "ok": fewest > wanted}
