@@ -69,7 +69,7 @@ def against_bisection() -> None:
     scores = drawn(graph)
     for compression in (10, 100, 1000):
         wanted = graph.n_connections // compression
-        ours, theirs = active_at(graph, scores, wanted), bisected(scores, wanted, np.sort)[0]
+        ours, theirs = active_at(graph, scores, wanted)[0], bisected(scores, wanted, np.sort)
         agree = all(np.array_equal(ours[name], theirs[name].numpy()) for name in ours)
         sweep = medians({"ours": partial(active_at, graph, scores, wanted)}, 9)["ours"]
         both: dict[str, Sort] = {"NumPy": np.sort, "torch": with_torch} if compression == 100 else {"NumPy": np.sort}
