@@ -317,13 +317,13 @@ def listed_forms(text: str) -> dict[str, set[str]]:
     return found
 
 
-def test_help_and_readme_list_the_forms_as_they_are():
+def test_help_and_docs_list_the_forms_as_they_are():
     from graphsparse.checkpoints import FORMS, endings, written_forms
     from graphsparse.cli.options import WRITTEN
 
     assert listed_forms(WRITTEN) == {form: set(endings(form)) for form in written_forms()}
-    readme = (data.path("README.md").parent.parent / "README.md").read_text()
-    section = readme.partition("## Forms of checkpoints")[2].partition("\n## ")[0]
+    page = (data.path("README.md").parent.parent / "docs" / "checkpoints.md").read_text()
+    section = page.partition("## Forms\n")[2].partition("\n## ")[0]
     rows = [row.split("|")[1:-1] for row in section.splitlines() if row.startswith("| `")]
     table = {row[0].strip(" `"): (row[3].strip(), set(filter(None, row[4].strip().split(", ")))) for row in rows}
     expected = {name: ("no" if form.write is None else "yes", set(endings(name))) for name, form in FORMS.items()}

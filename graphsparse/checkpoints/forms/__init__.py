@@ -88,7 +88,7 @@ def form_of(content: Content) -> Form:
         held = tables_in(content.raw)
         raise CheckpointError(
             "a checkpoint must hold tensors by name", place=content.place, received=_described(content),
-            way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in one of the forms of README.md",
+            way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in one of the forms of docs/checkpoints.md",
         )  # fmt: skip
     names = ", ".join(form.name for form in found)
     raise CheckpointError(
