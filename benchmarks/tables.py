@@ -42,7 +42,7 @@ SCRIPTS = {
     "prune.py": ("bisection", "sorting", "igq", "size"),
     "compaction.py": ("compaction",),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
-    "pruners.py": ("pruners",), "training.py": ("training", "zeroing"), "on_device.py": ("on_device",),
+    "pruners.py": ("pruners",), "training.py": ("training", "training_memory", "looks", "zeroing"), "on_device.py": ("on_device",),
     "startup.py": ("startup",), "hostile.py": ("hostile",),
 }  # fmt: skip
 
