@@ -11,7 +11,6 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 import graphsparse as gs
-from graphsparse.capture import trace
 from graphsparse.graph import LayeredGraph
 from graphsparse.passes.liveness import active_connections
 
@@ -219,20 +217,6 @@ def _plain(outputs: Any) -> Any:
     return tuple(outputs.values()) if isinstance(outputs, Mapping) else outputs
 
 
-@contextmanager
-def traced_once() -> Iterator[None]:
-    """Both resolutions read one captured program; torch.export takes most of the time of a small test."""
-    programs: list = []
-
-    def once(*args):
-        if not programs:
-            programs.append(trace(*args))
-        return programs[0]
-
-    with patch("graphsparse.capture.trace", once):
-        yield
-
-
 def excess(
     model: nn.Module,
     args: tuple,
@@ -242,7 +226,6 @@ def excess(
     seeds: tuple[int, ...] = (0,),
     scale: float = 1.0,
     smooth: bool = True,
-    export_options: dict | None = None,
 ) -> tuple[int, int, LayeredGraph]:
     """Active connections too many against the judge, over all densities; none may be too few. And how many the judge has.
 
@@ -250,11 +233,9 @@ def excess(
     """
     model = positive(model, scale=scale)
     args, kwargs = smooth_inputs(args, 7), smooth_inputs(kwargs or {}, 7)
-    options = export_options or {}
     torch.set_num_threads(1)  # small work: threads of several pools would only wait for each other
-    with traced_once():
-        graph = gs.export(model, args, masks={}, kwargs=kwargs, **options)
-        coarse = gs.export(model, args, masks={}, kwargs=kwargs, resolution="channel", **options)
+    network = gs.network(model, args, kwargs=kwargs)  # captured once: that is most of the time of a small test
+    graph, coarse = (gs.export(network, {}, resolution=r) for r in ("unrolled", "channel"))
     assert set(graph.shapes) == set(coarse.shapes)
     too_many = truly = 0
     for density in densities:

@@ -175,10 +175,9 @@ def compare(
 ) -> tuple[int, int, LayeredGraph]:
     """Connections too many, and how many torch finds; none may be missed, and channel resolution contains unrolled."""
     model = readied(model)
-    kwargs = {name: make(0) for name, make in inputs.items()}
-    options = {"kwargs": kwargs, "norm_statistics": statistics, **options}
-    graph = gs.export(model, (), masks={}, **options)
-    coarse = gs.export(model, (), masks={}, resolution="channel", **options)
+    network = gs.network(model, (), kwargs={name: make(0) for name, make in inputs.items()})  # captured once
+    options["norm_statistics"] = statistics
+    graph, coarse = (gs.export(network, {}, resolution=r, **options) for r in ("unrolled", "channel"))
     assert dict(graph.shapes) == dict(coarse.shapes)
     many = truly = 0
     for seed, density in enumerate(DENSITIES):

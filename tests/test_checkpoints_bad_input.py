@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +135,12 @@ def code(folder):
 
 def bombs(folder):
     """Small files that ask for much."""
-    with zipfile.ZipFile(folder / "bomb", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(folder / "bomb", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr(
             "a.npy", npy_bytes("{'descr': '|u1', 'fortran_order': False, 'shape': (300000000,), }") + bytes(300_000_000)
         )
     yield "bomb.npz", (folder / "bomb").read_bytes(), "must unfold to at most"
-    with zipfile.ZipFile(folder / "bomb", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(folder / "bomb", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in zipfile.ZipFile(io.BytesIO(torch_bytes({"a": torch.zeros(1000)}))).namelist():
             archive.writestr(name, bytes(10_000_000))
     yield "bomb.pt", (folder / "bomb").read_bytes(), "must unfold to at most"
@@ -183,13 +184,26 @@ def bombs(folder):
     yield "same.npz", members.getvalue(), "a name must appear once"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """What a function above yields, made once. The files of `code` would leave their mark in the folder that ends empty."""
+    folder = tmp_path_factory.mktemp("made")
+
+    @cache
+    def rows(files):
+        found = list(files(folder))
+        for file in folder.iterdir():
+            file.unlink()
+        return found
+
+    yield rows
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("files", [damaged_files, masks_that_are_none, code, bombs])
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:.*torch.jit", "ignore:`torch.jit")
-def test_one_clear_error_each(tmp_path, files):
-    made = list(files(tmp_path))
-    for file in tmp_path.iterdir():
-        file.unlink()
-    for name, content, word in made:
+def test_one_clear_error_each(tmp_path, made, files):
+    for name, content, word in made(files):
         path = tmp_path / name
         path.write_bytes(content)
         for read in (read_checkpoint, lambda file: list(open_checkpoint(file).packed_masks())):
@@ -218,9 +232,9 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures memory as Linux tells it")
-def test_bombs_cost_no_memory(tmp_path):
+def test_bombs_cost_no_memory(tmp_path, made):
     paths = []
-    for name, content, _ in list(bombs(tmp_path)):
+    for name, content, _ in made(bombs):
         (tmp_path / name).write_bytes(content)
         paths.append(str(tmp_path / name))
     done = subprocess.run([sys.executable, "-c", LIMITED, *paths], capture_output=True, text=True, check=False)
@@ -352,11 +366,8 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("files", [damaged_files, masks_that_are_none, code, bombs])
 @pytest.mark.parametrize("model", ["none", "chain"])
 @pytest.mark.filterwarnings("ignore")
-def test_at_the_command_line_one_line_and_status_2(tmp_path, capsys, files, model):
-    made = list(files(tmp_path))
-    for file in tmp_path.iterdir():
-        file.unlink()
-    for name, content, _ in made:
+def test_at_the_command_line_one_line_and_status_2(tmp_path, capsys, made, files, model):
+    for name, content, _ in made(files):
         path, out = tmp_path / name, tmp_path / "out.safetensors"
         path.write_bytes(content)
         for command in (["analyze", str(path), "--model", model], ["convert", str(path), str(out), "--to", "bits"]):

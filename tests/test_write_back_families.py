@@ -54,12 +54,10 @@ def assert_unchanged(
 ) -> None:
     """The same outputs before and after, on the example and on other inputs; nothing active is dropped."""
     kwargs = kwargs or {}
-    graph = gs.export(model, args, kwargs=kwargs, norm_statistics=True)
-    masks = gs.effective_masks(graph)
     after = copy.deepcopy(model)  # `outputs` changes how experts are computed: both are written before they run
-    written = gs.write_masks(
-        after, masks, example_inputs=args, kwargs=kwargs, norm_statistics=True, fold_constants=fold, form="zeros"
-    )
+    network = gs.network(after, args, kwargs=kwargs)  # captured once
+    masks = gs.effective_masks(gs.export(network, norm_statistics=True))
+    written = gs.write_masks(network, masks, norm_statistics=True, fold_constants=fold, form="zeros")
     assert all(bool((mask <= written.masks[name]).all()) for name, mask in masks.items())
     for seed in range(3):
         given = (args, kwargs) if not seed else others((args, kwargs), seed)
