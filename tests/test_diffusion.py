@@ -109,7 +109,8 @@ def test_written_masks_leave_outputs_as_they_were_at_every_timestep(name):
         for parameter in model.parameters():
             parameter.normal_()  # some are zero at first, which would hide everything
     given = [{name: make(run) for name, make in inputs.items()} for run in range(3)]
-    graph = gs.export(model, (), {}, kwargs=given[0], norm_statistics=True)
+    network = gs.network(model, (), kwargs=given[0])
+    graph = gs.export(network, {}, norm_statistics=True)
     masks = random_masks(graph.shapes, 0.3)
     named = dict(model.named_parameters())
     with torch.no_grad():
@@ -117,7 +118,7 @@ def test_written_masks_leave_outputs_as_they_were_at_every_timestep(name):
             named[kernel].mul_(mask)
         before = [torch.utils._pytree.tree_leaves(model(**each)) for each in given]
         effective = gs.effective_masks(graph.with_masks(masks))
-        gs.write_masks(model, effective, example_inputs=(), kwargs=given[0], norm_statistics=True)
+        gs.write_masks(network, effective, norm_statistics=True)
         after = [torch.utils._pytree.tree_leaves(model(**each)) for each in given]
     assert sum(int(mask.sum()) for mask in effective.values()) > 0
     for one, other in zip(before, after, strict=True):
