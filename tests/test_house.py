@@ -22,7 +22,7 @@ ORDER = [
     {"errors"}, {"arrays", "data"}, {"kernels"}, {"algebras"}, {"blocks"}, {"layers"},
     {"adjacency", "captured", "given_masks"}, {"graph"}, {"graph_file"}, {"graph_store"},
     {"sweep"},
-    {"passes", "capture", "checkpoints", "zoo"}, {"exports", "measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"training"}, {"compaction"}, {"runs"}, {"plots"}, {"reports"}, {"demo"},
+    {"passes", "capture", "checkpoints", "zoo"}, {"exports", "measures", "effective", "networks"}, {"surgery"}, {"metrics", "pruning"}, {"training"}, {"compaction"}, {"pages"}, {"runs"}, {"plots"}, {"reports"}, {"demo"},
     {"cli"}, {"__main__", "__init__"},
 ]  # fmt: skip
 """Each part may import itself and those before it."""

@@ -53,7 +53,7 @@ def hostile(tmp_path_factory) -> Path:
 def column(page, number: int) -> list[str]:
     """The shown cells of a column of the table of layers."""
     return page.eval_on_selector_all(
-        "#table tbody tr:not([hidden])", f"rows => rows.map(row => row.cells[{number}].textContent)"
+        "#layers .sortable tbody tr:not([hidden])", f"rows => rows.map(row => row.cells[{number}].textContent)"
     )
 
 
@@ -78,12 +78,12 @@ def test_the_table_sorts_and_filters(browser, digits):
         assert page.get_attribute("th[data-column=connections]", "aria-sort") == "descending"
         page.click("th[data-column=connections] button")
         assert column(page, 0) == ["fc3.weight", "fc1.weight", "fc2.weight"]
-        page.fill("#search", "FC1")
-        assert column(page, 0) == ["fc1.weight"] and page.inner_text("#shown") == "1 of 3 rows"
-        page.fill("#search", "")
-        page.select_option("#filter", "collapsed")
+        page.fill("#layers-search", "FC1")
+        assert column(page, 0) == ["fc1.weight"] and page.inner_text("#layers-shown") == "1 of 3 rows"
+        page.fill("#layers-search", "")
+        page.select_option("#layers-kind", "collapsed")
         assert column(page, 0) == []
-        page.select_option("#filter", "dead")
+        page.select_option("#layers-kind", "with dead connections")
         assert len(column(page, 0)) == 3
 
 
@@ -175,7 +175,7 @@ def test_a_script_that_is_not_the_pages_own_never_runs(browser, digits, tmp_path
 
 def test_it_is_read_without_scripts(browser, digits):
     with opened(browser, digits, java_script_enabled=False) as page:
-        assert "fc2.weight" in page.inner_text("#table") and not page.is_visible("#search")
+        assert "fc2.weight" in page.inner_text("#layers .sortable") and not page.is_visible("#layers-search")
 
 
 def test_without_a_model_there_is_what_needs_none(browser, tmp_path):
@@ -358,7 +358,9 @@ def test_print_is_light_and_without_what_only_a_screen_can_use(browser, digits):
     with opened(browser, digits, color_scheme="dark") as page:
         page.emulate_media(media="print")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert not page.is_visible("nav") and not page.is_visible("#search") and page.is_visible("#detail canvas")
+        assert (
+            not page.is_visible("nav") and not page.is_visible("#layers-search") and page.is_visible("#detail canvas")
+        )
         assert page.evaluate("getComputedStyle(document.querySelector('.tall')).overflowY") == "visible"
         assert page.evaluate(CONTRAST) == []
 

@@ -16,10 +16,11 @@ from torch import nn
 import graphsparse as gs
 from graphsparse import data, zoo
 from graphsparse.metrics.parts import Swept
+from graphsparse.pages import render
+from graphsparse.pages.render import as_json
 from graphsparse.reports import verify
-from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, pictures, render, why
+from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, pictures, why
 from graphsparse.reports.page.build import page_of
-from graphsparse.reports.page.render import as_json
 from graphsparse.reports.report import report_of
 from tests.models import Residual
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 import graphsparse as gs
-from graphsparse.reports.page.lines import axis_of, lines
-from graphsparse.reports.page.runs import comparison_page, trajectory_page
+from graphsparse.pages.lines import axis_of, lines
 from tests.browser import CONTRAST, opened, running
 
 HOSTILE = "a</script><img src=x onerror=alert(1)>.weight"
@@ -38,10 +37,10 @@ def found(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(run, found, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    side = gs.compare([run[0], run[100], run[200]], "chain")
+    side = gs.compare([run[0], {**run[100], HOSTILE: torch.eye(4) * torch.tensor([0, 1, 1, 1]) > 0}, run[200]], "chain")
     text = found.to_html(folder / "run.html", command="graphsparse track <run>")
-    assert (folder / "run.html").read_text() == text == trajectory_page(found, "graphsparse track <run>")
-    assert side.to_html(folder / "side.html") == comparison_page(side)
+    assert (folder / "run.html").read_text() == text
+    assert side.to_html(folder / "side.html") == side.to_html()
     return folder
 
 
@@ -58,8 +57,9 @@ def test_a_run_has_its_numbers(browser, found, pages):
         assert [row[0] for row in rows] == ["0", "100", "200"]
         assert [row[head.index("active")] for row in rows] == [str(each) for each in found.totals["active"]]
         assert [row[head.index("effective compression")] for row in rows][-1] == "infinite"
-        _, *deaths = cells(page, "deaths")
-        assert sum(int(row[-1]) for row in deaths) == len(found.deaths)
+        head, *deaths = cells(page, "deaths")
+        assert sum(int(row[head.index("units")]) for row in deaths) == len(found.deaths)
+        assert ["100", "sources", HOSTILE] not in deaths and {row[-1] for row in deaths} == {"0-3"}
         alerts = page.inner_text("#alerts")
         assert "From step 200 on nothing is active in the network." in alerts and "Skipped:" in alerts
         assert "graphsparse track <run>" in page.inner_text("#reproduction")
@@ -68,7 +68,7 @@ def test_a_run_has_its_numbers(browser, found, pages):
 def test_a_picture_says_its_values_in_words_and_draws_them(browser, found, pages):
     with opened(browser, pages / "run.html") as page:
         labels = page.evaluate("[...document.querySelectorAll('svg[role=img]')].map((each) => each.ariaLabel)")
-        assert len(labels) == 4 and labels[1].startswith("Overlap of masks, over 3 steps: with the step before from ")
+        assert len(labels) == 5 and labels[1].startswith("Overlap of masks, over 3 steps: with the step before from ")
         box = "[...document.querySelectorAll('#pictures path')].map((p) => p.getBBox()).map((b) => [b.x, b.width])"
         assert all(x >= 0 and x + width <= 520 for x, width in page.evaluate(box))
 
@@ -76,13 +76,51 @@ def test_a_picture_says_its_values_in_words_and_draws_them(browser, found, pages
 def test_side_by_side(browser, run, pages):
     with opened(browser, pages / "side.html") as page:
         rows = {row[0]: row[1:] for row in cells(page, "checkpoints")}
-        assert (
-            rows["measure"] == ["A", "B", "C"]
-            and rows["kept"] == ["32", "20", "16"]
-            and rows["active"] == ["32", "20", "0"]
-        )
+        assert rows["measure"] == ["A", "B", "C", "B - A", "C - A"]
+        assert rows["kept"] == ["32", "19", "16", "-13", "-16"] and rows["active"] == ["32", "15", "0", "-17", "-32"]
+        assert rows["effective compression"] == ["1.0×", "2.1×", "infinite", "+1.1×", "+infinite"]
+        head, *parameters = cells(page, "parameters")
+        assert [row[0] for row in parameters] == [HOSTILE, "b.weight"]
+        assert parameters[0][head.index("direct A") : head.index("effective A")] == [
+            "0", "0.8125", "0", "+0.8125", "0",
+        ]  # fmt: skip
         assert [row[0] for row in cells(page, "overlaps")[1:]] == ["A and B", "A and C", "B and C"]
-        assert "C has collapsed" in page.inner_text("#alerts")
+        assert "C: nothing is active." in page.inner_text("#alerts")
+
+
+def names(page, section: str) -> list[str]:
+    return page.eval_on_selector_all(
+        f"#{section} .sortable tbody tr:not([hidden])", "rows => rows.map((row) => row.cells[0].textContent)"
+    )
+
+
+def test_tables_sort_search_and_filter(browser, pages):
+    with opened(browser, pages / "run.html") as page:
+        page.click("#steps th[data-column=active] button")
+        assert names(page, "steps") == ["0", "100", "200"]
+        page.click("#steps th[data-column=active] button")
+        assert names(page, "steps") == ["200", "100", "0"]
+        page.focus("#steps th[data-column=effective_compression] button")
+        page.keyboard.press("Enter")  # infinite is more than any number, undefined less than none: it comes last
+        assert names(page, "steps") == ["200", "100", "0"]
+        page.click("#steps th[data-column=overlap_before] button")
+        assert names(page, "steps")[-1] == "0"
+        page.click("#steps th[data-column=overlap_before] button")
+        assert names(page, "steps")[-1] == "0"
+        page.fill("#parameters-search", "IMG")
+        assert names(page, "parameters") == [HOSTILE]
+        assert page.inner_text("#parameters-shown") == "1 of 2 rows"
+    with opened(browser, pages / "side.html") as page:
+        page.select_option("#units-kind", "C")
+        assert set(page.eval_on_selector_all("#units tr:not([hidden])", "a => a.map((r) => r.cells[1].textContent)")) == {
+            "checkpoint", "C",
+        }  # fmt: skip
+        page.fill("#units-search", "nobody")
+        assert names(page, "units") == [] and page.inner_text("#units-shown").startswith("0 of ")
+        page.select_option("#parameters-kind", "collapsed in C")
+        assert len(names(page, "parameters")) == 2
+        page.fill("#checkpoints-search", "compression")
+        assert names(page, "checkpoints") == ["direct compression", "effective compression"]
 
 
 @pytest.mark.parametrize("name", ["run", "side"])

@@ -57,7 +57,6 @@ def compare(
     options.check_resolution(resolution)
     options.check_outputs(html)
     with working() as console, bars(console) as progress:
-        from graphsparse.reports.page.runs import comparison_page
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_comparison
         from graphsparse.runs.compare import METRICS
@@ -72,7 +71,7 @@ def compare(
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)
     if html is not None:
-        outputs.write_page(html, comparison_page(shown, outputs.typed()))
+        shown.to_html(html, command=outputs.typed())
     with answering() as out:
         if not wanted.answer(out, shown.to_json, lambda: shown.frame):
             show_comparison(shown, out)

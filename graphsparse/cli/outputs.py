@@ -75,13 +75,13 @@ class Outputs:
 
     def write(self, json: Callable[[], str], frame: Callable[[], pandas.DataFrame] | None = None) -> None:
         """Write what is asked for into files."""
-        if self.json not in (None, OUTPUT):
-            _write(str(self.json), json())
-        if frame is not None and self.csv not in (None, OUTPUT):
-            _write(str(self.csv), frame().to_csv(index=False))
-        if frame is not None and self.parquet is not None:
-            from graphsparse.measures.tables import write_parquet
+        from graphsparse.measures.tables import write_csv, write_parquet, written
 
+        if self.json not in (None, OUTPUT):
+            written(json(), self.json)
+        if frame is not None and self.csv not in (None, OUTPUT):
+            write_csv(frame(), self.csv)
+        if frame is not None and self.parquet is not None:
             write_parquet(frame(), self.parquet)
 
     def answer(
@@ -98,15 +98,3 @@ class Outputs:
 def typed() -> str:
     """The command as it was typed."""
     return shlex.join(("graphsparse", *COMMAND.get()))
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page."""
-    _write(str(path), text)
-
-
-def _write(path: str, text: str) -> None:
-    from graphsparse.checkpoints.atomic import replacing
-
-    with replacing(path) as file:
-        file.write((text.rstrip("\n") + "\n").encode())

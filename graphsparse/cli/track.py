@@ -80,7 +80,6 @@ def track(
     options.check_outputs(html)
     options.check_outputs(deaths)
     with working() as console, bars(console) as progress:
-        from graphsparse.reports.page.runs import trajectory_page
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_trajectory
         from graphsparse.runs.track import track as follow
@@ -94,7 +93,7 @@ def track(
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)
     if html is not None:
-        outputs.write_page(html, trajectory_page(shown, outputs.typed()))
+        shown.to_html(html, command=outputs.typed())
     if deaths is not None:
         _write_deaths(found, deaths)
     with answering() as console:

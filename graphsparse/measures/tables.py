@@ -1,4 +1,4 @@
-"""Frames as files: CSV and parquet, each written in one step; and rows as plain values for JSON."""
+"""Texts and frames as files, each written in one step; and rows as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 def write_csv(frame: pandas.DataFrame, path: str | os.PathLike[str] | None = None, *, index: bool = False) -> str:
     """The frame as CSV text, also written to a file where a path is given."""
-    text = frame.to_csv(index=index)
+    return written(frame.to_csv(index=index), path)
+
+
+def written(text: str, path: str | os.PathLike[str] | None) -> str:
+    """The text as it is, also written to a file in one step where a path is given; the file ends with a line."""
     if path is not None:
         with replacing(path) as file:
-            file.write(text.encode())
+            file.write((text.rstrip("\n") + "\n").encode())
     return text
 
 

@@ -21,7 +21,8 @@ from graphsparse.errors import ModelError
 from graphsparse.networks import known
 from graphsparse.networks.loading import Progress, load_network
 from graphsparse.networks.pretrained import is_pretrained
-from graphsparse.reports.report import Origin, Report, report_of, report_without_model
+from graphsparse.pages.reproduction import Origin
+from graphsparse.reports.report import Report, report_of, report_without_model
 from graphsparse.reports.verify import verify_outputs
 
 LIVE = (nn.Module, ExportedProgram, Network)

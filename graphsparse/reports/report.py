@@ -6,27 +6,22 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints import OpenCheckpoint
-from graphsparse.checkpoints.atomic import replacing
 from graphsparse.errors import MissingExtra
-from graphsparse.graph import Coverage, Input, LayeredGraph
+from graphsparse.graph import Coverage, LayeredGraph
 from graphsparse.measures.macs import macs_of
 from graphsparse.measures.notebook import table
-from graphsparse.measures.rows import Rows, as_frame
 from graphsparse.measures.sparsity import COLUMNS, Sparsity, compression_of, sparsity, sparsity_of
+from graphsparse.measures.tables import plain_rows, write_csv, written
 from graphsparse.networks.loading import Progress
+from graphsparse.reports.facts import Facts
 
 if TYPE_CHECKING:
-    import pandas
-
-    from graphsparse.capture import Network
     from graphsparse.passes.curve import CompressionCurve
-    from graphsparse.reports.verify import Verification
 
 LISTED = 6  # names in a note; JSON has them all
 MACS = ("macs", "kept_macs", "active_macs")
@@ -34,41 +29,16 @@ MACS = ("macs", "kept_macs", "active_macs")
 WITHOUT_MODEL = ("shape", "connections", "kept", "direct")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a report comes from: the ``source`` as it was named (a path, or None for what is in memory), and ``settings``."""
-
-    source: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
-    """How sparse a network is: ``sparsity`` (None without a model), ``rows`` by parameter, a ``summary``.
+class Report(Facts):
+    """How sparse a network is, to be shown and written.
 
-    ``columns`` are those of the rows; ``frame`` is the same as a pandas frame. ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively. ``coverage``
-    says how many operations each rule of capture took, and which were decided conservatively, where and why. ``inputs``
-    says what each input of the model was taken for. ``graph`` and ``network`` are what was analysed (None without a model), ``origin`` where it
-    comes from, ``verification`` what came out where outputs were compared.
+    ``sparsity`` (None without a model), ``rows`` by parameter with their ``columns``, or ``frame``, the same with pandas; a
+    ``summary``. ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively.
+    ``coverage`` says how many operations each rule of capture took, and which were decided conservatively, where and why.
+    ``inputs`` says what each input of the model was taken for. ``graph`` and ``network`` are what was analysed (None without a
+    model), ``origin`` where it comes from, ``verification`` what came out where outputs were compared.
     """
-
-    title: str
-    rows: Rows
-    columns: tuple[str, ...]
-    summary: dict[str, Any]
-    notes: tuple[str, ...] = ()
-    sparsity: Sparsity | None = None
-    coverage: Coverage | None = None
-    inputs: tuple[Input, ...] = ()
-    graph: LayeredGraph | None = None
-    network: Network | None = None
-    origin: Origin = field(default_factory=Origin)
-    verification: Verification | None = None
-
-    @cached_property
-    def frame(self) -> pandas.DataFrame:
-        """A row per parameter."""
-        return as_frame(self.rows, self.columns)
 
     def __repr__(self) -> str:
         found = (
@@ -106,19 +76,11 @@ class Report:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON text, also written to a file where a path is given."""
-        text = json.dumps(self.to_dict(), indent=2)
-        if path is not None:
-            with replacing(path) as file:
-                file.write((text + "\n").encode())
-        return text
+        return written(json.dumps(self.to_dict(), indent=2), path)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The rows, one per parameter, as CSV text, also written to a file where a path is given."""
-        text: str = self.frame.to_csv()
-        if path is not None:
-            with replacing(path) as file:
-                file.write(text.encode())
-        return text
+        return write_csv(self.frame, path, index=True)
 
     def to_html(
         self,
@@ -132,24 +94,14 @@ class Report:
         ``command`` is what the page says was typed; ``curves`` are compression curves by the name of their method, as
         `graphsparse.compression_curve` gives them, in the place of the one of the weights' magnitudes.
         """
+        from graphsparse.pages.render import render
         from graphsparse.reports.page.build import page_of
-        from graphsparse.reports.page.render import render
 
-        text = render(page_of(self, command=command, curves=curves))
-        if path is not None:
-            with replacing(path) as file:
-                file.write(text.encode())
-        return text
+        return written(render(page_of(self, command=command, curves=curves)), path)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    def value(item: Any) -> Any:
-        if isinstance(item, tuple):
-            return list(item)
-        item = item.item() if hasattr(item, "item") else item
-        return None if isinstance(item, float) and not math.isfinite(item) else item
-
-    return {key: value(item) for key, item in values.items()}
+    return plain_rows([values])[0]
 
 
 def _covered(coverage: Coverage) -> dict[str, Any]:

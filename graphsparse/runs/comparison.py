@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphsparse.measures.notebook import table
-from graphsparse.measures.tables import plain_rows, write_csv, write_parquet
+from graphsparse.measures.tables import plain_rows
+from graphsparse.pages import alerts, reproduction
+from graphsparse.pages.alerts import Alert, few
+from graphsparse.pages.sections import Page
+from graphsparse.pages.table import Cell, Head, Table, cell, cells_of, heads_of, same, section
 from graphsparse.runs.conditions import Values, holds
-from graphsparse.runs.deaths import counted
-from graphsparse.runs.pages import write_page
+from graphsparse.runs.deaths import counted, grouped
+from graphsparse.runs.result import Result
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
@@ -26,11 +28,16 @@ COLUMNS = (
     "fan_in", "fan_in_variation", "active_fan_in_variation",
 )  # fmt: skip
 UNITS = ("checkpoint", "layer", "unit", "change", "lost", "cut_by")
+MEASURES = (
+    "connections", "kept", "active", "direct", "effective", "direct_compression", "effective_compression", "live", "starved",
+    "stranded", "anp", "born", "died", "units_born", "units_died", "overlap", "active_overlap",
+)  # fmt: skip
+SPARSITIES, CHANGES = ("direct", "effective"), ("overlap", "born", "died", "units_born", "units_died")
 NOT_MEASURES = ("checkpoint", "scope", "place", "collapsed")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CheckpointComparison:
+class CheckpointComparison(Result):
     """Several checkpoints of one network, named A, B, C and so on; ``files`` says which is which.
 
     ``frame`` has a row per checkpoint and place, in all and by parameter. What changed (``born``, ``died``, ``units_cut``,
@@ -39,19 +46,14 @@ class CheckpointComparison:
     what is active. ``topology`` has metrics in all side by side.
     """
 
+    COLUMNS: ClassVar = COLUMNS
+
     files: Mapping[str, str]
     rows: tuple[Row, ...]
     unit_rows: tuple[Row, ...]
     overlap_rows: tuple[Row, ...]
     topology_rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
-
-    @cached_property
-    def frame(self) -> pandas.DataFrame:
-        """A row per checkpoint and place."""
-        import pandas  # here, for it takes a quarter of a second to import
-
-        return pandas.DataFrame(self.rows, columns=list(COLUMNS))
 
     @property
     def totals(self) -> pandas.DataFrame:
@@ -130,25 +132,84 @@ class CheckpointComparison:
             "notes": list(self.notes),
         }
 
-    def to_json(self) -> str:
-        """The same as JSON text."""
-        return json.dumps(self.to_dict(), indent=1)
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The frame as CSV text, also written to a file where a path is given."""
-        return write_csv(self.frame, path)
-
-    def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write the frame as parquet. Needs the extra ``parquet``."""
-        write_parquet(self.frame, path)
-
-    def to_html(self, path: str | os.PathLike[str] | None = None, *, command: str | None = None) -> str:
-        """A page in one file, also written where a path is given. Needs the extra ``html``.
-
-        ``command`` is what the page says was typed.
-        """
-        return write_page("comparison_page", self, path, command)
+    def page(self, command: str | None = None) -> Page:
+        """Everything side by side; ``command`` is what the page says was typed."""
+        names, notes = list(self.files), [Alert("note", note) for note in self.notes]
+        gone = [
+            Alert("severe", f"{row['checkpoint']}: nothing is active{' in ' + row['place'] if row['place'] else ''}.",
+                  "#parameters" if row["place"] else "#checkpoints")
+            for row in self.rows if row["collapsed"]
+        ]  # fmt: skip
+        said = f"{'; '.join(f'{name}: {file}' for name, file in self.files.items())}. Differences are to {names[0]}."
+        sections = [
+            alerts.section([*few(gone, "have collapsed", "#parameters"), *notes], "None: none of them has collapsed."),
+            section("checkpoints", "Side by side", Table("measure", _heads("", names), _totals(self), below=said)),
+            section("parameters", "By parameter", _parameters(self)),
+            section("overlaps", "Overlap of masks", _pairs(self.overlap_rows)),
+            section("units", "Units since the first", _units(self.unit_rows)),
+            section("topology", "Topology", _metrics(self, names)),
+            reproduction.section(reproduction.Origin(), command),
+        ]
+        return Page(" and ".join(names), "Checkpoints of one network side by side", tuple(sections))
 
 
 def _numbers(row: Row) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if name not in NOT_MEASURES}
+
+
+def _heads(measure: str, names: Sequence[str], later: bool = True) -> list[Head]:
+    """A column for each checkpoint, and for the difference of each later one to the first."""
+    start = f"{measure} " if measure else ""
+    differences = [f"{name} - {names[0]}" for name in names[1:]] if later else []
+    return [Head(f"{start}{name}".replace("_", " ")) for name in (*names, *differences)]
+
+
+def _cells(measure: str, values: Sequence[Any]) -> list[Cell]:
+    """A measure of each checkpoint, and the differences of the later ones to the first."""
+    differences = [None if None in (value, values[0]) else value - values[0] for value in values[1:]]
+    return [*(cell(measure, value) for value in values), *(cell(measure, each, signed=True) for each in differences)]
+
+
+def _totals(found: CheckpointComparison) -> list[tuple[str, list[Cell]]]:
+    rows = [row for row in found.rows if row["scope"] == ALL]
+    return [(measure.replace("_", " "), _cells(measure, [row[measure] for row in rows])) for measure in MEASURES]
+
+
+def _parameters(found: CheckpointComparison) -> Table:
+    """A row for each parameter: densities of every checkpoint and their differences, then what changed since the first."""
+    names, places = list(found.files), dict[str, list[Row]]()
+    for row in found.rows:
+        if row["scope"] == PARAMETER:
+            places.setdefault(row["place"], []).append(row)
+    heads = [Head("connections"), *(head for measure in SPARSITIES for head in _heads(measure, names))]
+    heads += [Head(f"{measure} {name}".replace("_", " ")) for measure in CHANGES for name in names[1:]]
+    rows = []
+    for place, of in places.items():
+        cells = [each for measure in SPARSITIES for each in _cells(measure, [row[measure] for row in of])]
+        changes = [cell(measure, row[measure]) for measure in CHANGES for row in of[1:]]
+        rows.append((place, [cell("connections", of[0]["connections"]), *cells, *changes]))
+    collapsed = {f"collapsed in {name}": [k for k, of in enumerate(places.values()) if of[n]["collapsed"]]
+                 for n, name in enumerate(names)}  # fmt: skip
+    return Table("parameter", heads, rows, {name: numbers for name, numbers in collapsed.items() if numbers})
+
+
+def _pairs(rows: Sequence[Row]) -> Table:
+    columns = ("kept", "active")
+    found = [(f"{row['one']} and {row['other']}", cells_of(row, columns)) for row in rows]
+    return Table("pair", heads_of(columns), found, below="Intersection over union.")
+
+
+def _units(rows: Sequence[Row]) -> Table:
+    columns, kinds = ("checkpoint", "change", "lost", "cut_by", "units", "which"), grouped(rows)
+    found = [(row["layer"], cells_of(row, columns)) for row in kinds]
+    return Table("layer", heads_of(columns), found, {**same(kinds, "change"), **same(kinds, "checkpoint")})
+
+
+def _metrics(found: CheckpointComparison, names: Sequence[str]) -> Table:
+    """A row for each metric of what is kept, and one of what is active."""
+    metrics: dict[str, dict[str, Row]] = {}
+    for row in found.topology_rows:
+        metrics.setdefault(row["metric"], {})[row["checkpoint"]] = row
+    rows = [(metric if part == "kept" else f"{metric}, active", _cells(metric, [of[name][part] for name in names]))
+            for metric, of in metrics.items() for part in ("kept", "active")]  # fmt: skip
+    return Table("metric", _heads("", names), rows)

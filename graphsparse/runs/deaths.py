@@ -84,3 +84,24 @@ def counted(rows: Iterable[Mapping[str, Any]], without: str = "unit") -> list[di
     """Rows of units as counts: how many there are of each kind, their own numbers left out."""
     kinds = Counter(tuple((key, value) for key, value in row.items() if key != without) for row in rows)
     return [{**dict(kind), "units": count} for kind, count in kinds.items()]
+
+
+def grouped(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """As `counted`, with the units' own numbers as text under ``which``.
+
+    Example:
+        >>> grouped([{"layer": "fc", "unit": unit} for unit in (7, 3, 4, 5)])
+        [{'layer': 'fc', 'units': 4, 'which': '3-5, 7'}]
+    """
+    units: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+    for row in rows:
+        kind = tuple((key, value) for key, value in row.items() if key != "unit")
+        units.setdefault(kind, []).append(row["unit"])
+    return [{**dict(kind), "units": len(of), "which": _ranges(sorted(of))} for kind, of in units.items()]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Rising numbers as text: those that follow each other by their ends."""
+    starts = [n for n, each in enumerate(numbers) if not n or numbers[n - 1] < each - 1]
+    ends = zip(starts, [*starts[1:], len(numbers)])
+    return ", ".join(f"{numbers[a]}" if b == a + 1 else f"{numbers[a]}-{numbers[b - 1]}" for a, b in ends)

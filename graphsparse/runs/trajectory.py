@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphsparse.errors import MaskError
 from graphsparse.measures.notebook import table
-from graphsparse.measures.tables import plain_rows, write_csv, write_parquet
-from graphsparse.runs.deaths import counted
+from graphsparse.measures.tables import plain_rows
+from graphsparse.pages import alerts, reproduction
+from graphsparse.pages.alerts import Alert, few
+from graphsparse.pages.lines import lines
+from graphsparse.pages.sections import Page, Section
+from graphsparse.pages.table import Table, cells_of, heads_of, same, section
+from graphsparse.runs.deaths import counted, grouped
 from graphsparse.runs.folding import COLUMNS, DEATHS
-from graphsparse.runs.pages import write_page
+from graphsparse.runs.result import Result
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
     import pandas
 
+PANELS = {
+    "Compression": {"direct": "direct_compression", "effective": "effective_compression"},
+    "Overlap of masks": {"with the step before": "overlap_before", "with the last": "overlap_last"},
+    "Shares": {"connections ever kept (ITOP)": "itop", "units joined (ANP)": "anp"},
+    "Units": {"born": "units_born", "died": "units_died"},
+}
+STEPS = (
+    "kept", "active", "direct_compression", "effective_compression", "live", "starved", "stranded", "anp", "itop", "born",
+    "died", "units_born", "units_died", "overlap_before", "overlap_last",
+)  # fmt: skip
+OF_LAST = ("connections", *STEPS, "units_cut", "fan_in", "fan_in_variation")
+MOST = 500
+"""Rows of a page's table of deaths; the frame has all."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Trajectory:
+class Trajectory(Result):
     """What became of a network from step to step.
 
     ``frame`` has a row per step and place, in all (``scope`` "all") and for each parameter; ``totals`` and ``parameters``
@@ -38,18 +57,13 @@ class Trajectory:
     row of a parameter (Profiled Sparse Networks, 2026). What begins with ``active_`` is the same of active connections.
     """
 
+    COLUMNS: ClassVar = COLUMNS
+
     title: str
     rows: tuple[Row, ...]
     death_rows: tuple[Row, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    @cached_property
-    def frame(self) -> pandas.DataFrame:
-        """A row per step and place."""
-        import pandas  # here, for it takes a quarter of a second to import
-
-        return pandas.DataFrame(self.rows, columns=list(COLUMNS))
 
     @property
     def totals(self) -> pandas.DataFrame:
@@ -124,21 +138,50 @@ class Trajectory:
             "notes": list(self.notes),
         }
 
-    def to_json(self) -> str:
-        """The same as JSON text."""
-        return json.dumps(self.to_dict(), indent=1)
+    def page(self, command: str | None = None) -> Page:
+        """Alerts, pictures over the steps, and tables of steps, of deaths and of parameters; ``command`` was typed."""
+        rows, parameters = ([row for row in self.rows if row["scope"] == scope] for scope in (ALL, PARAMETER))
+        steps = [row["step"] for row in rows]
+        last = [row for row in parameters if row["step"] == steps[-1]]
+        sections = [
+            alerts.section(_alerts(self), "None: every checkpoint was read, and something was active in every parameter."),
+            Section("pictures", "Over the steps", {"pictures": list(_pictures(steps, rows, parameters))}),
+            section("steps", "Steps", Table("step", heads_of(STEPS), [(str(row["step"]), cells_of(row, STEPS)) for row in rows])),
+            section("deaths", "Deaths of units", _deaths(self.death_rows)),
+            section("parameters", "Parameters at the last step", Table(
+                "parameter", heads_of(OF_LAST), [(row["place"], cells_of(row, OF_LAST)) for row in last],
+            )),
+            reproduction.section(reproduction.Origin(), command),
+        ]  # fmt: skip
+        return Page(self.title, f"A run of {len(steps)} checkpoints", tuple(sections))
 
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The frame as CSV text, also written to a file where a path is given."""
-        return write_csv(self.frame, path)
 
-    def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write the frame as parquet. Needs the extra ``parquet``."""
-        write_parquet(self.frame, path)
+def _alerts(found: Trajectory) -> Iterator[Alert]:
+    gone = [
+        Alert("severe", f"From step {step} on nothing is active in {place or 'the network'}.", "#steps")
+        for place, step in found.collapses.items()
+    ]
+    yield from few(gone, "parameters in which nothing is active", "#parameters")
+    yield from few([Alert("warning", f"Skipped: {error}") for error in found.skipped.values()], "were skipped", "")
+    yield from (Alert("note", note) for note in found.notes)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None, *, command: str | None = None) -> str:
-        """A page in one file, also written where a path is given. Needs the extra ``html``.
 
-        ``command`` is what the page says was typed.
-        """
-        return write_page("trajectory_page", self, path, command)
+def _pictures(steps: Sequence[int], rows: Sequence[Row], parameters: Sequence[Row]) -> Iterator[tuple[str, Any]]:
+    for title, series in PANELS.items():
+        yield title, lines(title, steps, {name: [row[column] for row in rows] for name, column in series.items()})
+    spread: dict[int, list[float]] = {step: [] for step in steps}
+    for row in parameters:
+        if math.isfinite(row["fan_in_variation"]):
+            spread[row["step"]].append(row["fan_in_variation"])
+    ends: dict[str, Callable[[list[float]], float]] = {"median of parameters": median, "greatest": max}
+    spreads = {name: [of(each) if each else None for each in spread.values()] for name, of in ends.items()}
+    yield "Variation of fan-in", lines("Variation of fan-in", steps, spreads)
+
+
+def _deaths(rows: Sequence[Row]) -> Table:
+    """Deaths of one kind in one row, the most units first."""
+    columns = ("step", "lost", "cut_by", "back", "units", "which")
+    kinds = sorted(grouped(rows), key=lambda row: -row["units"])
+    below = "" if len(kinds) <= MOST else f"The {MOST} largest of {len(kinds):,} kinds; the frame has all."
+    found = [(row["layer"], cells_of(row, columns)) for row in kinds[:MOST]]
+    return Table("layer", heads_of(columns), found, same(kinds[:MOST], "lost"), below)

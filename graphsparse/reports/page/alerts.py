@@ -1,20 +1,17 @@
-"""What a reader should know first: each alert a sentence with its number and a link to its place on the page."""
+"""The alerts of a report: what is collapsed, out of line, unused, not finite, decided conservatively."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from graphsparse.reports.page.render import count, share
-from graphsparse.reports.page.sections import Section
+from graphsparse.pages.alerts import Alert, few
+from graphsparse.pages.alerts import section as listed
+from graphsparse.pages.render import count, share
+from graphsparse.pages.sections import Section
+from graphsparse.reports.facts import Facts
 
-if TYPE_CHECKING:
-    from graphsparse.reports.report import Report
-
-LISTED = 5
-"""Alerts of one kind that are shown; a sentence counts the others."""
 OUT_OF_LINE, AT_LEAST, ALWAYS = 3.0, 0.1, 0.5
 """How many times the median distance from the median is out of line; the least share that is worth an alert; and the share
 that always is, where it is not what most layers have."""
@@ -24,23 +21,13 @@ PLACES = {"Decided on the safe side": "#coverage", "Verified on": "#verification
 """Where notes that begin so are told in full."""
 
 
-@dataclass(frozen=True)
-class Alert:
-    """``level`` is "severe", "warning" or "note"; ``place`` is a link on the page, or nothing."""
-
-    level: str
-    text: str
-    place: str = ""
-
-
-def section(report: Report, single_points: Sequence[Alert] = ()) -> Section:
+def section(report: Facts, single_points: Sequence[Alert] = ()) -> Section:
     """The alerts of a report, the worst first."""
-    order = ("severe", "warning", "note")
     alerts = [*_collapsed(report), *single_points, *_out_of_line(report), *_told(report)]
-    return Section("alerts", "Alerts", {"alerts": sorted(alerts, key=lambda alert: order.index(alert.level))})
+    return listed(alerts, "None: every layer has active connections, and no share is out of line.")
 
 
-def _collapsed(report: Report) -> Iterator[Alert]:
+def _collapsed(report: Facts) -> Iterator[Alert]:
     places = places_of(report.rows)
     found = report.sparsity
     if found is None:
@@ -55,7 +42,7 @@ def _collapsed(report: Report) -> Iterator[Alert]:
     yield from few(alerts, "layers have collapsed", "#layers")
 
 
-def _out_of_line(report: Report) -> Iterator[Alert]:
+def _out_of_line(report: Facts) -> Iterator[Alert]:
     """Layers whose share of starved or stranded units, or of dead connections, is far above that of the others."""
     if report.sparsity is None:
         return
@@ -85,20 +72,13 @@ def _usual(shares: Sequence[float]) -> tuple[float, float]:
     return usual, limit if usual >= ALWAYS else min(limit, ALWAYS)
 
 
-def _told(report: Report) -> Iterator[Alert]:
+def _told(report: Facts) -> Iterator[Alert]:
     """The report's own notes; what is conservative and what is not finite is a warning."""
     for note in report.notes:
         if note.startswith(("Collapsed:", "Nothing is active in")):
             continue  # said above, layer by layer
         level = "warning" if note.startswith(("NaN or infinite", "Not used by")) else "note"
         yield Alert(level, note, next((place for start, place in PLACES.items() if note.startswith(start)), ""))
-
-
-def few(alerts: Sequence[Alert], rest: str, place: str) -> Iterator[Alert]:
-    """The first alerts of a kind, and one that counts the others."""
-    yield from alerts[:LISTED]
-    if len(alerts) > LISTED:
-        yield Alert(alerts[0].level, f"{count(len(alerts) - LISTED)} more {rest}.", place)
 
 
 def places_of(rows: Mapping[str, Any]) -> dict[str, str]:

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from graphsparse.metrics.parts import Swept
-from graphsparse.reports.page import alerts, coverage, curve, flow, layers, reproduction, totals
+from graphsparse.pages import reproduction
+from graphsparse.pages.sections import Page
+from graphsparse.reports.facts import Facts
+from graphsparse.reports.page import alerts, coverage, curve, flow, layers, totals
 from graphsparse.reports.page.fragility import fragility
-from graphsparse.reports.page.sections import Page
 
 if TYPE_CHECKING:
     from graphsparse.passes.curve import CompressionCurve
-    from graphsparse.reports.report import Report
 
 
-def page_of(
-    report: Report, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None
-) -> Page:
+def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None) -> Page:
     """The page of a report: alerts, totals, layers, curve, flow, fragility, coverage, reproduction, as far as it has them."""
     swept = None if report.graph is None else Swept(report.graph)
     ranking = curve.magnitudes(report)
@@ -35,7 +34,7 @@ def page_of(
     return Page(report.title, _subtitle(report), tuple(section for section in sections if section is not None))
 
 
-def _subtitle(report: Report) -> str:
+def _subtitle(report: Facts) -> str:
     if report.sparsity is None:
         return (
             "Direct sparsity by tensor. No model was named, so what needs a graph is left out: name one with --model."

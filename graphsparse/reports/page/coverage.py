@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from graphsparse.reports.page.sections import Section
-
-if TYPE_CHECKING:
-    from graphsparse.reports.report import Report
+from graphsparse.pages.sections import Section
+from graphsparse.reports.facts import Facts
 
 
-def section(report: Report) -> Section | None:
+def section(report: Facts) -> Section | None:
     """The coverage of a report; nothing where no model was captured."""
     found = report.coverage
     if found is None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from graphsparse.errors import MaskError
+from graphsparse.pages.sections import Section
 from graphsparse.passes.curve import CompressionCurve, compression_curve
 from graphsparse.pruning.methods import saliency
 from graphsparse.reports.curves import frame_of
-from graphsparse.reports.page.sections import Section
-
-if TYPE_CHECKING:
-    from graphsparse.reports.report import Report
+from graphsparse.reports.facts import Facts
 
 LARGEST = 100_000_000
 """Connections up to which a page ranks weights by itself."""
@@ -22,7 +20,7 @@ POINTS, ROWS = 240, 12
 """Points of a line, rows of its table."""
 
 
-def magnitudes(report: Report) -> Mapping[str, np.ndarray] | None:
+def magnitudes(report: Facts) -> Mapping[str, np.ndarray] | None:
     """The absolute weights of what is kept, where weights are at hand and not too many; minus infinity where dropped.
 
     None too where a weight is NaN, which has no rank.
@@ -40,7 +38,7 @@ def magnitudes(report: Report) -> Mapping[str, np.ndarray] | None:
 
 
 def section(
-    report: Report, curves: Mapping[str, CompressionCurve] | None, ranking: Mapping[str, np.ndarray] | None
+    report: Facts, curves: Mapping[str, CompressionCurve] | None, ranking: Mapping[str, np.ndarray] | None
 ) -> Section | None:
     """The curves that are given, else that of the weights' magnitudes; nothing where there is neither."""
     if report.graph is None:

@@ -11,9 +11,9 @@ from scipy import sparse
 from graphsparse.blocks import Gate, KernelBlock
 from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.parts import Swept
+from graphsparse.pages.render import count
 from graphsparse.reports.page.channels import channels_of, joined
 from graphsparse.reports.page.pairs import Pairs, drawing
-from graphsparse.reports.page.render import count
 
 EDGES = 100_000
 """Edges that are drawn one by one."""

@@ -12,8 +12,8 @@ from graphsparse.blocks import Block, Gate, KernelBlock
 from graphsparse.graph import Edge, LayeredGraph
 from graphsparse.metrics.parts import Swept, conducting
 from graphsparse.metrics.topology import layer_names
+from graphsparse.pages.sections import Section
 from graphsparse.reports.page.fine import channels, units
-from graphsparse.reports.page.sections import Section
 
 STATES = ("alive", "constant", "starved", "stranded")
 """Each unit is counted in the first that it is: on a path; a number that no input moves; always zero; reaching no sink."""

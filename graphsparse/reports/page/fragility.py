@@ -18,10 +18,10 @@ from graphsparse.metrics.parts import Swept
 from graphsparse.metrics.steps import Steps
 from graphsparse.metrics.topology import layer_names
 from graphsparse.metrics.ways import witness
-from graphsparse.reports.page.alerts import Alert, few
+from graphsparse.pages.alerts import Alert, few
+from graphsparse.pages.render import count, share
+from graphsparse.pages.sections import Section
 from graphsparse.reports.page.fine import edges_at_most
-from graphsparse.reports.page.render import count, share
-from graphsparse.reports.page.sections import Section
 from graphsparse.sweep import sweep
 
 LARGEST = 3_000_000

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from graphsparse.pages.render import count, fraction, shape
+from graphsparse.pages.sections import Section
+from graphsparse.pages.table import Cell, Head, Table
+from graphsparse.reports.facts import Facts
 from graphsparse.reports.page.details import LARGEST, details
-from graphsparse.reports.page.render import count
-from graphsparse.reports.page.sections import Section
 
 if TYPE_CHECKING:
     from graphsparse.metrics.parts import Swept
-    from graphsparse.reports.report import Report
 
 COLUMNS = {
     "shape": "The shape of the parameter.",
@@ -27,22 +30,50 @@ COLUMNS = {
 """The table's columns, and what each means."""
 
 
-def section(report: Report, swept: Swept | None = None) -> Section:
+FAR = ("shape", "connections", "units")
+"""What a phone has no room for."""
+
+
+def section(report: Facts, swept: Swept | None = None) -> Section:
     """A row for each parameter, what its bars show, and, of a swept graph, what a click on it shows."""
-    rows = [
-        {"parameter": str(name), **row, **({"dead": row["kept"] - row["active"]} if "active" in row else {})}
-        for name, row in report.rows.items()
-    ]
-    known = {*report.columns, *(("dead",) if "active" in report.columns else ())}
-    columns = {name: text for name, text in COLUMNS.items() if name in known}
-    drawn = {
-        "names": [row["parameter"] for row in rows],
-        "columns": {name: [row[name] for row in rows] for name in columns if name != "shape"},
-    }
+    rows, columns = rows_of(report), columns_of(report)
+    heads = [Head(name, mark="far" if name in FAR else "", title=text) for name, text in columns.items()]
+    cells = [(row["parameter"], [_cell(name, row[name]) for name in columns]) for row in rows]
+    table = Table("parameter", heads, cells, _kinds(rows), linked=True)
     shown = details(swept) if swept else None
     scripts = ("table.js", "bars.js", *(("details.js",) if shown else ()))
-    values = {"rows": rows, "columns": columns, "details": shown is not None, "missing": ""}
+    values = {"table": table, "columns": columns, "details": shown is not None, "missing": ""}
     if swept and shown is None:
         values["missing"] = f"Masks and degrees are left out: there are more than {count(LARGEST)} connections."
     title = "By layer" if report.sparsity else "By tensor"
-    return Section("layers", title, values, {**drawn, **({"details": shown} if shown else {})}, scripts)
+    return Section("layers", title, values, {**table.drawn, **({"details": shown} if shown else {})}, scripts)
+
+
+def rows_of(report: Facts) -> list[dict[str, Any]]:
+    """The rows of a report, with their names and what is dead."""
+    return [
+        {"parameter": str(name), **row, **({"dead": row["kept"] - row["active"]} if "active" in row else {})}
+        for name, row in report.rows.items()
+    ]
+
+
+def columns_of(report: Facts) -> dict[str, str]:
+    """Those of `COLUMNS` that a report has."""
+    known = {*report.columns, *(("dead",) if "active" in report.columns else ())}
+    return {name: text for name, text in COLUMNS.items() if name in known}
+
+
+def _cell(name: str, value: Any) -> Cell:
+    if name == "shape":
+        return Cell(shape(value), math.prod(value))
+    return Cell(fraction(value) if name in ("direct", "effective") else count(value), value)
+
+
+def _kinds(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Rows that a reader may want to see alone."""
+    if not rows or "active" not in rows[0]:
+        return {}
+    return {
+        "with dead connections": [n for n, row in enumerate(rows) if row["dead"]],
+        "collapsed": [n for n, row in enumerate(rows) if row["active"] == 0 < row["connections"]],
+    }

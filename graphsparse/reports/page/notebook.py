@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from graphsparse.pages.render import render_part
+from graphsparse.reports.facts import Facts
 from graphsparse.reports.page import alerts, layers, totals
-from graphsparse.reports.page.render import render_part
-
-if TYPE_CHECKING:
-    from graphsparse.reports.report import Report
 
 ROWS, ALERTS = 12, 4
 COLUMNS = ("kept", "active", "dead", "direct", "effective")
 
 
-def part(report: Report) -> str:
+def part(report: Facts) -> str:
     """Totals, the worst alerts, the first and the last rows. Needs the extra ``html``."""
-    table, total = layers.section(report).values, totals.section(report).values
-    columns = [name for name in COLUMNS if name in table["columns"]]
-    rows = [{**row, "bar": round(100 * row.get("active", 0) / max(row["kept"], 1))} for row in table["rows"]]
+    total, known = totals.section(report).values, layers.columns_of(report)
+    columns = [name for name in COLUMNS if name in known]
+    rows = [{**row, "bar": round(100 * row.get("active", 0) / max(row["kept"], 1))} for row in layers.rows_of(report)]
     worst = alerts.section(report).values["alerts"][:ALERTS]
     return render_part("notebook.html", {
         "title": report.title, "totals": total["rows"], "effective": total["effective"], "alerts": worst,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from graphsparse.reports.page.render import count, fraction, share, times
-from graphsparse.reports.page.sections import Section
-
-if TYPE_CHECKING:
-    from graphsparse.reports.report import Report
+from graphsparse.pages.render import count, fraction, share, times
+from graphsparse.pages.sections import Section
+from graphsparse.reports.facts import Facts
 
 
-def section(report: Report) -> Section:
+def section(report: Facts) -> Section:
     """The totals of a report; without a model there is nothing effective."""
     summary = report.summary
     effective = "active" in summary
@@ -28,7 +24,7 @@ def section(report: Report) -> Section:
     return Section("totals", "Totals", {"rows": rows, "tiles": _tiles(report), "effective": effective})
 
 
-def _tiles(report: Report) -> list[tuple[str, str, str]]:
+def _tiles(report: Facts) -> list[tuple[str, str, str]]:
     """The numbers that people quote: name, value, and what stands below it."""
     summary = report.summary
     tiles = [("Direct compression", times(summary["direct_compression"]), f"{count(summary['kept'])} kept")]

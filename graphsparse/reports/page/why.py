@@ -11,7 +11,7 @@ from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.cones import dense, missing_side
 from graphsparse.metrics.parts import Swept
 from graphsparse.metrics.steps import Steps
-from graphsparse.reports.page.render import count
+from graphsparse.pages.render import count
 
 WORK = 2_000_000_000
 """Connections and units that all examples of a page may look at."""

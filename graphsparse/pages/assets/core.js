@@ -8,7 +8,7 @@ const page = (() => {
   const emit = (event, ...values) => listeners[event].forEach((listener) => listener(...values));
 
   function choose(number, from) {
-    if (number === chosen || !(number >= 0 && number < data.layers.names.length)) return;
+    if (number === chosen || !(number >= 0 && number < data.layers?.names.length)) return;
     chosen = number;
     emit("choose", number, from);
   }

@@ -11,9 +11,8 @@ from typing import Any
 class Section:
     """A part of a page.
 
-    ``key`` names the template ``templates/<key>.html`` and the section's place on the page; ``title`` is its heading.
-    ``values`` are what the template shows; ``drawn`` is what the ``scripts`` (files of ``assets/``) draw: plain values that
-    JSON knows.
+    ``key`` is the section's place on the page, ``title`` its heading. ``values`` are what the ``template`` shows, by default
+    ``templates/<key>.html``; ``drawn`` is what the ``scripts`` (files of ``assets/``) draw: plain values that JSON knows.
     """
 
     key: str
@@ -21,6 +20,7 @@ class Section:
     values: Mapping[str, Any] = field(default_factory=dict)
     drawn: Any = None
     scripts: tuple[str, ...] = ()
+    template: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from graphsparse.reports.page.sections import Section
-
-if TYPE_CHECKING:
-    from graphsparse.reports.report import Origin
+from graphsparse.pages.sections import Section
 
 LIBRARIES = ("graphsparse", "torch", "numpy", "scipy", "numba")
 CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a result comes from: the ``source`` as it was named (a path, or None for what is in memory), and ``settings``."""
+
+    source: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def section(origin: Origin, command: str | None = None) -> Section:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.errors import MissingExtra
-from graphsparse.reports.page.sections import Page
+from graphsparse.pages.sections import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,10 +32,11 @@ def render(page: Page) -> str:
     files = list(dict.fromkeys(name for section in page.sections for name in section.scripts))
     scripts = [_library(), *(_text(name) for name in (CORE, *(f"assets/{name}" for name in files)))] if files else []
     scripts = [f"\n{script}\n" for script in scripts]
-    return _environment().get_template("page.html").render(
+    text = _environment().get_template("page.html").render(
         page=page, scripts=scripts, digests=[_digest(script) for script in scripts], style=_text("assets/style.css"),
         data=as_json({section.key: section.drawn for section in page.sections if section.drawn is not None}),
     )  # fmt: skip
+    return f"{text}\n"
 
 
 def render_part(template: str, values: Mapping[str, Any]) -> str:
