@@ -68,7 +68,7 @@ def test_a_run_has_its_numbers(browser, found, pages):
 def test_a_picture_says_its_values_in_words_and_draws_them(browser, found, pages):
     with opened(browser, pages / "run.html") as page:
         labels = page.evaluate("[...document.querySelectorAll('svg[role=img]')].map((each) => each.ariaLabel)")
-        assert len(labels) == 5 and labels[1].startswith("Overlap of masks, over 3 steps: with the step before from ")
+        assert len(labels) == 6 and labels[1].startswith("Overlap of masks, over 3 steps: with the step before from ")
         box = "[...document.querySelectorAll('#pictures path')].map((p) => p.getBBox()).map((b) => [b.x, b.width])"
         assert all(x >= 0 and x + width <= 520 for x, width in page.evaluate(box))
 

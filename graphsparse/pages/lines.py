@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 520, 240, 58, 14, 30, 30
-INKS = (("--alive", ""), ("--starved", "7 3"), ("--stranded", "2 3"), ("--constant", "9 3 2 3"))
-"""Colour and dashes of each line: they are told apart in grey."""
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 520, 215, 58, 14, 30
+INKS = ("--alive", "--starved", "--stranded", "--constant", "--dead")
+DASHES = ("", "7 3", "2 3", "9 3 2 3")
+"""Colours and dashes of the lines: they are told apart in grey."""
+LETTER, KEY = 8.6, 44
+"""About how wide a letter of a key is, and what stands beside its name."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Axis:
     def place(self, value: float) -> float:
         """How far down the picture a value stands."""
         low, high, value = (math.log10(v) if self.logarithmic else v for v in (self.low, self.high, value))
-        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
+        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - BOTTOM)
 
 
 def axis_of(known: Sequence[float]) -> Axis:
@@ -50,23 +53,36 @@ def _round_step(least: float) -> float:
     return next(times * power for times in (1, 2, 5, 10) if times * power >= least * (1 - 1e-9))
 
 
-def lines(title: str, steps: Sequence[float], series: Mapping[str, Sequence[float | None]]) -> Markup:
+def lines(
+    title: str, steps: Sequence[float], series: Mapping[str, Sequence[float | None]], along: str = "steps"
+) -> Markup:
     """A picture of values over steps, with words for those who do not see it. Values of None are gaps."""
     from markupsafe import Markup, escape
 
     known = [value for values in series.values() for value in values if value is not None and math.isfinite(value)]
-    axis = axis_of(known)
+    axis, (keys, top) = axis_of(known), _keys(list(series))
     parts = [*map(_mark, axis.marks, map(axis.place, axis.marks)), _steps(steps)]
     for number, (name, values) in enumerate(series.items()):
-        ink, dashes = INKS[number % len(INKS)]
+        ink, dashes = INKS[number % len(INKS)], DASHES[number % len(DASHES)]
         style = f'fill="none" style="stroke: var({ink})" stroke-width="2" stroke-dasharray="{dashes}"'
-        parts += [f'<path d="{_path(steps, values, axis)}" {style}/>', _key(number, str(escape(name)), style)]
+        parts += [f'<path d="{_path(steps, values, axis)}" {style}/>', _key(*keys[number], str(escape(name)), style)]
     told = "; ".join(f"{name} {_ends(values)}" for name, values in series.items())
-    label = escape(f"{title}, over {len(steps)} steps: {told}")
+    label = escape(f"{title}, over {len(steps)} {along}: {told}")
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" style="width: 100%; height: auto">'
-        f"{''.join(parts)}</svg>"
+        f'<svg class="lines" viewBox="0 {-top} {WIDTH} {HEIGHT + top}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     )  # every text in it is escaped above
+
+
+def _keys(names: Sequence[str]) -> tuple[list[tuple[float, float]], float]:
+    """Where the key of each line stands above the picture, and how much room all of them take."""
+    places, x, row = [], float(LEFT), 0
+    for name in names:
+        wide = KEY + LETTER * len(name)
+        if x > LEFT and x + wide > WIDTH:
+            x, row = LEFT, row + 1
+        places.append((x, row))
+        x += wide
+    return [(x, 18.0 * (above - row) - 14) for x, above in places], 18.0 * (row + 1) + 12
 
 
 def _across(step: float, steps: Sequence[float]) -> float:
@@ -90,7 +106,7 @@ def _mark(value: float, down: float) -> str:
     shown = f"{value:,.0f}" if value == round(value) else f"{value:.6g}"
     return (
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" style="stroke: var(--line)"/>'
-        f'<text x="{LEFT - 6}" y="{down + 4:.1f}" text-anchor="end" font-size="12" style="fill: var(--quiet)">{shown}</text>'
+        f'<text x="{LEFT - 6}" y="{down + 4:.1f}" text-anchor="end" style="fill: var(--quiet)">{shown}</text>'
     )
 
 
@@ -99,16 +115,15 @@ def _steps(steps: Sequence[float]) -> str:
     ends = dict.fromkeys((steps[len(steps) // 2], steps[0], steps[-1])) if steps else ()
     anchor = {steps[-1]: "end", steps[0]: "start"} if len(steps) > 1 else {}
     return "".join(
-        f'<text x="{_across(step, steps):.1f}" y="{HEIGHT - 10}" text-anchor="{anchor.get(step, "middle")}" font-size="12" '
+        f'<text x="{_across(step, steps):.1f}" y="{HEIGHT - 10}" text-anchor="{anchor.get(step, "middle")}" '
         f'style="fill: var(--quiet)">{step:,}</text>' for step in ends
     )  # fmt: skip
 
 
-def _key(number: int, name: str, style: str) -> str:
-    x = LEFT + number * 200
+def _key(x: float, y: float, name: str, style: str) -> str:
     return (
-        f'<line x1="{x}" x2="{x + 26}" y1="14" y2="14" {style}/>'
-        f'<text x="{x + 32}" y="18" font-size="12" style="fill: var(--text)">{name}</text>'
+        f'<line x1="{x}" x2="{x + 26}" y1="{y - 4}" y2="{y - 4}" {style}/>'
+        f'<text x="{x + 32}" y="{y}" style="fill: var(--text)">{name}</text>'
     )
 
 

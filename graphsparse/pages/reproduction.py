@@ -19,9 +19,9 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result comes from: the ``source`` as it was named (a path, or None for what is in memory), and ``settings``."""
+    """Where a result comes from: the ``sources`` as they were named (paths; none for what is in memory), and ``settings``."""
 
-    source: str | None = None
+    sources: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -34,7 +34,7 @@ def section(origin: Origin, command: str | None = None) -> Section:
         {
             "command": command,
             "settings": settings,
-            "files": _files(origin.source),
+            "files": [file for source in origin.sources for file in _files(source)],
             "versions": {**_versions(), "Python": platform.python_version()},
             "machine": f"{platform.system()} {platform.machine()}",
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -52,10 +52,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _files(source: str | None) -> list[tuple[str, int, str]]:
+def _files(source: str) -> list[tuple[str, int, str]]:
     """Name, bytes and SHA-256 of a file, or of the files of a folder that hold its network."""
-    path = Path(source) if source else None
-    if path is None or not path.exists():
+    path = Path(source)
+    if not path.exists():
         return []
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
     wanted = [

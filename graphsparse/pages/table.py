@@ -49,6 +49,12 @@ class Table:
     linked: bool = False
 
     @property
+    def marks(self) -> list[str]:
+        """The classes of the columns: words stand on the left and go on in the next line, numbers on the right."""
+        texts = [any(isinstance(cells[n].value, str) for _, cells in self.rows) for n in range(len(self.heads))]
+        return [f"{'words' if text else 'number'} {head.mark}".rstrip() for head, text in zip(self.heads, texts)]
+
+    @property
     def drawn(self) -> dict[str, Any]:
         """What the script of tables sorts and filters by."""
         columns = {head.name: [cells[n].value for _, cells in self.rows] for n, head in enumerate(self.heads)}

@@ -113,7 +113,7 @@ def analyze(
 
 def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str, Any]) -> Origin:
     """Where a report comes from; what is not plain text is named by its type, inputs by their shapes."""
-    path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+    paths = (os.fspath(source),) if isinstance(source, (str, os.PathLike)) else ()
     if isinstance(source, LIVE) and example_inputs is None:
         model, example_inputs = source, model
     named = (
@@ -123,7 +123,7 @@ def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str,
               for each in tree_leaves(example_inputs) if isinstance(each, torch.Tensor)]  # fmt: skip
     plain = {name: ", ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, Mapping) else value
              for name, value in settings.items()}  # fmt: skip
-    return Origin(path, {"model": named, "inputs": tuple(shapes), **plain})
+    return Origin(paths, {"model": named, "inputs": tuple(shapes), **plain})
 
 
 def _cached(load: partial[Network], resolution: str, norm_statistics: bool, sources: Any) -> Report:

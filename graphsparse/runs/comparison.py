@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +11,8 @@ from graphsparse.measures.notebook import table
 from graphsparse.measures.tables import plain_rows
 from graphsparse.pages import alerts, reproduction
 from graphsparse.pages.alerts import Alert, few
-from graphsparse.pages.sections import Page
+from graphsparse.pages.lines import lines
+from graphsparse.pages.sections import Page, Section
 from graphsparse.pages.table import Cell, Head, Table, cell, cells_of, heads_of, same, section
 from graphsparse.runs.conditions import Values, holds
 from graphsparse.runs.deaths import counted, grouped
@@ -145,10 +146,11 @@ class CheckpointComparison(Result):
             alerts.section([*few(gone, "have collapsed", "#parameters"), *notes], "None: none of them has collapsed."),
             section("checkpoints", "Side by side", Table("measure", _heads("", names), _totals(self), below=said)),
             section("parameters", "By parameter", _parameters(self)),
+            Section("pictures", "Parameter by parameter", {"pictures": list(_pictures(self))}),
             section("overlaps", "Overlap of masks", _pairs(self.overlap_rows)),
             section("units", "Units since the first", _units(self.unit_rows)),
             section("topology", "Topology", _metrics(self, names)),
-            reproduction.section(reproduction.Origin(), command),
+            reproduction.section(reproduction.Origin(tuple(self.files.values())), command),
         ]
         return Page(" and ".join(names), "Checkpoints of one network side by side", tuple(sections))
 
@@ -191,6 +193,18 @@ def _parameters(found: CheckpointComparison) -> Table:
     collapsed = {f"collapsed in {name}": [k for k, of in enumerate(places.values()) if of[n]["collapsed"]]
                  for n, name in enumerate(names)}  # fmt: skip
     return Table("parameter", heads, rows, {name: numbers for name, numbers in collapsed.items() if numbers})
+
+
+def _pictures(found: CheckpointComparison) -> Iterator[tuple[str, Any]]:
+    """Lines over the parameters in the network's order, a line for each checkpoint."""
+    places = list(dict.fromkeys(row["place"] for row in found.rows if row["scope"] == PARAMETER))
+    first = next(iter(found.files))
+    for title, measure in (("Effective compression", "effective_compression"), (f"Overlap with {first}", "overlap")):
+        series: dict[str, list[float]] = {}
+        for row in found.rows:
+            if row["scope"] == PARAMETER and (measure != "overlap" or row["checkpoint"] != first):
+                series.setdefault(row["checkpoint"], []).append(row[measure])
+        yield title, lines(title, range(1, len(places) + 1), series, "parameters")
 
 
 def _pairs(rows: Sequence[Row]) -> Table:

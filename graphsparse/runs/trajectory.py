@@ -29,7 +29,8 @@ PANELS = {
     "Compression": {"direct": "direct_compression", "effective": "effective_compression"},
     "Overlap of masks": {"with the step before": "overlap_before", "with the last": "overlap_last"},
     "Shares": {"connections ever kept (ITOP)": "itop", "units joined (ANP)": "anp"},
-    "Units": {"born": "units_born", "died": "units_died"},
+    "Units alive": {"on a path from an input to an output": "live"},
+    "Units born and dead": {"born": "units_born", "died": "units_died"},
 }
 STEPS = (
     "kept", "active", "direct_compression", "effective_compression", "live", "starved", "stranded", "anp", "itop", "born",
