@@ -6,7 +6,7 @@
 
 With --keep, counts of finished parts stay in that folder, and the same command goes on where it was stopped.
 
-Each crafted file is read in a process of its own (tests/hostile/attack.py), mutations in processes of some hundred.
+Each crafted file is read in a process of its own (tests/hostile/forked.py), mutations in processes of some hundred.
 Prints how often code ran, files were made, memory rose beyond max(64 MB, 4 x the file), five seconds were not enough, an
 exception was none of the package's, a process died, or a message had more than one line. All should be 0; files for
 which something is not are kept, and the status is 1.
@@ -15,8 +15,6 @@ which something is not are kept, and the status is 1.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import multiprocessing
 import os
@@ -40,18 +38,13 @@ os.environ |= {"OMP_NUM_THREADS": "1", "GRAPHSPARSE_THREADS": "1"}
 
 from benchmarks import mutations
 from benchmarks.timing import report
-from tests.hostile import attack
 from tests.hostile import crafting as c
+from tests.hostile import forked
 
 FAULTS = (
-    "code run",
-    "files made",
-    "memory beyond",
-    "seconds beyond",
-    "foreign exceptions",
-    "processes died",
-    "lines beyond one",
-)
+    "code run", "files made", "memory beyond", "seconds beyond", "foreign exceptions", "processes died", "lines beyond one",
+)  # fmt: skip
+SECONDS = 5  # of processor time that a file may take
 BATCH = 400  # mutations of one file in one process
 FILES, MUTATIONS = 250, 25_000  # in one part
 SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a file in memory is made and read in less time
@@ -263,18 +256,17 @@ def crafted(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
             yield formed(placed(_honest(rng), rng), rng)
 
 
-def faults_of(outcome: dict[str, Any]) -> Counter[str]:
+def faults_of(outcome: forked.Outcome, file_bytes: int) -> Counter[str]:
     """Which faults a crafted file has shown."""
-    found: Counter[str] = Counter()
-    made = [name for name in outcome["made"] if name != RAN]
-    found["code run"] = int(RAN in outcome["made"])
-    found["files made"] = len(made)
-    found["memory beyond"] = int(outcome["megabytes"] * (1 << 20) > max(64 << 20, 4 * outcome["file_bytes"]))
-    found["seconds beyond"] = int(outcome["seconds"] > attack.SECONDS)
-    found["foreign exceptions"] = int(outcome["status"] not in (0, 2) and outcome["status"] > 0)
-    found["processes died"] = int(outcome["status"] < 0)
-    found["lines beyond one"] = int(outcome["status"] != 0 and outcome["stderr"].count("\n") > 1)
-    return found
+    return Counter({
+        "code run": int(RAN in outcome.made),
+        "files made": len(set(outcome.made) - {RAN, "converted"}),
+        "memory beyond": int(outcome.grown * (1 << 20) > max(64 << 20, 4 * file_bytes)),
+        "seconds beyond": int(outcome.seconds > SECONDS),
+        "foreign exceptions": int(outcome.status not in (0, 2) and outcome.status > 0),
+        "processes died": int(outcome.status < 0),
+        "lines beyond one": int(outcome.status != 0 and outcome.err.count("\n") > 1),
+    })  # fmt: skip
 
 
 def attack_files(count: int, seed: int, folder: Path) -> Counter[str]:
@@ -287,14 +279,14 @@ def attack_files(count: int, seed: int, folder: Path) -> Counter[str]:
         path = folder / name
         path.write_bytes(content)
         command = [str(path) if part == "FILE" else part for part in ways[number % len(ways)]]
-        outcome = attack.attempt({"name": name, "file": str(path), "command": command}, folder)
-        found = faults_of(outcome)
+        outcome = forked.outcome({"arguments": command, "memory": True, "seconds": SECONDS}, folder)
+        found = faults_of(outcome, len(content))
         if any(found.values()):
             kept = Path(tempfile.gettempdir()) / f"hostile-{seed}-{number}-{name}"
             kept.write_bytes(content)
-            print(f"{kept}: {dict(+found)} {command[0]} {outcome['stderr'][:300]}", flush=True)
+            print(f"{kept}: {dict(+found)} {command[0]} {outcome.err[:300]}", flush=True)
         total.update(found)
-        total.update(files=1, read=int(outcome["status"] == 0))
+        total.update(files=1, read=int(outcome.status == 0))
         path.unlink()
     return total
 
@@ -326,9 +318,8 @@ def _read_mutants(path: Path, count: int, seed: int, told: Path) -> None:
     warnings.simplefilter("ignore")
     good, found = path.read_bytes(), Counter[str]()
     mutations.read_mutant(path)
-    base = attack.resident()
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + attack.ADDRESSES, used + attack.ADDRESSES))
+    base = forked.resident()
+    forked.bound_memory()
     mutant = path.with_name(f"mutant-{path.name}")
     for data in mutations.mutants(good, count, seed):
         (mutant if path.suffix != ".json" else path).write_bytes(data)
@@ -339,7 +330,7 @@ def _read_mutants(path: Path, count: int, seed: int, told: Path) -> None:
             found.update({"foreign exceptions": 1})
             Path(tempfile.gettempdir(), f"hostile-mutant-{seed}-{path.name}").write_bytes(data)
             print(f"{path.name}, seed {seed}: {type(error).__name__} {str(error)[:200]}", flush=True)
-        found.update({"seconds beyond": int(time.process_time() - start > attack.SECONDS)})
+        found.update({"seconds beyond": int(time.process_time() - start > SECONDS)})
     path.write_bytes(good)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - base
     found.update({"memory beyond": int(peak > max(64 << 20, 4 * len(good)))})
@@ -379,8 +370,7 @@ def work(parts: list[Part], kept: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hostile-", dir=SCRATCH) as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(name)
-        with contextlib.redirect_stdout(io.StringIO()):
-            attack.warm_up(folder)
+        forked.warm_up(folder)
         for part in parts:
             shutil.rmtree(folder / "mutants", ignore_errors=True)  # a part makes its own files
             (folder / "mutants").mkdir()

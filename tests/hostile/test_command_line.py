@@ -20,16 +20,8 @@ import torch
 from torch import nn
 
 from graphsparse import data
-from tests.hostile.forked import Server
 
 DIGITS = [data.path("digits-mlp-50x.pt"), "--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
-
-
-@pytest.fixture(scope="module")
-def call():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture()

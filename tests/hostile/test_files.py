@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,55 +15,40 @@ import graphsparse as gs
 from graphsparse.checkpoints import convert, read_checkpoint, write_masks_file
 from graphsparse.errors import CheckpointError, GraphsparseError
 from tests.hostile import rows
+from tests.hostile.forked import Outcome
 
-HERE = Path(__file__).parent
+SECONDS = 5  # of processor time
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and measures memory as Linux does")
 
 
-def attack(folder: Path, cases: list[dict]) -> list[dict]:
-    """What became of each case, all of them in one process that forks."""
-    asked, told = folder / "cases.json", folder / "outcomes.json"
-    asked.write_text(json.dumps(cases))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRAPHSPARSE_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(HERE / "attack.py"), str(asked), str(told)], env=environment, check=False,
-                          capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(told.read_text())
-
-
-def fault(outcome: dict, expected: str | int) -> str:
+def fault(outcome: Outcome, path: str, expected: str | int) -> str:
     """What is wrong with an outcome, or nothing."""
-    lines = outcome["stderr"].splitlines()
-    if outcome["made"]:
-        return f"made {outcome['made']}"
-    if outcome["seconds"] > 5 or outcome["status"] < 0:
-        return f"status {outcome['status']} after {outcome['seconds']:.1f} s"
-    if outcome["megabytes"] > max(64, 4 * outcome["file_bytes"] / rows.MEGABYTE):
-        return f"{outcome['megabytes']:.0f} MB"
+    lines, made = outcome.err.splitlines(), set(outcome.made) - {"converted"}
+    if made:
+        return f"made {made}"
+    if outcome.seconds > SECONDS or outcome.status < 0:
+        return f"status {outcome.status} after {outcome.seconds:.1f} s"
+    if outcome.grown > max(64, 4 * os.stat(os.fsencode(path)).st_size / rows.MEGABYTE):
+        return f"{outcome.grown:.0f} MB"
     if isinstance(expected, int):
-        right = outcome["status"] == 0 and re.search(rf"\b({expected}|{expected:,})\b", outcome["stdout"]) and not lines
-        return "" if right else f"{outcome['status']} {outcome['stdout'][:300]} {outcome['stderr'][:300]}"
-    one_line = outcome["status"] == 2 and len(lines) == 1 and outcome["stderr_bytes"] < 2500 and not outcome["stdout"]
-    return "" if one_line and expected in lines[0] else f"{outcome['status']} {outcome['stderr'][:400]}"
+        right = outcome.status == 0 and re.search(rf"\b({expected}|{expected:,})\b", outcome.out[-2000:]) and not lines
+        return "" if right else f"{outcome.status} {outcome.out[:300]} {outcome.err[:300]}"
+    one_line = outcome.status == 2 and len(lines) == 1 and len(outcome.err) < 2500 and not outcome.out
+    return "" if one_line and expected in lines[0] else f"{outcome.status} {outcome.err[:400]}"
 
 
 KINDS = (rows.memory, rows.unpickled, rows.expanded, rows.zips, rows.names, rows.odd)
 
 
 @pytest.fixture(scope="module")
-def wrong(tmp_path_factory):
-    """{kind of row: {case: what is wrong with it}}, all cases from one process."""
+def wrong(tmp_path_factory, call):
+    """{kind of row: {case: what is wrong with it}}."""
     folder = tmp_path_factory.mktemp("attacks")
-    planned = [*_read_cases(folder), *_converted_cases(folder), *_other_cases(folder)]
-    outcomes = attack(folder, [case for case, _ in planned])
     found: dict[str, dict[str, str]] = {}
-    for (case, expected), outcome in zip(planned, outcomes, strict=True):
-        found.setdefault(case["kind"], {})[f"{case['name']} {case['command'][0]}"] = fault(outcome, expected)
+    for kind, path, command, expected in (*_read_cases(folder), *_converted_cases(folder), *_other_cases(folder)):
+        outcome = call(*command, memory=True, seconds=SECONDS)
+        found.setdefault(kind, {})[f"{Path(path).name} {command[0]}"] = fault(outcome, path, expected)
     return found
-
-
-def _case(kind, path, command, expected):
-    return {"kind": kind, "name": Path(path).name, "file": str(path), "command": command}, expected
 
 
 def _read_cases(folder):
@@ -73,32 +56,32 @@ def _read_cases(folder):
         for name, content, expected in kind():
             path = str(folder / name)
             Path(path).write_bytes(content)
-            yield _case(kind.__name__, path, ["masks", path], expected)
+            yield kind.__name__, path, ["masks", path], expected
             form = "zeros" if kind is rows.memory else "bits"
-            yield _case(kind.__name__, path, ["convert", path, "converted", "--to", form], expected)
+            yield kind.__name__, path, ["convert", path, "converted", "--to", form], expected
             if kind is rows.names:
-                yield _case(kind.__name__, path, ["report", path], expected)
+                yield kind.__name__, path, ["report", path], expected
                 unlike = "none of" if isinstance(expected, int) else expected
-                yield _case(kind.__name__, path, ["masks", path, "other.weight", "[2, 2]"], unlike)
+                yield kind.__name__, path, ["masks", path, "other.weight", "[2, 2]"], unlike
 
 
 def _converted_cases(folder):
     for name, content, form, expected in rows.written():
         path = folder / f"to-{name}"
         path.write_bytes(content)
-        yield _case("written", path, ["convert", str(path), "converted", "--to", form], expected)
+        yield "written", path, ["convert", str(path), "converted", "--to", form], expected
 
 
 def _other_cases(folder):
     deep = folder / "deep.safetensors"
     deep.write_bytes(rows.c.floats(["a." * 300 + "weight"]))
-    yield _case("other", deep, ["analyze", str(deep), "--model", "chain"], "at most 64 deep")
+    yield "other", deep, ["analyze", str(deep), "--model", "chain"], "at most 64 deep"
     strange = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.pt")
     Path(strange).write_bytes(rows.torch_bytes({"a.weight": torch.ones(2, 2)}))
-    yield _case("other", strange, ["masks", strange], 4)
+    yield "other", strange, ["masks", strange], 4
     many = folder / "thousands.pt"
     torch.save({f"layer{i}.weight": torch.ones(3, 3) for i in range(10_000)}, many)
-    yield _case("other", many, ["report", str(many)], 90000)
+    yield "other", many, ["report", str(many)], 90000
 
 
 @pytest.mark.filterwarnings("ignore")
