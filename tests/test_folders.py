@@ -136,7 +136,7 @@ def test_one_tensor_is_in_memory_at_a_time(tmp_path, monkeypatch):
     """Between two tensors everything that was looked at is given back: bytes looked at less bytes given back."""
     saved(hf.LlamaForCausalLM(hf.LlamaConfig(**TEXT)), tmp_path)
     held, most = {}, [0]
-    real_pack, real_release = gs.checkpoints.reading.pack_nonzero, MappedFile.release  # type: ignore[attr-defined]
+    real_pack, real_release = gs.checkpoints.opening.pack_nonzero, MappedFile.release  # type: ignore[attr-defined]
 
     def pack(tensor):
         held[tensor.data_ptr()] = tensor.nbytes
@@ -147,7 +147,7 @@ def test_one_tensor_is_in_memory_at_a_time(tmp_path, monkeypatch):
         held.pop(tensor.data_ptr(), None)
         real_release(self, tensor)
 
-    monkeypatch.setattr("graphsparse.checkpoints.reading.pack_nonzero", pack)
+    monkeypatch.setattr("graphsparse.checkpoints.opening.pack_nonzero", pack)
     monkeypatch.setattr(MappedFile, "release", release)
     report = gs.analyze(tmp_path)
     largest = max(t.nbytes for file in tmp_path.glob("*.safetensors") for t in load_file(file).values())

@@ -194,11 +194,9 @@ def _collect(target: Path) -> None:
 def _unwritable(path: str | os.PathLike[str], error: Exception) -> CheckpointError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return CheckpointError(
-        "the file to write must be one that can be written",
-        place=os.fspath(path) or "''",
-        received=reason,
+        "the file to write must be one that can be written", place=os.fspath(path) or "''", received=reason,
         way_out="give a path in a folder that you may write to, on a disk with room",
-    )
+    )  # fmt: skip
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a stranger's file ends: whatever goes wrong in it comes out as one error of one printable line."""
+"""Errors over files of strangers: whatever goes wrong becomes one error of one printable line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graphsparse.errors import CheckpointError, GraphsparseError, shortened
+
+CUT_SHORT = "the file is damaged or cut short: copy or download it again"
 
 
 @contextmanager
@@ -24,13 +26,17 @@ def refusing(place: str) -> Iterator[None]:
         clean = {key: None if part is None else printable(shortened(str(part))) for key, part in parts.items()}
         raise type(error)(printable(error.rule), **clean) from error
     except Exception as error:  # the last net: libraries answer a stranger's bytes with anything
-        text = str(error).splitlines()[0] if str(error) else ""
-        raise CheckpointError(
-            "a checkpoint's content must fit its form",
-            place=printable(shortened(place)),
-            received=printable(f"{type(error).__name__}: {text}"[:160]),
-            way_out="the file is damaged, or of another form: name it with form=",
+        way_out = "the file is damaged, or of another form: name it with form="
+        raise damaged(
+            "a checkpoint's content must fit its form", printable(shortened(place)), error, way_out
         ) from error
+
+
+def damaged(rule: str, place: str, error: Exception, way_out: str = CUT_SHORT) -> CheckpointError:
+    """The error of the package for what a library raised over a stranger's bytes: its kind and its first line."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    received = printable(f"{type(error).__name__}: {text}"[:160])
+    return CheckpointError(rule, place=place, received=received, way_out=way_out)
 
 
 def printable(text: str) -> str:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 
 from graphsparse.errors import CheckpointError, MaskError
 
-# How far a file may unfold: a sparse tensor at 99.9 % holds some fifty elements a byte of file, at 99.99 % five
-# hundred. Beyond that, and beyond a size that any machine holds, it is a bomb and not a mask.
+# How many elements a file may stand for: a sparse tensor at 99.9 % has some fifty per byte of its file, at 99.99 % five
+# hundred. A file that asks for more, or for more than this machine can hold, is a bomb and not a mask.
 ELEMENTS_PER_BYTE = 1024
 ALWAYS_ALLOWED = 1 << 24
 
@@ -25,6 +26,11 @@ DTYPES = (
     torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex32, torch.complex64, torch.complex128,
 )  # fmt: skip
 _NO_COMPARISON = {torch.uint16, torch.uint32, torch.uint64}
+
+
+def naturals(values: Any) -> bool:
+    """Whether a value from a file is a list of whole numbers from 0 to 2^63."""
+    return type(values) in (tuple, list) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
 def in_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -77,16 +83,14 @@ def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
         wrong += others.numel()
     if wrong:
         raise MaskError(
-            "a mask must hold 0 and 1 alone",
-            place=place,
-            received=f"{wrong} other values, the first {first}",
+            "a mask must hold 0 and 1 alone", place=place, received=f"{wrong} other values, the first {first}",
             way_out="make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'",
-        )
+        )  # fmt: skip
     return mask
 
 
 def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str, *, own: bool = True) -> None:
-    """Raises where a mask has not its weight's shape; ``own``: it is what is wrong, and not the model to which both go."""
+    """Raises where a mask and its weight differ in shape. ``own``: the mask is to blame; else the model is."""
     if tuple(mask) != tuple(weight):
         raise MaskError(
             "a mask must have a weight of its shape" if own else "a tensor must have the shape that it has in the model",

@@ -58,22 +58,18 @@ class Content:
 
     Attributes:
         place: the file, for messages.
-        kind: the archive's kind.
         raw: all of the content, as nested, arrays made tensors.
         tensors: the state dict in it, wrappers unpacked and names stripped of what wrappers add.
         metadata: text beside the tensors.
-        file_bytes: size on disk, None for content that came from no file.
         ignored: {name: why} of what is no tensor, or was to be left out.
         notes: which of several state dicts was taken.
         unfolding: the elements of the tensors that were asked for so far.
     """
 
     place: str
-    kind: str
     raw: Any
     tensors: Mapping[str, torch.Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
-    file_bytes: int | None = None
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unfolding: Unfolding = field(default_factory=lambda: Unfolding(None))
@@ -114,9 +110,8 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
         raw = entry_named(part.key, raw, archive.place)
     state, notes = unwrap(raw, archive.place)
     if not isinstance(state, Mapping):
-        unfolding = Unfolding(archive.file_bytes)
-        return Content(archive.place, archive.kind, raw, {}, archive.metadata, archive.file_bytes, unfolding=unfolding)
-    tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_dense_enough(value)}
+        return Content(archive.place, raw, {}, archive.metadata, unfolding=Unfolding(archive.file_bytes))
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_readable(value)}
     ignored = {str(name): f"no tensor ({type(value).__name__})" for name, value in state.items() if name not in tensors}
     if any(len(name) > _LONGEST_NAME for name in tensors):
         raise CheckpointError(f"a tensor's name must have at most {_LONGEST_NAME:,} letters", place=archive.place)
@@ -131,10 +126,7 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
     named = {short: tensors[name] for name, short in plain.items()}
     named, left = _meant(named, part, archive.place)
     ignored.update(left)
-    unfolding = Unfolding(archive.file_bytes)
-    return Content(
-        archive.place, archive.kind, raw, named, archive.metadata, archive.file_bytes, ignored, notes, unfolding
-    )
+    return Content(archive.place, raw, named, archive.metadata, ignored, notes, Unfolding(archive.file_bytes))
 
 
 def _meant(
@@ -220,7 +212,7 @@ def _is_state(table: Mapping[Any, Any]) -> bool:
     return any(isinstance(value, torch.Tensor) and value.dim() > 1 for value in table.values())
 
 
-def _is_dense_enough(value: Any) -> bool:
+def _is_readable(value: Any) -> bool:
     """Whether a value is a tensor whose values can be read at all."""
     return isinstance(value, torch.Tensor) and not value.is_nested and value.device.type != "meta"
 
@@ -235,7 +227,7 @@ def _tensors_of(value: Any, place: str, depth: int = 0, made: dict[int, Any] | N
         return to_tensor(value, place)
     if isinstance(value, torch.Tensor):
         value = value.dequantize() if value.is_quantized else value
-        if _is_dense_enough(value) and value.layout != torch.strided:
+        if _is_readable(value) and value.layout != torch.strided:
             check_sparse(value, place)
         return value.detach() if value.requires_grad else value
     if not isinstance(value, Mapping | list | tuple) or depth == _DEEPEST:

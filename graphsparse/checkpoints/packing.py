@@ -1,4 +1,4 @@
-"""Non-zeros of a tensor as bits, at the speed of memory; `graphsparse.kernels.masks` is what they are for."""
+"""Which elements of a tensor are not zero, as bits, in the layout of `graphsparse.kernels.masks`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ _VIEWED = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # The bits of an element that can make it non-zero, where that is not all of them: minus zero is zero. The formats
 # that are missing here have no minus zero: integers, and the "fnuz" floats, whose 0x80 is NaN and so is kept.
 _SIGN_IS_NO_VALUE = {
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-    torch.float64,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-}
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2,
+}  # fmt: skip
 _NEVER_ZERO = {torch.float8_e8m0fnu}
 
 

@@ -18,31 +18,18 @@ from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
 from graphsparse.checkpoints.content import WHOLE, Part
 from graphsparse.checkpoints.forms import FORMS, Form, form_named
-from graphsparse.checkpoints.reading import (
-    Checkpoint,
-    Source,
-    plan_reading,
-    read_checkpoint,
-    read_planned,
-    tell_partial,
-)
+from graphsparse.checkpoints.opening import Source, open_checkpoint
+from graphsparse.checkpoints.reading import Checkpoint, read_checkpoint, read_opened, tell_partial
 from graphsparse.errors import CheckpointError, MaskError
 
 Writer = Callable[[BinaryIO, Mapping[str, Pending], Mapping[str, str]], None]
 
 _CONTAINERS: Mapping[str, Writer] = {
-    "safetensors": safetensors.write,
-    "torch": torch_file.write,
-    "npz": numpy_file.write_npz,
-}
+    "safetensors": safetensors.write, "torch": torch_file.write, "npz": numpy_file.write_npz,
+}  # fmt: skip
 _SUFFIXES = {
-    ".safetensors": "safetensors",
-    ".pt": "torch",
-    ".pth": "torch",
-    ".bin": "torch",
-    ".ckpt": "torch",
-    ".npz": "npz",
-}
+    ".safetensors": "safetensors", **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), "torch"), ".npz": "npz",
+}  # fmt: skip
 
 
 def written_forms() -> tuple[str, ...]:
@@ -139,9 +126,9 @@ def convert(
         weights: a checkpoint with the weights, where the source holds masks alone and the new form holds weights.
         part: which of the source's tensors are meant.
     """
-    plan = plan_reading(source, form=form, parameters=parameters, by_order=by_order, part=part)
-    plan.archive.check_sums()
-    checkpoint = read_planned(plan)
+    found = open_checkpoint(source, form=form, parameters=parameters, by_order=by_order, part=part)
+    found.archive.check_sums()
+    checkpoint = read_opened(found)
     tell_partial(checkpoint, parameters)
     dense = checkpoint.weights if weights is None else read_checkpoint(weights, parameters=parameters).weights
     write_masks_file(path, checkpoint.masks, form=to, weights=dense)

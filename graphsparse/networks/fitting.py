@@ -59,12 +59,12 @@ def without_mask(model: Model, masks: Iterable[str]) -> list[str]:
 def strangers(model: Model, opened: OpenCheckpoint) -> list[str]:
     """The file's tensors that the model does not have, buffers and biases too."""
     own = _state_of(model)
-    return list(dict.fromkeys([*unknown(opened.ignored), *(name for name in opened.plan.others if name not in own)]))
+    return list(dict.fromkeys([*unknown(opened.ignored), *(name for name in opened.others if name not in own)]))
 
 
 def absent(model: Model, opened: OpenCheckpoint) -> list[str]:
     """The model's biases and scales that the file does not have."""
-    covered = _tied(model, [*opened.plan.entries, *opened.plan.others])
+    covered = _tied(model, [*opened.entries, *opened.others])
     return [name for name, tensor in parameters_of(model).items() if tensor.dim() < 2 and name not in covered]
 
 

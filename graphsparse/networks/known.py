@@ -19,7 +19,7 @@ from graphsparse.capture.structure import Structure
 from graphsparse.checkpoints import OpenCheckpoint, Part
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.forms import Reading
-from graphsparse.checkpoints.reading import opened
+from graphsparse.checkpoints.opening import opened
 from graphsparse.networks.models import parameters_of
 from graphsparse.networks.translation import translation
 

@@ -21,8 +21,8 @@ from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import nonzero
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.names import shown, unknown
-from graphsparse.checkpoints.reading import opened as archive_of
-from graphsparse.checkpoints.reading import place_of
+from graphsparse.checkpoints.opening import opened as archive_of
+from graphsparse.checkpoints.opening import place_of
 from graphsparse.errors import ModelError
 from graphsparse.kernels.masks import Mask
 from graphsparse.networks.chain import build_chain
@@ -185,7 +185,7 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     masks, zeros = stream(opened, progress), _by_zeros(opened)
     found = _by_parameter(model, masks, zeros) if opened.has_weights else Shared(masks, {})
     return replace(
-        network_of(model), masks=found.masks, weights=opened.weights, notes=(*opened.plan.told(), *notes),
+        network_of(model), masks=found.masks, weights=opened.weights, notes=(*opened.told(), *notes),
         uses=found.uses, by_zeros=zeros,
     )  # fmt: skip
 
@@ -197,7 +197,7 @@ def _by_parameter(model: Model, masks: Mapping[str, Mask], by_zeros: frozenset[s
 
 def _by_zeros(opened: OpenCheckpoint) -> frozenset[str]:
     """What `stream` reads off the zeros of weights, not off masks."""
-    return opened.plan.by_zeros | set(opened.plan.others)
+    return opened.by_zeros | set(opened.others)
 
 
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str
         masks[name], read = mask, read + nbytes
         if progress is not None:
             progress(read, total)
-    for name, make in opened.plan.others.items():
+    for name, make in opened.others.items():
         tensor = make()
         if tensor.dim() < 2 and tensor.is_floating_point():
             masks[name] = Mask.of(nonzero(tensor).numpy())
@@ -236,16 +236,16 @@ def _chained(checkpoint: Checkpoint) -> Network:
 
 def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Network:
     """A chain on the meta device, by the shapes of a checkpoint's kernels and biases."""
-    tensors = {name: make() for name, make in opened.plan.others.items()}
+    tensors = {name: make() for name, make in opened.others.items()}
     tensors.update({name: torch.empty(tensors[name].shape, device="meta") for name in tensors if name.endswith("bias")})
     kernels = {
         name: torch.empty(entry.shape, device="meta") if len(entry.shape) > 1 else entry.pattern()
-        for name, entry in opened.plan.entries.items()
+        for name, entry in opened.entries.items()
     }
     chained = build_chain({**kernels, **tensors}, opened.place)
     return replace(
         chained, masks=stream(opened, progress), by_zeros=_by_zeros(opened),
-        notes=(*opened.plan.told(), *chained.notes),
+        notes=(*opened.told(), *chained.notes),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from graphsparse.capture import Network, export, network_of
 from graphsparse.checkpoints import Part, open_checkpoint
 from graphsparse.checkpoints.checks import count_not_finite
-from graphsparse.checkpoints.reading import not_finite_note
+from graphsparse.checkpoints.opening import not_finite_note
 from graphsparse.errors import ModelError
 from graphsparse.networks import known
 from graphsparse.networks.loading import Progress, load_network

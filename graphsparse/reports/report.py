@@ -186,5 +186,5 @@ def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None =
     summary = {"connections": connections, "kept": kept, "direct_sparsity": sparsity_of(kept, connections),
                "direct_compression": compression_of(kept, connections)}  # fmt: skip
     note = "Effective sparsity needs a model, which says how the tensors are connected: name one."
-    title = Path(checkpoint.plan.archive.place).name
-    return Report(title, rows, WITHOUT_MODEL, summary, (*checkpoint.plan.told(), note))
+    title = Path(checkpoint.place).name
+    return Report(title, rows, WITHOUT_MODEL, summary, (*checkpoint.told(), note))

@@ -23,7 +23,6 @@ class Archive:
 
     Attributes:
         place: the file, for messages.
-        kind: "safetensors", "torch", "exported", "npz", "npy", "sharded" or "mapping".
         content: a mapping or list of tensors, as nested in the file.
         metadata: text that the file carries beside its tensors.
         file_bytes: size of the file or files on disk; None when there is none.
@@ -32,7 +31,6 @@ class Archive:
     """
 
     place: str
-    kind: str
     content: Any
     metadata: Mapping[str, str] = field(default_factory=dict)
     file_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""What one file may cost: bytes of memory, counted before anything is made of them."""
+"""What reading one file may cost: bytes of memory, counted before they are taken."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
+from graphsparse.checkpoints.archives.program_values import Unlike
 from graphsparse.checkpoints.archives.torch_file import read_bytes
 from graphsparse.checkpoints.archives.zip_directory import data_offset, directory_of
 from graphsparse.checkpoints.checks import check_expansion
@@ -103,15 +104,10 @@ def read(path: Path) -> Archive:
             received=", ".join(configs + old) or "none", way_out="export one program to the archive",
         )  # fmt: skip
     if old:
-        content = unpickle_tensors(members.bytes(old[0]), members.within(old[0]))
-        return Archive(str(path), "exported", content, {}, members.file.size)
+        content = read_bytes(members.bytes(old[0]), members.within(old[0]))
+        return Archive(str(path), content, {}, members.file.size)
     tensors = {name: weight for name, (weight, _) in stored_tensors(members, configs[0]).items()}
-    return Archive(str(path), "exported", tensors, {}, members.file.size, members.file.release)
-
-
-def unpickle_tensors(data: bytes, place: str) -> Any:
-    """Returns what torch.save wrote to these bytes, tensors and plain containers alone."""
-    return read_bytes(data, place)
+    return Archive(str(path), tensors, {}, members.file.size, members.file.release)
 
 
 def stored_tensors(
@@ -124,7 +120,7 @@ def stored_tensors(
     """
     try:
         table = schema.payloads(members.json(config))["config"]
-    except (schema.Unlike, RecursionError) as error:
+    except (Unlike, RecursionError) as error:
         raise CheckpointError(
             "an exported archive must list its tensors", place=members.within(config), received=str(error)[:160]
         ) from error
@@ -140,7 +136,7 @@ def stored_tensors(
             raise CheckpointError("a listed tensor must be in the archive", place=place, received=payload["path_name"])
         try:
             tensor = _stored(members, member, meta, flat, hollow)
-        except (Outside, RuntimeError, OverflowError) as error:
+        except (ValueError, RuntimeError, OverflowError) as error:
             brief = (str(error).splitlines() or [""])[0][:160]
             raise CheckpointError("a tensor must lie within its bytes", place=place, received=brief) from error
         found[name] = (tensor, payload)
@@ -161,10 +157,6 @@ def _integers(sizes: list[dict[str, int]]) -> list[int]:
     return [size["as_int"] for size in sizes]
 
 
-class Outside(Exception):
-    """A tensor does not lie within its bytes."""
-
-
 def _stored(
     members: Members, member: str, meta: dict[str, Any], flat: dict[tuple[str, torch.dtype], torch.Tensor], hollow: bool
 ) -> torch.Tensor:
@@ -177,8 +169,8 @@ def _stored(
         count = members.size(member) // dtype.itemsize
         flat[key] = members.file.tensor(dtype, (count,), members.begin(member))
     if len(sizes) != len(strides):
-        raise Outside(f"{len(sizes)} sizes and {len(strides)} strides")
+        raise ValueError(f"{len(sizes)} sizes and {len(strides)} strides")
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
     if last >= flat[key].numel():
-        raise Outside(f"{sizes} in {flat[key].numel()}")
+        raise ValueError(f"{sizes} in {flat[key].numel()}")
     return torch.as_strided(flat[key], sizes, strides, offset)

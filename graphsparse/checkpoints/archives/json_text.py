@@ -28,11 +28,9 @@ def read_object(text: bytes, place: str, budget: Budget | None = None) -> dict[s
         raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            "a header must be JSON text",
-            place=place,
-            received=str(error)[:_SPAN_ABOUT],
+            "a header must be JSON text", place=place, received=str(error)[:_SPAN_ABOUT],
             way_out="download the file again",
-        ) from error
+        ) from error  # fmt: skip
     if not isinstance(value, dict):
         raise CheckpointError("a header must be a JSON object", place=place, received=type(value).__name__)
     return value

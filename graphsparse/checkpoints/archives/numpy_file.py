@@ -14,10 +14,11 @@ import torch
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.zip_directory import read_directory
-from graphsparse.checkpoints.boundary import printable
+from graphsparse.checkpoints.boundary import damaged, printable
 from graphsparse.errors import CheckpointError
 
 _LONGEST_NAME = 65_000  # bytes; a zip archive has two bytes for a length
+_RULE = "arrays must read as NumPy wrote them"
 _WAY_OUT = "save plain arrays again with numpy.savez"
 
 
@@ -36,14 +37,14 @@ def read_npz(path: Path) -> Archive:
                 arrays[name.removesuffix(".npy")] = _array(file, member.file_size, place)
     numbered = [f"arr_{i}" for i in range(len(arrays))]
     content = [arrays[name] for name in numbered] if arrays.keys() == set(numbered) else arrays
-    return Archive(str(path), "npz", content, {}, path.stat().st_size)
+    return Archive(str(path), content, {}, path.stat().st_size)
 
 
 def read_npy(path: Path) -> Archive:
     """Returns the one array as a list of one tensor."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        return Archive(str(path), "npy", [_array(file, size, str(path))], {}, size)
+        return Archive(str(path), [_array(file, size, str(path))], {}, size)
 
 
 def write_npz(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str, str]) -> None:
@@ -89,7 +90,7 @@ def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: str) -> IO
     try:
         return archive.open(member)
     except Exception as error:  # a stranger's bytes make zipfile raise anything
-        raise _damaged(error, place) from error
+        raise damaged(_RULE, place, error) from error
 
 
 def _array(file: Any, size: int, place: str) -> torch.Tensor:
@@ -100,7 +101,7 @@ def _array(file: Any, size: int, place: str) -> torch.Tensor:
     except CheckpointError:
         raise
     except Exception as error:  # a stranger's bytes make numpy and zlib raise anything
-        raise _damaged(error, place) from error
+        raise damaged(_RULE, place, error) from error
     return to_tensor(array, place)
 
 
@@ -121,11 +122,3 @@ def _check_header(file: Any, size: int, place: str) -> None:
             "an array must have as many bytes as its shape asks for", place=place,
             received=f"{dtype} {str(shape)[:60]} in {size - file.tell()} bytes", way_out=_WAY_OUT,
         )  # fmt: skip
-
-
-def _damaged(error: Exception, place: str) -> CheckpointError:
-    reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:120]
-    return CheckpointError(
-        "arrays must read as NumPy wrote them", place=place, received=reason,
-        way_out="the file is damaged or cut short: copy or download it again",
-    )  # fmt: skip

@@ -18,8 +18,10 @@ from typing import Any
 import torch
 
 from graphsparse.checkpoints.archives import program_schema as schema
-from graphsparse.checkpoints.archives.exported import Members, open_members, stored_tensors, unpickle_tensors
+from graphsparse.checkpoints.archives.exported import Members, open_members, stored_tensors
 from graphsparse.checkpoints.archives.program_inputs import checked_inputs, spec_of, structure_of
+from graphsparse.checkpoints.archives.program_values import Unlike
+from graphsparse.checkpoints.archives.torch_file import read_bytes
 from graphsparse.checkpoints.checks import check_expansion
 from graphsparse.errors import CheckpointError
 
@@ -60,8 +62,8 @@ def open_program(path: Path) -> StoredProgram:
     """
     try:
         return _rebuilt(open_members(path))
-    except (schema.Unlike, RecursionError, MemoryError) as error:
-        received = str(error) if isinstance(error, schema.Unlike) else "parts that are nested too deeply, or too many"
+    except (Unlike, RecursionError, MemoryError) as error:
+        received = str(error) if isinstance(error, Unlike) else "parts that are nested too deeply, or too many"
         rule = "a program must be of the form that torch.export.save writes, with nothing in it that has to be run"
         raise CheckpointError(rule, place=str(path), received=received[:200], way_out=_WAY_OUT) from error
 
@@ -73,13 +75,11 @@ def _rebuilt(members: Members) -> StoredProgram:
     weights = stored_tensors(members, root + _WEIGHTS, hollow=True)
     constants = stored_tensors(members, root + _CONSTANTS, hollow=True)
     return StoredProgram(
-        place=members.place,
-        text=text,
+        place=members.place, text=text,
         weights={name: _as_saved(tensor, payload) for name, (tensor, payload) in weights.items()},
-        constants={name: tensor for name, (tensor, _) in constants.items()},
-        example_inputs=inputs,
+        constants={name: tensor for name, (tensor, _) in constants.items()}, example_inputs=inputs,
         file_bytes=members.file.size,
-    )
+    )  # fmt: skip
 
 
 def _root(members: Members) -> str:
@@ -87,13 +87,13 @@ def _root(members: Members) -> str:
     root = next(iter(members.table), "").partition("/")[0] + "/"
     for name, content in _MARKS.items():
         if root + name not in members.table or members.bytes(root + name) != content:
-            raise schema.Unlike(f"{name} must be {content.decode()!r}")
+            raise Unlike(f"{name} must be {content.decode()!r}")
     for name in (_MODEL, _WEIGHTS, _CONSTANTS, _INPUTS):
         if root + name not in members.table:
-            raise schema.Unlike(f"a member {name} is missing")
+            raise Unlike(f"a member {name} is missing")
     others = [n for n in members.table if re.search(r"(^|/)models/", n) and n != root + _MODEL]
     if others or not all(name.startswith(root) for name in members.table):
-        raise schema.Unlike("an archive must hold one program, and its members must lie in one folder")
+        raise Unlike("an archive must hold one program, and its members must lie in one folder")
     return root
 
 
@@ -101,7 +101,7 @@ def _example_inputs(members: Members, name: str) -> tuple[tuple[Any, ...], dict[
     data = members.bytes(name)
     if not data:
         return None
-    inputs = checked_inputs(unpickle_tensors(data, members.within(name)))
+    inputs = checked_inputs(read_bytes(data, members.within(name)))
     elements = sum(leaf.numel() for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
     check_expansion([elements], members.file.size, members.within(name))
     return inputs
@@ -115,15 +115,15 @@ def _completed(text: dict[str, Any], inputs: Any) -> tuple[dict[str, Any], Any]:
     module = text["graph_module"]
     called = next((call["signature"] for call in module["module_call_graph"] if call["fqn"] == ""), None)
     if called is None:
-        raise schema.Unlike("a program must say what it takes and what it gives")
+        raise Unlike("a program must say what it takes and what it gives")
     takes, gives = structure_of(called["in_spec"]), structure_of(called["out_spec"])
     if type(takes) is not tuple or list(map(type, takes)) != [tuple, dict]:
-        raise schema.Unlike("a program must take a tuple of values and a dict of values by keyword")
+        raise Unlike("a program must take a tuple of values and a dict of values by keyword")
     checked_inputs(takes)
     if inputs is not None and set(inputs[1]) == set(takes[1]):
         inputs = inputs[0], {key: inputs[1][key] for key in takes[1]}
     if inputs is not None and spec_of(inputs) != spec_of(takes):
-        raise schema.Unlike("example inputs must be what the program takes")
+        raise Unlike("example inputs must be what the program takes")
     call = {**called, "inputs": [], "outputs": [], "in_spec": spec_of(takes), "out_spec": spec_of(gives)}
     whole = {
         **module, "module_call_graph": [{"fqn": "", "signature": call}], "metadata": {}, "treespec_namedtuple_fields": {},

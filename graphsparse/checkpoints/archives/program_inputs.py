@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from graphsparse.checkpoints.archives.program_schema import Unlike
+from graphsparse.checkpoints.archives.program_values import Unlike
 
 _FORM = 1  # of treespecs, as torch.utils._pytree.treespec_dumps writes them
 _SEQUENCES = {"builtins.tuple": tuple, "builtins.list": list, "collections.namedtuple": tuple}

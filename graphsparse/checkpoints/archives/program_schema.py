@@ -9,14 +9,30 @@ expression is ever evaluated. The form: torch._export.serde.schema, major versio
 from __future__ import annotations
 
 import keyword
-import math
 import re
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-Check = Callable[[Any], Any]
+from graphsparse.checkpoints.archives.program_values import (
+    LONGEST_TEXT,
+    Check,
+    Unlike,
+    a,
+    among,
+    integer,
+    listed,
+    name,
+    named,
+    number,
+    one_of,
+    optional,
+    path,
+    record,
+    refused,
+    size,
+    text,
+)
 
 SCHEMA_MAJOR = 8
 DIALECTS = {"ATEN", "TRAINING"}
@@ -31,123 +47,7 @@ DTYPES = {
 STRIDED = 7
 _MEMORY_FORMATS = {1, 2, 3, 4}
 _HIGHER_ORDER = "torch.ops.higher_order."
-_LONGEST_NAME, _LONGEST_TEXT, _LARGEST = 1000, 10_000, 1 << 63
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_PATH = re.compile(r"[\w .:/+\-]+")
 _STACK = re.compile(r"[\w .,:;/+\-@()\[\]<>']*")
-
-
-class Unlike(Exception):
-    """A value is not what the schema says; the text says which and why."""
-
-
-def _refuse(rule: str, value: Any) -> Unlike:
-    return Unlike(f"{rule}, not {str(value)[:60]!r}")
-
-
-def a(kind: type) -> Check:
-    """A value of exactly that type (a boolean is no integer)."""
-
-    def check(value: Any) -> Any:
-        if type(value) is not kind:
-            raise _refuse(f"a value must be of type {kind.__name__}", value)
-        return value
-
-    return check
-
-
-def listed(each: Check) -> Check:
-    return lambda value: [each(item) for item in a(list)(value)]
-
-
-def named(each: Check) -> Check:
-    return lambda value: {name(key): each(item) for key, item in a(dict)(value).items()}
-
-
-def optional(check: Check) -> Check:
-    return lambda value: None if value is None else check(value)
-
-
-def among(allowed: Any) -> Check:
-    """One of a few numbers or words."""
-
-    def check(value: Any) -> Any:
-        if type(value) not in (int, str) or value not in allowed:
-            raise _refuse("a value must be one that is known", value)
-        return value
-
-    return check
-
-
-def record(needed: dict[str, Check], others: dict[str, Check] | None = None) -> Check:
-    """An object with these fields; further ones are dropped, and of ``others`` those that are not there."""
-
-    def check(value: Any) -> dict[str, Any]:
-        table = a(dict)(value)
-        for key in needed:
-            if key not in table:
-                raise Unlike(f"a field {key!r} is missing")
-        checks = {**needed, **(others or {})}
-        return {key: each(table[key]) for key, each in checks.items() if key in table}
-
-    return check
-
-
-def one_of(arms: dict[str, Check]) -> Check:
-    """An object with one field, which says what the value is."""
-
-    def check(value: Any) -> dict[str, Any]:
-        table = a(dict)(value)
-        kind = next(iter(table), None)
-        if len(table) != 1 or kind not in arms:
-            raise _refuse(f"a value must be one of {', '.join(arms)}", ", ".join(map(str, table)))
-        return {kind: arms[kind](table[kind])}
-
-    return check
-
-
-def integer(value: Any) -> int:
-    if not -_LARGEST <= a(int)(value) < _LARGEST:
-        raise _refuse("an integer must fit in 64 bits", value)
-    return value
-
-
-def size(value: Any) -> int:
-    if integer(value) < 0:
-        raise _refuse("a size must not be negative", value)
-    return value
-
-
-def number(value: Any) -> Any:
-    """A float in the form that torch writes: the three that are no JSON are words."""
-    if value in ("Infinity", "-Infinity", "NaN"):
-        return value
-    found = float(integer(value)) if type(value) is int else a(float)(value)
-    return found if math.isfinite(found) else "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
-
-
-def text(value: Any) -> str:
-    if len(a(str)(value)) > _LONGEST_TEXT:
-        raise _refuse("a text must be short", value)
-    return value
-
-
-def name(value: Any) -> str:
-    """A name of the program's values: torch pastes it into Python code."""
-    if len(a(str)(value)) > _LONGEST_NAME or not _NAME.fullmatch(value) or keyword.iskeyword(value):
-        raise _refuse("a value's name must be an identifier", value)
-    return value
-
-
-def path(value: Any) -> str:
-    """A parameter's name: torch pastes it into Python code, and makes an attribute of it."""
-    if len(a(str)(value)) > _LONGEST_NAME or not _PATH.fullmatch(value) or any(map(_is_taken, value.split("."))):
-        raise _refuse("a parameter's name must be one that a module can have", value)
-    return value
-
-
-def _is_taken(part: str) -> bool:
-    return not part or (part.startswith("__") and part.endswith("__")) or hasattr(torch.fx.GraphModule, part)
 
 
 def _none(_: Any) -> bool:
@@ -157,7 +57,7 @@ def _none(_: Any) -> bool:
 def _metadata(value: Any) -> dict[str, str]:
     """Of what is noted beside an operation, the modules that it stands in."""
     stack = a(dict)(value).get("nn_module_stack")
-    known = type(stack) is str and len(stack) <= _LONGEST_TEXT and _STACK.fullmatch(stack)
+    known = type(stack) is str and len(stack) <= LONGEST_TEXT and _STACK.fullmatch(stack)
     return {"nn_module_stack": stack} if known and all(_three(each) for each in stack.split(";")) else {}
 
 
@@ -243,9 +143,9 @@ def node(value: Any) -> dict[str, Any]:
     higher = made["target"].startswith(_HIGHER_ORDER)
     for given in made["inputs"]:
         if not higher and "as_graph" in given["arg"]:
-            raise _refuse("a program must be an operand of an operation on programs", made["target"])
+            raise refused("a program must be an operand of an operation on programs", made["target"])
         if higher and given["name"] and given.get("kind") != 1:
-            raise _refuse("an operation on programs must take its operands by place", given["name"])
+            raise refused("an operation on programs must take its operands by place", given["name"])
     return made
 
 

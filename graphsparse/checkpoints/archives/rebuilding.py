@@ -17,8 +17,8 @@ import torch
 
 from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.mapped import Octets
-from graphsparse.checkpoints.archives.pickles import Function, Vocabulary, would_run
-from graphsparse.checkpoints.checks import DTYPES
+from graphsparse.checkpoints.archives.pickle_machine import Function, Vocabulary, would_run
+from graphsparse.checkpoints.checks import DTYPES, naturals
 from graphsparse.errors import CheckpointError
 
 _QUANTISED = {torch.qint8: torch.int8, torch.quint8: torch.uint8, torch.qint32: torch.int32}
@@ -80,16 +80,13 @@ def vocabulary(octets: Octets, storage: Callable[[Any], Any], budget: Budget) ->
         "torch._utils._rebuild_qtensor": partial(_dequantised, octets, budget),
         "torch._utils._rebuild_nested_tensor": lambda *_: Unread("nested"),
         "torch._utils._rebuild_meta_tensor_no_storage": partial(_hollow, budget),
-        "torch.serialization._get_layout": _layout,
-        "torch.Size": lambda sizes=(): sizes,
-        "torch.device": lambda *name: name,
-        "collections.OrderedDict": partial(_ordered, budget),
+        "torch.serialization._get_layout": _layout, "torch.Size": lambda sizes=(): sizes,
+        "torch.device": lambda *name: name, "collections.OrderedDict": partial(_ordered, budget),
         "collections.Counter": lambda counts: counts if type(counts) is dict else {},
         "builtins.set": lambda items: items if type(items) is list else [],
         "builtins.complex": lambda real, imaginary=0.0: complex(float(real), float(imaginary)),
-        "builtins.bytearray": _bytes,
-        "_codecs.encode": _bytes,
-    }
+        "builtins.bytearray": _bytes, "_codecs.encode": _bytes,
+    }  # fmt: skip
     functions["torch._tensor._rebuild_from_type_v2"] = partial(_of_type, functions, budget)
     return Vocabulary(_VALUES, functions, storage)
 
@@ -122,7 +119,7 @@ def _view(
     dtype = storage.dtype if dtype is None else dtype
     if dtype not in DTYPES:
         raise CheckpointError("a tensor must have elements of whole bytes", place=budget.place, received=dtype)
-    if not (_naturals(size) and _naturals(stride) and _naturals((offset,)) and len(size) == len(stride) <= _MOST_AXES):
+    if not (naturals(size) and naturals(stride) and naturals((offset,)) and len(size) == len(stride) <= _MOST_AXES):
         raise ValueError("a tensor's sizes, strides and offset are whole numbers, for at most 64 axes")
     elements, available = prod(size), storage.nbytes // dtype.itemsize
     span = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if elements else 0
@@ -157,7 +154,7 @@ def _sparse(budget: Budget, layout: Any, parts: Any) -> torch.Tensor:
     """The sparse tensor of these parts. Its indices are checked where its content is first looked into."""
     budget.spend(TENSOR)
     *tensors, size = parts if layout is not torch.sparse_coo else parts[:3]
-    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not _naturals(size) or len(size) > _MOST_AXES:
+    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not naturals(size) or len(size) > _MOST_AXES:
         raise TypeError("a sparse tensor of something else than tensors and a shape")
     if layout is torch.sparse_coo:
         indices, values = tensors
@@ -186,7 +183,7 @@ def _dequantised(
 def _hollow(budget: Budget, dtype: Any, size: Any, stride: Any, *_: Any) -> torch.Tensor:
     """A tensor on the meta device: a shape, and no memory at all."""
     budget.spend(TENSOR)
-    if not (_naturals(size) and _naturals(stride) and len(size) == len(stride) <= _MOST_AXES):
+    if not (naturals(size) and naturals(stride) and len(size) == len(stride) <= _MOST_AXES):
         raise ValueError("a tensor's sizes and strides are whole numbers, for at most 64 axes")
     return torch.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
 
@@ -217,7 +214,3 @@ def _bytes(text: Any = b"", encoding: Any = "latin1") -> Any:
     if type(text) not in (bytes, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise TypeError(f"bytes made of a {type(text).__name__}")
     return text
-
-
-def _naturals(values: Any) -> bool:
-    return type(values) in (tuple, list) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)

@@ -22,6 +22,7 @@ from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
+from graphsparse.checkpoints.checks import naturals
 from graphsparse.errors import CheckpointError
 
 _LARGEST_HEADER = 100_000_000  # the library's own limit
@@ -55,7 +56,7 @@ def read(path: Path) -> Archive:
     spans = {name: _span(info, f"{name} in {path}") for name, info in header.items()}
     _check_layout(spans, file.size - start, str(path))
     tensors = {name: file.tensor(dtype, shape, start + begin) for name, (dtype, shape, begin, _) in spans.items()}
-    return Archive(str(path), "safetensors", tensors, metadata, file.size, file.release)
+    return Archive(str(path), tensors, metadata, file.size, file.release)
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str, str]) -> None:
@@ -106,7 +107,7 @@ def _span(info: Any, place: str) -> tuple[torch.dtype, tuple[int, ...], int, int
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise CheckpointError("a tensor's dtype must be one that torch has", place=place, received=str(dtype)[:40])
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+    if not naturals(shape) or not naturals(offsets) or len(offsets) != 2:
         raise CheckpointError(
             "shapes and offsets must be whole numbers from 0 to 2^63", place=place,
             received=f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}", way_out=_WAY_OUT,
@@ -118,10 +119,6 @@ def _span(info: Any, place: str) -> tuple[torch.dtype, tuple[int, ...], int, int
             received=f"{dtype} {tuple(shape)} in {end - begin} bytes", way_out=_WAY_OUT,
         )  # fmt: skip
     return _DTYPES[dtype], tuple(shape), begin, end
-
-
-def _naturals(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
 def _check_layout(spans: Mapping[str, tuple[torch.dtype, tuple[int, ...], int, int]], size: int, place: str) -> None:

@@ -14,17 +14,9 @@ from graphsparse.errors import CheckpointError
 
 # What a folder's checkpoint is, best first: within a line several files are several candidates, and are refused.
 _IN_FOLDER = (
-    "*.safetensors.index.json",
-    "model.safetensors",
-    "*.safetensors",
-    "*.bin.index.json",
-    "pytorch_model.bin",
-    "*.pt2",
-    "*.bin",
-    "*.pt",
-    "*.pth",
-    "*.npz",
-)
+    "*.safetensors.index.json", "model.safetensors", "*.safetensors", "*.bin.index.json", "pytorch_model.bin",
+    "*.pt2", "*.bin", "*.pt", "*.pth", "*.npz",
+)  # fmt: skip
 
 
 def checkpoint_in(folder: Path) -> Path:
@@ -72,7 +64,7 @@ def read(path: Path, open_file: Callable[[Path], Archive]) -> Archive:
             owners[tensor.data_ptr()].release(tensor)
 
     size = sum(piece.file_bytes or 0 for piece in pieces.values())
-    return Archive(str(path), "sharded", tensors, {}, size, release)
+    return Archive(str(path), tensors, {}, size, release)
 
 
 def _weight_map(path: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.pickles import read_pickle
 from graphsparse.checkpoints.archives.rebuilding import Storage, outline, vocabulary
 from graphsparse.checkpoints.archives.zip_directory import data_offset, directory_of
+from graphsparse.checkpoints.boundary import CUT_SHORT, damaged
 from graphsparse.errors import CheckpointError, GraphsparseError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
@@ -37,7 +38,7 @@ def read(path: Path) -> Archive:
         CheckpointError: the file is damaged, a bomb, or asks for code to be run.
     """
     file = MappedFile(path)
-    return Archive(str(path), "torch", read_octets(file), {}, file.size, file.release)
+    return Archive(str(path), read_octets(file), {}, file.size, file.release)
 
 
 def read_octets(octets: Octets) -> Any:
@@ -48,7 +49,7 @@ def read_octets(octets: Octets) -> Any:
     except GraphsparseError:
         raise
     except Exception as error:  # a stranger's bytes make a pickle fail with anything
-        raise _damaged(error, octets.place) from error
+        raise damaged("a torch checkpoint must read as torch.save wrote it", octets.place, error) from error
 
 
 def read_bytes(data: bytes, place: str) -> Any:
@@ -154,7 +155,7 @@ def _within(nbytes: int, available: int, place: str) -> int:
     if nbytes > available:
         raise CheckpointError(
             "a storage must lie within its file", place=place, received=f"{nbytes:,} bytes of {available:,}",
-            way_out="the file is damaged or cut short: copy or download it again",
+            way_out=CUT_SHORT,
         )  # fmt: skip
     return nbytes
 
@@ -165,12 +166,3 @@ def _check_no_program(members: Mapping[str, zipfile.ZipInfo], place: str) -> Non
             "a checkpoint must hold tensors, not a program", place=place, received="a TorchScript archive",
             way_out="save torch.jit.load(...).state_dict() of it with torch.save",
         )  # fmt: skip
-
-
-def _damaged(error: Exception, place: str) -> CheckpointError:
-    """The error of this package for what reading a stranger's bytes raised."""
-    reason = f"{type(error).__name__}: {error}"[:160].splitlines()[0]
-    return CheckpointError(
-        "a torch checkpoint must read as torch.save wrote it", place=place, received=reason,
-        way_out="the file is damaged or cut short: copy or download it again",
-    )  # fmt: skip

@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from graphsparse.checkpoints.boundary import CUT_SHORT
 from graphsparse.errors import CheckpointError
 
 # What is compressed is unfolded in memory, beside the masks that are read from it: twice the file, and what costs
@@ -111,10 +112,7 @@ def check_one_directory(file: BinaryIO, place: str) -> int:
 
 
 def _cut_short(place: str, received: str) -> CheckpointError:
-    return CheckpointError(
-        "a zip archive must end in its directory", place=place, received=received,
-        way_out="the file is damaged or cut short: copy or download it again",
-    )  # fmt: skip
+    return CheckpointError("a zip archive must end in its directory", place=place, received=received, way_out=CUT_SHORT)
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size: int, path: str, stored: bool) -> None:

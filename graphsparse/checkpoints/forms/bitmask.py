@@ -8,6 +8,9 @@ Source: compressed_tensors, compressors/sparse_compressors/sparse_bitmask.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -31,15 +34,20 @@ def packed_names(content: Content, *, with_offsets: bool) -> list[str]:
     return [name for name in whole if (f"{name}.{OFFSETS}" in tensors) == with_offsets]
 
 
-def recognise(content: Content) -> bool:
-    return bool(packed_names(content, with_offsets=True))
+_names = partial(packed_names, with_offsets=True)
 
 
 def read(content: Content, request: Request) -> Reading:
-    prefixes = packed_names(content, with_offsets=True)
-    entries = {parameter(prefix): _entry(content, prefix) for prefix in prefixes}
+    return packed_reading(content, _names(content), _entry, (*PARTS, OFFSETS))
+
+
+def packed_reading(
+    content: Content, prefixes: list[str], entry: Callable[[Content, str], Entry], parts: Iterable[str]
+) -> Reading:
+    """The reading of packed weights, by their prefixes, with what stands beside them."""
+    entries = {parameter(prefix): entry(content, prefix) for prefix in prefixes}
     keys = {parameter(prefix): f"{prefix}.bitmask" for prefix in prefixes}
-    return beside(content, entries, keys, (f"{prefix}.{part}" for prefix in prefixes for part in (*PARTS, OFFSETS)))
+    return beside(content, entries, keys, (f"{prefix}.{part}" for prefix in prefixes for part in parts))
 
 
 def parameter(prefix: str) -> str:
@@ -146,11 +154,6 @@ def _pack_bits(mask: torch.Tensor, shape: Shape) -> torch.Tensor:
 
 
 BITMASK = Form(
-    "sparse-bitmask",
-    "compressed-tensors: X.shape, X.compressed, X.bitmask, X.row_offsets",
-    recognise,
-    read,
-    write,
-    ("safetensors",),
-    needs_weights=True,
-)
+    "sparse-bitmask", "compressed-tensors: X.shape, X.compressed, X.bitmask, X.row_offsets", _names, read, write,
+    ("safetensors",), needs_weights=True,
+)  # fmt: skip

@@ -7,30 +7,27 @@ value is not zero. Source: compressed_tensors, compressors/sparse_compressors/sp
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.bitmask import (
     PARTS,
     packed_names,
+    packed_reading,
     packed_shape,
-    parameter,
     scatter,
     unpack_bits,
 )
-from graphsparse.checkpoints.forms.form import Entry, Form, Reading, beside
+from graphsparse.checkpoints.forms.form import Entry, Form, Reading
 from graphsparse.errors import MaskError
 
-
-def recognise(content: Content) -> bool:
-    return bool(packed_names(content, with_offsets=False))
+_names = partial(packed_names, with_offsets=False)
 
 
 def read(content: Content, request: Request) -> Reading:
-    prefixes = packed_names(content, with_offsets=False)
-    entries = {parameter(prefix): _entry(content, prefix) for prefix in prefixes}
-    keys = {parameter(prefix): f"{prefix}.bitmask" for prefix in prefixes}
-    return beside(content, entries, keys, (f"{prefix}.{part}" for prefix in prefixes for part in PARTS))
+    return packed_reading(content, _names(content), _entry, PARTS)
 
 
 def _entry(content: Content, prefix: str) -> Entry:
@@ -50,4 +47,4 @@ def _entry(content: Content, prefix: str) -> Entry:
     return Entry(shape, dense, (values, bits), dense)
 
 
-BITMASK_24 = Form("sparse-24-bitmask", "compressed-tensors, two of every four: no row_offsets", recognise, read)
+BITMASK_24 = Form("sparse-24-bitmask", "compressed-tensors, two of every four: no row_offsets", _names, read)

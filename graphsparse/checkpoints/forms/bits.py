@@ -1,4 +1,4 @@
-"""Masks alone in a safetensors file: a bit an entry, an eighth of the bytes of bools, and a header that says so.
+"""Masks alone in a safetensors file: one bit per entry, an eighth of what bools take, and a header that says so.
 
 Each tensor is uint8: the mask flattened, row after row, the first entry the lowest bit of the first byte, the last
 byte filled up with zeros. The header's metadata holds ``format: graphsparse-masks`` and, under ``masks``, JSON
@@ -63,11 +63,9 @@ def _entry(content: Content, name: str, about: object) -> Entry:
     shape, kept, crc = _described(about, place)
     if octets.dtype != torch.uint8 or octets.dim() != 1 or octets.numel() != -(-math.prod(shape) // 8):
         raise CheckpointError(
-            "a mask must have one bit per entry",
-            place=place,
-            received=f"{octets.numel()} bytes for {shape}",
+            "a mask must have one bit per entry", place=place, received=f"{octets.numel()} bytes for {shape}",
             way_out=_WAY_OUT,
-        )
+        )  # fmt: skip
     content.check_expansion(shape, place)
 
     def words() -> np.ndarray:
@@ -103,4 +101,4 @@ def _words(octets: torch.Tensor, shape: Shape, place: str) -> np.ndarray:
     return filled.view("<u8").astype(np.uint64, copy=False)
 
 
-BITS = Form("bits", "masks alone, a bit an entry, in safetensors", recognise, read, write, ("safetensors",))
+BITS = Form("bits", "masks alone, one bit per entry, in safetensors", recognise, read, write, ("safetensors",))

@@ -28,10 +28,6 @@ def _names(content: Content) -> list[str]:
     return [name for name in names if all(f"{name}.{part}" in content.tensors for part in _PARTS)]
 
 
-def recognise(content: Content) -> bool:
-    return bool(_names(content))
-
-
 def read(content: Content, request: Request) -> Reading:
     names = _names(content)
     used = {f"{name}.{part}" for name in names for part in _PARTS}
@@ -75,11 +71,9 @@ def _entry(content: Content, name: str) -> Entry:
         return table.reshape(shape)
 
     return Entry(
-        shape,
-        lambda: dense(torch.ones(data.shape, dtype=torch.bool)),
-        (indptr, indices, data),
+        shape, lambda: dense(torch.ones(data.shape, dtype=torch.bool)), (indptr, indices, data),
         None if data.dtype == torch.bool else (lambda: dense(data)),
-    )
+    )  # fmt: skip
 
 
 def _shape(declared: torch.Tensor, place: str) -> Shape:
@@ -128,4 +122,4 @@ def _values(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return weight[mask]
 
 
-CSR = Form("csr", "csr blocks in npz: X.indptr, X.indices, X.data, X.shape", recognise, read, write, ("npz",))
+CSR = Form("csr", "csr blocks in npz: X.indptr, X.indices, X.data, X.shape", _names, read, write, ("npz",))

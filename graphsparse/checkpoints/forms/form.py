@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives.json_text import read_names
-from graphsparse.checkpoints.archives.pending import Pending
+from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, in_parts, nonzero
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.names import Shape
@@ -69,6 +71,8 @@ class Payload:
 
 Masks = Mapping[str, torch.Tensor]
 Weights = Mapping[str, torch.Tensor]
+Masked = Mapping[str, tuple[str, str | None]]
+"""{parameter: (key of its mask, key of its weight or None)}, of one file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +82,7 @@ class Form:
     Attributes:
         name: how users call it.
         about: one line for lists of forms.
-        recognise: whether a file's content bears this form's signs.
+        recognise: what a file's content has of this form's signs; nothing, or False, where it is of another form.
         read: the masks in it.
         write: the tensors of a file of this form, from masks and (None: without) weights; None where the form is
             only read.
@@ -88,7 +92,7 @@ class Form:
 
     name: str
     about: str
-    recognise: Callable[[Content], bool]
+    recognise: Callable[[Content], object]
     read: Callable[[Content, Request], Reading]
     write: Callable[[Masks, Weights], Payload] | None = None
     containers: tuple[str, ...] = ()
@@ -119,12 +123,10 @@ def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Te
     return Entry(tuple(mask.shape), lambda: check_binary(mask, place), (mask, weight), lambda: weight)
 
 
-def masked_reading(content: Content, masked: Mapping[str, tuple[str, str | None]]) -> Reading:
+def masked_reading(content: Content, masked: Masked) -> Reading:
     """The reading of a state dict with masks in it, in the file's order (which a chain of layers goes by).
 
-    Args:
-        content: the file.
-        masked: {parameter: (key of its mask, key of its weight)}. All other weights are masked by their zeros.
+    All weights that are not in ``masked`` are masked by their zeros.
     """
     tensors = content.tensors
     entries = {
@@ -133,6 +135,31 @@ def masked_reading(content: Content, masked: Mapping[str, tuple[str, str | None]
     }
     keys = {name: (mask if weight is None else weight) for name, (mask, weight) in masked.items()}
     return beside(content, entries, keys, (key for pair in masked.values() for key in pair if key is not None))
+
+
+def masked_form(name: str, about: str, masked: Callable[[Content], Masked], **written: Any) -> Form:
+    """The form of state dicts that have masks under keys of their own: a file is of this form if ``masked`` finds one."""
+    return Form(
+        name, about, masked, lambda content, _: masked_reading(content, masked(content)), **written
+    )  # fmt: skip
+
+
+def masks_beside(masks: Masks, weights: Weights, keys: Callable[[str], tuple[str, str]]) -> Payload:
+    """What is written where each mask stands beside its weight, in the weight's type.
+
+    Args:
+        masks, weights: as for `Form.write`.
+        keys: gives the key of a parameter's mask, and that of its weight.
+    """
+    tensors = {}
+    for name, weight in weights.items():
+        if name in masks:
+            mask_key, weight_key = keys(name)
+            tensors[weight_key] = ready(weight)
+            tensors[mask_key] = Pending(tuple(weight.shape), weight.dtype, partial(masks[name].to, weight.dtype))
+        else:
+            tensors[name] = ready(weight)
+    return Payload(tensors, {"format": "pt"})
 
 
 def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, str], used: Iterable[str]) -> Reading:

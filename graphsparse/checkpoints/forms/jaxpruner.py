@@ -24,7 +24,7 @@ def recognise(content: Content) -> bool:
     packed = bool(tensors) and all(t.dim() == 1 and t.dtype == torch.uint8 for t in tensors)
     return packed and any(
         bool((part > 1).any()) for t in tensors for part in in_parts(t)
-    )  # else they are masks of rank 1, a byte an entry
+    )  # else they are masks of rank 1, one byte per entry
 
 
 def read(content: Content, request: Request) -> Reading:

@@ -6,15 +6,10 @@ import torch
 
 # How those libraries call what torch calls weight and bias, and whether it is laid out the other way round.
 _PARAMETERS = {
-    "kernel": ("weight", True),
-    "depthwise_kernel": ("weight", True),
-    "embedding": ("weight", False),
-    "embeddings": ("weight", False),
-    "scale": ("weight", False),
-    "gamma": ("weight", False),
-    "bias": ("bias", False),
+    "kernel": ("weight", True), "depthwise_kernel": ("weight", True), "embedding": ("weight", False),
+    "embeddings": ("weight", False), "scale": ("weight", False), "gamma": ("weight", False), "bias": ("bias", False),
     "beta": ("bias", False),
-}
+}  # fmt: skip
 KERNEL_NAMES = ("kernel", "depthwise_kernel")
 
 

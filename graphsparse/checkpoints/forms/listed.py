@@ -14,10 +14,6 @@ from graphsparse.checkpoints.names import in_order, shown
 from graphsparse.errors import MaskError
 
 
-def recognise(content: Content) -> bool:
-    return _is_list(content.raw)
-
-
 def read(content: Content, request: Request) -> Reading:
     masks = list(content.raw) if _is_list(content.raw) else []
     return ordered_reading(masks, content, request, other_layout=not request.named)
@@ -83,4 +79,6 @@ def _is_list(raw: object) -> bool:
     return all(mask is None or isinstance(mask, torch.Tensor) for mask in raw) and any(m is not None for m in raw)
 
 
-LISTED = Form("list", "masks without names, in order: npz, npy, lists of torch.save", recognise, read)
+LISTED = Form(
+    "list", "masks without names, in order: npz, npy, lists of torch.save", lambda content: _is_list(content.raw), read
+)

@@ -1,7 +1,7 @@
 """NNCF: a binary mask in an operation that NNCF hung before the layer, or in its hooks.
 
 Up to 2.x the layer holds it, ``<module>.pre_ops.<i>.op._binary_mask`` (``binary_mask`` in first versions), movement
-sparsity one a parameter, ``...op.weight_ctx._binary_mask``. From 2.17 the model holds hooks,
+sparsity one per parameter, ``...op.weight_ctx._binary_mask``. From 2.17 the model holds hooks,
 ``__nncf_hooks.post_hooks.<parameter with : for .>__<port>.<i>.binary_mask``; regularisation-based pruning keeps
 logits there, ``mask``, of which the positive ones are kept.
 """
@@ -34,10 +34,6 @@ def _keys(content: Content) -> dict[str, tuple[str, bool]]:
     return keys
 
 
-def recognise(content: Content) -> bool:
-    return bool(_keys(content))
-
-
 def read(content: Content, request: Request) -> Reading:
     keys = _keys(content)
     tensors = content.tensors
@@ -66,4 +62,4 @@ def _logit_entry(content: Content, name: str, key: str) -> Entry:
     return Entry(tuple(logits.shape), pattern, sources, None if weight is None else (lambda: weight))
 
 
-NNCF = Form("nncf", "NNCF: binary_mask in pre_ops or in hooks", recognise, read)
+NNCF = Form("nncf", "NNCF: binary_mask in pre_ops or in hooks", _keys, read)

@@ -8,7 +8,16 @@ import torch
 
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import Form, Masks, Payload, Reading, Weights, mask_entry, masked_reading
+from graphsparse.checkpoints.forms.form import (
+    Form,
+    Masked,
+    Masks,
+    Payload,
+    Reading,
+    Weights,
+    mask_entry,
+    masked_reading,
+)
 
 _PREFIX = "mask_"
 _MODEL = "model."  # OpenLTH's PrunedModel holds the model under this name; the masks name parameters without it
@@ -37,7 +46,7 @@ def write(masks: Masks, weights: Weights) -> Payload:
 OPENLTH = Form("openlth", "OpenLTH's mask.pth: {parameter: zeros and ones}", recognise, read, write, ("torch",))
 
 
-def _buffers(content: Content) -> dict[str, tuple[str, str | None]]:
+def _buffers(content: Content) -> Masked:
     masked: dict[str, tuple[str, str | None]] = {}
     for key in content.tensors:
         name = key.removeprefix(_PREFIX).replace("___", ".")
@@ -46,10 +55,6 @@ def _buffers(content: Content) -> dict[str, tuple[str, str | None]]:
             if weight is not None:
                 masked[name] = (key, weight)
     return masked
-
-
-def recognise_model(content: Content) -> bool:
-    return bool(_buffers(content))
 
 
 def read_model(content: Content, request: Request) -> Reading:
@@ -63,5 +68,5 @@ def read_model(content: Content, request: Request) -> Reading:
 
 
 OPENLTH_MODEL = Form(
-    "openlth-model", "OpenLTH's pruned model: buffers mask_<parameter with ___ for .>", recognise_model, read_model
+    "openlth-model", "OpenLTH's pruned model: buffers mask_<parameter with ___ for .>", _buffers, read_model
 )

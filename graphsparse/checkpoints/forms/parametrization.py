@@ -6,18 +6,25 @@ torch.ao.pruning's sparsifiers write the same keys.
 from __future__ import annotations
 
 import re
-from functools import partial
 
-from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import Form, Masks, Payload, Reading, Weights, masked_reading
+from graphsparse.checkpoints.forms.form import (
+    Form,
+    Masked,
+    Masks,
+    Payload,
+    Reading,
+    Weights,
+    masked_reading,
+    masks_beside,
+)
 from graphsparse.errors import MaskError
 
 _MASK = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.\d+\.mask$")
 _ORIGINAL = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.original$")
 
 
-def _masked(content: Content) -> dict[str, tuple[str, str | None]]:
+def _masked(content: Content) -> Masked:
     """{parameter: (key of its mask, key of its weight)}; an original without a mask is a plain weight."""
     masked: dict[str, tuple[str, str | None]] = {}
     for key in content.tensors:
@@ -36,10 +43,6 @@ def _masked(content: Content) -> dict[str, tuple[str, str | None]]:
     return masked
 
 
-def recognise(content: Content) -> bool:
-    return bool(_masked(content))
-
-
 def read(content: Content, request: Request) -> Reading:
     reading = masked_reading(content, _masked(content))
     entries = {_ORIGINAL.sub(r"\1\2", name): entry for name, entry in reading.entries.items()}
@@ -48,24 +51,17 @@ def read(content: Content, request: Request) -> Reading:
 
 def write(masks: Masks, weights: Weights) -> Payload:
     """Writes the state dict of a model whose masked parameters have one parametrization each, its buffer ``mask``."""
-    tensors = {}
-    for name, weight in weights.items():
-        if name not in masks:
-            tensors[name] = ready(weight)
-            continue
-        module, dot, parameter = name.rpartition(".")
-        prefix = f"{module}{dot}parametrizations.{parameter}"
-        tensors[f"{prefix}.original"] = ready(weight)
-        tensors[f"{prefix}.0.mask"] = Pending(tuple(weight.shape), weight.dtype, partial(masks[name].to, weight.dtype))
-    return Payload(tensors, {"format": "pt"})
+    return masks_beside(masks, weights, _keys)
+
+
+def _keys(name: str) -> tuple[str, str]:
+    module, dot, parameter = name.rpartition(".")
+    prefix = f"{module}{dot}parametrizations.{parameter}"
+    return f"{prefix}.0.mask", f"{prefix}.original"
 
 
 PARAMETRIZATION = Form(
     "parametrization",
     "torch.nn.utils.parametrize, torch.ao.pruning: parametrizations.X.original and parametrizations.X.<i>.mask",
-    recognise,
-    read,
-    write,
-    ("torch", "safetensors"),
-    needs_weights=True,
-)
+    _masked, read, write, ("torch", "safetensors"), needs_weights=True,
+)  # fmt: skip

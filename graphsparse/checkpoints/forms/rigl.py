@@ -36,14 +36,10 @@ def _model_beside(content: Content) -> dict[str, Shape] | None:
     return {plain[name]: tuple(tensors[name].shape) for name in plain} or None
 
 
-def recognise(content: Content) -> bool:
-    return _masks(content.raw) is not None
-
-
 def read(content: Content, request: Request) -> Reading:
     masks = _masks(content.raw) or []
     parameters = request.parameters or _model_beside(content)
     return ordered_reading(masks, content, Request(parameters, request.by_order), other_layout=False)
 
 
-RIGL = Form("rigl", "rigl-torch: backward_masks, a list in layer order", recognise, read)
+RIGL = Form("rigl", "rigl-torch: backward_masks, a list in layer order", lambda content: _masks(content.raw), read)

@@ -18,10 +18,6 @@ def _sparse(content: Content) -> list[str]:
     return [name for name, tensor in content.tensors.items() if tensor.layout != torch.strided]
 
 
-def recognise(content: Content) -> bool:
-    return bool(_sparse(content))
-
-
 def read(content: Content, request: Request) -> Reading:
     sparse = _sparse(content)
     return beside(content, {name: _entry(content, name) for name in sparse}, {}, sparse)
@@ -54,4 +50,4 @@ def _parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return (*compressed_indices(tensor), tensor.values())
 
 
-TORCH_SPARSE = Form("torch-sparse", "sparse tensors of torch: COO, CSR, CSC, BSR, BSC", recognise, read)
+TORCH_SPARSE = Form("torch-sparse", "sparse tensors of torch: COO, CSR, CSC, BSR, BSC", _sparse, read)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import Form, Reading, masked_reading
-
-_PARAMETERS = ("weight", "bias")
+from graphsparse.checkpoints.content import Content
+from graphsparse.checkpoints.forms.form import Masked, masked_form
 
 
-def _masked(content: Content) -> dict[str, tuple[str, str | None]]:
-    names = (key.removesuffix("_mask") for key in content.tensors if key.endswith("_mask"))
-    return {
-        name: (f"{name}_mask", name)
-        for name in names
-        if name.rpartition(".")[2] in _PARAMETERS and name in content.tensors
-    }
+def _masked(content: Content) -> Masked:
+    names = (key.removesuffix("_mask") for key in content.tensors if key.endswith(("weight_mask", "bias_mask")))
+    own = (name for name in names if name.rpartition(".")[2] in ("weight", "bias") and name in content.tensors)
+    return {name: (f"{name}_mask", name) for name in own}
 
 
-def recognise(content: Content) -> bool:
-    return bool(_masked(content))
-
-
-def read(content: Content, request: Request) -> Reading:
-    return masked_reading(content, _masked(content))
-
-
-WEIGHT_MASK = Form(
-    "weight-mask", "Synaptic-Flow, ShrinkBench: buffers weight_mask and bias_mask beside the weight", recognise, read
+WEIGHT_MASK = masked_form(
+    "weight-mask", "Synaptic-Flow, ShrinkBench: buffers weight_mask and bias_mask beside the weight", _masked
 )

@@ -18,10 +18,6 @@ class ReadsAsPruned(UserWarning):
     """Kept weights are exactly zero: where the zeros are the mask they are pruned for whoever reads the file."""
 
 
-def recognise(content: Content) -> bool:
-    return bool(content.tensors)
-
-
 def read(content: Content, request: Request) -> Reading:
     reading = zeros_reading(content, content.tensors)
     return Reading(reading.entries, reading.others, {**content.ignored, **reading.ignored})
@@ -49,11 +45,6 @@ def zeroed(weight: torch.Tensor, mask: torch.Tensor, name: str) -> torch.Tensor:
 
 
 ZEROS = Form(
-    "zeros",
-    "weights whose zeros are the mask: state dicts, safetensors, pt2",
-    recognise,
-    read,
-    write,
-    ("safetensors", "torch"),
-    needs_weights=True,
-)
+    "zeros", "weights whose zeros are the mask: state dicts, safetensors, pt2", lambda content: content.tensors, read, write,
+    ("safetensors", "torch"), needs_weights=True,
+)  # fmt: skip

@@ -1,0 +1,231 @@
+"""A checkpoint that is opened: its form is known and its names are matched, and nothing of it is read yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from graphsparse.checkpoints.archives import Archive, open_archive
+from graphsparse.checkpoints.boundary import refusing
+from graphsparse.checkpoints.checks import check_same_shape, count_not_finite
+from graphsparse.checkpoints.content import WHOLE, Content, Part, Request, look_into
+from graphsparse.checkpoints.forms import Entry, Reading, form_fitting, form_of
+from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown
+from graphsparse.checkpoints.packing import pack_nonzero
+from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.kernels.masks import Mask
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Any]
+Translation = Callable[[Reading], Reading]
+
+
+class LazyTensors(Mapping[str, torch.Tensor]):
+    """Tensors by name, each made when it is asked for; ``place`` is the file, for messages."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], torch.Tensor]], place: str):
+        self._makers, self._place = dict(makers), place
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        make = self._makers[name]
+        with refusing(f"{name} in {self._place}"):
+            return make()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenCheckpoint:
+    """A checkpoint whose form and names are known, and of which nothing is read yet.
+
+    Attributes:
+        archive: the file.
+        form: the name of its form.
+        entries: {parameter: its mask, unread}, in the file's order.
+        others: {name: makes the tensor}, buffers and what else is no parameter.
+        ignored: {name in the file: why it is no mask of a parameter}.
+        missing: parameters of the model that the file has no mask for; empty where no model was given.
+        notes: which of several state dicts was taken.
+        not_finite: {parameter: how many of its entries are NaN or infinite}, filled as tensors are read.
+    """
+
+    archive: Archive
+    form: str
+    entries: Mapping[str, Entry]
+    others: Mapping[str, Callable[[], torch.Tensor]]
+    ignored: Mapping[str, str]
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    not_finite: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return self.archive.place
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """{parameter: shape}, in the file's order."""
+        return {name: entry.shape for name, entry in self.entries.items()}
+
+    @property
+    def all_shapes(self) -> dict[str, Shape]:
+        """{parameter or buffer: shape} of all tensors, unread."""
+        return {**{name: tuple(make().shape) for name, make in self.others.items()}, **self.shapes}
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the file holds weights, not masks alone."""
+        return any(entry.weight is not None for entry in self.entries.values())
+
+    @property
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """{parameter or buffer: tensor}, each read when it is asked for; empty for a file of masks alone."""
+        makers = {name: entry.weight for name, entry in self.entries.items() if entry.weight is not None}
+        return LazyTensors({**makers, **self.others} if makers else {}, self.place)
+
+    @property
+    def by_zeros(self) -> frozenset[str]:
+        """The parameters whose mask is only what is not zero in their weight."""
+        return frozenset(name for name, entry in self.entries.items() if entry.by_zeros)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that ``packed_masks`` reads in all, for progress bars."""
+        return sum(nbytes(*entry.sources) for entry in self.entries.values())
+
+    def told(self) -> tuple[str, ...]:
+        """What a reader of the masks should know, once they are read."""
+        return (*self.notes, *not_finite_note(self.not_finite))
+
+    def packed_masks(self) -> Iterator[tuple[str, Mask, int]]:
+        """Yields (parameter, its mask as bits, bytes read for it), each tensor read once and its memory given back.
+
+        Raises:
+            CheckpointError, MaskError: what the file holds there is damaged or no mask.
+        """
+        for name, entry in self.entries.items():
+            yield name, Mask(entry.shape, read_words(entry, name, self)), nbytes(*entry.sources)
+
+
+def open_checkpoint(
+    source: Source,
+    *,
+    form: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    by_order: bool = False,
+    translate: Translation | None = None,
+    part: Part = WHOLE,
+) -> OpenCheckpoint:
+    """Opens a checkpoint of any form for reading its masks one by one; arguments and errors as for ``read_checkpoint``.
+
+    ``translate`` turns the tensors that the file has into those that the model has today (other names, merged ones).
+
+    Example:
+        >>> checkpoint = open_checkpoint({"fc.weight": torch.tensor([[0.5, 0.0], [0.0, 0.0]])})
+        >>> {name: packed.count() for name, packed, _ in checkpoint.packed_masks()}
+        {'fc.weight': 1}
+    """
+    request = Request(None if parameters is None else shapes_of(parameters), by_order, named=form is not None)
+    with refusing(place_of(source)):
+        archive = opened(source)
+        content = look_into(archive, part)
+        chosen = form_of(content) if form is None else form_fitting(form, content)
+        reading = chosen.read(content, request)
+        if not reading.entries:
+            raise MaskError(
+                f"a file read as {chosen.name} must hold masks in that form", place=content.place, received="none",
+                way_out="leave form= out, so that the content decides" if request.named else "give all of the state dict, kernels too",
+            )  # fmt: skip
+        return _matched(archive, content, chosen.name, request, translate(reading) if translate else reading)
+
+
+def opened(source: Source) -> Archive:
+    """Returns the archive of a path, or of content that is already in memory."""
+    if isinstance(source, str | os.PathLike):
+        return open_archive(source)
+    if isinstance(source, Mapping | Sequence) and not isinstance(source, bytes | bytearray):
+        return Archive(place_of(source), source)
+    raise CheckpointError(
+        "a checkpoint must be a path, a mapping of names to tensors, or a list", received=type(source).__name__,
+        way_out="give model.state_dict() for a module",
+    )  # fmt: skip
+
+
+def place_of(source: Source) -> str:
+    """How messages call a source."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the state dict"
+
+
+def _leave(entry: Entry, name: str, checkpoint: OpenCheckpoint) -> None:
+    """Look for what is not finite while the tensors are at hand, and give the file's pages back."""
+    with refusing(f"{name} in {checkpoint.place}"):
+        count = sum(count_not_finite(tensor) for tensor in entry.sources)
+    if count:
+        checkpoint.not_finite[name] = count
+    for tensor in entry.sources:
+        checkpoint.archive.release(tensor)
+
+
+def read_words(entry: Entry, name: str, checkpoint: OpenCheckpoint) -> np.ndarray:
+    """Returns the kept connections of one parameter as bits, and gives the file's pages back.
+
+    Raises:
+        CheckpointError, MaskError: what the file holds there is damaged or no mask.
+    """
+    with refusing(f"{name} in {checkpoint.place}"):
+        words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
+    _leave(entry, name, checkpoint)
+    return words
+
+
+def _matched(archive: Archive, content: Content, form: str, request: Request, reading: Reading) -> OpenCheckpoint:
+    """What a form finds, under the names that the model gives its parameters."""
+    parameters, own = request.parameters, reading.entries.keys()
+    if parameters is None:
+        return OpenCheckpoint(archive, form, reading.entries, reading.others, reading.ignored, (), content.notes)
+    if reading.ordered:
+        matching = Matching({name: name for name in own}, (), tuple(name for name in parameters if name not in own))
+    else:
+        matching = match({name: reading.entries[name].shape for name in own}, parameters, by_order=request.by_order)
+    entries = {parameter: reading.entries[name] for name, parameter in matching.found.items()}
+    for name, entry in entries.items():
+        check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}", own=entry.weight is None)
+    others = {matching.rename(name): make for name, make in reading.others.items()}
+    ignored = {matching.rename(name): why for name, why in reading.ignored.items()}
+    for name in matching.unknown:
+        ignored[name] = UNKNOWN
+        make = reading.entries[name].weight
+        if make is not None:
+            others[name] = make
+    return OpenCheckpoint(archive, form, entries, others, ignored, matching.missing, content.notes)
+
+
+def shapes_of(parameters: Mapping[str, Any]) -> dict[str, Shape]:
+    """{name: shape} of shapes, or of anything that has one."""
+    return {name: tuple(int(size) for size in getattr(value, "shape", value)) for name, value in parameters.items()}
+
+
+def not_finite_note(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Which weights are NaN or infinite, and how many entries of each; nothing where there are none."""
+    if not counts:
+        return ()
+    return (f"NaN or infinite, counted as kept: {shown([f'{name} ({count:,})' for name, count in counts.items()])}.",)
+
+
+def nbytes(*tensors: torch.Tensor) -> int:
+    """How many bytes the values of tensors take."""
+    return sum(t.numel() * t.element_size() if t.layout == torch.strided else __sparse_nbytes(t) for t in tensors)
+
+
+def __sparse_nbytes(tensor: torch.Tensor) -> int:
+    values = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
+    return values.numel() * values.element_size()
