@@ -68,6 +68,16 @@ class Kept:
         """Take the parameter's present memory as right."""
         self.version, self.changes = local(self.parameter)._version, 0
 
+    def summed(self, new: torch.Tensor) -> torch.Tensor:
+        """Gradients over several backward passes: of what is dropped only the last is in the parameter's own."""
+        return new.clone() if self.dense is None else torch.where(self.here != 0, new, self.dense + new)
+
+    def unhook(self) -> None:
+        """Listen to the gradient no longer."""
+        if self.hook is not None:
+            self.hook.remove()
+            self.hook = None
+
 
 def form_of(parameter: torch.Tensor) -> tuple[object, ...]:
     """What a mask must fit: type, device, shape, and whether the parameter is spread over processes."""

@@ -19,6 +19,7 @@ from graphsparse.training.kept import Kept, as_integers, checked, find, form_of,
 from graphsparse.training.optimisers import (
     STAY_ZERO,
     forget_directions,
+    must_hold_one,
     parameters_of,
     remembered,
     torch_optimisers,
@@ -35,9 +36,7 @@ class KeptMasks:
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None):
-        self._model = weakref.ref(
-            unwrapped(model)
-        )  # hooks of optimisers hold the handle: the model is to end all the same
+        self._model = weakref.ref(unwrapped(model))  # hooks of optimisers hold the handle, and may outlive the model
         self._kept: dict[str, Kept] = {}
         self._hooks: list[RemovableHandle] = []
         self._optimisers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -46,7 +45,7 @@ class KeptMasks:
         self.warned = False
         wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
         self._named = bool(optimisers)
-        _must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
+        must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
         self._listen(optimisers)
         self._take(wanted)
         weakref.finalize(unwrapped(model), KeptMasks._end, self._hooks, self._kept)
@@ -151,14 +150,15 @@ class KeptMasks:
     @torch.no_grad()
     def _take(self, wanted: Mapping[str, tuple[nn.Parameter, torch.Tensor]]) -> None:
         for name in self._kept.keys() - wanted.keys():
-            _unhook(self._kept.pop(name))
+            self._kept.pop(name).unhook()
         for name, (parameter, mask) in wanted.items():
             integers = as_integers(mask, parameter)
             known = self._kept.get(name)
             if known is not None and known.parameter is parameter and known.form == form_of(parameter):
                 known.here.copy_(local(integers))
             else:
-                _unhook(known)
+                if known is not None:
+                    known.unhook()
                 self._kept[name] = Kept(name, parameter, integers)
         for optimizer in list(self._optimisers):
             forget_directions(optimizer)
@@ -184,7 +184,7 @@ class KeptMasks:
                 way_out="give handle.set() the masks of the model as it is now",
             )  # fmt: skip
         if parameter is not each.parameter:
-            _unhook(each)
+            each.unhook()
         each.place(parameter, as_integers(each.mask, parameter))
         multiply([each.pair()])
         each.known_to_be_zero()
@@ -228,7 +228,7 @@ class KeptMasks:
             return
         new = local(gradient)
         if self._collecting:
-            each.dense = _added(each, new.detach().to_dense())
+            each.dense = each.summed(new.detach().to_dense())
         bits, wanted = bits_of(new, each.here)
         bits.mul_(wanted)
         each.gradient_is_masked(gradient)
@@ -240,31 +240,9 @@ class KeptMasks:
         for hook in hooks:
             hook.remove()
         for each in kept.values():
-            _unhook(each)
+            each.unhook()
         hooks.clear()
         kept.clear()
-
-
-def _must_hold_one(optimisers: list[Optimizer], masked: set[int]) -> None:
-    for optimizer in optimisers:
-        if masked and not any(id(parameter) in masked for parameter in parameters_of(optimizer)):
-            raise GraphsparseError(
-                "an optimizer must hold a parameter that has a mask", place=type(optimizer).__name__,
-                received="one that holds other parameters or copies of them",
-                way_out="give the optimizer of this model; for one that holds copies (master weights) leave it out, and "
-                "call handle.apply() after each step",
-            )  # fmt: skip
-
-
-def _added(each: Kept, new: torch.Tensor) -> torch.Tensor:
-    """Gradients over several backward passes: of what is dropped only the last is in the parameter's own."""
-    return new.clone() if each.dense is None else torch.where(each.here != 0, new, each.dense + new)
-
-
-def _unhook(each: Kept | None) -> None:
-    if each is not None and each.hook is not None:
-        each.hook.remove()
-        each.hook = None
 
 
 def _zero_gradients(kept: Iterable[Kept]) -> None:

@@ -41,6 +41,18 @@ def torch_optimisers(given: Any) -> list[Optimizer]:
     return [inner]
 
 
+def must_hold_one(optimisers: list[Optimizer], masked: set[int]) -> None:
+    """Raises unless each optimiser holds a parameter that has a mask, by their ids."""
+    for optimizer in optimisers:
+        if masked and not any(id(parameter) in masked for parameter in parameters_of(optimizer)):
+            raise GraphsparseError(
+                "an optimizer must hold a parameter that has a mask", place=type(optimizer).__name__,
+                received="one that holds other parameters or copies of them",
+                way_out="give the optimizer of this model; for one that holds copies (master weights) leave it out, and "
+                "call handle.apply() after each step",
+            )  # fmt: skip
+
+
 def parameters_of(optimizer: Optimizer) -> Iterator[torch.Tensor]:
     """Every parameter that an optimiser holds."""
     for group in optimizer.param_groups:
