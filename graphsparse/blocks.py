@@ -145,6 +145,11 @@ class Gate:
     rights: np.ndarray
     targets: np.ndarray
 
+    @property
+    def sources(self) -> np.ndarray:
+        """Both operands of every product."""
+        return np.concatenate([self.lefts, self.rights])
+
     def forwards(self, values: Values, state: State, algebra: Algebra) -> None:
         """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
         assert state.nonzero is not None, "a graph with gates is swept with both states"
@@ -157,9 +162,7 @@ class Gate:
 
     def pairs(self, kept: Mapping[str, Mask]) -> tuple[np.ndarray, np.ndarray, None]:
         """Both operands of every product, each with its target."""
-        sources, targets = np.concatenate([self.lefts, self.rights]), np.concatenate([self.targets, self.targets])
-        real = sources >= 0
-        return sources[real], targets[real], None
+        return Wiring(self.sources, np.concatenate([self.targets, self.targets])).pairs(kept)
 
 
 Block = KernelBlock | Wiring | Gate

@@ -140,10 +140,8 @@ class LayeredGraph:
     def kernels(self) -> Mapping[str, list[KernelBlock]]:
         """The blocks of each parameter that holds connections."""
         found: dict[str, list[KernelBlock]] = {name: [] for name in self.shapes}
-        for layer in self.layers:
-            for block in layer.blocks:
-                if isinstance(block, KernelBlock):
-                    found[block.parameter].append(block)
+        for block in (block for layer in self.layers for block in layer.blocks if isinstance(block, KernelBlock)):
+            found[block.parameter].append(block)
         return found
 
     @cached_property

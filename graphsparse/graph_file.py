@@ -88,7 +88,8 @@ def _layer_out(layer: Layer, arrays: _Written) -> Json:
     return {
         "name": layer.name, "operation": layer.operation, "start": layer.start, "stop": layer.stop, "rank": layer.rank,
         "blocks": [_block_out(block, arrays) for block in layer.blocks],
-        "stages": [_stage_out(stage, arrays) for stage in layer.stages],
+        "stages": [_stage_out(stage, arrays) for stage in layer.stages], "module": layer.module,
+        "matrices": None if layer.matrices is None else arrays.add(layer.matrices),
     }  # fmt: skip
 
 
@@ -143,7 +144,11 @@ class _Read:
         blocks = tuple(self.block(*block) for block in found["blocks"])
         stages = tuple(self.stage(*stage) for stage in found["stages"])
         name, operation, rank = str(found["name"]), str(found["operation"]), int(found["rank"])
-        return Layer(name, operation, found["start"], found["stop"], rank, blocks, stages)
+        module, matrices = str(found.get("module", "")), found.get("matrices")  # older files have neither
+        if matrices is not None:
+            matrices = _within(self.arrays[matrices], 1, -1, np.iinfo(np.int32).max)
+            _require(len(matrices) == found["stop"] - found["start"])
+        return Layer(name, operation, found["start"], found["stop"], rank, blocks, stages, module, matrices)
 
     def block(self, kind: str, *parts: Any) -> Block:
         """A block, whose arrays fit each other."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphsparse.blocks import Block, Gate, Stage
+from graphsparse.blocks import Block, Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +14,9 @@ class Layer:
     """The units that one operation makes: ids ``start`` to ``stop - 1``.
 
     ``blocks`` bring values to the units from earlier layers; ``stages`` then lift or scale units, in order. ``rank`` is
-    the length of the longest path of layers from an input.
+    the length of the longest path of layers from an input. ``module`` is the path of the module that the operation stands
+    in. ``matrices``, int32 (units,), is there for products of matrices of activations: the place of each unit's matrix in
+    the leading axes, such as those of heads.
     """
 
     name: str
@@ -24,6 +26,8 @@ class Layer:
     rank: int
     blocks: tuple[Block, ...] = ()
     stages: tuple[Stage, ...] = ()
+    module: str = ""
+    matrices: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -34,7 +38,7 @@ class Layer:
 
 def feeding(block: Block, owner: np.ndarray) -> list[int]:
     """The indices of the layers that a block reads, ascending; ``owner`` gives the layer of each unit."""
-    ids = np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
+    ids = block.sources
     ids = ids[ids >= 0]
     if not ids.size:
         return []

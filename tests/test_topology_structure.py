@@ -1,4 +1,4 @@
-"""Metrics of structure and fits, bridges, heads and experts against networkx, igraph, brute force and closed forms."""
+"""Metrics of structure and fits, and bridges against networkx, igraph, brute force and closed forms."""
 
 from __future__ import annotations
 
@@ -361,79 +361,6 @@ def test_a_power_law_is_found(exponent):
 def test_no_power_law_of_equal_degrees():
     found = gs.topology(chain(torch.ones(4, 4)), ["power_law_exponent_of_in_degree"]).total
     assert found[["kept", "active"]].isna().all(axis=None) and "no power law" in found["undefined"].iloc[0]
-
-
-class Attention(nn.Module):
-    """Four heads; queries may share keys and values, by one operation or by two matrix products, turned by positions."""
-
-    def __init__(self, groups: int, eager: bool):
-        super().__init__()
-        self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 2 * groups), nn.Linear(8, 2 * groups)
-        self.o, self.groups, self.eager = nn.Linear(8, 3), groups, eager
-
-    def forward(self, x):
-        split = lambda y: y.unflatten(-1, (-1, 2)).transpose(1, 2)
-        turned = lambda y: y * torch.arange(1, y.shape[2] + 1)[:, None].cos() + y.flip(-1) * 0.5
-        q, k, v = turned(split(self.q(x))), turned(split(self.k(x))), split(self.v(x))
-        k, v = (y.repeat_interleave(4 // self.groups, 1) for y in (k, v))
-        if self.eager:
-            y = torch.softmax(q @ k.transpose(2, 3), -1) @ v
-        else:
-            y = nn.functional.scaled_dot_product_attention(q, k, v)
-        return self.o(y.transpose(1, 2).flatten(2))
-
-
-@pytest.mark.parametrize("resolution", ["unrolled", "channel"])
-@pytest.mark.parametrize("eager", [True, False])
-@pytest.mark.parametrize("groups", [1, 2, 4])
-def test_dead_heads(groups, eager, resolution):
-    """Head 1 is read by nothing; what head 3 reads as values is zero, for all heads that share it."""
-    model = Attention(groups, eager)
-    masks = {name: torch.ones(p.shape) > 0 for name, p in model.named_parameters()}
-    graph = gs.export(model, torch.zeros(1, 3, 8), masks, resolution=resolution)
-    row = lambda graph: gs.topology(graph, ["heads", "dead_heads", "dead_heads_of_heads"]).total["kept"].tolist()
-    assert row(graph) == [4, 0, 0]
-    masks["o.weight"][:, 2:4] = False
-    assert row(graph.with_masks(masks)) == [4, 1, 0.25]
-    shared = 3 * groups // 4
-    masks["v.weight"][2 * shared : 2 * shared + 2] = masks["v.bias"][2 * shared : 2 * shared + 2] = False
-    assert row(graph.with_masks(masks))[1] == len({1, *(h for h in range(4) if h * groups // 4 == shared)})
-
-
-@pytest.mark.parametrize(
-    "name, attention", [("gpt2", "eager"), ("llama", "sdpa"), ("qwen-moe", "eager"), ("t5", "eager")]
-)
-def test_heads_and_experts_of_transformers(name, attention):
-    """Models with two heads in each attention, some with three stacked experts, of which one loses its last matrix, and one all but a connection of it."""
-    models = pytest.importorskip("tests.transformer_models")
-    model = models.built(name, attention).double()
-    inputs = {key: value(0) for key, value in models.FAMILIES[name][1].items()}
-    graph = gs.export(model, kwargs=inputs, masks={})
-    dead = {
-        n: np.ones(shape, bool) for n, shape in graph.shapes.items() if n.endswith("layers.1.mlp.experts.down_proj")
-    }
-    for mask in dead.values():
-        mask[1:] = False
-        mask[1, 0, 0] = True
-    found = gs.topology(graph.with_masks(dead), ["heads", "dead_heads", "experts", "dead_experts"])
-    assert found.total.loc["heads", "kept"] == (6 if name == "t5" else 4) and found.total.loc["dead_heads", "kept"] == 0
-    if name != "qwen-moe":
-        assert found.total.loc[["experts", "dead_experts"], "kept"].isna().all()
-        return
-    assert found.total.loc["experts"].tolist()[2:4] == [12, 12]
-    assert found.total.loc["dead_experts"].tolist()[2:4] == [1, 2], "what feeds the expert's last matrix dies with it"
-    assert found.parameters["dead_experts", "kept"].isna().sum() == len(graph.shapes) - 4
-
-
-def test_heads_that_are_not_known():
-    """Products that are no attention: a gated unit, a recurrent cell."""
-    gated = next(graph for graph in graphs() if graph.gated)
-    cell = gs.export(nn.LSTM(2, 3), torch.zeros(2, 1, 2), {})
-    for graph in (gated, cell):
-        found = gs.topology(graph, ["liveness"]).total
-        assert found.loc[["heads", "dead_heads"], "kept"].isna().all()
-        assert found.loc["heads", "undefined"].startswith("no attention is found")
-        assert found.loc["experts", "undefined"].startswith("no parameter stacks experts")
 
 
 def test_an_extra_that_is_missing(monkeypatch):

@@ -29,6 +29,8 @@ class LayerDraft:
     blocks: list[Any] = field(default_factory=list[Any])
     stages: list[Any] = field(default_factory=list[Any])
     joins: bool = False
+    module: str = ""
+    matrices: np.ndarray | None = None
 
 
 def as_ids(ids: torch.Tensor) -> np.ndarray:
@@ -85,7 +87,7 @@ class Draft:
         """A new layer of ``count`` units and their ids (count,)."""
         self.take(count)
         path, called = self.place
-        draft = LayerDraft(name or path or called, operation or called, self._next, self._next + count)
+        draft = LayerDraft(name or path or called, operation or called, self._next, self._next + count, module=path)
         self._next = draft.stop
         self.layers.append(draft)
         return draft, torch.arange(draft.start, draft.stop)

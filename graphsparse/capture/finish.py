@@ -14,11 +14,6 @@ from graphsparse.kernels.rows import distinct_ids
 from graphsparse.layers import Layer, feeding
 
 
-def read_ids(block: Any) -> np.ndarray:
-    """The ids that a block reads."""
-    return np.concatenate([block.lefts, block.rights]) if isinstance(block, Gate) else block.sources
-
-
 def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...], np.ndarray, np.ndarray]:
     """Layers, sources and sinks in the graph's numbering (from 0 on, without gaps)."""
     drafts, same = _folded_copies(draft, sinks)
@@ -34,7 +29,7 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
         rank = max((ranks[i] + 1 for block in blocks for i in feeding(block, owner)), default=0)
         stages = tuple(_moved(stage, number) for stage in each.stages)
         stop = start + each.stop - each.start
-        layers.append(Layer(name, each.operation, start, stop, rank, blocks, stages))
+        layers.append(Layer(name, each.operation, start, stop, rank, blocks, stages, each.module, each.matrices))
         ranks.append(rank)
         start = stop
     return tuple(layers), number[sources], number[sinks]
@@ -67,7 +62,7 @@ def _reads(draft: Draft) -> np.ndarray:
     """How often blocks read each unit."""
     reads = np.zeros(draft.mark - 1, np.int32)
     for block in (block for each in draft.layers for block in each.blocks):
-        ids = read_ids(block).ravel()
+        ids = block.sources.ravel()
         if _follow_each_other(ids):
             reads[ids[0] : ids[-1] + 1] += 1
             continue
@@ -122,11 +117,11 @@ def _fold_joined_inputs(
     """In channel resolution an image that only convolutions read has a source per channel, not per element."""
     sources = distinct_ids([as_ids(ids) for ids in draft.sources])
     for layer in [each for each in drafts if each.operation == "input"]:
-        readers = [each for each in drafts if any(_inside(layer, read_ids(block)).any() for block in each.blocks)]
+        readers = [each for each in drafts if any(_inside(layer, block.sources).any() for block in each.blocks)]
         if len(readers) != 1 or not readers[0].joins or _inside(layer, sinks).any():
             continue
         (reader,) = readers
-        if len(reader.blocks) != 1 or not _inside(layer, read_ids(reader.blocks[0])).all():
+        if len(reader.blocks) != 1 or not _inside(layer, reader.blocks[0].sources).all():
             continue
         drafts.remove(layer)
         reader.blocks, reader.name, reader.operation = [], layer.name, "input"

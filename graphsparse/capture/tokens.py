@@ -8,7 +8,6 @@ import numpy as np
 
 from graphsparse.blocks import Gate
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
-from graphsparse.capture.finish import read_ids
 
 FREE_ENTRIES = "the entries of a row are taken as free of each other: no row need hold both factors of a product"
 
@@ -29,5 +28,5 @@ def _multiplied(layers: Iterable[LayerDraft], rows: np.ndarray) -> bool:
         for block in layer.blocks:
             if isinstance(block, Gate) and bool((reached[block.lefts] & reached[block.rights]).any()):
                 return True
-            reached[layer.start - 1 : layer.stop - 1] |= bool(reached[read_ids(block)].any())
+            reached[layer.start - 1 : layer.stop - 1] |= bool(reached[block.sources].any())
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from graphsparse.blocks import Gate, Lift, Wiring
@@ -62,3 +63,15 @@ def gate(draft: Draft, lefts: torch.Tensor, rights: torch.Tensor, targets: torch
     order = targets.argsort(stable=True)
     layer.blocks.append(Gate(as_ids(lefts[order]), as_ids(rights[order]), as_ids(ids[targets[order]])))
     return ids
+
+
+def say_matrices(draft: Draft, since: int, products: torch.Tensor) -> None:
+    """Say of the layers made ``since`` that their products, ids (..., rows, columns), are those of matrices, and of which."""
+    lead = products.shape[:-2]
+    which = torch.arange(lead.numel(), dtype=torch.int32).reshape(*lead, 1, 1).expand(products.shape).reshape(-1)
+    flat = products.reshape(-1)
+    for made in draft.layers[since:]:
+        if any(isinstance(block, Gate) for block in made.blocks):
+            here = (flat >= made.start) & (flat < made.stop)
+            made.matrices = np.full(made.stop - made.start, -1, np.int32)
+            made.matrices[(flat[here] - made.start).numpy()] = which[here].numpy()

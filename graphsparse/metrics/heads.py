@@ -1,30 +1,29 @@
-"""Heads of attention and experts that are wholly dead."""
+"""Heads of attention that are wholly dead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 
-from graphsparse.blocks import Block, Gate, KernelBlock, Lift, Wiring
+from graphsparse.blocks import Block, Gate, KernelBlock, Wiring
+from graphsparse.graph import LayeredGraph
+from graphsparse.layers import feeding
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, fraction, metric
 
-NO_ATTENTION = "no attention is found: nothing is multiplied by a softmax of products of activations"
-NO_EXPERTS = "no parameter stacks experts; experts that are modules of their own are not told apart"
-GROUPED_PRODUCTS = "grouped_mm"
+NO_ATTENTION = "no attention is found: no product of matrices of activations is itself multiplied by such a matrix"
 _NONE = np.iinfo(np.int64).max
 
 
 @metric("liveness", "heads")
 def heads(part: Part) -> Found:
-    """Heads of attention, by the layer that their product with the values makes; the same for both parts.
+    """Heads of attention, by the layer that their last product makes; the same for both parts.
 
-    Attention is a product of activations one operand of which, the weights, is a softmax of products of activations
-    (or another function with f(0) != 0); other kinds, and heads of one feature, are not found. Two units belong to one
-    head if their weights compare rows of the same kernels: of grouped queries each head counts, in both resolutions. A
-    normalisation whose statistics span heads joins them. Cost: a pass over the units and wires.
+    Attention is a product of matrices of activations one operand of which is made, without a kernel on the way, of another
+    such product: with a softmax between them, with another function, or with none (linear attention, retention). Sums that
+    are written out element by element are not found. The heads are the leading axes of the product, without those that
+    only hold positions: what comes from the same rows of kernels is one head. Of grouped queries each head counts.
+    Products in one module that read the same kernels, such as the steps of a loop, are one attention. A normalisation whose
+    statistics span heads joins them. Cost: a pass over the units and wires.
     """
     return _heads(part, every=True)
 
@@ -38,68 +37,83 @@ def dead_heads(part: Part) -> Found:
 def _heads(part: Part, every: bool) -> Found:
     found, live = part.swept.once(_heads_of), part.swept.live
     counts = np.zeros(len(part.graph.layers))
-    for index, units, labels in found:
-        counts[index] = len(np.unique(labels)) - (0 if every else len(np.unique(labels[live[units]])))
+    for index, units, numbers in found:
+        counts[index] = len(np.unique(numbers)) - (0 if every else len(np.unique(numbers[live[units]])))
     return Found(float(counts.sum()) if found else np.nan, counts if found else counts * np.nan, None, NO_ATTENTION)
 
 
-@dataclass(frozen=True, eq=False)
-class _Marks:
-    """Of each unit: its ``labels``, whether it is made of ``products`` of activations, whether these are softmax ``weights``."""
-
-    labels: np.ndarray
-    products: np.ndarray
-    weights: np.ndarray
-
-
 def _heads_of(swept: Swept) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each attention the index of its layer, its units, and the head of each."""
-    graph, n, found = swept.graph, swept.graph.n_units, []
-    if not graph.gated:
-        return []
-    marks = _Marks(np.full(n, _NONE), np.zeros(n, bool), np.zeros(n, bool))
-    for index, layer in enumerate(graph.layers):
-        if not layer.blocks:
-            marks.labels[layer.start : layer.stop] = layer.start
-        for block in layer.blocks:
-            _mark(block, marks)
-            found += [(index, *each) for each in _of_attention(block, marks)]
-        for stage in layer.stages:
-            if isinstance(stage, Lift) and stage.parameter is None:  # what a softmax makes is never zero
-                marks.weights[stage.units] |= marks.products[stage.units]
+    """Of each attention the index of its last layer, its units, and the number of the head of each."""
+    graph = swept.graph
+    groups = _attentions(graph)
+    labels = _labels(graph) if groups else np.empty(0)
+    found = []
+    for group in groups:
+        units, numbers = zip(*(_numbered(graph, index, labels) for index in group), strict=True)
+        found.append((group[-1], np.concatenate(units), np.concatenate(numbers)))
     return found
 
 
-def _of_attention(block: Block, marks: _Marks) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The units that softmax weights make of values, and the label of the weights of each, if the block is of that kind."""
-    if not isinstance(block, Gate):
-        return
-    least, weights = np.full(len(marks.labels), _NONE), np.zeros(len(marks.labels), bool)
-    for operands in (block.lefts, block.rights):
-        here = (operands >= 0) & marks.weights[operands]
-        weights[operands[here]] = True
-        np.minimum.at(least, block.targets[here], marks.labels[operands[here]])
-    units = np.flatnonzero(least < _NONE)
-    if len(units) > weights.sum():  # where products go element by element, there is a weight for each
-        yield units, least[units]
+def _attentions(graph: LayeredGraph) -> list[list[int]]:
+    """The indices of the layers that each attention makes: products of matrices that are made of such products."""
+    made_of: list[set[int]] = []  # of each layer the products of matrices that lead to it without a kernel on the way
+    kernels: list[set[str]] = []  # and the parameters of the kernels before those
+    for layer in graph.layers:
+        fixed = [b for b in layer.blocks if not isinstance(b, KernelBlock)]
+        feeders = {index for block in fixed for index in feeding(block, graph.owner)}
+        products = {index for index in feeders if graph.layers[index].matrices is not None}
+        made_of.append(products.union(*(made_of[index] for index in feeders)))
+        own = {block.parameter for block in layer.blocks if isinstance(block, KernelBlock)}
+        kernels.append(own.union(*(kernels[index] for index in feeders)))
+    chained = [i for i, layer in enumerate(graph.layers) if layer.matrices is not None and made_of[i]]
+    module = lambda index: graph.layers[index].module
+    inner = {j for i in chained for j in made_of[i] if module(j) == module(i)}
+    groups: list[list[int]] = []
+    for index in (i for i in chained if i not in inner):
+        same = [g for g in groups if module(g[0]) == module(index) and any(kernels[j] & kernels[index] for j in g)]
+        groups = [g for g in groups if g not in same] + [[*(j for g in same for j in g), index]]
+    return groups
 
 
-def _mark(block: Block, marks: _Marks) -> None:
-    """Mark the targets of a block by what they are made of: with its least label, a row of a kernel at all positions."""
-    labels, targets = marks.labels, block.targets
+def _numbered(graph: LayeredGraph, index: int, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The units of a product of matrices, and of each the number of its head: matrices of the same labels are one head."""
+    layer = graph.layers[index]
+    assert layer.matrices is not None
+    matrices, which = np.unique(layer.matrices, return_inverse=True)
+    least = np.full((len(matrices), 2), _NONE)
+    for block in (block for block in layer.blocks if isinstance(block, Gate)):
+        for side, operands in enumerate((block.lefts, block.rights)):
+            real = operands >= 0
+            np.minimum.at(least[:, side], which[block.targets[real] - layer.start], labels[operands[real]])
+    _, first, head = np.unique(least, axis=0, return_index=True, return_inverse=True)
+    in_order = np.argsort(np.argsort(first))  # the heads of another step have the same numbers, whatever their labels
+    return np.arange(layer.start, layer.stop), in_order[head.reshape(-1)][which]
+
+
+def _labels(graph: LayeredGraph) -> np.ndarray:
+    """Of each unit the least unit that it is made of, by rows of kernels: a row at all positions has one label."""
+    labels = np.full(graph.n_units, _NONE)
+    for layer in graph.layers:
+        if not layer.blocks:
+            labels[layer.start : layer.stop] = layer.start
+        for block in layer.blocks:
+            _label(block, labels)
+    return labels
+
+
+def _label(block: Block, labels: np.ndarray) -> None:
+    """Label the targets of a block: with its least label, or with the least unit of a row of a kernel."""
+    targets = block.targets
     if isinstance(block, KernelBlock):
         rows, there = np.where(targets < 0, _NONE, targets.astype(np.int64)), targets >= 0
         np.minimum.at(labels, targets[there], np.broadcast_to(rows.min(2, keepdims=True), there.shape)[there])
     elif isinstance(block, Wiring):
         sources, targets = block.sources[block.sources >= 0], targets[block.sources >= 0]
         np.minimum.at(labels, targets, labels[sources])
-        marks.products[targets[marks.products[sources]]] = True
-        marks.weights[targets[marks.weights[sources]]] = True
     else:
         units, pairs = np.unique(targets), _pairs(block, labels)
         _, first, same = np.unique(pairs[units], axis=0, return_index=True, return_inverse=True)
         labels[units] = units[first][same.reshape(-1)]
-        marks.products[units] = True
 
 
 def _pairs(block: Gate, labels: np.ndarray) -> np.ndarray:
@@ -111,39 +125,4 @@ def _pairs(block: Gate, labels: np.ndarray) -> np.ndarray:
     return pairs
 
 
-@metric("liveness", "experts of parameters")
-def experts(part: Part) -> Found:
-    """Experts of the parameters that stack the kernels of experts along their first axis; the same for both parts.
-
-    Cost: none.
-    """
-    return _experts(part, every=True)
-
-
-@metric("liveness", "experts of parameters")
-def dead_experts(part: Part) -> Found:
-    """Experts without a connection of the part in a parameter that stacks them; in all, summed over parameters.
-
-    Cost: a pass over their masks.
-    """
-    return _experts(part, every=False)
-
-
-def _experts(part: Part, every: bool) -> Found:
-    counts = {}
-    for name in dict.fromkeys(_stacked(part.swept)):
-        kept = part.masks[name].unpack()
-        counts[name] = float(len(kept) if every else len(kept) - kept.reshape(len(kept), -1).any(1).sum())
-    names = part.graph.shapes
-    total = sum(counts.values()) if counts else np.nan
-    return Found(total, None, {name: counts.get(name, np.nan) for name in names} if counts else None, NO_EXPERTS)
-
-
-def _stacked(swept: Swept) -> list[str]:
-    """The parameters that a grouped product reads, a kernel for each expert."""
-    blocks = [b for layer in swept.graph.layers if GROUPED_PRODUCTS in layer.operation for b in layer.blocks]
-    return [block.parameter for block in blocks if isinstance(block, KernelBlock)]
-
-
 dead_heads_of_heads = fraction(dead_heads, heads)
-dead_experts_of_experts = fraction(dead_experts, experts)

@@ -22,6 +22,7 @@ from graphsparse.metrics import (
     communities,
     degrees,
     expansion,
+    experts,
     fits,
     fragility,
     heads,
@@ -39,7 +40,7 @@ from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, rows_of
 
 FAMILIES = (
-    liveness, heads, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, neighbourhoods,
+    liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, neighbourhoods,
     communities, expansion, regular, persistence,
 )  # fmt: skip
 TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
@@ -84,10 +85,8 @@ class Topology:
             for name, found in rows.groupby("metric", sort=False)
             for part in PARTS
         }
-        result = pandas.DataFrame(wide)
-        result.index.name = scope
-        result.columns.names = ["metric", "part"]
-        return result
+        columns = pandas.MultiIndex.from_tuples(list(wide), names=["metric", "part"])
+        return pandas.DataFrame(wide, columns=columns).rename_axis(scope)
 
     def __getitem__(self, metric: str) -> pandas.DataFrame:
         """The rows of one metric: scope, place, kept, active, undefined."""

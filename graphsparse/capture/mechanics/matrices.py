@@ -9,7 +9,7 @@ from graphsparse.capture.mechanics.arithmetic import pairwise
 from graphsparse.capture.mechanics.unions import by_pattern
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical
 from graphsparse.capture.values import Units
-from graphsparse.capture.wiring import gate
+from graphsparse.capture.wiring import gate, say_matrices
 
 MOST_TERMS = 20_000_000
 """Products of one operation; beyond, positions are joined."""
@@ -23,7 +23,10 @@ def terms(call: Call, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     for axis in range(len(lead)):
         if a.stride(axis) == 0 and b.stride(axis) == 0 and a.size(axis) > 1:
             a, b = a.narrow(axis, 0, 1), b.narrow(axis, 0, 1)
-    return _distinct(call, _one(a, -2), _one(b, -1)).expand(shape)
+    before = len(call.draft.layers)
+    made = _distinct(call, _one(a, -2), _one(b, -1))
+    say_matrices(call.draft, before, made)
+    return made.expand(shape)
 
 
 def _one(ids: torch.Tensor, axis: int) -> torch.Tensor:

@@ -18,6 +18,7 @@ from graphsparse.capture.mechanics.matrices import row_dots, terms
 from graphsparse.capture.mechanics.unions import by_pattern
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse
 from graphsparse.capture.values import Units
+from graphsparse.capture.wiring import say_matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,9 @@ def _row(call: Call, parts: Parts, allowed: torch.Tensor | None) -> torch.Tensor
     """The ids (..., rows) of what moves each row."""
     united = by_pattern(call, parts.right, allowed)  # (..., rows or 1, inner)
     (a, b), _ = collapse(parts.left, united)
+    before = len(call.draft.layers)
     products = row_dots(call, a, b)
+    say_matrices(call.draft, before, products.unsqueeze(-1))
     rows = [products]
     for ids in parts.added:
         if bool((ids > 0).any()):
