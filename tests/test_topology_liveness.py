@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import networkx
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from torch import nn
 
 import graphsparse as gs
+from graphsparse.blocks import Gate, Scale
 from graphsparse.errors import ArgumentError, GraphsparseError
 from graphsparse.metrics.parts import Part, Swept
+from graphsparse.metrics.reasons import cut_connections
 from graphsparse.metrics.regrowth import distances_to_life, regrowable
 from graphsparse.metrics.topology import TABLE
 from graphsparse.sweep import sweep
@@ -104,14 +107,108 @@ def test_one_hop():
         assert values["inactive_beyond_one_hop"] == len(inactive - removable)
 
 
-def test_every_dead_edge_has_one_reason():
-    seen = np.zeros(2)
-    for graph in graphs():
-        found = gs.topology(graph, ["why", "inactive_edges"]).total["kept"]
-        names = ["cut_from_sources", "cut_from_sinks", "stopped_at_a_product"]
-        assert found[names].sum() == found["inactive_edges"]
-        seen += found[names[:2]].to_numpy() > 0
-    assert (seen > 0).all()
+def cut_by_hand(graph):
+    """`cut_connections` by searching from each dead connection at each of its places, over sets of units."""
+    found, kept = sweep(graph, states=True), {name: graph.kept[name].unpack().reshape(-1) for name in graph.shapes}
+    active = {name: mask.unpack().reshape(-1) for name, mask in sweep(graph, graph.kept).connections().items()}
+    dropped = [step for step in steps(graph, dropped=True) if step[2] and not kept[step[2]][step[3]]]
+    ways = [step for step in steps(graph, dropped=True) if not step[2] or kept[step[2]][step[3]]]
+    gates = [
+        pair
+        for layer in graph.layers
+        for block in layer.blocks
+        if isinstance(block, Gate)
+        for pair in zip(block.lefts.tolist(), block.rights.tolist(), block.targets.tolist())
+    ]
+    into, out, order = {}, {}, {name: n for n, name in enumerate(graph.shapes)}
+    for source, target, *_ in ways:
+        into.setdefault(target, set()).add(source)
+        out.setdefault(source, set()).add(target)
+    for left, right, target in gates:
+        for one, two in ((left, right), (right, left)):
+            out.setdefault(one, set()).add(target)
+            if not into.get(target):
+                into.setdefault(("both", target), set()).add(one)
+
+    def search(unit, onwards, dead):
+        seen, todo = set(), [unit]
+        while todo:
+            unit = todo.pop()
+            if unit >= 0 and unit not in seen:
+                seen.add(unit)
+                todo += [] if unit in graph.cut else [each for each in onwards(unit) if each >= 0 and not dead[each]]
+        return seen
+
+    def cutters(units, place):
+        scales = {
+            s.parameter
+            for layer in graph.layers
+            for s in layer.stages
+            if isinstance(s, Scale) and units in s.cut(graph.kept)
+        }
+        names = scales or {step[2] for step in dropped if step[place] == units}
+        return ", ".join(sorted(names, key=lambda name: order.get(name, 0)))
+
+    def from_sources(unit):
+        return min(search(unit, lambda u: into.get(u) or into.get(("both", u), ()), found.signal))
+
+    counts = Counter()
+    for name, size in ((name, mask.size) for name, mask in kept.items()):
+        for entry in (entry for entry in range(size) if kept[name][entry] and not active[name][entry]):
+            places = [step for step in ways if step[2:] == (name, entry)]
+            if not places:
+                counts[name, "nowhere", "", ""] += 1
+                continue
+            source, target = next((s[:2] for s in places if found.signal[s[0]]), places[0][:2])
+            if not found.signal[source]:
+                end = from_sources(source)
+                counts[name, "sources", graph.layer_of(end).name, cutters(end, 1)] += 1
+                continue
+            end = max(search(target, lambda u: out.get(u, ()), found.reaches))
+            zero = [b if a == end else a for a, b, t in gates if end in (a, b) and found.reaches[t]]
+            by = cutters(from_sources(zero[0]), 1) if zero else cutters(end, 0)
+            counts[name, "sinks", graph.layer_of(end).name, by] += 1
+    return counts
+
+
+def test_who_cut_each_connection():
+    """Every dead kept connection is counted once, at the layer and for the parameters that a search finds."""
+    seen = Counter()
+    for graph in list(graphs())[::3]:
+        table = cut_connections(graph)
+        assert {tuple(row[:-1]): row[-1] for row in table.values.tolist()} == cut_by_hand(graph)
+        found = gs.topology(graph, ["why", "remaining"])
+        names = ["cut_from_sources", "cut_from_sinks", "acting_nowhere"]
+        kept, active = found.total.loc["remaining", ["kept", "active"]]
+        assert found.total.loc[names, "kept"].sum() == kept - active and not found.total.loc[names, "active"].any()
+        for side, name in (("sources", names[0]), ("sinks", names[1])):
+            rows = table[table["side"] == side]
+            assert found.layers[name, "kept"].sum() == rows["connections"].sum()
+            for parameter in graph.shapes:
+                mine = [parameter in by.split(", ") for by in rows["cut_by"]]
+                assert found.parameters[name, "kept"][parameter] == rows["connections"][mine].sum()
+        seen.update(table.groupby("side")["connections"].sum().to_dict())
+    assert seen["sources"] > 8 and seen["sinks"] > 20
+
+
+def test_who_cut_a_connection_as_explain_says_it():
+    """In a chain the way of a connection ends beside the first layer that its cone, by `explain`, does not reach."""
+    net, seen = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(4))), 0
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        masks = {name: torch.rand(4, 4, generator=generator) < 0.3 for name, _ in net.named_parameters()}
+        graph = gs.export(net, torch.zeros(1, 4), masks)
+        counts = Counter()
+        for name, mask in masks.items():
+            for index in mask.nonzero().tolist():
+                why = gs.explain(graph, name, index)
+                if not why.alive:
+                    (side, empty) = why.sides[0].side, [layer.name for layer in graph.layers].index(why.sides[0].layer)
+                    counts[name, side, f"{empty if side == 'sources' else empty - 1}.weight"] += 1
+        table = cut_connections(graph).groupby(["parameter", "side", "cut_by"])["connections"].sum()
+        assert table.to_dict() == counts
+        seen += len(counts)
+    assert seen > 8
 
 
 class Product(nn.Module):
@@ -126,23 +223,57 @@ class Product(nn.Module):
 
 
 def test_an_operand_whose_other_one_is_zero():
-    """Product 1 is stopped by its right operand. So the left one's two connections die at "a", its own at "b"."""
+    """Product 1 is stopped by its right operand: b.weight cuts the left one's two connections, and what reads the product."""
     masks = {"a.weight": torch.ones(3, 2) > 0, "b.weight": torch.tensor([[1, 1], [0, 0], [1, 1]]) > 0}
-    found = gs.topology(gs.export(Product(), torch.zeros(1, 2), masks), ["why", "inactive_edges"])
-    by_layer = lambda name: found.layers[name, "kept"].to_dict()
-    assert by_layer("stopped_at_a_product") == {"x": 0, "a": 0, "b": 0, "mul": 1, "c": 0}
-    assert by_layer("cut_from_sources") == {"x": 0, "a": 0, "b": 2, "mul": 0, "c": 0}, "b to mul, and mul to c"
-    assert by_layer("cut_from_sinks") == {"x": 0, "a": 2, "b": 0, "mul": 0, "c": 0}
-    assert found.total["kept"]["inactive_edges"] == 5
+    table = cut_connections(gs.export(Product(), torch.zeros(1, 2), masks))
+    assert table.values.tolist() == [
+        ["a.weight", "sinks", "a", "b.weight", 2],
+        ["c.weight", "sources", "b", "b.weight", 1],
+    ]
 
 
 def test_the_layer_that_cuts_by_hand():
     """4 > 4 > 4 > 2: nothing of the second kernel: the first's kept connections end in "0", the third's begin in "1"."""
     net = nn.Sequential(*(nn.Linear(4, n, bias=False) for n in (4, 4, 2)))
     masks = {"0.weight": torch.eye(4) > 0, "1.weight": torch.zeros(4, 4) > 0, "2.weight": torch.ones(2, 4) > 0}
-    found = gs.topology(gs.export(net, torch.zeros(1, 4), masks), ["why"]).layers
-    assert found["cut_from_sinks", "kept"].to_dict() == {"input": 0, "0": 4, "1": 0, "2": 0}
-    assert found["cut_from_sources", "kept"].to_dict() == {"input": 0, "0": 0, "1": 8, "2": 0}
+    found = gs.topology(gs.export(net, torch.zeros(1, 4), masks), ["why"])
+    assert found.layers["cut_from_sinks", "kept"].to_dict() == {"input": 0, "0": 4, "1": 0, "2": 0}
+    assert found.layers["cut_from_sources", "kept"].to_dict() == {"input": 0, "0": 0, "1": 8, "2": 0}
+    assert found.parameters["cut_from_sources", "kept"].to_dict() == {"0.weight": 0, "1.weight": 8, "2.weight": 0}
+
+
+class Forked(nn.Module):
+    """Two kernels read what the first one makes; a third has a tap that reads padding alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(2, 2, bias=False) for _ in range(3))
+        self.tap = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        x = self.a(x)
+        return self.b(x) + self.c(x), self.tap(x[:, None, :1])
+
+
+def test_several_kernels_that_cut_together_and_one_that_reads_padding_alone():
+    masks = {"b.weight": torch.eye(2) > 2, "c.weight": torch.eye(2) > 2, "tap.weight": torch.tensor([[[1, 0, 1]]]) > 0}
+    table = cut_connections(gs.export(Forked(), torch.zeros(1, 2), masks))
+    assert table[["parameter", "side", "cut_by", "connections"]].values.tolist() == [
+        ["a.weight", "sinks", "b.weight, c.weight", 2],
+        ["a.weight", "sinks", "b.weight, c.weight, tap.weight", 2],
+        ["tap.weight", "nowhere", "", 2],
+    ]
+
+
+def test_a_masked_scale_cuts():
+    """The scale of unit 1 is masked: it cuts what leads to the unit, and what leads away."""
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2), nn.Linear(2, 1, bias=False)).eval()
+    masks = {"1.weight": torch.tensor([True, False]), "1.bias": torch.tensor([True, False])}
+    table = cut_connections(gs.export(net, torch.zeros(1, 2), masks))
+    assert table[["parameter", "side", "cut_by", "connections"]].values.tolist() == [
+        ["0.weight", "sinks", "1.weight", 2],
+        ["2.weight", "sources", "1.weight", 1],
+    ]
 
 
 def test_regrowable_connections():

@@ -1,87 +1,208 @@
-"""Metrics of the reasons: at which layer kept connections lose their way to a source or to a sink."""
+"""Metrics of the reasons: at which layer kept connections lose their way to a source or to a sink, and by whose masks."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas
 
+from graphsparse import adjacency
+from graphsparse.blocks import Gate, KernelBlock, Scale
+from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
-from graphsparse.metrics.parts import Part
+from graphsparse.kernels.masks import Mask
+from graphsparse.metrics import edge_loops as loops
+from graphsparse.metrics.parts import Part, Swept, entering
 from graphsparse.metrics.table import Found, metric
 
+SIDES = ("sources", "sinks", "nowhere")
 
-@metric("why", "edges")
+
+@metric("why", "connections")
 def cut_from_sources(part: Part) -> Found:
-    """Edges whose origin no source reaches, by the layer where their way back ends: the earliest that leads to them.
+    """Kept connections whose origin no source reaches, by the layer at which their way back ends and the parameters that cut it.
 
-    So many edges lie dead behind the masks in front of that layer's units. Cost: a pass over the edges.
+    See `cut_connections`, which has both together. A connection that several parameters cut counts for each of them, and
+    once in all. Cost: a pass over the edges, and over the places of dead connections.
     """
-    return _by_layer(part, *part.once(_ends), upstream=True)
+    return _found(part, "sources")
 
 
-@metric("why", "edges")
+@metric("why", "connections")
 def cut_from_sinks(part: Part) -> Found:
-    """Edges that a source reaches and whose target reaches no sink, by the layer where their way on ends: the latest.
+    """Kept connections that a source reaches and that reach no sink, by the layer at which their way on ends; as
+    `cut_from_sources`. Cost: as that."""
+    return _found(part, "sinks")
 
-    The masks behind that layer's units cut them. Cost: a pass over the edges.
+
+@metric("why", "connections")
+def acting_nowhere(part: Part) -> Found:
+    """Kept connections that act at no place, for they read padding alone: no mask cuts them. By their own parameter.
+
+    With `cut_from_sources` and `cut_from_sinks` these are all that is kept and not active. Cost: as these.
     """
-    return _by_layer(part, *part.once(_ends), upstream=False)
+    table, graph = part.swept.once(_table), part.graph
+    rows = table[table["side"] == "nowhere"].set_index("parameter")["connections"]
+    return Found.of_parameters({n: float(rows.get(n, 0)) if part.name == "kept" else 0.0 for n in graph.shapes})
 
 
-@metric("why", "edges")
-def stopped_at_a_product(part: Part) -> Found:
-    """Operands of products that a source reaches, whose product reaches a sink, and whose other operand is zero.
+def cut_connections(graph: LayeredGraph) -> pandas.DataFrame:
+    """Count the kept connections that are dead by who cut them.
 
-    By the layer of the product. Cost: a pass over the edges.
+    A connection is cut from the *sources* where no source reaches its origin. Its way back leads over kept connections and
+    wires through units that no source reaches; of a product it takes the operand that is zero. It ends at the first unit,
+    in the order of the graph, that it leads to: there no way goes on, and the parameters with a dropped connection into this
+    unit cut it. Where a source reaches the origin, the connection is cut from the *sinks*. Its way on leads through units
+    that reach no sink, and ends at the last one; the parameters with a dropped connection out of it cut it. Where a product
+    stops it there, those cut it that cut the other operand from the sources. A masked scale ends a way, too. A connection
+    that acts at several places is cut from the sinks if a source reaches its origin at any; the first such place counts.
+
+    Returns:
+        A row per ``parameter`` of the dead connections, ``side`` ("sources", "sinks"; "nowhere" for what reads padding
+        alone), ``layer`` where the way ends, and ``cut_by``, the parameters joined by commas ("" where no mask did it): how
+        many ``connections``.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> layers = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
+        >>> masks = {"0.weight": [[True, True], [False, True]], "1.weight": [[True, False]]}
+        >>> cut_connections(gs.export(layers, torch.zeros(1, 2), masks)).values.tolist()
+        [['0.weight', 'sinks', '0', '1.weight', 1]]
     """
-    found, both = part.swept.liveness, np.zeros(part.graph.n_units, np.int64)
-    if not part.graph.gated:
-        return Found.of_units(part, both)
-    _lively(part.edges.indptr, part.edges.indices, found.signal, found.reaches, both)
-    return Found.of_units(part, both - part.swept.in_degrees["active"])
+    return _table(Swept(checked_graph(graph)))
 
 
-def _ends(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Of each unit the earliest layer that leads to it along kept edges, and the latest that it leads to."""
-    earliest = part.graph.owner.astype(np.int32)
-    latest = earliest.copy()
-    edges = part.swept.conducting if part.graph.gated else part.edges  # a zero operand lets nothing through
-    _spread(edges.indptr, edges.indices, earliest, latest)
-    return earliest, latest
+def _found(part: Part, side: str) -> Found:
+    graph, table = part.graph, part.swept.once(_table)
+    rows = table[(table["side"] == side) & (part.name == "kept")]
+    layers, parameters = np.zeros(len(graph.layers)), Counter[str](dict.fromkeys(graph.shapes, 0))
+    places = {layer.name: index for index, layer in enumerate(graph.layers)}
+    for layer, names, count in zip(rows["layer"], rows["cut_by"], rows["connections"]):
+        layers[places[layer]] += count
+        parameters.update(dict.fromkeys(filter(None, names.split(", ")), count))
+    return Found(float(layers.sum()), layers, {name: float(count) for name, count in parameters.items()})
+
+
+def _table(swept: Swept) -> pandas.DataFrame:
+    graph, signal, counts = swept.graph, swept.liveness.signal, Counter[tuple[str, str, str, str]]()
+    (first, last), (into, out, names), zero = _ends(swept), _cutters(graph), _zero_operands(swept)
+    for parameter in graph.shapes:
+        sources, targets, nowhere = _places(swept, parameter)
+        upstream = ~signal[sources]
+        ends = np.where(upstream, first[sources], last[targets])
+        stopped = np.where(upstream, -1, zero[ends])  # the operand that is zero where a product stops the way
+        cutters = np.where(upstream, into[ends], np.where(stopped < 0, out[ends], into[first[stopped]]))
+        rows, times = np.unique(np.stack([~upstream, graph.owner[ends], cutters]), axis=1, return_counts=True)
+        for (side, layer, by), count in zip(rows.T.tolist(), times.tolist()):
+            counts[parameter, SIDES[side], graph.layers[layer].name, ", ".join(names[by])] += count
+        if nowhere:
+            counts[parameter, "nowhere", "", ""] = nowhere
+    columns = ["parameter", "side", "layer", "cut_by", "connections"]
+    return pandas.DataFrame([(*key, count) for key, count in counts.items()], columns=columns)
+
+
+def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Origins and targets of a parameter's dead kept connections, each at the place that counts; how many have no place."""
+    graph, active = swept.graph, swept.masks["active"][parameter]
+    found = []
+    for block in graph.kernels[parameter]:
+        found.append(block.pairs({block.mask: graph.kept[block.mask].without(active)}))
+    sources, targets, entries = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.lexsort((~swept.liveness.signal[sources], entries))  # stable: the first place of each
+    chosen = order[np.unique(entries[order], return_index=True)[1]]
+    return sources[chosen], targets[chosen], graph.kept[parameter].without(active).count() - len(chosen)
+
+
+def _ends(swept: Swept) -> tuple[np.ndarray, np.ndarray]:
+    """Of each unit the first that leads to it through units without signal, and the last that it leads to through such
+    as reach no sink."""
+    graph, found, conducting = swept.graph, swept.liveness, swept.edges["kept"]
+    barrier = np.zeros(graph.n_units, bool)
+    barrier[graph.cut] = True
+    every = conducting if not graph.cut.size else adjacency.build(graph.layers, graph.kept, graph.cut[:0])
+    if graph.gated:
+        conducting = adjacency.build(swept.conducting_layers, graph.kept, graph.cut[:0])
+    elif graph.cut.size:
+        conducting = every
+    first, last = np.arange(graph.n_units), np.arange(graph.n_units)
+    some = entering(conducting) > 0
+    _spread(conducting.indptr, conducting.indices, every.indptr, every.indices, some, found.signal, barrier, first)
+    _spread_back(every.indptr, every.indices, found.reaches, barrier, last)
+    return first, last
 
 
 @compiled
-def _spread(starts: Any, indices: Any, earliest: Any, latest: Any) -> Any:
-    for u in range(starts.size - 1):  # every edge leads to a greater id
+def _spread(
+    starts: Any, indices: Any, all_starts: Any, all_indices: Any, some: Any, signal: Any, barrier: Any, first: Any
+) -> Any:
+    for u in range(first.size):  # every edge leads to a greater id
+        if signal[u]:
+            continue
         for e in range(starts[u], starts[u + 1]):
-            earliest[indices[e]] = min(earliest[indices[e]], earliest[u])
-    for u in range(starts.size - 2, -1, -1):
-        for e in range(starts[u], starts[u + 1]):
-            latest[u] = max(latest[u], latest[indices[e]])
+            v = indices[e]
+            if not signal[v] and not barrier[v]:
+                first[v] = min(first[v], first[u])
+        for e in range(all_starts[u], all_starts[u + 1]):
+            v = all_indices[e]
+            if not some[v] and not signal[v] and not barrier[v]:  # both operands are zero
+                first[v] = min(first[v], first[u])
 
 
-def _by_layer(part: Part, earliest: np.ndarray, latest: np.ndarray, *, upstream: bool) -> Found:
-    found, counts = part.swept.liveness, np.zeros(len(part.graph.layers), np.int64)
-    if upstream:
-        np.add.at(counts, earliest, np.where(found.signal, 0, part.out_degrees))
+@compiled
+def _spread_back(starts: Any, indices: Any, reaches: Any, barrier: Any, last: Any) -> Any:
+    for u in range(last.size - 1, -1, -1):
+        for e in range(starts[u], starts[u + 1]):
+            if not reaches[indices[e]] and not barrier[u]:
+                last[u] = max(last[u], last[indices[e]])
+
+
+def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
+    """Of each unit which parameters have a dropped connection into it, and out of it, as numbers of tuples of names."""
+    into, out, touched = (
+        np.zeros(graph.n_units, np.int32),
+        np.zeros(graph.n_units, np.int32),
+        np.zeros(graph.n_units, bool),
+    )
+    found: dict[tuple[str, ...], int] = {(): 0}
+
+    def add(codes: np.ndarray, units: np.ndarray, name: str) -> None:
+        known = list(found)
+        for code in np.unique(codes[units]).tolist():
+            more = known[code] if name in known[code] else (*known[code], name)
+            same = units[codes[units] == code]
+            codes[same] = found.setdefault(more, len(found))
+
+    for name, block in ((name, block) for name, blocks in graph.kernels.items() for block in blocks):
+        _touch(block, Mask.whole(graph.shapes[name]).without(graph.kept[block.mask]), touched)
+        units = np.flatnonzero(touched)
+        touched[units] = False
+        ends = np.isin(graph.owner[units], graph.owner[block.targets[block.targets >= 0][:1]])
+        add(into, units[ends], name)
+        add(out, units[~ends], name)
+    for stage in (stage for layer in graph.layers for stage in layer.stages if isinstance(stage, Scale)):
+        units = np.unique(stage.cut(graph.kept))
+        for codes in (into, out):
+            codes[units] = found.setdefault((stage.parameter,), len(found))
+    return into, out, list(found)
+
+
+def _touch(block: KernelBlock, mask: Mask, found: np.ndarray) -> None:
+    """Mark both ends of the connections of a mask."""
+    kernel, every = np.ascontiguousarray(block.view.of(mask.unpack().reshape(-1))), np.ones(len(found), bool)
+    if block.sources.min(initial=0) >= 0:
+        loops.touch_all(kernel, block.sources, block.taps.table, block.targets, found)
     else:
-        _cut_behind(part.edges.indptr, part.edges.indices, found.signal, found.reaches, latest, counts)
-    return Found(float(counts.sum()), counts.astype(float))
+        loops.touch(kernel, block.sources, block.taps.table, block.targets, every, every, found)
 
 
-@compiled
-def _lively(starts: Any, indices: Any, signal: Any, reaches: Any, counts: Any) -> Any:
-    for u in range(starts.size - 1):
-        if signal[u]:
-            for e in range(starts[u], starts[u + 1]):
-                counts[indices[e]] += reaches[indices[e]]
-
-
-@compiled
-def _cut_behind(starts: Any, indices: Any, signal: Any, reaches: Any, latest: Any, counts: Any) -> Any:
-    for u in range(starts.size - 1):
-        if signal[u]:
-            for e in range(starts[u], starts[u + 1]):
-                if not reaches[indices[e]]:
-                    counts[latest[indices[e]]] += 1
+def _zero_operands(swept: Swept) -> np.ndarray:
+    """Of each unit that only products keep from the sinks the other operand of the first of these, which is zero; else -1."""
+    graph, found, zero = swept.graph, swept.liveness, np.full(swept.graph.n_units, -1)
+    for gate in (block for layer in reversed(graph.layers) for block in layer.blocks if isinstance(block, Gate)):
+        for mine, others in ((gate.lefts, gate.rights), (gate.rights, gate.lefts)):
+            use = np.flatnonzero((mine >= 0) & (others >= 0) & found.reaches[gate.targets])
+            use = use[~found.reaches[mine[use]] & ~found.nonzero[others[use]]][::-1]
+            zero[mine[use]] = others[use]
+    return zero
