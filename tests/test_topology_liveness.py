@@ -394,7 +394,63 @@ def test_bad_questions():
     graph = next(graphs())
     with pytest.raises(ArgumentError, match=r"received starvd.*did you mean starved\?"):
         gs.topology(graph, ["starvd"])
-    with pytest.raises(ArgumentError, match="must be one of the table"):
+    with pytest.raises(ArgumentError, match="must be one of those that were found"):
         gs.topology(graph, ["units"])["paths"]
     with pytest.raises(GraphsparseError, match="must be one that export gives"):
         gs.topology(nn.Linear(1, 1))
+
+
+def chain():
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    return gs.export(net, torch.zeros(1, 4), {"0.weight": torch.ones(3, 4) > 0})
+
+
+@pytest.mark.parametrize("wrong", [5, 1.5, True, b"paths", [5], [None], [["paths"]], object()])
+@pytest.mark.parametrize("ask", [gs.topology, lambda graph, metrics: gs.compare_masks(graph, [{}, {}], metrics)])
+def test_metrics_that_are_no_names(ask, wrong):
+    with pytest.raises(
+        ArgumentError, match="^metrics must be names of metrics or of groups, at metrics; received .* Way out: give one"
+    ):
+        ask(chain(), wrong)
+
+
+@pytest.mark.parametrize(
+    "ask, text",
+    [
+        (lambda g: gs.topology(g, ["strandde"]), "did you mean stranded\\?"),
+        (lambda g: gs.topology(g, ["units"])["paths"], "one of those that were found, at metric; received paths"),
+        (lambda g: gs.topology(g, ["units"])[["units"]], "one of those that were found"),
+        (lambda g: gs.topology(g, ["units"]).to_csv("/no/such/folder/t.csv"), "no such folder|can be written"),
+        (lambda g: gs.compare_masks(g, 5), "two mask sets or more .* received 5"),
+        (lambda g: gs.compare_masks(g, [{}, {}], ["only_in_on"]), "did you mean"),
+        (lambda g: gs.biadjacency(g, "0.weigth"), "at 0.weigth; .* did you mean 0.weight\\?"),
+        (lambda g: gs.biadjacency(g, 5), "a parameter must be one with connections, at 5"),
+        (lambda g: gs.biadjacency(g, ["0.weight"]), "a parameter must be one with connections"),
+        (lambda g: gs.biadjacency(g, "0.weight", None), "an encoding must be one of .* received None"),
+        (lambda g: gs.explain(g, "1.weigh", 0), "did you mean 1.weight\\?"),
+        (lambda g: gs.explain(g, None, 0), "a parameter must be one with connections, at None"),
+        (lambda g: gs.explain(g, "0.weight", (0, 4)), "an index must be of a connection"),
+        (lambda g: gs.explain(g, "0.weight", -13), "an index must be of a connection"),
+        (lambda g: gs.explain(g, "0.weight", 1.0), "an index must be of a connection"),
+        (lambda g: gs.explain(g, "0.weight", ()), "an index must be of a connection"),
+        (lambda g: gs.explain(g, "inptu", unit=0), "did you mean input\\?"),
+        (lambda g: gs.explain(g, "0", unit=1.5), "received unit 1.5. Way out: give a whole number from 0 to 2"),
+        (lambda g: gs.explain(g, "0", unit=-1), "received unit -1"),
+        (lambda g: gs.explain(g, "0", (0, 0), unit=1), "index or unit must be given, not both"),
+        (lambda g: gs.save_graph(g, 5), "a path must be text or a path, at path; received 5"),
+        (lambda g: gs.save_graph(g, b"a.npz"), "a path must be text or a path"),
+        (lambda g: gs.load_graph(None), "a path must be text or a path"),
+    ],
+)
+def test_odd_arguments(ask, text):
+    with pytest.raises(GraphsparseError, match=text):
+        ask(chain())
+
+
+def test_units_are_numbers_of_any_whole_kind():
+    assert str(gs.explain(chain(), "0", unit=np.int64(1))) == str(gs.explain(chain(), "0", unit=1))
+
+
+def test_no_rows_by_parameter_are_an_empty_table():
+    found = gs.topology(chain(), ["units"])
+    assert found.parameters.empty and found.parameters.columns.names == ["metric", "part"] and len(found.layers) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from graphsparse.checkpoints.atomic import check_writable, replacing
-from graphsparse.errors import CheckpointError
+from graphsparse.errors import ArgumentError, CheckpointError
 from graphsparse.exports.dot import write_dot
 from graphsparse.exports.edges import Progress
 from graphsparse.exports.markup import write_gexf, write_graphml
@@ -49,7 +49,7 @@ def save_graph(
         progress: called with (layers or blocks done, those in all).
 
     Raises:
-        CheckpointError: another ending, too many edges, or a file that cannot be written. MissingExtra: Parquet
+        ArgumentError: no path. CheckpointError: another ending, too many edges, or a file that cannot be written. MissingExtra: Parquet
             without pyarrow.
 
     Example:
@@ -72,9 +72,9 @@ def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:
     """Read a graph that `save_graph` wrote as npz: its layers, masks, weights and inputs. Nothing of the file is run.
 
     Raises:
-        CheckpointError: no such file, or one that is damaged or of another kind.
+        ArgumentError: no path. CheckpointError: no such file, or one that is damaged or of another kind.
     """
-    if not Path(path).is_file():
+    if not _checked(path).is_file():
         raise CheckpointError(
             "a file of a graph must be there", place=os.fspath(path), way_out="name an npz of save_graph"
         )
@@ -83,13 +83,21 @@ def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:
 
 def format_of(path: str | os.PathLike[str]) -> Format:
     """How a file of this ending is written. Raises CheckpointError for another ending."""
-    ending = Path(path).suffix.lower()
+    ending = _checked(path).suffix.lower()
     if ending not in FORMATS:
         raise CheckpointError(
             "the file of a graph must end in the name of its form", place=os.fspath(path), received=ending or "no ending",
             way_out=f"end it in {', '.join(FORMATS)}",
         )  # fmt: skip
     return FORMATS[ending]
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(
+            "a path must be text or a path", place="path", received=repr(path), way_out="give 'net.npz'"
+        )
+    return Path(path)
 
 
 def _check_size(graph: LayeredGraph, path: str | os.PathLike[str]) -> None:

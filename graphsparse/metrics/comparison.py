@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,9 @@ import pandas
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.masks import Mask
+from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.measures.notebook import table
+from graphsparse.measures.tables import write_csv
 from graphsparse.metrics import overlap
 from graphsparse.metrics.matching import Rows
 from graphsparse.metrics.overlap import Pair
@@ -96,10 +97,7 @@ class Comparison:
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The frame as CSV text, also written to a file where a path is given."""
-        text = self.frame.to_csv(index=False)
-        if path is not None:
-            Path(path).write_text(text)
-        return text
+        return write_csv(self.frame, path)
 
 
 def compare_masks(
@@ -156,11 +154,13 @@ def compare_masks(
 
 
 def _named(mask_sets: Any) -> dict[str, Mapping[str, Any]]:
-    given = mask_sets if isinstance(mask_sets, Mapping) else {str(n): masks for n, masks in enumerate(mask_sets)}
+    given = mask_sets if isinstance(mask_sets, Iterable) else ()
+    given = given if isinstance(given, Mapping) else {str(n): masks for n, masks in enumerate(given)}
     sets = {str(name): masks for name, masks in given.items()}
     if len(sets) < 2:
         raise ArgumentError(
-            "two mask sets or more must be given to be compared", place="mask_sets", received=len(sets),
+            "two mask sets or more must be given to be compared", place="mask_sets",
+            received=len(sets) if isinstance(mask_sets, Iterable) else repr(mask_sets),
             way_out="give {name: masks} or a list of masks",
         )  # fmt: skip
     return sets
@@ -175,12 +175,13 @@ def _under(graph: LayeredGraph, name: str, masks: Mapping[str, Any]) -> LayeredG
 
 
 def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
-    wanted = list(TABLE) if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
+    given = metric_names(metrics)
+    wanted = list(TABLE) if given is None else given
     unknown = [name for name in wanted if name not in TABLE]
     if unknown:
         raise ArgumentError(
             "a metric must be one of the comparison's", place="metrics", received=", ".join(map(str, unknown)),
-            way_out=f"use {', '.join(TABLE)}",
+            way_out=f"{suggestion(unknown[0], TABLE)}use {', '.join(TABLE)}",
         )  # fmt: skip
     return [row for name, row in TABLE.items() if name in wanted]
 

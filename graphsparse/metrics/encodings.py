@@ -14,6 +14,7 @@ from graphsparse.arrays import as_array, by_name
 from graphsparse.blocks import KernelBlock
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.names import connected_parameter
 from graphsparse.metrics.parts import PARTS, Part, Swept
 
 ENCODINGS = ("channel", "rolled", "unrolled")
@@ -62,12 +63,7 @@ def biadjacency(
         [(2, 3), (18, 3), (50, 27)]
     """
     graph = checked_graph(graph) if weights is None else with_weights(graph, weights)
-    name = graph.aliases.get(parameter, parameter)
-    if name not in graph.shapes:
-        raise MaskError(
-            "a parameter must be one with connections", place=parameter, received="a name that the graph does not have",
-            way_out=f"use {', '.join(list(graph.shapes)[:6])}",
-        )  # fmt: skip
+    name = connected_parameter(graph, parameter)
     if part not in PARTS:
         raise ArgumentError("a part must be kept or active", place="part", received=part)
     check_encoding(encoding, graph)
@@ -80,7 +76,7 @@ def check_encoding(encoding: str, graph: LayeredGraph | None = None) -> None:
     """Raises ArgumentError for what is no encoding, or for unrolled kernels of a graph that has no positions."""
     if encoding not in ENCODINGS:
         raise ArgumentError(
-            "an encoding must be one of channel, rolled and unrolled", place="encoding", received=encoding
+            "an encoding must be one of channel, rolled and unrolled", place="encoding", received=repr(encoding)
         )
     if graph is not None and encoding == "unrolled" and graph.resolution != "unrolled":
         raise ArgumentError(

@@ -53,9 +53,11 @@ def _experts_of(swept: Swept) -> list[Places]:
     """The experts of all mixtures."""
     graph = swept.graph
     grouped = [layer for layer in graph.layers if GROUPED_PRODUCTS in layer.operation]
+    if not graph.gated:
+        return []
     mixtures = [*_numbered(graph), *_stacked(graph, [layer for layer in graph.layers if layer not in grouped])]
     routes = Routes(graph)
-    chosen = [*(each for each in mixtures if graph.gated and routes.lead_to_a_sum(each)), *_stacked(graph, grouped)]
+    chosen = [*(each for each in mixtures if routes.lead_to_a_sum(each)), *_stacked(graph, grouped)]
     return [expert for mixture in chosen for expert in mixture.experts]
 
 

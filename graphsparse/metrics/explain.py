@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.errors import MaskError
+from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.names import connected_parameter, suggestion
 from graphsparse.metrics.cones import Side, dense, missing_side
 from graphsparse.metrics.parts import Swept
 from graphsparse.metrics.steps import Step, Steps
@@ -96,7 +97,7 @@ def explain(
         `Explanation`: ``.alive`` with ``.path`` as witness; or what is missing, who cut it and what would bring it back.
 
     Raises:
-        MaskError: a name or an index that the graph does not have.
+        MaskError: a name or an index that the graph does not have. ArgumentError: both index and unit.
 
     Example:
         >>> import torch
@@ -110,13 +111,10 @@ def explain(
     """
     swept = Swept(checked_graph(graph))
     if unit is not None:
+        if index is not None:
+            raise ArgumentError("index or unit must be given, not both", received=f"index={index}, unit={unit}")
         return _of_unit(swept, parameter, unit)
-    name = graph.aliases.get(parameter, parameter)
-    if name not in graph.shapes:
-        raise MaskError(
-            "a parameter must be one with connections", place=parameter, received="a name that the graph does not have",
-            way_out=f"use {', '.join(list(graph.shapes)[:6])}; for a unit give its layer and unit=",
-        )  # fmt: skip
+    name = connected_parameter(graph, parameter, also="; for a unit give its layer and unit=")
     return _of_parameter(swept, name) if index is None else _of_connection(swept, name, _flat(graph, name, index))
 
 
@@ -162,11 +160,17 @@ def _of_connection(swept: Swept, name: str, entry: int) -> Explanation:
 def _of_unit(swept: Swept, layer_name: str, number: int) -> Explanation:
     graph, steps = swept.graph, Steps(swept.graph)
     layer = next((layer for layer in graph.layers if layer.name == layer_name), None)
-    if layer is None or not 0 <= number < len(layer):
+    if layer is None:
+        raise MaskError(
+            "a unit must be one of a layer of the graph", place=str(layer_name), received="a name that no layer has",
+            way_out=f"{suggestion(layer_name, (each.name for each in graph.layers))}see graph.layers for names",
+        )  # fmt: skip
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number < len(layer):
         raise MaskError(
             "a unit must be one of a layer of the graph", place=layer_name, received=f"unit {number}",
-            way_out="see graph.layers for names and sizes",
+            way_out=f"give a whole number from 0 to {len(layer) - 1}",
         )  # fmt: skip
+    number = int(number)
     unit, what = layer.start + number, f"{layer_name}[{number}]"
     if swept.live[unit]:
         return Explanation(what, True, _named(graph, witness(swept, steps, unit)))

@@ -9,11 +9,10 @@ import numpy as np
 import pandas
 
 from graphsparse import adjacency
-from graphsparse.blocks import Gate, KernelBlock, Scale
+from graphsparse.blocks import Gate, KernelBlock, Places, Scale
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
-from graphsparse.metrics import edge_loops as loops
 from graphsparse.metrics.parts import Part, Swept, entering
 from graphsparse.metrics.table import Found, metric
 
@@ -94,8 +93,10 @@ def _table(swept: Swept) -> pandas.DataFrame:
         ends = np.where(upstream, first[sources], last[targets])
         stopped = np.where(upstream, -1, zero[ends])  # the operand that is zero where a product stops the way
         cutters = np.where(upstream, into[ends], np.where(stopped < 0, out[ends], into[first[stopped]]))
-        rows, times = np.unique(np.stack([~upstream, graph.owner[ends], cutters]), axis=1, return_counts=True)
-        for (side, layer, by), count in zip(rows.T.tolist(), times.tolist()):
+        table = 2, len(graph.layers), len(names)
+        times = np.bincount(np.ravel_multi_index((~upstream, graph.owner[ends], cutters), table))
+        rows = np.flatnonzero(times)
+        for side, layer, by, count in zip(*(each.tolist() for each in (*np.unravel_index(rows, table), times[rows]))):
             counts[parameter, SIDES[side], graph.layers[layer].name, ", ".join(names[by])] += count
         if nowhere:
             counts[parameter, "nowhere", "", ""] = nowhere
@@ -110,26 +111,29 @@ def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
     for block in graph.kernels[parameter]:
         found.append(block.pairs({block.mask: graph.kept[block.mask].without(active)}))
     sources, targets, entries = (np.concatenate(each) for each in zip(*found, strict=True))
-    order = np.lexsort((~swept.liveness.signal[sources], entries))  # stable: the first place of each
-    chosen = order[np.unique(entries[order], return_index=True)[1]]
+    place, backwards = np.full(int(np.prod(graph.shapes[parameter])), -1), np.arange(len(entries))[::-1]
+    place[entries[backwards]] = backwards  # the first one stays
+    backwards = backwards[swept.liveness.signal[sources[backwards]]]
+    place[entries[backwards]] = backwards
+    chosen = place[place >= 0]
     return sources[chosen], targets[chosen], graph.kept[parameter].without(active).count() - len(chosen)
 
 
 def _ends(swept: Swept) -> tuple[np.ndarray, np.ndarray]:
     """Of each unit the first that leads to it through units without signal, and the last that it leads to through such
     as reach no sink."""
-    graph, found, conducting = swept.graph, swept.liveness, swept.edges["kept"]
-    barrier = np.zeros(graph.n_units, bool)
+    graph, found, edges = swept.graph, swept.liveness, swept.edges["kept"]
+    barrier, first, last = np.zeros(graph.n_units, bool), np.arange(graph.n_units), np.arange(graph.n_units)
     barrier[graph.cut] = True
-    every = conducting if not graph.cut.size else adjacency.build(graph.layers, graph.kept, graph.cut[:0])
-    if graph.gated:
-        conducting = adjacency.build(swept.conducting_layers, graph.kept, graph.cut[:0])
-    elif graph.cut.size:
-        conducting = every
-    first, last = np.arange(graph.n_units), np.arange(graph.n_units)
-    some = entering(conducting) > 0
-    _spread(conducting.indptr, conducting.indices, every.indptr, every.indices, some, found.signal, barrier, first)
-    _spread_back(every.indptr, every.indices, found.reaches, barrier, last)
+    if graph.cut.size:  # up to such a unit, and from it
+        edges = adjacency.build(graph.layers, graph.kept, graph.cut[:0])
+    ways, none = edges, np.zeros(graph.n_units + 1, edges.indptr.dtype)
+    if graph.gated:  # a zero operand is the one that a product lacks; all are where none leads on
+        ways = adjacency.build(swept.conducting_layers, graph.kept, graph.cut[:0])
+    more = edges.indptr if graph.gated else none
+    fed = entering(ways) > 0 if graph.gated else barrier
+    _spread(ways.indptr, ways.indices, more, edges.indices, fed, found.signal, barrier, first)
+    _spread_back(edges.indptr, edges.indices, found.reaches, barrier, last)
     return first, last
 
 
@@ -159,28 +163,26 @@ def _spread_back(starts: Any, indices: Any, reaches: Any, barrier: Any, last: An
 
 
 def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
-    """Of each unit which parameters have a dropped connection into it, and out of it, as numbers of tuples of names."""
-    into, out, touched = (
-        np.zeros(graph.n_units, np.int32),
-        np.zeros(graph.n_units, np.int32),
-        np.zeros(graph.n_units, bool),
-    )
+    """Of each unit which parameters have connections into it, and out of it, as numbers of tuples of names.
+
+    Where a way ends, all of these are dropped.
+    """
+    into, out = np.zeros(graph.n_units, np.int32), np.zeros(graph.n_units, np.int32)
+    marked = np.zeros(graph.n_units, bool)
     found: dict[tuple[str, ...], int] = {(): 0}
 
     def add(codes: np.ndarray, units: np.ndarray, name: str) -> None:
         known = list(found)
-        for code in np.unique(codes[units]).tolist():
+        for code in np.flatnonzero(np.bincount(codes[units])).tolist():
             more = known[code] if name in known[code] else (*known[code], name)
             same = units[codes[units] == code]
             codes[same] = found.setdefault(more, len(found))
 
     for name, block in ((name, block) for name, blocks in graph.kernels.items() for block in blocks):
-        _touch(block, Mask.whole(graph.shapes[name]).without(graph.kept[block.mask]), touched)
-        units = np.flatnonzero(touched)
-        touched[units] = False
-        ends = np.isin(graph.owner[units], graph.owner[block.targets[block.targets >= 0][:1]])
-        add(into, units[ends], name)
-        add(out, units[~ends], name)
+        for codes, units in zip((out, into), _joined(block)):
+            marked[units] = True
+            add(codes, np.flatnonzero(marked), name)
+            marked[units] = False
     for stage in (stage for layer in graph.layers for stage in layer.stages if isinstance(stage, Scale)):
         units = np.unique(stage.cut(graph.kept))
         for codes in (into, out):
@@ -188,13 +190,19 @@ def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[st
     return into, out, list(found)
 
 
-def _touch(block: KernelBlock, mask: Mask, found: np.ndarray) -> None:
-    """Mark both ends of the connections of a mask."""
-    kernel, every = np.ascontiguousarray(block.view.of(mask.unpack().reshape(-1))), np.ones(len(found), bool)
-    if block.sources.min(initial=0) >= 0:
-        loops.touch_all(kernel, block.sources, block.taps.table, block.targets, found)
-    else:
-        loops.touch(kernel, block.sources, block.taps.table, block.targets, every, every, found)
+def _joined(block: KernelBlock) -> tuple[np.ndarray, np.ndarray]:
+    """The units at the two ends of a kernel's connections, kept or dropped."""
+    if isinstance(block.view, Places):  # some of its entries may not be there
+        whole = Mask.whole((int(block.view.index.max(initial=-1)) + 1,))
+        sources, targets, _ = block.pairs({block.mask: whole})
+        return sources, targets
+    table = block.taps.table
+    real = np.asarray((block.sources >= 0).any(1))  # (groups, size)
+    read = np.unique(table[table >= 0])
+    seen = (real[:, table] & (table >= 0)).any(1)  # (groups, positions)
+    targets = block.targets.transpose(0, 2, 1)[seen]
+    sources = block.sources[:, :, read]
+    return sources[sources >= 0], targets
 
 
 def _zero_operands(swept: Swept) -> np.ndarray:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ import pandas
 
 from graphsparse.errors import ArgumentError, MissingExtra
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.measures.notebook import table
+from graphsparse.measures.tables import write_csv
 from graphsparse.metrics import (
     bipartite,
     bridges,
@@ -90,9 +91,13 @@ class Topology:
 
     def __getitem__(self, metric: str) -> pandas.DataFrame:
         """The rows of one metric: scope, place, kept, active, undefined."""
+        there = self.frame["metric"].unique().tolist()
+        if not isinstance(metric, str) or metric not in there:
+            raise ArgumentError(
+                "a metric must be one of those that were found", place="metric", received=metric,
+                way_out=f"{suggestion(metric, there)}name one of {', '.join(there[:8])}{' ...' if len(there) > 8 else ''}",
+            )  # fmt: skip
         found = self.frame[self.frame["metric"] == metric]
-        if found.empty:
-            raise _unknown([metric], self.frame["metric"].unique())
         return found[["scope", "place", *PARTS, "undefined"]].reset_index(drop=True)
 
     def __repr__(self) -> str:
@@ -115,10 +120,7 @@ class Topology:
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The frame as CSV text, also written to a file where a path is given."""
-        text = self.frame.to_csv(index=False)
-        if path is not None:
-            Path(path).write_text(text)
-        return text
+        return write_csv(self.frame, path)
 
 
 def plain(value: Any) -> Any:
@@ -167,7 +169,7 @@ def topology(
     swept = Swept(graph if weights is None else with_weights(replace(graph, weights={}), weights), encoding)
     parts = [Part(swept, name) for name in PARTS]
     rows: list[tuple[Any, ...]] = []
-    names = _names(metrics)
+    names = metric_names(metrics)
     wanted = _chosen(names)
     for done, metric in enumerate(wanted):
         rows += rows_of_metric(metric, _found(metric, parts, named=metric.name in (names or ())), swept.graph)
@@ -190,31 +192,24 @@ def _found(metric: Metric, parts: list[Part], *, named: bool) -> list[Found]:
 
 def check_metrics(metrics: Iterable[str] | None) -> None:
     """Raises ArgumentError for a name that is no metric's and no group's."""
-    _chosen(_names(metrics))
+    _chosen(metric_names(metrics))
 
 
-def _names(metrics: Iterable[str] | None) -> list[str] | None:
-    return [metrics] if isinstance(metrics, str) else None if metrics is None else list(metrics)
-
-
-def _chosen(wanted: list[str] | None) -> list[Metric]:
+def _chosen(wanted: Sequence[str] | None) -> list[Metric]:
     """The rows of the table that are asked for by name or by group, in the table's order."""
     if wanted is None:
         return list(TABLE.values())
     unknown = [name for name in wanted if name not in TABLE and name not in {row.group for row in TABLE.values()}]
     if unknown:
-        raise _unknown(unknown, TABLE)
+        raise _unknown(unknown)
     return [row for row in TABLE.values() if row.name in wanted or row.group in wanted]
 
 
-def _unknown(names: list[str], known: Iterable[str]) -> ArgumentError:
-    from difflib import get_close_matches
-
+def _unknown(names: Sequence[str]) -> ArgumentError:
     groups = dict.fromkeys(row.group for row in TABLE.values())
-    close = get_close_matches(str(names[0]), [*known, *groups], 1)
     return ArgumentError(
         "a metric must be one of the table, or a group of it", place="metrics", received=", ".join(map(str, names)),
-        way_out=f"did you mean {close[0]}? The groups are {', '.join(groups)}" if close else f"name one of the groups {', '.join(groups)}",
+        way_out=f"{suggestion(names[0], [*TABLE, *groups])}name one of the groups {', '.join(groups)}",
     )  # fmt: skip
 
 

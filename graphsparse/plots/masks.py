@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from graphsparse.errors import ArgumentError, MaskError
+from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.names import connected_parameter
 from graphsparse.passes.liveness import active_connections
 from graphsparse.plots.style import ACTIVE, BLACK, KEPT, axes
 
@@ -66,12 +67,7 @@ def _name(graph: LayeredGraph, parameter: str) -> str:
 
 
 def _both(graph: LayeredGraph, parameter: str) -> tuple[np.ndarray, np.ndarray]:
-    name = _name(graph, parameter)
-    if name not in graph.shapes:
-        raise MaskError(
-            "a parameter must be one with connections", place=parameter, received="a name that the graph does not have",
-            way_out=f"use {', '.join(list(graph.shapes)[:6])}",
-        )  # fmt: skip
+    name = connected_parameter(graph, parameter)
     shape = graph.shapes[name]
     flat = (shape[0], -1) if len(shape) > 1 else (1, -1)
     return graph.kept[name].unpack().reshape(flat), active_connections(graph)[name].reshape(flat)
