@@ -454,3 +454,26 @@ def test_units_are_numbers_of_any_whole_kind():
 def test_no_rows_by_parameter_are_an_empty_table():
     found = gs.topology(chain(), ["units"])
     assert found.parameters.empty and found.parameters.columns.names == ["metric", "part"] and len(found.layers) == 3
+
+
+def test_fractions_stand_beside_their_counts():
+    """Each is the quotient of the two counts in its name, in every scope, and NaN with a reason where that is not defined."""
+    names = list(TABLE)
+    fractions = {name: row.beside for name, row in TABLE.items() if row.beside}
+    assert len(fractions) > 25 and all(names.index(name) > names.index(count) for name, count in fractions.items())
+    cheap = [
+        name for name, row in TABLE.items() if row.group in ("liveness", "one hop", "why", "regrowth", "fragility")
+    ]
+    for graph in list(graphs())[::17]:
+        rows = gs.topology(graph, cheap).frame.to_dict("records")
+        found = {(row["metric"], row["scope"], row["place"]): row for row in rows}
+        for (name, *where), row in found.items():
+            if name not in fractions:
+                continue
+            of = name.removeprefix(f"{fractions[name]}_of_")
+            above, below = (found[each, *where] for each in (fractions[name], of))
+            for part in ("kept", "active"):
+                if below[part] and not np.isnan(above[part]):
+                    assert row[part] == above[part] / below[part]
+                else:
+                    assert np.isnan(row[part]) and row["undefined"]

@@ -38,7 +38,8 @@ class Found:
 class Metric:
     """A row of the table: ``function`` finds the values of a `Part`; its docstring says definition, source and cost.
 
-    On a graph of more than ``limit`` edges it is found only where it is asked for by its name.
+    On a graph of more than ``limit`` edges it is found only where it is asked for by its name. A fraction stands
+    ``beside`` the row of its count.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Metric:
     unit: str
     function: Callable[[Part], Found]
     limit: int | None = None
+    beside: str = ""
 
     def __call__(self, part: Part) -> Found:
         return part.once(self.function)
@@ -78,7 +80,7 @@ def fraction(count: Metric, of: Metric) -> Metric:
         return Found(total, layers, parameters, f"{of.name} is 0{unknown}")
 
     function.__doc__ = f"{count.name} / {of.name}. Undefined where {of.name} is 0. Cost: that of both."
-    return Metric(f"{count.name}_of_{of.name}", count.group, "fraction", function, count.limit or of.limit)
+    return Metric(f"{count.name}_of_{of.name}", count.group, "fraction", function, count.limit or of.limit, count.name)
 
 
 def _quotient(above: float, below: float) -> float:
@@ -91,4 +93,12 @@ def _quotients(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def rows_of(module: object) -> dict[str, Metric]:
     """The rows that a module defines, by name, in its order."""
-    return {value.name: value for value in vars(module).values() if isinstance(value, Metric)}
+    values = [each for value in vars(module).values() for each in (value if isinstance(value, tuple) else [value])]
+    return {value.name: value for value in values if isinstance(value, Metric)}
+
+
+def in_order(rows: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The rows group by group, each fraction after the row of its count."""
+    names, groups = list(rows), list(dict.fromkeys(row.group for row in rows.values()))
+    place = {name: (groups.index(row.group), names.index(row.beside or name)) for name, row in rows.items()}
+    return {name: rows[name] for name in sorted(names, key=lambda name: (*place[name], bool(rows[name].beside)))}

@@ -25,6 +25,7 @@ from graphsparse.metrics import (
     expansion,
     experts,
     fits,
+    fractions,
     fragility,
     heads,
     liveness,
@@ -38,13 +39,13 @@ from graphsparse.metrics import (
 )
 from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
-from graphsparse.metrics.table import Found, Metric, rows_of
+from graphsparse.metrics.table import Found, Metric, in_order, rows_of
 
 FAMILIES = (
     liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, neighbourhoods,
-    communities, expansion, regular, persistence,
+    communities, expansion, regular, persistence, fractions,
 )  # fmt: skip
-TABLE: Mapping[str, Metric] = {name: row for family in FAMILIES for name, row in rows_of(family).items()}
+TABLE: Mapping[str, Metric] = in_order({name: row for family in FAMILIES for name, row in rows_of(family).items()})
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
 
 SCOPES = ("all", "layer", "parameter")
