@@ -471,7 +471,7 @@ def test_fractions_stand_beside_their_counts():
             if name not in fractions:
                 continue
             of = name.removeprefix(f"{fractions[name]}_of_")
-            above, below = (found[each, *where] for each in (fractions[name], of))
+            above, below = (found[(each, *where)] for each in (fractions[name], of))
             for part in ("kept", "active"):
                 if below[part] and not np.isnan(above[part]):
                     assert row[part] == above[part] / below[part]
