@@ -23,6 +23,7 @@ from graphsparse.capture.mechanics.statistics import measured, without_statistic
 from graphsparse.capture.mechanics.waiting import Scores
 from graphsparse.capture.nodes import is_constant, place_of, result_of
 from graphsparse.capture.table import Rule, Table
+from graphsparse.capture.tried import tried
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
 from graphsparse.capture.weights import transform
@@ -76,8 +77,10 @@ class Lowering:
         self.draft.place = _named(node)
         moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
         if not moved and not _applies_kernel(row, args, leaves):
-            weights = any(isinstance(leaf, Weight) for leaf in leaves)
-            return transform(node, row, args, kwargs) if weights else compute(node, row, args, kwargs)
+            if not any(isinstance(leaf, Weight) for leaf in leaves):
+                return compute(node, row, args, kwargs)
+            told = row.weights or row.product
+            return transform(node, row, args, kwargs) if told else tried(node, args, kwargs)
         if is_constant(node):
             if not carries(node, walk.values):
                 return tree_map(_shape_only, node.meta.get("val"))

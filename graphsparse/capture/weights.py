@@ -11,7 +11,6 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.table import Rule
-from graphsparse.capture.tried import tried
 from graphsparse.capture.values import NEVER, Joint, Known, Weight
 
 
@@ -28,8 +27,6 @@ def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, An
         return tree_map(_unknown, node.meta.get("val"))
     if row.weights in ("moves", "reshapes"):
         return _moved(node, row, weight, args, kwargs)
-    if not row.weights:
-        return tried(node, args, kwargs)
     return tree_map(lambda value: _function(value, node, row, args, kwargs), node.meta.get("val"))
 
 
