@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -93,6 +95,12 @@ def test_an_operation_that_cannot_be_tried_is_refused_with_the_word_that_is_miss
     assert "RuntimeError: takes doubles alone" in str(error.value) and 'weights="moves"' in str(error.value)
     with pytest.raises(CaptureError, match="takes doubles alone"):
         graph_through(lambda kernel: STRICT(kernel))
+
+
+def test_an_operation_of_a_stranger_is_not_tried_and_nothing_alive_is_called_dead():
+    network = gs.network(Through(lambda kernel: HALVED(kernel)), torch.zeros(1, 3))
+    graph = gs.export(replace(network, room=1e6), {"kernel": MASK})
+    assert not graph.shapes and [unit for unit, _ in edges(graph)] == [0, 1, 2]
 
 
 PERMUTATION = torch.tensor([[1, 0], [1, 0], [0, 1]])

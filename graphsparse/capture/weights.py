@@ -23,7 +23,7 @@ def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, An
     joined = _joined(node, row, args) if row.weights in ("joins", "adds") else None
     if joined is not None:
         return joined
-    if row.product or row.weights in ("moves", "reshapes") and unknown:  # sums, or rows that an input chooses
+    if not row.weights or row.weights in ("moves", "reshapes") and unknown:  # mixtures, or rows that an input chooses
         return tree_map(_unknown, node.meta.get("val"))
     if row.weights in ("moves", "reshapes"):
         return _moved(node, row, weight, args, kwargs)
