@@ -186,3 +186,25 @@ def test_statistics_of_a_group_influence_the_group_alone():
         graph.with_masks({"first.weight": torch.ones(4, 3, 1, dtype=torch.bool), "last.weight": last})
     )
     np.testing.assert_array_equal(found["first.weight"].any(1)[:, 0].numpy(), [True, True, False, False])
+
+
+ON_DEVICES = {
+    "flash": lambda q, k, v: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True)[0],
+    "math": lambda q, k, v: torch.ops.aten._scaled_dot_product_attention_math(q, k, v, None, 0.0, True)[0],
+    "math, a mask": lambda q, k, v: torch.ops.aten._scaled_dot_product_attention_math(
+        q, k, v, torch.ones(4, 4, dtype=torch.bool).tril()
+    )[0],
+}
+
+
+@pytest.mark.parametrize("form", ON_DEVICES)
+def test_the_forms_of_devices_see_what_the_operation_sees(form):
+    class OnDevice(Attention):
+        def forward(self, x):
+            b, t, _ = x.shape
+            q, k, v = (f(x).view(b, t, -1, 2).transpose(1, 2) for f in (self.q, self.k, self.v))
+            return self.out(ON_DEVICES[form](q, k, v).transpose(1, 2).reshape(b, t, 4))
+
+    torch.manual_seed(0)
+    ours, theirs = (gs.export(model, TOKENS, {}) for model in (OnDevice(), Attention(causal=True)))
+    assert ours.n_units == theirs.n_units and (ours.adjacency() != theirs.adjacency()).nnz == 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import graphsparse as gs
 from tests.judge import assert_exact
 
 F = torch.nn.functional
@@ -208,3 +209,25 @@ def test_operation_is_exact(kind, name, operation):
     model, example = between(operation, kind)
     graph = assert_exact(model, (example,), densities=(0.5, 0.15), seeds=(0, 1))
     assert graph.coverage.conservative == ()
+
+
+ALONG = {
+    "sort": lambda x: x.sort(0).values,
+    "msort": lambda x: torch.msort(x),
+    "topk": lambda x: x.topk(2, dim=0).values,
+    "topk by name": lambda x: torch.topk(x, k=2, dim=0, largest=False).values,
+}
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_a_sort_joins_the_axis_that_it_sorts(name):
+    """Conservative, so not among those above: each result depends on its column, and on no other."""
+
+    class Sorted(nn.Module):
+        def forward(self, x):
+            return ALONG[name](x)
+
+    graph = gs.export(Sorted(), torch.zeros(3, 2), batch_axis=None)
+    found = graph.adjacency().toarray()[:6, 6:]
+    columns = {frozenset(found[:, unit].nonzero()[0] % 2) for unit in range(found.shape[1])}
+    assert columns == {frozenset({0}), frozenset({1})} and found.sum() == 6

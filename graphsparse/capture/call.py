@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,12 @@ class Call:
     def in_norm(self) -> bool:
         """Whether the call stands in a normalisation."""
         return is_norm(self.module_type)
+
+    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The call's arguments by the names that torch gives them, defaults among them."""
+        schema = self.target._schema.arguments
+        given = {argument.name: value for argument, value in zip(schema, args, strict=False)}
+        return {argument.name: argument.default_value for argument in schema} | given | dict(kwargs)
 
     def ids(self, value: Value | float) -> torch.Tensor:
         """The ids of any value: a constant is no unit where it is zero, and a constant unit elsewhere."""

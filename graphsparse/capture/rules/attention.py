@@ -17,17 +17,9 @@ aten = torch.ops.aten
 
 
 def attend(
-    call: Call,
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any = None,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: Any = None,
-    enable_gqa: bool = False,
-) -> Any:
+    call: Call, query: Any, key: Any, value: Any, mask: Any = None, dropout: float = 0.0, is_causal: bool = False, *,
+    enable_gqa: bool = False, **scale: Any,
+) -> Any:  # fmt: skip
     """softmax(query @ key.T + mask) @ value, heads on the axis before the last two; grouped where they are fewer."""
     heads = query.shape[-3] if len(query.shape) > 2 else 1
     q, k, v = (call.ids(each) for each in (query, key, value))
@@ -50,11 +42,10 @@ def repeated(ids: torch.Tensor, heads: int) -> torch.Tensor:
 
 def attend_with_rest(call: Call, *args: Any, **kwargs: Any) -> Any:
     """The forms of a device: the output first, then what only a backward pass needs."""
-    keep = {name: value for name, value in kwargs.items() if name in ("scale", "is_causal")}
-    dropout, causal = (args[4], args[5]) if len(args) > 5 else (0.0, False)
-    mask = kwargs.get("attn_mask", kwargs.get("attn_bias"))
-    query, key, value = args[:3]
-    return attend(call, query, key, value, mask, dropout, keep.get("is_causal", causal)), None
+    given = call.named(args, kwargs)
+    mask, grouped = given.get("attn_mask", given.get("attn_bias")), given.get("enable_gqa", False)
+    made = attend(call, *args[:3], mask, is_causal=given["is_causal"], enable_gqa=grouped)
+    return made, *[None] * (len(call.target._schema.returns) - 1)
 
 
 ON_DEVICES = """

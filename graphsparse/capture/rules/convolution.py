@@ -43,10 +43,8 @@ class Window:
 
 
 def convolution(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """Every convolution of torch, by the names that its schema has for the arguments."""
-    names = [argument.name for argument in call.target._schema.arguments]
-    defaults = {argument.name: argument.default_value for argument in call.target._schema.arguments}
-    given = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
+    """Every convolution of torch."""
+    given = call.named(args, kwargs)
     axes = len(given["weight"].shape) - 2
     stride, dilation, padding = (given[name] for name in ("stride", "dilation", "padding"))
     stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)

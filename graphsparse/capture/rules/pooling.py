@@ -16,17 +16,19 @@ from graphsparse.capture.values import Known, Sizes, Units
 aten = torch.ops.aten
 
 
-def pool(axes: int, dilated: bool) -> Any:
+def pool(axes: int) -> Any:
     """The rule of a pooling operation over that many axes."""
 
-    def rule(
-        call: Call, value: Units, kernel: Sizes, stride: Sizes = (), padding: Sizes = 0, *rest: Any, **kwargs: Any
-    ) -> Any:
-        kernel = per_axis(kernel, axes)
-        dilation = per_axis(rest[0], axes) if dilated and rest else (1,) * axes
-        stride = per_axis(stride, axes) if stride else kernel
-        sizes, out = tuple(value.shape[-axes:]), tuple(call.shape[-axes:])
-        table = convolution_table(sizes, out, kernel, stride, per_axis(padding, axes), dilation)
+    def rule(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
+        given = call.named([value, *args], kwargs)
+        settings = (
+            given["kernel_size"],
+            given["stride"] or given["kernel_size"],
+            given["padding"],
+            given.get("dilation", 1),
+        )
+        out = tuple(call.shape[-axes:])
+        table = convolution_table(tuple(value.shape[-axes:]), out, *(per_axis(each, axes) for each in settings))
         return windowed(call, value, table, out)
 
     return rule
@@ -102,12 +104,12 @@ RULES: dict[Any, Rule] = {
     aten.im2col.default: Rule(columns, flows="moves"),
     aten.col2im.default: Rule(fold),
     **rows([aten.max_unpool2d.default, aten.max_unpool3d.default], Rule(unpool)),
-    **{getattr(aten, f"max_pool{n}d").default: Rule(pool(n, True), flows=f"maximum {n}d") for n in (1, 2, 3)},
+    **{getattr(aten, f"max_pool{n}d").default: Rule(pool(n), flows=f"maximum {n}d") for n in (1, 2, 3)},
     **{
-        getattr(aten, f"max_pool{n}d_with_indices").default: Rule(with_indices(pool(n, True)), flows=flows)
+        getattr(aten, f"max_pool{n}d_with_indices").default: Rule(with_indices(pool(n)), flows=flows)
         for n, flows in ((1, ""), (2, "maximum 2d, index"), (3, "maximum 3d, index"))
     },
-    **{getattr(aten, f"avg_pool{n}d").default: Rule(pool(n, False), flows="moves") for n in (1, 2, 3)},
+    **{getattr(aten, f"avg_pool{n}d").default: Rule(pool(n), flows="moves") for n in (1, 2, 3)},
     **{getattr(aten, f"adaptive_avg_pool{n}d").default: Rule(adaptive(n), flows="moves") for n in (1, 2, 3)},
     aten._adaptive_avg_pool2d.default: Rule(adaptive(2), flows="moves"),
     aten._adaptive_avg_pool3d.default: Rule(adaptive(3), flows="moves"),

@@ -35,12 +35,9 @@ def moments(call: Call, value: Units, dim: Axes = None, *rest: Any, **kwargs: An
     return found, found
 
 
-def chosen(call: Call, value: Units, *where: Any, **kwargs: Any) -> Any:
+def chosen(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
     """The largest, smallest or middle along an axis, and its index, which is an integer and so a constant."""
-    dim = next((a for a in where if isinstance(a, int) and not isinstance(a, bool)), kwargs.get("dim", -1))
-    if call.target is aten.kthvalue.default:
-        dim = where[1] if len(where) > 1 else kwargs.get("dim", -1)
-    return reduce(call, value, dim), call.constants(dtype=torch.int64)
+    return reduce(call, value, call.named([value, *args], kwargs)["dim"]), call.constants(dtype=torch.int64)
 
 
 def multiplied(call: Call, value: Units, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Any:

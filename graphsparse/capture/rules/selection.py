@@ -170,16 +170,17 @@ def _anywhere(call: Call, value: Any, source: Any, dim: int | None = None) -> Un
     return Units(made.ids.expand(call.shape))
 
 
-def sort(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
+def sort(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
     """sort and topk: any element along the axis may come to any place; the indices are integers."""
-    whole = [a for a in settings if isinstance(a, int) and not isinstance(a, bool)]
-    if call.target is aten.topk.default:
-        dim = whole[1] if len(whole) > 1 else kwargs.get("dim", -1)
-    else:
-        dim = whole[0] if whole else kwargs.get("dim", -1)
     call.say_conservative("any element along the axis may come to any place")
-    joined = call.united_over(value.ids, dim)
+    joined = call.united_over(value.ids, call.named([value, *args], kwargs)["dim"])
     return Units(joined.expand(call.shape)), call.constants(dtype=torch.int64)
+
+
+def sort_rows(call: Call, value: Units) -> Any:
+    """msort: along the first axis, without indices."""
+    call.say_conservative("any element along the axis may come to any place")
+    return Units(call.united_over(value.ids, 0).expand(call.shape))
 
 
 def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
@@ -221,7 +222,8 @@ RULES: dict[Any, Rule] = {
     **rows([aten.index_add.default, aten.index_copy.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor],
            Rule(index_along)),
     **rows([aten.sort.default, aten.topk.default], Rule(sort, flows="moves")),
-    **rows([aten.msort.default, aten.sort.stable], Rule(sort)),
+    aten.sort.stable: Rule(sort),
+    aten.msort.default: Rule(sort_rows),
     aten.cumsum.default: Rule(running, flows="moves"),
     **rows([aten.cumprod.default, *WITH_INDEX, *WITH_LIFT], Rule(running)),
 }  # fmt: skip
