@@ -25,7 +25,7 @@ from graphsparse.capture.mechanics.waiting import Scores
 from graphsparse.capture.nodes import is_constant, place_of, result_of
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.tried import tried
-from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.values import Known, Units, Weight, unknown
 from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
 from graphsparse.capture.weights import transform
 from graphsparse.errors import CaptureError, GraphsparseError, brief
@@ -86,7 +86,7 @@ class Lowering:
             return tried(node, args, kwargs) if may_try and not row.weights else transform(node, row, args, kwargs)
         if is_constant(node):
             if not carries(node, walk.values):
-                return tree_map(_shape_only, node.meta.get("val"))
+                return tree_map(unknown, node.meta.get("val"))
             row = replace(row, apply=row.counts or row.apply)
         return REFUSED if row.apply is None else self._ruled(node, row, args, kwargs, walk)
 
@@ -183,10 +183,6 @@ def _in_place(row: Rule, call: Call, *args: Any, **kwargs: Any) -> Any:
     if row.norm and call.in_norm:
         made = measured(row.apply, call, args, kwargs) if row.norm == "measures" else without_statistic(call, args)
     return row.apply(call, *args, **kwargs) if made is NotImplemented else made
-
-
-def _shape_only(value: Any) -> Any:
-    return Known.of_shape(value.shape, value.dtype) if isinstance(value, torch.Tensor) else value
 
 
 def require_sinks(lowering: Lowering, model: str) -> None:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from graphsparse.capture.nodes import place_of
 from graphsparse.capture.operations import is_computed
 from graphsparse.capture.origins import MOST, Origins, origins
-from graphsparse.capture.values import NEVER, Known, Weight
+from graphsparse.capture.values import NEVER, Known, Weight, unknown
 from graphsparse.errors import CaptureError, brief
 
 
@@ -29,12 +29,10 @@ def tried(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def _result(node: Node, place: int, values: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """One of the results of a call."""
     value, leaves = values[place], tree_leaves((args, kwargs))
-    if not isinstance(value, torch.Tensor):
-        return value
-    if not value.is_floating_point():
-        return Known.of_shape(value.shape, value.dtype)
-    if not is_computed(node.target) or any(isinstance(leaf, Known) and not leaf.known for leaf in leaves):
-        return Known.of_shape(value.shape, value.dtype)
+    floating = isinstance(value, torch.Tensor) and value.is_floating_point()
+    known = all(leaf.known for leaf in leaves if isinstance(leaf, Known))
+    if not (floating and known and is_computed(node.target)):
+        return unknown(value)
     weights = [leaf for leaf in leaves if isinstance(leaf, Weight)]
     weight = next((each for each in weights if each.shape == value.shape), weights[0])
     found, zero = _tried(node, place, value.dtype, weight, args, kwargs)
@@ -45,7 +43,7 @@ def _result(node: Node, place: int, values: list[Any], args: tuple[Any, ...], kw
         return _moved(weight, value.shape, found)
     if weight.shape == value.shape and found.vanishes:
         return replace(weight, transformed=True)
-    return Known.of_shape(value.shape, value.dtype)
+    return unknown(value)
 
 
 def _moved(weight: Weight, shape: torch.Size, found: Origins) -> Weight:

@@ -89,6 +89,16 @@ def _sets(rows: torch.Tensor) -> torch.Tensor:
     return ordered[:, : max(1, int(filled.sum()))]
 
 
+def by_place(places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The distinct places, ascending, and for each of them which elements stand there: (places, most), -1 for none."""
+    order = places.argsort(stable=True)
+    target, count = places[order].unique_consecutive(return_counts=True)
+    slot = torch.arange(len(places)) - (count.cumsum(0) - count).repeat_interleave(count)
+    found = torch.full((len(target), int(count.max()) if len(count) else 0), -1)
+    found[torch.arange(len(target)).repeat_interleave(count), slot] = order
+    return target, found
+
+
 def unique_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The first row of each kind in order of appearance, and each row's kind."""
     first, kind = distinct_rows(rows.contiguous().numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -114,6 +115,11 @@ class Known:
     def known(self) -> bool:
         """Whether the content is known and not only the shape."""
         return not self.tensor.is_meta
+
+
+def unknown(value: Any) -> Any:
+    """A number of unknown size in place of a tensor; what is no tensor is left as it is."""
+    return Known.of_shape(value.shape, value.dtype) if isinstance(value, torch.Tensor) else value
 
 
 Value = Units | Weight | Known

@@ -11,7 +11,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.table import Rule
-from graphsparse.capture.values import NEVER, Joint, Known, Weight
+from graphsparse.capture.values import NEVER, Joint, Known, Weight, unknown
 
 
 def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -19,21 +19,15 @@ def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, An
     weight = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight))
     if row.weights == "keeps":
         return weight
-    unknown = any(isinstance(leaf, Known) and not leaf.known for leaf in tree_leaves((args, kwargs)))
+    open_ = any(isinstance(leaf, Known) and not leaf.known for leaf in tree_leaves((args, kwargs)))
     joined = _joined(node, row, args) if row.weights in ("joins", "adds") else None
     if joined is not None:
         return joined
-    if not row.weights or row.weights in ("moves", "reshapes") and unknown:  # mixtures, or rows that an input chooses
-        return tree_map(_unknown, node.meta.get("val"))
+    if not row.weights or row.weights in ("moves", "reshapes") and open_:  # mixtures, or rows that an input chooses
+        return tree_map(unknown, node.meta.get("val"))
     if row.weights in ("moves", "reshapes"):
         return _moved(node, row, weight, args, kwargs)
     return tree_map(lambda value: _function(value, node, row, args, kwargs), node.meta.get("val"))
-
-
-def _unknown(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    return Known.of_shape(value.shape, value.dtype)
 
 
 def _moved(node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -123,7 +117,7 @@ def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: 
         added = any(isinstance(a, Known) and not _is_zero(a) for a in args) and row.weights == "adds"
         entries = _without_zeros(node, row, same[0], args, kwargs)
         return replace(same[0], transformed=True, lifted=same[0].lifted or added, entries=entries)
-    return _unknown(value)
+    return unknown(value)
 
 
 def _without_zeros(

@@ -34,15 +34,21 @@ def _where_any(united: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
     return torch.where(pattern.any(-1, keepdim=True), united, NOTHING)
 
 
+def running_unions(call: Call, ids: torch.Tensor, most: int) -> torch.Tensor:
+    """Each of the first ``most`` along the first axis united with all before it: strides that double need log n layers."""
+    step = 1
+    while step < most:
+        later = call.union([Units(ids[step:]), Units(ids[:-step])]).ids
+        ids = torch.cat([ids[:step], later])
+        step *= 2
+    return ids
+
+
 def _up_to(call: Call, ids: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Row r unites the first count[r] of ids (..., columns, inner): running unions, by strides that double."""
+    """Row r unites the first count[r] of ids (..., columns, inner)."""
     shape = ids.shape[:-1]
     (running,), _ = collapse(ids.movedim(-1, 0))
-    step = 1
-    while step < int(count.max()):
-        later = call.union([Units(running[step:]), Units(running[:-step])]).ids
-        running = torch.cat([running[:step], later])
-        step *= 2
+    running = running_unions(call, running, int(count.max()))
     chosen = torch.where((count > 0).reshape(-1, *[1] * len(shape)), running[(count - 1).clamp(min=0)], NOTHING)
     return chosen.expand(len(count), *shape).movedim(0, -2)
 

@@ -11,6 +11,7 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.windows import adaptive_table, convolution_table, per_axis, windowed
 from graphsparse.capture.table import Rule, rows
+from graphsparse.capture.units import by_place
 from graphsparse.capture.values import Known, Sizes, Units
 
 aten = torch.ops.aten
@@ -79,12 +80,10 @@ def fold(
     sizes = tuple(size)
     out = _windows(sizes, kernel, dilation, padding, stride)
     table = torch.from_numpy(convolution_table(sizes, out, *_settings(kernel, stride, padding, dilation))).reshape(-1)
-    order = table.argsort(stable=True)
-    order = order[table[order] >= 0]
-    place, count = table[order].unique_consecutive(return_counts=True)
-    slot = torch.arange(len(order)) - (count.cumsum(0) - count).repeat_interleave(count)
-    reads = torch.full((int(np.prod(sizes)), int(count.max())), -1)
-    reads[place.repeat_interleave(count), slot] = order
+    inside = (table >= 0).nonzero()[:, 0]
+    places, found = by_place(table[inside])
+    reads = torch.full((int(np.prod(sizes)), found.size(1)), -1)
+    reads[places] = torch.where(found < 0, -1, inside[found])
     flat = value.ids.unflatten(-2, (-1, int(np.prod(kernel)))).flatten(-2)
     rows = torch.nn.functional.pad(flat, (1, 0))[..., reads + 1]
     return Units(call.united(rows).reshape(call.shape))

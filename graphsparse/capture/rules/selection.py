@@ -10,8 +10,9 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics import steps
 from graphsparse.capture.mechanics.lookup import function_of, look_up
+from graphsparse.capture.mechanics.unions import running_unions
 from graphsparse.capture.table import Rule, rows
-from graphsparse.capture.units import collapse, tidy
+from graphsparse.capture.units import by_place, collapse, tidy
 from graphsparse.capture.values import Known, Masked, Units, Weight
 
 aten = torch.ops.aten
@@ -145,14 +146,10 @@ def placed(call: Call, value: Any, places: torch.Tensor, ids: torch.Tensor, join
     """``ids`` at the flat ``places`` of a value; several at one place, and the value's own where it joins, are united."""
     flat = call.ids(value).expand(value.shape).reshape(-1).clone()
     places, ids = places.reshape(-1), ids.reshape(-1)
-    order = places.argsort(stable=True)
-    target, count = places[order].unique_consecutive(return_counts=True)
-    most = int(count.max()) if len(count) else 0
-    slot = torch.arange(len(places)) - (count.cumsum(0) - count).repeat_interleave(count)
-    rows = torch.zeros(len(target), most + 1, dtype=torch.int64)
-    rows[torch.arange(len(target)).repeat_interleave(count), slot] = ids[order]
+    target, reads = by_place(places)
+    rows = torch.nn.functional.pad(ids, (1, 0))[reads + 1]
     if joins:
-        rows[:, -1] = flat[target]
+        rows = torch.cat([rows, flat[target][:, None]], 1)
     flat[target] = call.united(rows) if len(target) else flat[target]
     return Units(tidy(flat.reshape(value.shape)))
 
@@ -184,14 +181,9 @@ def sort_rows(call: Call, value: Units) -> Any:
 
 
 def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
-    """Running sums, products and extrema: each depends on all up to it. Doubling strides need log n layers."""
+    """Running sums, products and extrema: each depends on all up to it."""
     (small,), _ = collapse(value.ids.movedim(dim, 0) if value.ids.dim() else value.ids.reshape(1))
-    step = 1
-    ids = small
-    while step < len(ids):
-        later = call.union([Units(ids[step:]), Units(ids[:-step])]).ids
-        ids = torch.cat([ids[:step], later])
-        step *= 2
+    ids = running_unions(call, small, len(small))
     whole = ids.expand(value.ids.movedim(dim, 0).shape).movedim(0, dim) if value.ids.dim() else ids[0]
     if call.target in WITH_LIFT:
         return call.lift(Units(whole))
