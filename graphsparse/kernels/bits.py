@@ -55,13 +55,13 @@ class Bits:
 
     def forwards(self, kernel: Kernel, mask: Mask, vector: UnitBits) -> None:
         """Add to the targets what kept connections bring."""
-        lines, by_column = kernel.lines
+        by_column = kernel.lines[1]
         if kernel.many:
-            x, some = _read_inputs(kernel, vector)
-            if not some:
+            found = _inputs(kernel, vector)
+            if found is None:
                 return
             y = _maps(kernel.outputs, kernel.taps.positions)
-            _reach(kernel, mask, x, y, along=not by_column)
+            _reach(kernel, mask, found, y, along=not by_column)
             maps.write(vector.words, *kernel.outputs, y)
             return
         x, some = _read(kernel.inputs, vector)
@@ -71,19 +71,19 @@ class Bits:
 
     def backwards(self, kernel: Kernel, mask: Mask, vector: UnitBits) -> None:
         """Add to the sources what their kept connections bring from the targets."""
-        lines, by_column = kernel.lines
-        y, some = _read(kernel.outputs, vector)
-        if not some:
-            return
+        by_column = kernel.lines[1]
         if not kernel.many:
-            maps.write(vector.words, *kernel.inputs, _one_position(kernel, mask, y, along=by_column))
+            y, some = _read(kernel.outputs, vector)
+            if some:
+                maps.write(vector.words, *kernel.inputs, _one_position(kernel, mask, y, along=by_column))
+            return
+        found = _outputs(kernel, vector)
+        if found is None:
             return
         taps = kernel.taps
-        x = np.zeros((len(kernel.inputs.ids) * len(taps.table), y.shape[1]), np.uint64)
-        _reach(kernel, mask, y, x, along=by_column)
-        into = _maps(kernel.inputs, taps.size)
-        maps.move_back(x, taps.table, taps.shifts, taps.valid, into)
-        maps.write(vector.words, *kernel.inputs, into)
+        x = np.zeros((len(kernel.inputs.ids) * len(taps.table), taps.valid.shape[1]), np.uint64)
+        _reach(kernel, mask, found, x, along=by_column)
+        maps.write_back(vector.words, *kernel.inputs, x, taps.table, taps.shifts, taps.valid)
 
     def connections(
         self, uses: Iterable[tuple[Kernel, Mask]], shape: tuple[int, ...], origin: UnitBits, reach: UnitBits
@@ -147,22 +147,20 @@ def _read(rows: Rows, vector: UnitBits) -> tuple[np.ndarray, bool]:
     return found, maps.read(vector.words, vector.n, *rows, found)
 
 
-def _read_inputs(kernel: Kernel, vector: UnitBits) -> tuple[np.ndarray, bool]:
-    """The map that each column reads, (groups * columns, words), and whether any has a bit."""
-    found, some = _read(kernel.inputs, vector)
-    taps = kernel.taps
-    moved = np.empty((len(found) * len(taps.table), taps.valid.shape[1]), np.uint64)
-    if some:
-        maps.move(found, taps.table, taps.shifts, taps.valid, taps.size, moved)
-    return moved, some
+def _inputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
+    """The map that each column reads (see `maps.parts`); None where none has a bit."""
+    rows, taps, groups = kernel.inputs, kernel.taps, len(kernel.sources)
+    columns = kernel.sources.shape[1] * len(taps.table)
+    found = np.empty(maps.parts_size(groups, columns, taps.valid.shape[1]), np.uint64)
+    arguments = (taps.table, taps.shifts, taps.valid, taps.size, groups, found)
+    return found if maps.inputs(vector.words, vector.n, *rows, *arguments) else None
 
 
-def _summary(found: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """All bits that any map of a group has, (groups, words), and a bit for each map that has any."""
-    ceiling = np.empty((groups, found.shape[1]), np.uint64)
-    there = np.empty((groups, word_count(len(found) // groups)), np.uint64)
-    maps.summary(found, ceiling, there)
-    return ceiling, there
+def _outputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
+    """The map that each row feeds (see `maps.parts`); None where none has a bit."""
+    groups, rows, width = *kernel.targets.shape[:2], kernel.taps.valid.shape[1]
+    found = np.empty(maps.parts_size(groups, rows, width), np.uint64)
+    return found if maps.outputs(vector.words, vector.n, *kernel.outputs, groups, found) else None
 
 
 def _n_lines(kernel: Kernel) -> int:
@@ -177,42 +175,24 @@ def _work(lines: Lines) -> int:
 
 def _reach(kernel: Kernel, mask: Mask, found: np.ndarray, into: np.ndarray, *, along: bool) -> None:
     """Add maps to those at the other ends of kept connections; ``along``: the maps that are there lie along the lines."""
-    words, lines = _words(kernel, mask), kernel.lines[0]
-    work, (ceiling, there) = max(_work(lines), found.nbytes), _summary(found, lines.groups)
+    words, laid = _words(kernel, mask), kernel.laid
+    work = max(_work(kernel.lines[0]), found.nbytes)
     if along:
-        over(_n_lines(kernel), work, lambda a, b: loops.collect(words, lines, found, there, ceiling, into, a, b))
+        over(_n_lines(kernel), work, lambda a, b: loops.collect(words, laid, found, into, a, b))
         return
-    count = word_count(lines.length)
-    over(count, work, lambda a, b: loops.spread(words, lines, found, ceiling, into, a, b))
+    count = word_count(kernel.lines[0].length)
+    over(count, work, lambda a, b: loops.spread(words, laid, found, into, a, b))
 
 
 def _one_position(kernel: Kernel, mask: Mask, found: np.ndarray, *, along: bool) -> np.ndarray:
     """Bits (groups, words) of the other ends of kept connections; ``along``: those that are there lie along the lines."""
-    words, lines = _words(kernel, mask), kernel.lines[0]
+    words, laid, lines = _words(kernel, mask), kernel.laid, kernel.lines[0]
+    into = np.zeros((lines.groups, word_count(lines.count if along else lines.length)), np.uint64)
     if along:
-        flat = np.zeros(word_count(_n_lines(kernel)), np.uint64)
-        over(_n_lines(kernel), _work(lines), lambda a, b: loops.meet(words, lines, found, flat, a, b), WORD)
-        return _by_group(flat, lines.groups, lines.count)
-    ends = _flat(found, lines.groups, lines.count)
-    into = np.zeros((lines.groups, word_count(lines.length)), np.uint64)
-    over(into.shape[1], _work(lines), lambda a, b: loops.gather(words, lines, ends, into, a, b), CACHE_LINE_WORDS)
+        over(into.size, _work(lines), lambda a, b: loops.meet(words, laid, found, into, a, b), CACHE_LINE_WORDS)
+    else:
+        over(into.shape[1], _work(lines), lambda a, b: loops.gather(words, laid, found, into, a, b), CACHE_LINE_WORDS)
     return into
-
-
-def _by_group(flat: np.ndarray, groups: int, size: int) -> np.ndarray:
-    """Bits of all groups one after the other as a row for each group."""
-    if groups == 1:
-        return flat[None]
-    bits = unpack(flat, (groups * size,)).reshape(groups, size)
-    return np.stack([pack(row.view(np.uint8), 255) for row in bits])
-
-
-def _flat(rows: np.ndarray, groups: int, size: int) -> np.ndarray:
-    """A row of bits for each group as bits one after the other."""
-    if groups == 1:
-        return rows[0]
-    bits = np.stack([unpack(row, (size,)) for row in rows])
-    return pack(bits.reshape(-1).view(np.uint8), 255)
 
 
 def _mark(kernel: Kernel, mask: Mask, origin: UnitBits, reach: UnitBits, out: np.ndarray) -> None:
@@ -233,17 +213,16 @@ def _over_active(
     apart: int,
 ) -> None:
     """Run one of two loops, for one position and for many, over the kept connections between ends that are there."""
-    words, (lines, by_column) = _words(kernel, mask), kernel.lines
-    y, some = _read(kernel.outputs, reach)
-    if not some:
-        return
-    x, some = _read_inputs(kernel, origin) if kernel.many else _read(kernel.inputs, origin)
-    if not some:
-        return
-    ends, along = (x, y) if by_column else (y, x)
+    words, laid, (lines, by_column) = _words(kernel, mask), kernel.laid, kernel.lines
     if not kernel.many:
-        flat = _flat(ends, lines.groups, lines.count)
-        over(_n_lines(kernel), _work(lines), lambda a, b: loop[0](words, lines, flat, along, into, a, b), apart)
+        (y, some), (x, others) = _read(kernel.outputs, reach), _read(kernel.inputs, origin)
+        if some and others:
+            ends, along = (x, y) if by_column else (y, x)
+            over(_n_lines(kernel), _work(lines), lambda a, b: loop[0](words, laid, ends, along, into, a, b), apart)
         return
-    (ceiling, there), work = _summary(along, lines.groups), max(_work(lines), along.nbytes)
-    over(_n_lines(kernel), work, lambda a, b: loop[1](words, lines, ends, along, there, ceiling, into, a, b), apart)
+    above, below = _outputs(kernel, reach), _inputs(kernel, origin)
+    if above is None or below is None:
+        return
+    mine, found = (below, above) if by_column else (above, below)
+    work, width = max(_work(lines), found.nbytes), kernel.taps.valid.shape[1]
+    over(_n_lines(kernel), work, lambda a, b: loop[1](words, laid, mine, found, width, into, a, b), apart)

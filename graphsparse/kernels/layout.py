@@ -219,6 +219,11 @@ class Kernel:
         return self.view.lines() or (Lines(0, groups, rows * columns, rows, columns, columns), False)
 
     @cached_property
+    def laid(self) -> np.ndarray:
+        """The numbers of `Lines` as an array, which a compiled loop takes in a quarter of the time."""
+        return np.array(self.lines[0], np.int64)
+
+    @cached_property
     def in_place(self) -> bool:
         """Whether the lines lie in the parameter itself."""
         return self.view.lines() is not None

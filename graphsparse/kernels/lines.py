@@ -2,7 +2,11 @@
 
 A kernel lies in its parameter as lines of neighbouring entries: rows of the kernel, or, where it is the parameter's
 transpose, columns. Each line belongs to one end of its connections; the entries along it are the other ends. At one
-position an end is a bit (`meet`, `gather`, ...); at many it is a map, a row of words (`collect`, `spread`, ...).
+position an end is a bit, in a row of bits for each group (`meet`, `gather`, ...); at many it is a map, a row of words
+(`collect`, `spread`, ...), and `found` arrays hold maps with what is said of all of them (`maps.parts`).
+
+Loops count from the start of slices: of an index that could be negative the compiler does not know where it lies, and
+does not vectorise.
 """
 
 from __future__ import annotations
@@ -10,45 +14,86 @@ from __future__ import annotations
 import numpy as np
 
 from graphsparse.kernels.compiling import compiled, inlined
-from graphsparse.kernels.maps import bits_at, is_set, put_bits, tail
+from graphsparse.kernels.layout import Lines
+from graphsparse.kernels.maps import bits_at, is_set, parts, put_bits, tail
 from graphsparse.kernels.masks import ones, trailing_zeros
 
 
 @inlined
-def _start(lines, i):
-    """The entry at which line i of all groups begins."""
-    g = i // lines.count
-    return lines.offset + g * lines.group_step + (i - g * lines.count) * lines.step
+def _lines(laid):
+    return Lines(laid[0], laid[1], laid[2], laid[3], laid[4], laid[5])
+
+
+@inlined
+def _start(lines, g, i):
+    """The entry at which line i of group g begins."""
+    return lines.offset + g * lines.group_step + i * lines.step
+
+
+@inlined
+def _next_common(words, start, along, w):
+    """The first word from w on in which the words from bit ``start`` on and ``along`` have a bit in common."""
+    if start & 63:
+        while w < along.size and bits_at(words, start + 64 * w) & along[w] == 0:
+            w += 1
+        return w
+    rest, k = along[w:], 0
+    line = words[(start >> 6) + w : (start >> 6) + along.size]
+    while k + 8 <= rest.size:
+        some = np.uint64(0)
+        for j in range(8):
+            some |= line[k + j] & rest[k + j]
+        if some:
+            break
+        k += 8
+    while k < rest.size and line[k] & rest[k] == 0:
+        k += 1
+    return w + k
+
+
+@inlined
+def _meets(words, start, along):
+    """Whether the words from bit ``start`` on and ``along`` have a bit in common."""
+    return _next_common(words, start, along, np.int64(0)) < along.size
 
 
 # One position: a bit for each end.
 
 
 @compiled
-def meet(words, lines, along, found, first, last):
-    """Bit i of ``found`` = whether line i keeps a connection to a set bit of its group's row ``along``."""
-    for i in range(first, last):
-        g, start = i // lines.count, _start(lines, i)
-        for w in range(along.shape[1]):
-            if along[g, w] and bits_at(words, start + 64 * w) & along[g, w]:
-                found[i >> 6] |= np.uint64(1) << np.uint64(i & 63)
-                break
+def meet(words, laid, along, found, first, last):
+    """Bit i of ``found[g]`` = whether line i of group g keeps a connection to a set bit of ``along[g]``; the words first
+    to last of all rows of ``found``."""
+    lines, width = _lines(laid), found.shape[1]
+    for slot in range(first, last):
+        g, w, bits = slot // width, slot % width, np.uint64(0)
+        for i in range(64 * w, min(64 * w + 64, lines.count)):
+            bits |= np.uint64(_meets(words, _start(lines, g, i), along[g])) << np.uint64(i & 63)
+        found[g, w] = bits
 
 
 @compiled
-def gather(words, lines, ends, into, first, last):
-    """Words first to last of each group's row ``into`` |= its lines whose bit is set; left when every bit is set."""
+def gather(words, laid, ends, into, first, last):
+    """Words first to last of each row ``into[g]`` |= the lines whose bit of ``ends[g]`` is set."""
+    lines = _lines(laid)
     for g in range(lines.groups):
-        row, unseen = into[g, first:last], 0
-        for i in range(g * lines.count, (g + 1) * lines.count):
-            if not is_set(ends, i):
-                continue
-            if unseen == 8:  # looking costs as much as a line
-                if _filled(row, lines.length - 64 * first):
-                    break
-                unseen = 0
-            unseen += 1
-            _join(row, words, _start(lines, i) + 64 * first)
+        _gather(words, lines, g, ends[g], into[g, first:last], first)
+
+
+@inlined
+def _gather(words, lines, g, ends, row, first):
+    """``row`` |= the words from word ``first`` on of a group's lines whose bit is set; left when every bit is set."""
+    unseen = 0
+    for i in range(lines.count):
+        if not is_set(ends, i):
+            continue
+        if unseen == 8:  # looking costs as much as a line
+            if _filled(row, lines.length - 64 * first):
+                break
+            unseen = 0
+        unseen += 1
+        _join(row, words, _start(lines, g, i) + 64 * first)
+    if row.size:
         row[row.size - 1] &= tail(lines.length - 64 * first, row.size - 1)
 
 
@@ -73,11 +118,13 @@ def _filled(row, size):
 
 
 @compiled
-def mark(words, lines, ends, along, out, first, last):
-    """``out`` |= the kept connections of lines whose bit is set to set bits along them."""
+def mark(words, laid, ends, along, out, first, last):
+    """``out`` |= the kept connections of lines whose bit of ``ends`` is set to set bits of ``along``."""
+    lines = _lines(laid)
     for i in range(first, last):
-        if is_set(ends, i):
-            _put_common(words, _start(lines, i), along[i // lines.count], out)
+        g = i // lines.count
+        if is_set(ends[g], i - g * lines.count):
+            _put_common(words, _start(lines, g, i - g * lines.count), along[g], out)
 
 
 @inlined
@@ -95,38 +142,27 @@ def _put_common(words, start, along, out):
 
 
 @inlined
-def _next_common(words, start, along, w):
-    """The first word from w on in which the words from bit ``start`` on and ``along`` have a bit in common."""
-    if start & 63 == 0:
-        line = words[start >> 6 : (start >> 6) + along.size]
-        while w + 8 <= along.size:
-            some = np.uint64(0)
-            for k in range(8):
-                some |= line[w + k] & along[w + k]
-            if some:
-                break
-            w += 8
-        while w < along.size and line[w] & along[w] == 0:
-            w += 1
-        return w
-    while w < along.size and bits_at(words, start + 64 * w) & along[w] == 0:
-        w += 1
-    return w
+def _count_common(words, start, along):
+    """How many bits the words from bit ``start`` on and ``along`` have in common."""
+    total = np.int64(0)
+    if start & 63:
+        for w in range(along.size):
+            total += ones(bits_at(words, start + 64 * w) & along[w])
+        return total
+    line = words[start >> 6 : (start >> 6) + along.size]
+    for w in range(along.size):
+        total += ones(line[w] & along[w])
+    return total
 
 
 @compiled
-def count(words, lines, ends, along, counts, first, last):
+def count(words, laid, ends, along, counts, first, last):
     """``counts[first]`` += how many connections `mark` would set."""
-    total = 0
+    lines, total = _lines(laid), np.int64(0)
     for i in range(first, last):
-        if is_set(ends, i):
-            g, start = i // lines.count, _start(lines, i)
-            if start & 63:
-                for w in range(along.shape[1]):
-                    total += ones(bits_at(words, start + 64 * w) & along[g, w])
-            else:
-                for w in range(along.shape[1]):
-                    total += ones(words[(start >> 6) + w] & along[g, w])
+        g = i // lines.count
+        if is_set(ends[g], i - g * lines.count):
+            total += _count_common(words, _start(lines, g, i - g * lines.count), along[g])
     if last > first:
         counts[first] += total
 
@@ -161,65 +197,90 @@ def _shares(a, b):
 
 
 @compiled
-def collect(words, lines, maps, there, ceiling, into, first, last):
-    """``into[i]`` |= the maps to which line i keeps a connection; left when it has every bit of its ceiling.
+def collect(words, laid, found, into, first, last):
+    """``into[i]`` |= the maps of ``found`` to which line i keeps a connection.
 
-    ``maps`` (groups * length, width) lie along the lines; ``there`` says which of them are not empty.
+    One that is full is enough; else those that are left are joined until nothing can be added.
     """
+    lines = _lines(laid)
+    maps, ceiling, _, full, rest = parts(found, lines.groups, lines.length, into.shape[1])
     for i in range(first, last):
-        g, start, mine = i // lines.count, _start(lines, i), into[i]
-        full = _covers(mine, ceiling[g])
-        w = -1
-        while not full:
-            w = _next_common(words, start, there[g], w + 1)
-            if w == there.shape[1]:
-                break
-            kept = bits_at(words, start + 64 * w) & there[g, w]
-            while kept:
+        g = i // lines.count
+        start, mine = _start(lines, g, i - g * lines.count), into[i]
+        if _meets(words, start, full[g]):
+            for p in range(mine.size):
+                mine[p] = ceiling[g, p]
+            continue
+        w, lacking = _next_common(words, start, rest[g], np.int64(0)), np.uint64(1)
+        while w < rest.shape[1] and lacking:
+            kept = bits_at(words, start + 64 * w) & rest[g, w]
+            while kept and lacking:
                 other = maps[g * lines.length + 64 * w + trailing_zeros(kept)]
                 kept &= kept - np.uint64(1)
                 lacking = np.uint64(0)
                 for p in range(mine.size):
                     mine[p] |= other[p]
                     lacking |= ceiling[g, p] & ~mine[p]
-                if lacking == 0:
-                    full = True
-                    break
+            w = _next_common(words, start, rest[g], w + 1)
 
 
 @compiled
-def spread(words, lines, maps, ceiling, into, first, last):
-    """The maps ``into`` (groups * length, width) of words first to last along the lines |= the map of each line that
-    keeps a connection to them; a map that has every bit of its ceiling is not looked at again."""
+def spread(words, laid, found, into, first, last):
+    """The maps ``into`` (groups * length, width) of words first to last along the lines |= the map in ``found`` of each
+    line that keeps a connection to them.
+
+    What a full map reaches has every bit of the ceiling, and is found 64 connections a step; only the other maps along
+    the lines are looked at one by one, until they have every bit too.
+    """
+    lines = _lines(laid)
+    maps, ceiling, _, full, rest = parts(found, lines.groups, lines.count, into.shape[1])
     open_ = np.empty(last - first, np.uint64)
     for g in range(lines.groups):
+        open_[:] = 0
+        _gather(words, lines, g, full[g], open_, first)
         for w in range(open_.size):
-            open_[w] = tail(lines.length, first + w)
+            base = g * lines.length + 64 * (first + w)
+            _put(into[base : min(base + 64, (g + 1) * lines.length)], open_[w], ceiling[g])
+            open_[w] = tail(lines.length, first + w) & ~open_[w]
         unseen = 0
-        for i in range(g * lines.count, (g + 1) * lines.count):
-            mine = maps[i]
-            if _empty(mine):
+        for i in range(lines.count):
+            if not is_set(rest[g], i):
                 continue
             if unseen == 16:
                 if _empty(open_):
                     break
                 unseen = 0
             unseen += 1
-            start = _start(lines, i)
-            w = _next_common(words, start + 64 * first, open_, np.int64(0))
-            while w < open_.size:
-                kept = bits_at(words, start + 64 * (first + w)) & open_[w]
-                while kept:
-                    low = trailing_zeros(kept)
-                    kept &= kept - np.uint64(1)
-                    other = into[g * lines.length + 64 * (first + w) + low]
-                    lacking = np.uint64(0)
-                    for p in range(mine.size):
-                        other[p] |= mine[p]
-                        lacking |= ceiling[g, p] & ~other[p]
-                    if lacking == 0:
-                        open_[w] &= ~(np.uint64(1) << np.uint64(low))
-                w = _next_common(words, start + 64 * first, open_, w + 1)
+            _spread_one(words, _start(lines, g, i) + 64 * first, maps[g * lines.count + i], ceiling[g], open_, into,
+                        g * lines.length + 64 * first)  # fmt: skip
+
+
+@inlined
+def _put(maps, bits, ceiling):
+    """The maps whose bit is set = the ceiling; the others are empty."""
+    for j in range(maps.shape[0]):
+        every = np.uint64(0) - ((bits >> np.uint64(j)) & np.uint64(1))
+        for p in range(maps.shape[1]):
+            maps[j, p] = ceiling[p] & every
+
+
+@inlined
+def _spread_one(words, start, mine, ceiling, open_, into, base):
+    """The maps from ``base`` on |= the map ``mine`` of the line at bit ``start``; those that become full are closed."""
+    w = _next_common(words, start, open_, np.int64(0))
+    while w < open_.size:
+        kept = bits_at(words, start + 64 * w) & open_[w]
+        while kept:
+            low = trailing_zeros(kept)
+            kept &= kept - np.uint64(1)
+            other = into[base + 64 * w + low]
+            lacking = np.uint64(0)
+            for p in range(mine.size):
+                other[p] |= mine[p]
+                lacking |= ceiling[p] & ~other[p]
+            if lacking == 0:
+                open_[w] &= ~(np.uint64(1) << np.uint64(low))
+        w = _next_common(words, start, open_, w + 1)
 
 
 @inlined
@@ -235,39 +296,50 @@ def _active(kept, w, mine, maps, base):
 
 
 @compiled
-def mark_maps(words, lines, ends, maps, there, ceiling, out, first, last):
+def mark_maps(words, laid, ends, found, width, out, first, last):
     """``out`` |= the kept connections whose two ends have a position in common.
 
-    ``ends`` (groups * count, width) are the lines' maps and ``maps`` those along them; where a line's map has every bit
-    of the ceiling of the others, all that are not empty share one with it.
+    ``ends`` are the lines' maps and ``found`` those along them. A line's map that has every bit of the ceiling shares one
+    with each map that is not empty; any that shares one with the ceiling shares it with each full map.
     """
+    lines = _lines(laid)
+    mines = parts(ends, lines.groups, lines.count, width)[0]
+    maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, width)
     for i in range(first, last):
-        mine = ends[i]
-        if _empty(mine):
+        g, mine = i // lines.count, mines[i]
+        start = _start(lines, g, i - g * lines.count)
+        if not _shares(mine, ceiling[g]):
             continue
-        g, start = i // lines.count, _start(lines, i)
         if _covers(mine, ceiling[g]):
             _put_common(words, start, there[g], out)
             continue
-        w = _next_common(words, start, there[g], np.int64(0))
-        while w < there.shape[1]:
-            kept = bits_at(words, start + 64 * w) & there[g, w]
+        _put_common(words, start, full[g], out)
+        w = _next_common(words, start, rest[g], np.int64(0))
+        while w < rest.shape[1]:
+            kept = bits_at(words, start + 64 * w) & rest[g, w]
             put_bits(out, start + 64 * w, _active(kept, w, mine, maps, g * lines.length))
-            w = _next_common(words, start, there[g], w + 1)
+            w = _next_common(words, start, rest[g], w + 1)
 
 
 @compiled
-def count_maps(words, lines, ends, maps, there, ceiling, counts, first, last):
+def count_maps(words, laid, ends, found, width, counts, first, last):
     """``counts[first]`` += how many connections `mark_maps` would set."""
-    total = 0
+    lines, total = _lines(laid), np.int64(0)
+    mines = parts(ends, lines.groups, lines.count, width)[0]
+    maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, width)
     for i in range(first, last):
-        mine = ends[i]
-        if _empty(mine):
+        g, mine = i // lines.count, mines[i]
+        start = _start(lines, g, i - g * lines.count)
+        if not _shares(mine, ceiling[g]):
             continue
-        g, start = i // lines.count, _start(lines, i)
-        whole = _covers(mine, ceiling[g])
-        for w in range(there.shape[1]):
-            kept = there[g, w] & bits_at(words, start + 64 * w)
-            total += ones(kept if whole else _active(kept, w, mine, maps, g * lines.length))
+        if _covers(mine, ceiling[g]):
+            total += _count_common(words, start, there[g])
+            continue
+        total += _count_common(words, start, full[g])
+        w = _next_common(words, start, rest[g], np.int64(0))
+        while w < rest.shape[1]:
+            kept = bits_at(words, start + 64 * w) & rest[g, w]
+            total += ones(_active(kept, w, mine, maps, g * lines.length))
+            w = _next_common(words, start, rest[g], w + 1)
     if last > first:
         counts[first] += total
