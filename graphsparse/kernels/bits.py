@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import gcd, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,9 +108,7 @@ class Bits:
         uses = list(uses)
         if len(uses) != 1 or not uses[0][0].in_place:
             return self.connections(uses, shape, origin, reach).count()
-        (kernel, mask), counts = uses[0], np.zeros(_n_lines(uses[0][0]), np.int64)
-        _over_active(kernel, mask, origin, reach, (loops.count, loops.count_maps), counts, 1)
-        return int(counts.sum())
+        return sum(_over_active(*uses[0], origin, reach, (loops.count, loops.count_maps)))
 
     def join(self, vector: UnitBits, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add to the targets of wires what their sources hold."""
@@ -200,7 +198,7 @@ def _mark(kernel: Kernel, mask: Mask, origin: UnitBits, reach: UnitBits, out: np
     whole = lines.offset % WORD == 0 and lines.group_step == lines.count * lines.step and lines.step == lines.length
     # the lines after which a word begins, so that two threads do not write to one; all of them where that is never
     apart = WORD // gcd(lines.step, WORD) if whole else max(1, _n_lines(kernel))
-    _over_active(kernel, mask, origin, reach, (loops.mark, loops.mark_maps), out, apart)
+    _over_active(kernel, mask, origin, reach, (loops.mark, loops.mark_maps), (out,), apart)
 
 
 def _over_active(
@@ -208,21 +206,21 @@ def _over_active(
     mask: Mask,
     origin: UnitBits,
     reach: UnitBits,
-    loop: tuple[Callable[..., None], Callable[..., None]],
-    into: np.ndarray,
-    apart: int,
-) -> None:
+    loop: tuple[Callable[..., Any], Callable[..., Any]],
+    into: tuple[np.ndarray, ...] = (),
+    apart: int = 1,
+) -> list[Any]:
     """Run one of two loops, for one position and for many, over the kept connections between ends that are there."""
     words, laid, (lines, by_column) = _words(kernel, mask), kernel.laid, kernel.lines
     if not kernel.many:
         (y, some), (x, others) = _read(kernel.outputs, reach), _read(kernel.inputs, origin)
-        if some and others:
-            ends, along = (x, y) if by_column else (y, x)
-            over(_n_lines(kernel), _work(lines), lambda a, b: loop[0](words, laid, ends, along, into, a, b), apart)
-        return
+        if not (some and others):
+            return []
+        ends, along = (x, y) if by_column else (y, x)
+        return over(_n_lines(kernel), _work(lines), lambda a, b: loop[0](words, laid, ends, along, *into, a, b), apart)
     above, below = _outputs(kernel, reach), _inputs(kernel, origin)
     if above is None or below is None:
-        return
+        return []
     mine, found = (below, above) if by_column else (above, below)
     work, width = max(_work(lines), found.nbytes), kernel.taps.valid.shape[1]
-    over(_n_lines(kernel), work, lambda a, b: loop[1](words, laid, mine, found, width, into, a, b), apart)
+    return over(_n_lines(kernel), work, lambda a, b: loop[1](words, laid, mine, found, width, *into, a, b), apart)

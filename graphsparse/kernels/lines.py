@@ -31,6 +31,13 @@ def _start(lines, g, i):
 
 
 @inlined
+def _place(lines, i):
+    """The group of line i of all groups, its place in the group, and the entry at which it begins."""
+    g = i // lines.count if lines.groups > 1 else np.int64(0)  # a division takes as long as a short line
+    return g, i - g * lines.count, _start(lines, g, i - g * lines.count)
+
+
+@inlined
 def _next_common(words, start, along, w):
     """The first word from w on in which the words from bit ``start`` on and ``along`` have a bit in common."""
     if start & 63:
@@ -122,9 +129,9 @@ def mark(words, laid, ends, along, out, first, last):
     """``out`` |= the kept connections of lines whose bit of ``ends`` is set to set bits of ``along``."""
     lines = _lines(laid)
     for i in range(first, last):
-        g = i // lines.count
-        if is_set(ends[g], i - g * lines.count):
-            _put_common(words, _start(lines, g, i - g * lines.count), along[g], out)
+        g, place, start = _place(lines, i)
+        if is_set(ends[g], place):
+            _put_common(words, start, along[g], out)
 
 
 @inlined
@@ -156,15 +163,14 @@ def _count_common(words, start, along):
 
 
 @compiled
-def count(words, laid, ends, along, counts, first, last):
-    """``counts[first]`` += how many connections `mark` would set."""
+def count(words, laid, ends, along, first, last):
+    """How many connections `mark` would set."""
     lines, total = _lines(laid), np.int64(0)
     for i in range(first, last):
-        g = i // lines.count
-        if is_set(ends[g], i - g * lines.count):
-            total += _count_common(words, _start(lines, g, i - g * lines.count), along[g])
-    if last > first:
-        counts[first] += total
+        g, place, start = _place(lines, i)
+        if is_set(ends[g], place):
+            total += _count_common(words, start, along[g])
+    return total
 
 
 # Many positions: a map for each end.
@@ -205,8 +211,7 @@ def collect(words, laid, found, into, first, last):
     lines = _lines(laid)
     maps, ceiling, _, full, rest = parts(found, lines.groups, lines.length, into.shape[1])
     for i in range(first, last):
-        g = i // lines.count
-        start, mine = _start(lines, g, i - g * lines.count), into[i]
+        (g, _, start), mine = _place(lines, i), into[i]
         if _meets(words, start, full[g]):
             for p in range(mine.size):
                 mine[p] = ceiling[g, p]
@@ -306,8 +311,7 @@ def mark_maps(words, laid, ends, found, width, out, first, last):
     mines = parts(ends, lines.groups, lines.count, width)[0]
     maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, width)
     for i in range(first, last):
-        g, mine = i // lines.count, mines[i]
-        start = _start(lines, g, i - g * lines.count)
+        (g, _, start), mine = _place(lines, i), mines[i]
         if not _shares(mine, ceiling[g]):
             continue
         if _covers(mine, ceiling[g]):
@@ -322,14 +326,13 @@ def mark_maps(words, laid, ends, found, width, out, first, last):
 
 
 @compiled
-def count_maps(words, laid, ends, found, width, counts, first, last):
-    """``counts[first]`` += how many connections `mark_maps` would set."""
+def count_maps(words, laid, ends, found, width, first, last):
+    """How many connections `mark_maps` would set."""
     lines, total = _lines(laid), np.int64(0)
     mines = parts(ends, lines.groups, lines.count, width)[0]
     maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, width)
     for i in range(first, last):
-        g, mine = i // lines.count, mines[i]
-        start = _start(lines, g, i - g * lines.count)
+        (g, _, start), mine = _place(lines, i), mines[i]
         if not _shares(mine, ceiling[g]):
             continue
         if _covers(mine, ceiling[g]):
@@ -341,5 +344,4 @@ def count_maps(words, laid, ends, found, width, counts, first, last):
             kept = bits_at(words, start + 64 * w) & rest[g, w]
             total += ones(_active(kept, w, mine, maps, g * lines.length))
             w = _next_common(words, start, rest[g], w + 1)
-    if last > first:
-        counts[first] += total
+    return total

@@ -1,158 +1,134 @@
-"""64 masks in the bits of a word: turned from a mask per row, and counted mask by mask."""
+"""The algebra of many masks at once: 64 masks in the bits of a word, and many words in a call."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
-from graphsparse.kernels.compiling import compiled, inlined
+from graphsparse.kernels import element_loops
+from graphsparse.kernels import words as loops
 from graphsparse.kernels.layout import Kernel
-from graphsparse.kernels.numbers import Numbers
+from graphsparse.kernels.masks import Mask
+from graphsparse.kernels.numbers import CACHE_LINE, Numbers, ids_of, own_table
 from graphsparse.kernels.threads import over
 
-TILE = 512  # entries that are turned together, so that their words stay in the nearest cache
-COUNTED = 4096  # words that are made and then counted, so that they stay in a near cache
 
-
+@dataclass(frozen=True, eq=False)
 class ManyMasks(Numbers):
-    """The algebra of 64 masks in the bits of a word, which also counts by mask."""
+    """Liveness of many masks, which also counts by mask.
+
+    With ``stack`` (n,) all values have a first axis of n words; bit m of word w is that of mask 64 w + m.
+    """
+
+    stack: tuple[int, ...] = ()
+
+    def of_many(self, words: int) -> ManyMasks:
+        """The algebra of that many words of masks."""
+        return replace(self, stack=(words,))
+
+    def vector(self, n_units: int) -> np.ndarray:
+        """The zero of every unit, then that of the constant and of no unit."""
+        return np.zeros((*self.stack, n_units + 2), np.uint64)
+
+    def put(self, vector: np.ndarray, units: np.ndarray, one: bool) -> None:
+        """Make units one or zero."""
+        vector[..., units] = self.one if one else self.zero
+
+    def units(self, vector: np.ndarray) -> np.ndarray:
+        """The value of each unit, (n_units,)."""
+        return vector[..., :-2]
+
+    def of_mask(self, mask: Mask) -> np.ndarray:
+        """A mask's connections as values: one where kept."""
+        return np.stack([super().of_mask(mask)] * prod(self.stack)).reshape(*self.stack, *mask.shape)
+
+    def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+        """Add to the targets what connections bring from the sources."""
+        rows, found, units = self._rows(kernel, values), self._inputs(kernel, vector), self._stacked(vector)
+        y = np.empty((*rows.shape[:2], kernel.taps.positions), np.uint64)
+        work = max(rows.nbytes, found[0].nbytes)
+        over(rows.shape[1], work, lambda a, b: loops.forwards(rows, *found, y, a, b))
+        loops.write(y, ids_of(kernel.targets), own_table(kernel.taps.positions), units)
+
+    def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+        """Add to the sources what their connections bring from the targets."""
+        rows, found, units = self._rows(kernel, values), self._outputs(kernel, vector), self._stacked(vector)
+        n, _, columns = rows.shape
+        x = np.empty((n, kernel.targets.shape[0] * columns, kernel.taps.positions), np.uint64)
+        over(columns, max(rows.nbytes, x.nbytes), lambda a, b: loops.backwards(rows, *found, x, a, b), CACHE_LINE)
+        loops.write(x, ids_of(kernel.sources), kernel.taps.table, units)
+
+    def connections(
+        self, uses: Iterable[tuple[Kernel, np.ndarray]], shape: tuple[int, ...], origin: np.ndarray, reach: np.ndarray
+    ) -> np.ndarray:
+        """Under which masks each entry of a parameter is active in any of its uses."""
+        size = prod(shape)
+        flat = np.zeros((prod(self.stack), size + 1), np.uint64)  # the last is for elements that are always zero
+        for kernel, values in uses:
+            rows, ends = self._rows(kernel, values), self._ends(kernel, origin, reach)
+            found = np.empty_like(rows)
+            over(rows.shape[1], rows.nbytes, lambda a, b: loops.carried(rows, *ends, found, a, b))  # noqa: B023
+            entries = np.where(kernel.view.entries() < 0, size, kernel.view.entries()).ravel()
+            for into, carried in zip(flat, found, strict=True):
+                element_loops.add_at(self.element, into, entries, carried.ravel())
+        return flat[:, :size].reshape(*self.stack, *shape)
 
     def counts(
-        self,
-        values: np.ndarray,
-        uses: Iterable[tuple[Kernel, np.ndarray]],
-        origin: np.ndarray,
-        reach: np.ndarray,
+        self, values: np.ndarray, uses: Iterable[tuple[Kernel, np.ndarray]], origin: np.ndarray, reach: np.ndarray
     ) -> np.ndarray:
-        """How many entries of a parameter each mask keeps, and how many are active under it, int64 (2, 64).
+        """How many entries of a parameter each mask keeps, and how many are active under it, int64 (2, words, 64).
 
         ``values``: the parameter's words, in its shape; ``uses`` its kernels, each with the words that hold there.
         """
-        uses = list(uses)
-        kernel = uses[0][0] if len(uses) == 1 else None
-        if kernel is None or kernel.many or not kernel.view.covers(values.size):
-            active = self.connections(uses, values.shape, origin, reach)
-            return np.stack([counts_by_mask(words.reshape(-1)) for words in (values, active)])
-        rows, x, y = self._rows(kernel, uses[0][1]), self._inputs(kernel, origin), self._outputs(kernel, reach)
-        parts: list[np.ndarray] = []
+        uses, flat = list(uses), self._stacked(values)
+        if len(uses) != 1 or not uses[0][0].view.covers(flat.shape[1]):
+            active = self.connections(uses, values.shape[len(self.stack) :], origin, reach)
+            return np.stack([loops.counts_by_mask(each) for each in (flat, self._stacked(active))])
+        rows, ends = self._rows(*uses[0]), self._ends(uses[0][0], origin, reach)
+        parts = over(rows.shape[1], rows.nbytes, lambda a, b: loops.count(rows, *ends, a, b))
+        return np.sum(parts, axis=0)
 
-        def count(first: int, last: int) -> None:
-            found = np.zeros((2, 64), np.int64)
-            _count_rows(rows, x[:, :, 0], y[:, 0], found[0], found[1], first, last)
-            parts.append(found)
+    def join(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add to the targets of wires what their sources hold."""
+        for units in self._stacked(vector):
+            super().join(units, sources, targets)
 
-        over(len(rows), rows.nbytes, count)
-        return np.sum(parts, axis=0, dtype=np.int64)
+    def join_back(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add to the sources of wires what their targets hold."""
+        for units in self._stacked(vector):
+            super().join_back(units, sources, targets)
 
+    def gate(self, signal: np.ndarray, nonzero: np.ndarray, known: bool, lefts, rights, targets) -> None:
+        """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
+        for units, there in zip(self._stacked(signal), self._stacked(nonzero), strict=True):
+            super().gate(units, there, known, lefts, rights, targets)
 
-def across(masks: np.ndarray) -> np.ndarray:
-    """Bit m of word e = whether mask m keeps entry e; ``masks`` are bytes of 0 and 1, (at most 64, entries).
+    def gate_back(self, reach: np.ndarray, nonzero: np.ndarray, lefts, rights, targets) -> None:
+        """An operand reaches what the product reaches while the other operand is not zero."""
+        for units, there in zip(self._stacked(reach), self._stacked(nonzero), strict=True):
+            super().gate_back(units, there, lefts, rights, targets)
 
-    Example:
-        >>> across(np.array([[1, 0, 1], [0, 0, 1]], np.uint8))
-        array([1, 0, 3], dtype=uint64)
-    """
-    words = np.zeros(masks.shape[1], np.uint64)
-    _across(masks, words)
-    return words
+    def _stacked(self, array: np.ndarray) -> np.ndarray:
+        """The array as (words, rest), in its own memory."""
+        return array.reshape(prod(self.stack), -1)
 
+    def _rows(self, kernel: Kernel, values: np.ndarray) -> np.ndarray:
+        """The kernel's words (words, rows of all groups, columns), contiguous."""
+        flat, columns = self._stacked(values), kernel.sources.shape[1] * len(kernel.taps.table)
+        if kernel.view.covers(flat.shape[1]):
+            return flat.reshape(len(flat), prod(kernel.targets.shape[:2]), columns)
+        each = super()._rows
+        return np.stack([each(kernel, words) for words in flat])
 
-def counts_by_mask(words: np.ndarray) -> np.ndarray:
-    """How many of the words have each bit set, int64 (64,).
+    def _inputs(self, kernel: Kernel, vector: np.ndarray) -> tuple[np.ndarray, ...]:
+        return loops.read(self._stacked(vector), ids_of(kernel.sources), kernel.taps.table, len(kernel.sources))
 
-    Example:
-        >>> counts_by_mask(np.array([1, 0, 3], np.uint64))[:3]
-        array([2, 1, 0])
-    """
-    counts = np.zeros(64, np.int64)
-    _counts_by_mask(words, counts)
-    return counts
+    def _outputs(self, kernel: Kernel, vector: np.ndarray) -> tuple[np.ndarray, ...]:
+        own = own_table(kernel.taps.positions)
+        return loops.read(self._stacked(vector), ids_of(kernel.targets), own, len(kernel.targets))
 
-
-@compiled
-def _across(masks, words):
-    for start in range(0, words.size, TILE):
-        stop = min(start + TILE, words.size)
-        for m in range(masks.shape[0]):
-            row, into, shift = masks[m, start:stop], words[start:stop], np.uint64(m)
-            for e in range(row.size):
-                into[e] |= np.uint64(row[e]) << shift
-
-
-@inlined
-def _add(a, b, c):
-    """The sum of three bits in every place: its low and its high bit."""
-    half = a ^ b
-    return half ^ c, (a & b) | (half & c)
-
-
-@inlined
-def _count(word, weight, counts):
-    for m in range(64):
-        counts[m] += weight * np.int64((word >> np.uint64(m)) & np.uint64(1))
-
-
-@compiled
-def _counts_by_mask(words, counts):
-    """Sums in every bit place at once: 15 words become four sums of weight 1, 2, 4, 8 (Harley and Seal).
-
-    Sixteen words with no bit set are skipped.
-    """
-    ones = twos = fours = eights = np.uint64(0)
-    w = 0
-    while w + 16 <= words.size:
-        part = words[w : w + 16]
-        w += 16
-        some = np.uint64(0)
-        for k in range(16):
-            some |= part[k]
-        if some == 0:
-            continue
-        ones, a = _add(ones, part[0], part[1])
-        ones, b = _add(ones, part[2], part[3])
-        twos, c = _add(twos, a, b)
-        ones, a = _add(ones, part[4], part[5])
-        ones, b = _add(ones, part[6], part[7])
-        twos, d = _add(twos, a, b)
-        fours, e = _add(fours, c, d)
-        ones, a = _add(ones, part[8], part[9])
-        ones, b = _add(ones, part[10], part[11])
-        twos, c = _add(twos, a, b)
-        ones, a = _add(ones, part[12], part[13])
-        ones, b = _add(ones, part[14], part[15])
-        twos, d = _add(twos, a, b)
-        fours, f = _add(fours, c, d)
-        eights, sixteens = _add(eights, e, f)
-        if sixteens:
-            _count(sixteens, 16, counts)
-    _count(ones, 1, counts)
-    _count(twos, 2, counts)
-    _count(fours, 4, counts)
-    _count(eights, 8, counts)
-    while w < words.size:
-        _count(words[w], 1, counts)
-        w += 1
-
-
-@compiled
-def _count_rows(values, x, y, kept, active, first, last):
-    """Count the words ``values[r, j]`` and ``values[r, j] & x[j] & y[r]`` of rows first to last by bit.
-
-    What is carried is written to a small array and counted from there: an array of the kernel's size would cost more in
-    memory that the system has to hand out than all the rest.
-    """
-    rows, columns = values.shape
-    at_once = max(1, COUNTED // max(1, columns))
-    carried = np.empty(at_once * columns, np.uint64)
-    for start in range(first, last, at_once):
-        stop, n, some = min(start + at_once, last), 0, np.uint64(0)
-        for r in range(start, stop):
-            inputs, row, into = x[r * x.shape[0] // rows], values[r], carried[n : n + columns]
-            if y[r] != 0:
-                for j in range(columns):
-                    into[j] = row[j] & inputs[j] & y[r]
-                some, n = some | y[r], n + columns
-            _counts_by_mask(row, kept)
-        if some != 0:
-            _counts_by_mask(carried[:n], active)
+    def _ends(self, kernel: Kernel, origin: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (*self._inputs(kernel, origin), self._outputs(kernel, reach)[0])

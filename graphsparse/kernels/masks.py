@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphsparse.kernels.compiling import compiled
-from graphsparse.kernels.threads import over
+from graphsparse.kernels.threads import over, summed
 
 WORD = 64
 CACHE_LINE_WORDS = 8
@@ -37,7 +37,10 @@ class Mask:
         """The mask of the entries that are not zero; an array of bools or of numbers of 1, 2, 4 or 8 bytes."""
         flat = np.ascontiguousarray(array).reshape(-1)
         value_bits = (1 << (8 * flat.itemsize - (flat.dtype.kind == "f"))) - 1  # minus zero is zero
-        return cls(tuple(array.shape), pack(flat.view(_UNSIGNED[flat.itemsize]), value_bits))
+        words, count = _packed(flat.view(_UNSIGNED[flat.itemsize]), value_bits)
+        mask = cls(tuple(array.shape), words)
+        mask.__dict__["_counted"] = count  # what the property below would find
+        return mask
 
     @classmethod
     def whole(cls, shape: Shape) -> Mask:
@@ -60,9 +63,11 @@ class Mask:
 
     def count(self) -> int:
         """How many entries are set."""
-        counts = np.zeros(word_count(self.words.size), np.int64)  # a place for each thread's range, summed last
-        over(self.words.size, self.words.nbytes, lambda first, last: _count(self.words, counts, first, last), WORD)
-        return int(counts.sum())
+        return self._counted
+
+    @cached_property
+    def _counted(self) -> int:
+        return summed(self.words.size, self.words.nbytes, lambda a, b: _count(self.words[a:b]), WORD)
 
     def without(self, other: Mask) -> Mask:
         """The entries of this mask that the other does not keep."""
@@ -107,14 +112,20 @@ def pack(elements: np.ndarray, value_bits: int) -> np.ndarray:
         >>> pack(np.array([1, 0, 3], np.uint8), 255)
         array([5], dtype=uint64)
     """
+    return _packed(elements, value_bits)[0]
+
+
+def _packed(elements: np.ndarray, value_bits: int) -> tuple[np.ndarray, int]:
+    """The words of `pack`, and how many bits are set: counted on the way, which costs no look at memory."""
     words, whole = np.empty(word_count(elements.size), np.uint64), elements.size // WORD
     wanted = elements.dtype.type(value_bits)
-    over(whole, elements.nbytes, lambda a, b: _pack(elements, wanted, words, a, b), CACHE_LINE_WORDS)
+    count = summed(whole, elements.nbytes, lambda a, b: _pack(elements, wanted, words, a, b), CACHE_LINE_WORDS)
     rest = elements[whole * WORD :]
     if rest.size:
         flags = np.packbits((rest & wanted) != 0, bitorder="little")
         words[-1] = int.from_bytes(flags.tobytes(), "little")
-    return words
+        count += int(words[-1]).bit_count()
+    return words, count
 
 
 def unpack(words: np.ndarray, shape: Shape) -> np.ndarray:
@@ -189,8 +200,11 @@ def trailing_zeros(typing_context, word):
 
 @compiled
 def _pack(elements, wanted, words, first, last):
+    count = 0
     for w in range(first, last):
         words[w] = _nonzero_bits(elements, w * 64, wanted)
+        count += ones(words[w])
+    return count
 
 
 @compiled
@@ -200,9 +214,8 @@ def _unpack(words, flags, first, last):
 
 
 @compiled
-def _count(words, counts, first, last):
+def _count(words):
     total = 0
-    for w in range(first, last):
+    for w in range(words.size):
         total += ones(words[w])
-    if last > first:
-        counts[first // WORD] = total
+    return total

@@ -37,23 +37,25 @@ def _in_pool() -> bool:
     return threading.current_thread().name.startswith(NAME)
 
 
-def over(count: int, work: int, loop: Callable[[int, int], None], align: int = 1) -> None:
-    """Call ``loop(first, last)`` on ranges that cover ``count``, in parallel where ``work`` bytes are worth it.
+def over(count: int, work: int, loop: Callable[[int, int], Result], align: int = 1) -> list[Result]:
+    """What ``loop(first, last)`` gives on ranges that cover ``count``, in parallel where ``work`` bytes are worth it.
 
     Ranges begin at multiples of ``align``, so that two threads do not write to one cache line.
     """
     shares = min(work // SERIAL, -(-count // align))
     threads = 1 if shares < 2 or _in_pool() else min(limit(), shares)
     if threads < 2:
-        loop(0, count)
-        return
+        return [loop(0, count)]
     step = -(-count // (threads * align)) * align
     pool = _pool(limit(), os.getpid())
     ranges = [(first, min(first + step, count)) for first in range(0, count, step)]
     pending = [pool.submit(loop, *bounds) for bounds in ranges[1:]]
-    loop(*ranges[0])
-    for task in pending:
-        task.result()
+    return [loop(*ranges[0]), *(task.result() for task in pending)]
+
+
+def summed(count: int, work: int, loop: Callable[[int, int], int], align: int = 1) -> int:
+    """The sum of what the loop counts in ranges, see `over`."""
+    return int(sum(over(count, work, loop, align)))
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item], work: int) -> list[Result]:
@@ -62,6 +64,7 @@ def each(function: Callable[[Item], Result], items: Iterable[Item], work: int) -
     The function is one of NumPy's kind, which lets go of the interpreter's lock; loops of this module that it starts
     stay on its thread, for they would wait for those that it and its like hold.
     """
-    if work < 2 * SERIAL or limit() < 2:
+    items = list(items)
+    if work < 2 * SERIAL or limit() < 2 or len(items) < 2:  # one alone may use all threads itself
         return [function(item) for item in items]
     return list(_pool(limit(), os.getpid()).map(function, items))

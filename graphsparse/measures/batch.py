@@ -13,14 +13,16 @@ from graphsparse.algebras import WORDS
 from graphsparse.arrays import by_name
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.many_masks import across
+from graphsparse.kernels.many_masks import ManyMasks
 from graphsparse.kernels.threads import each
+from graphsparse.kernels.words import across
 from graphsparse.sweep import sweep
 
 if TYPE_CHECKING:
     import pandas
 
 WORD = 64
+NEAR = 1 << 20  # bytes of words that are swept in one call, so that they stay in a near cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +88,11 @@ def sparsity_of(graph: LayeredGraph, masks: Mapping[str, Any]) -> SparsityOfMany
     if len(set(counts.values())) > 1:
         raise MaskError("every parameter must have the same number of masks", received=counts)
     total = next(iter(counts.values()), 1)
-    words = -(-total // WORD)
-    work = words * graph.n_connections * 8
-    found = each(lambda word: _of_word(graph, stacked, word), range(words), work)
+    words, size = -(-total // WORD), 8 * max(1, graph.n_connections, graph.n_units)
+    ranges = [slice(first, min(words, first + step)) for step in [max(1, NEAR // size)] for first in range(0, words, step)]
+    found = each(lambda chosen: _of_words(graph, stacked, chosen), ranges, words * size)
     connections = np.array([prod(shape) for shape in graph.shapes.values()], np.int64)
-    kept, active = (np.concatenate([part[k] for part in found])[:total] for k in (0, 1))
+    kept, active = np.concatenate(found, axis=1)[:, :total]
     return SparsityOfMany(tuple(graph.shapes), connections, kept, active)
 
 
@@ -116,21 +118,24 @@ def _checked(graph: LayeredGraph, name: str, array: Any) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _of_word(graph: LayeredGraph, stacked: Mapping[str, np.ndarray], word: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kept and active counts (64, parameters) of 64 masks."""
-    values = {name: _words(graph, name, stacked.get(name), word) for name in graph.shapes}
-    found = sweep(graph, values, WORDS)
-    uses = found.uses()
-    counts = [WORDS.counts(values[name], uses[name], found.state.signal, found.reach) for name in graph.shapes]
-    kept, active = np.stack(counts, 2)
-    return kept, active
+def _of_words(graph: LayeredGraph, stacked: Mapping[str, np.ndarray], chosen: slice) -> np.ndarray:
+    """Kept and active counts (2, masks, parameters) of the masks of some words."""
+    algebra = WORDS.of_many(chosen.stop - chosen.start)
+    values = {name: _words(graph, name, stacked.get(name), chosen, algebra) for name in graph.shapes}
+    found = sweep(graph, values, algebra)
+    uses, origin = found.uses(), found.state.signal
+    counts = [algebra.counts(values[name], uses[name], origin, found.reach).reshape(2, -1) for name in graph.shapes]
+    return np.stack(counts, 2) if counts else np.zeros((2, WORD * (chosen.stop - chosen.start), 0), np.int64)
 
 
-def _words(graph: LayeredGraph, name: str, masks: np.ndarray | None, word: int) -> np.ndarray:
-    """The word of each connection of a parameter: which of 64 masks keep it."""
+def _words(
+    graph: LayeredGraph, name: str, masks: np.ndarray | None, chosen: slice, algebra: ManyMasks
+) -> np.ndarray:
+    """The words of each connection of a parameter: which masks keep it."""
     if masks is None:
-        return WORDS.of_mask(graph.kept[name])
+        return algebra.of_mask(graph.kept[name])
     if masks.dtype == np.uint64:
-        return masks[word]
-    part = masks[word * WORD : (word + 1) * WORD]
-    return across(part.reshape(len(part), -1).view(np.uint8)).reshape(masks.shape[1:])
+        return masks[chosen]
+    parts = [masks[WORD * word : WORD * (word + 1)] for word in range(chosen.start, chosen.stop)]
+    turned = [across(part.reshape(len(part), -1).view(np.uint8)) for part in parts]
+    return np.stack(turned).reshape(-1, *masks.shape[1:])

@@ -1,0 +1,359 @@
+"""Kernel rows against maps of words, in which each bit belongs to a mask of its own.
+
+Shapes: ``values`` (words, rows, columns) of a kernel; the rows of a group are neighbours. What `read` finds of one side of a
+kernel are maps (words, ends, positions); the ``ceiling`` (words, groups, positions), what any map of a group has; and, (words,
+ends), under which masks a map has ``some`` bit and under which it is ``full``: it has every bit of the ceiling. Full
+maps settle most of what a kernel does as if there were one position, many connections a step; only under the other masks
+are positions looked at one by one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphsparse.kernels.compiling import compiled, inlined
+
+BLOCK = 512  # words between two looks whether a row can still grow: long enough to vectorise, short enough to leave
+SCANNED = 32  # words looked at together in a search
+LANES = 16  # sums that are made side by side
+ADDED = 16 * LANES  # words that are added to sums at once
+LEVELS = 40  # a sum of 2 ** 40 words is larger than any
+TILE = 512  # entries that are turned together, so that their words stay in the nearest cache
+ALL = ~np.uint64(0)
+
+
+def across(masks: np.ndarray) -> np.ndarray:
+    """Bit m of word e = whether mask m keeps entry e; ``masks`` are bytes of 0 and 1, (at most 64, entries).
+
+    Example:
+        >>> across(np.array([[1, 0, 1], [0, 0, 1]], np.uint8))
+        array([1, 0, 3], dtype=uint64)
+    """
+    words = np.zeros(masks.shape[1], np.uint64)
+    _across(masks, words)
+    return words
+
+
+@compiled
+def _across(masks, words):
+    for start in range(0, words.size, TILE):
+        stop = min(start + TILE, words.size)
+        for m in range(masks.shape[0]):
+            row, into, shift = masks[m, start:stop], words[start:stop], np.uint64(m)
+            for e in range(row.size):
+                into[e] |= np.uint64(row[e]) << shift
+
+
+@compiled
+def read(vector, ids, table, groups):
+    """What tap k of channel i reads at each position: the map i * taps + k; and what is said of the maps (see above)."""
+    taps, positions = table.shape
+    n = ids.shape[0] * taps
+    maps = np.empty((vector.shape[0], n, positions), np.uint64)
+    ceiling = np.zeros((vector.shape[0], groups, positions), np.uint64)
+    some, full = np.zeros((vector.shape[0], n), np.uint64), np.empty((vector.shape[0], n), np.uint64)
+    for w in range(vector.shape[0]):
+        units = vector[w]
+        for i in range(ids.shape[0]):
+            for k in range(taps):
+                into = maps[w, i * taps + k]
+                for p in range(positions):
+                    q = table[k, p]
+                    into[p] = units[ids[i, q]] if q >= 0 else np.uint64(0)
+        for j in range(n):
+            g, held = j * groups // n, np.uint64(0)
+            for p in range(positions):
+                held |= maps[w, j, p]
+                ceiling[w, g, p] |= maps[w, j, p]
+            some[w, j] = held
+        for j in range(n):
+            g, lacking = j * groups // n, np.uint64(0)
+            for p in range(positions):
+                lacking |= ceiling[w, g, p] & ~maps[w, j, p]
+            full[w, j] = some[w, j] & ~lacking
+    return maps, ceiling, some, full
+
+
+@compiled
+def write(maps, ids, table, vector):
+    """Add map i * taps + k to the units that tap k of channel i reads."""
+    taps, positions = table.shape
+    for w in range(vector.shape[0]):
+        units = vector[w]
+        for i in range(ids.shape[0]):
+            for k in range(taps):
+                row = maps[w, i * taps + k]
+                for p in range(positions):
+                    q = table[k, p]
+                    if q >= 0 and ids[i, q] >= 0:
+                        units[ids[i, q]] |= row[p]
+
+
+@inlined
+def _joined(row, ends):
+    """Under which masks the row keeps a connection to an end that is there; left when it is under all."""
+    total = np.uint64(0)
+    for start in range(0, row.size, BLOCK):
+        part, there = row[start : start + BLOCK], ends[start : start + BLOCK]
+        for j in range(part.size):
+            total |= part[j] & there[j]
+        if total == ALL:
+            break
+    return total
+
+
+@inlined
+def _absorb(row, ends, maps, open_, into):
+    """``into`` |= the maps to which the row keeps a connection under the masks of ``open_``."""
+    for start in range(0, row.size, SCANNED):
+        part, there, found = row[start : start + SCANNED], ends[start : start + SCANNED], np.uint64(0)
+        for j in range(part.size):
+            found |= part[j] & there[j]
+        if found & open_ == 0:
+            continue
+        for j in range(part.size):
+            kept = part[j] & there[j] & open_
+            if kept:
+                other = maps[start + j]
+                for p in range(into.size):
+                    into[p] |= kept & other[p]
+
+
+@compiled
+def forwards(values, maps, ceiling, some, full, y, first, last):
+    """``y[w, r]`` = what rows first to last are brought by their columns' maps."""
+    groups, columns = ceiling.shape[1], values.shape[2]
+    for w in range(values.shape[0]):
+        for r in range(first, last):
+            g = r * groups // values.shape[1]
+            a, b, mine = g * columns, (g + 1) * columns, y[w, r]
+            got = _joined(values[w, r], full[w, a:b])
+            for p in range(mine.size):
+                mine[p] = got & ceiling[w, g, p]
+            if got != ALL and mine.size > 1:
+                _absorb(values[w, r], some[w, a:b], maps[w, a:b], ~got, mine)
+
+
+@inlined
+def _gather(rows, ends, got):
+    """``got`` |= the rows, each under the masks of its end, four rows a step; left when every bit is set."""
+    for r in range(0, rows.shape[0] - 3, 4):
+        a, b, c, d = ends[r], ends[r + 1], ends[r + 2], ends[r + 3]
+        if r & 15 == 0 and _filled(got):  # looking costs as much as a row
+            return
+        if a | b | c | d:
+            one, two, three, four = rows[r], rows[r + 1], rows[r + 2], rows[r + 3]
+            for j in range(got.size):
+                got[j] |= (one[j] & a) | (two[j] & b) | (three[j] & c) | (four[j] & d)
+    for r in range(rows.shape[0] & ~3, rows.shape[0]):
+        row, a = rows[r], ends[r]
+        for j in range(got.size):
+            got[j] |= row[j] & a
+
+
+@inlined
+def _filled(words):
+    for j in range(words.size):
+        if words[j] != ALL:
+            return False
+    return True
+
+
+@compiled
+def backwards(values, maps, ceiling, some, full, x, first, last):
+    """``x[w, j]`` = what columns first to last of each group are brought by their rows' maps."""
+    groups, columns = ceiling.shape[1], values.shape[2]
+    count, got = values.shape[1] // groups, np.empty(last - first, np.uint64)
+    for w in range(values.shape[0]):
+        for g in range(groups):
+            got[:] = 0
+            _gather(values[w, g * count : (g + 1) * count, first:last], full[w, g * count : (g + 1) * count], got)
+            into = x[w, g * columns + first : g * columns + last]
+            for j in range(got.size):
+                for p in range(into.shape[1]):
+                    into[j, p] = got[j] & ceiling[w, g, p]
+                got[j] = ~got[j]
+            if into.shape[1] > 1:
+                for r in range(g * count, (g + 1) * count):
+                    if some[w, r] != full[w, r]:
+                        _spread(values[w, r, first:last], got, maps[w, r], some[w, r] & ~full[w, r], into)
+
+
+@inlined
+def _spread(row, open_, mine, masks, into):
+    """The maps ``into`` |= the row's map, where it keeps a connection under masks that are still open there."""
+    for start in range(0, row.size, SCANNED):
+        part, there, found = row[start : start + SCANNED], open_[start : start + SCANNED], np.uint64(0)
+        for j in range(part.size):
+            found |= part[j] & there[j]
+        if found & masks == 0:
+            continue
+        for j in range(part.size):
+            kept = part[j] & there[j] & masks
+            if kept:
+                other = into[start + j]
+                for p in range(mine.size):
+                    other[p] |= kept & mine[p]
+
+
+@inlined
+def _active(row, maps, ceiling, some, full, mine, out):
+    """``out`` = the masks under which each connection of a row is active: its ends have a position in common.
+
+    The row's map shares one with each map that is there where it has every bit of the ceiling, and with each full map
+    where it shares one with the ceiling.
+    """
+    shares, lacking = np.uint64(0), np.uint64(0)
+    for p in range(mine.size):
+        shares |= mine[p] & ceiling[p]
+        lacking |= ceiling[p] & ~mine[p]
+    if shares == 0:
+        return False
+    covers, rest = shares & ~lacking, np.uint64(0)
+    for j in range(row.size):
+        out[j] = row[j] & ((some[j] & covers) | (full[j] & shares))
+        rest |= row[j] & some[j] & ~full[j]
+    if rest & shares & lacking:
+        for j in range(row.size):
+            kept = row[j] & some[j] & ~full[j] & shares & lacking
+            if kept:
+                other, both = maps[j], np.uint64(0)
+                for p in range(mine.size):
+                    both |= mine[p] & other[p]
+                out[j] |= kept & both
+    return True
+
+
+@compiled
+def carried(values, maps, ceiling, some, full, y, out, first, last):
+    """``out[w, r, j]`` = the masks under which each connection of rows first to last is active."""
+    groups, columns = ceiling.shape[1], values.shape[2]
+    for w in range(values.shape[0]):
+        for r in range(first, last):
+            g = r * groups // values.shape[1]
+            a, b = g * columns, (g + 1) * columns
+            row, into = values[w, r], out[w, r]
+            if not _active(row, maps[w, a:b], ceiling[w, g], some[w, a:b], full[w, a:b], y[w, r], into):
+                for j in range(columns):
+                    into[j] = np.uint64(0)
+
+
+@compiled
+def count(values, maps, ceiling, some, full, y, first, last):
+    """By mask, how many connections rows first to last keep and how many are active, int64 (2, words, 64).
+
+    What is active is written to a small array and counted from there: an array of the kernel's size would cost more in
+    memory that the system has to hand out than all the rest.
+    """
+    groups, columns = ceiling.shape[1], values.shape[2]
+    counts = np.zeros((2, values.shape[0], 64), np.int64)
+    sums, buffer = np.zeros(LEVELS * LANES, np.uint64), np.empty(columns + 16 * ADDED, np.uint64)
+    for w in range(values.shape[0]):
+        n = 0
+        for r in range(first, last):
+            g = r * groups // values.shape[1]
+            a, b, into = g * columns, (g + 1) * columns, buffer[n : n + columns]
+            if _active(values[w, r], maps[w, a:b], ceiling[w, g], some[w, a:b], full[w, a:b], y[w, r], into):
+                n += columns
+            if n >= 16 * ADDED:
+                n = _add_whole(buffer, n, sums)
+        _add_all(buffer[:n], sums)
+        _take(sums, counts[1, w])
+        _add_all(values[w, first:last].reshape((last - first) * columns), sums)
+        _take(sums, counts[0, w])
+    return counts
+
+
+@compiled
+def counts_by_mask(words):
+    """How many of the words (n, any) have each bit set, int64 (n, 64).
+
+    Example:
+        >>> counts_by_mask(np.array([[1, 0, 3]], np.uint64))[0, :3]
+        array([2, 1, 0])
+    """
+    counts, sums = np.zeros((words.shape[0], 64), np.int64), np.zeros(LEVELS * LANES, np.uint64)
+    for w in range(words.shape[0]):
+        _add_all(words[w], sums)
+        _take(sums, counts[w])
+    return counts
+
+
+@inlined
+def _add_whole(words, n, sums):
+    """Add as many of the first n words as fill whole steps, and move the rest to the front; returns how many these are."""
+    done = n - n % ADDED
+    for start in range(0, done, ADDED):
+        _add(words[start : start + ADDED], sums)
+    for j in range(n - done):
+        words[j] = words[done + j]
+    return n - done
+
+
+@inlined
+def _add_all(words, sums):
+    done = words.size - words.size % ADDED
+    for start in range(0, done, ADDED):
+        _add(words[start : start + ADDED], sums)
+    if done < words.size:
+        rest = np.zeros(ADDED, np.uint64)
+        for j in range(words.size - done):
+            rest[j] = words[done + j]
+        _add(rest, sums)
+
+
+@inlined
+def _three(a, b, c):
+    """The sum of three bits in every place: its low and its high bit."""
+    half = a ^ b
+    return half ^ c, (a & b) | (half & c)
+
+
+@inlined
+def _add(words, sums):
+    """Add words to sums that are kept bit by bit: bit m of ``sums[16 * k + l]`` is worth 2 ** k in the sum of mask m,
+    in lane l of 16.
+
+    In each lane 15 additions of three bits make sums of weight 1, 2, 4, 8 and a carry (Harley and Seal).
+    """
+    some = np.uint64(0)
+    carry = sums[sums.size - LANES :]
+    for i in range(LANES):
+        n1, a = _three(sums[i], words[i], words[i + LANES])
+        n1, b = _three(n1, words[i + 2 * LANES], words[i + 3 * LANES])
+        n2, c = _three(sums[LANES + i], a, b)
+        n1, a = _three(n1, words[i + 4 * LANES], words[i + 5 * LANES])
+        n1, b = _three(n1, words[i + 6 * LANES], words[i + 7 * LANES])
+        n2, d = _three(n2, a, b)
+        n4, e = _three(sums[2 * LANES + i], c, d)
+        n1, a = _three(n1, words[i + 8 * LANES], words[i + 9 * LANES])
+        n1, b = _three(n1, words[i + 10 * LANES], words[i + 11 * LANES])
+        n2, c = _three(n2, a, b)
+        n1, a = _three(n1, words[i + 12 * LANES], words[i + 13 * LANES])
+        n1, b = _three(n1, words[i + 14 * LANES], words[i + 15 * LANES])
+        n2, d = _three(n2, a, b)
+        n4, f = _three(n4, c, d)
+        n8, over = _three(sums[3 * LANES + i], e, f)
+        sums[i], sums[LANES + i], sums[2 * LANES + i], sums[3 * LANES + i], carry[i] = n1, n2, n4, n8, over
+        some |= over
+    level = 4
+    while some:
+        some, here = np.uint64(0), sums[level * LANES : (level + 1) * LANES]
+        for i in range(LANES):
+            both = here[i] & carry[i]
+            here[i] ^= carry[i]
+            carry[i] = both
+            some |= both
+        level += 1
+
+
+@inlined
+def _take(sums, counts):
+    """Add the sums to counts by mask, and make them zero."""
+    for level in range(LEVELS):
+        for i in range(LANES):
+            word = sums[level * LANES + i]
+            if word:
+                for m in range(64):
+                    counts[m] += np.int64((word >> np.uint64(m)) & np.uint64(1)) << level
+            sums[level * LANES + i] = np.uint64(0)
