@@ -20,7 +20,7 @@ from torch.nn import functional
 
 import graphsparse as gs
 from graphsparse.algebras import MAX_MIN, OR_AND, WORDS
-from graphsparse.kernels.words import across
+from graphsparse.kernels.bit_sums import across
 from graphsparse.sweep import sweep
 
 HERE = Path(__file__).parent

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphsparse.kernels import found as found_maps
+from graphsparse.kernels import line_maps, maps
 from graphsparse.kernels import lines as loops
-from graphsparse.kernels import maps
 from graphsparse.kernels.layout import Kernel, Lines, Rows
 from graphsparse.kernels.masks import CACHE_LINE_WORDS, WORD, Mask, pack, unpack, word_count
 from graphsparse.kernels.threads import over
@@ -108,7 +109,7 @@ class Bits:
         uses = list(uses)
         if len(uses) != 1 or not uses[0][0].in_place:
             return self.connections(uses, shape, origin, reach).count()
-        return sum(_over_active(*uses[0], origin, reach, (loops.count, loops.count_maps)))
+        return sum(_over_active(*uses[0], origin, reach, (loops.count, line_maps.count_maps)))
 
     def join(self, vector: UnitBits, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add to the targets of wires what their sources hold."""
@@ -146,19 +147,19 @@ def _read(rows: Rows, vector: UnitBits) -> tuple[np.ndarray, bool]:
 
 
 def _inputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
-    """The map that each column reads (see `maps.parts`); None where none has a bit."""
+    """The map that each column reads (see `found.parts`); None where none has a bit."""
     rows, taps, groups = kernel.inputs, kernel.taps, len(kernel.sources)
     columns = kernel.sources.shape[1] * len(taps.table)
-    found = np.empty(maps.parts_size(groups, columns, taps.valid.shape[1]), np.uint64)
+    found = np.empty(found_maps.parts_size(groups, columns, taps.valid.shape[1]), np.uint64)
     arguments = (taps.table, taps.shifts, taps.valid, taps.size, groups, found)
-    return found if maps.inputs(vector.words, vector.n, *rows, *arguments) else None
+    return found if found_maps.inputs(vector.words, vector.n, *rows, *arguments) else None
 
 
 def _outputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
-    """The map that each row feeds (see `maps.parts`); None where none has a bit."""
+    """The map that each row feeds (see `found.parts`); None where none has a bit."""
     groups, rows, width = *kernel.targets.shape[:2], kernel.taps.valid.shape[1]
-    found = np.empty(maps.parts_size(groups, rows, width), np.uint64)
-    return found if maps.outputs(vector.words, vector.n, *kernel.outputs, groups, found) else None
+    found = np.empty(found_maps.parts_size(groups, rows, width), np.uint64)
+    return found if found_maps.outputs(vector.words, vector.n, *kernel.outputs, groups, found) else None
 
 
 def _n_lines(kernel: Kernel) -> int:
@@ -176,10 +177,10 @@ def _reach(kernel: Kernel, mask: Mask, found: np.ndarray, into: np.ndarray, *, a
     words, laid = _words(kernel, mask), kernel.laid
     work = max(_work(kernel.lines[0]), found.nbytes)
     if along:
-        over(_n_lines(kernel), work, lambda a, b: loops.collect(words, laid, found, into, a, b))
+        over(_n_lines(kernel), work, lambda a, b: line_maps.collect(words, laid, found, into, a, b))
         return
     count = word_count(kernel.lines[0].length)
-    over(count, work, lambda a, b: loops.spread(words, laid, found, into, a, b))
+    over(count, work, lambda a, b: line_maps.spread(words, laid, found, into, a, b))
 
 
 def _one_position(kernel: Kernel, mask: Mask, found: np.ndarray, *, along: bool) -> np.ndarray:
@@ -198,7 +199,7 @@ def _mark(kernel: Kernel, mask: Mask, origin: UnitBits, reach: UnitBits, out: np
     whole = lines.offset % WORD == 0 and lines.group_step == lines.count * lines.step and lines.step == lines.length
     # the lines after which a word begins, so that two threads do not write to one; all of them where that is never
     apart = WORD // gcd(lines.step, WORD) if whole else max(1, _n_lines(kernel))
-    _over_active(kernel, mask, origin, reach, (loops.mark, loops.mark_maps), (out,), apart)
+    _over_active(kernel, mask, origin, reach, (loops.mark, line_maps.mark_maps), (out,), apart)
 
 
 def _over_active(

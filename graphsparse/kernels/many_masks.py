@@ -10,6 +10,7 @@ import numpy as np
 
 from graphsparse.kernels import element_loops
 from graphsparse.kernels import words as loops
+from graphsparse.kernels.bit_sums import counts_by_mask
 from graphsparse.kernels.layout import Kernel
 from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.numbers import CACHE_LINE, Numbers, ids_of, own_table
@@ -70,7 +71,7 @@ class ManyMasks(Numbers):
         for kernel, values in uses:
             rows, ends = self._rows(kernel, values), self._ends(kernel, origin, reach)
             found = np.empty_like(rows)
-            over(rows.shape[1], rows.nbytes, lambda a, b: loops.carried(rows, *ends, found, a, b))  # noqa: B023
+            over(rows.shape[1], rows.nbytes, lambda a, b: loops.carried(rows, *ends, found, a, b))
             entries = np.where(kernel.view.entries() < 0, size, kernel.view.entries()).ravel()
             for into, carried in zip(flat, found, strict=True):
                 element_loops.add_at(self.element, into, entries, carried.ravel())
@@ -86,7 +87,7 @@ class ManyMasks(Numbers):
         uses, flat = list(uses), self._stacked(values)
         if len(uses) != 1 or not uses[0][0].view.covers(flat.shape[1]):
             active = self.connections(uses, values.shape[len(self.stack) :], origin, reach)
-            return np.stack([loops.counts_by_mask(each) for each in (flat, self._stacked(active))])
+            return np.stack([counts_by_mask(each) for each in (flat, self._stacked(active))])
         rows, ends = self._rows(*uses[0]), self._ends(uses[0][0], origin, reach)
         parts = over(rows.shape[1], rows.nbytes, lambda a, b: loops.count(rows, *ends, a, b))
         return np.sum(parts, axis=0)

@@ -11,37 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from graphsparse.kernels.bit_sums import add, new_sums, take
 from graphsparse.kernels.compiling import compiled, inlined
 
 BLOCK = 512  # words between two looks whether a row can still grow: long enough to vectorise, short enough to leave
 SCANNED = 32  # words looked at together in a search
-LANES = 16  # sums that are made side by side
-ADDED = 16 * LANES  # words that are added to sums at once
-LEVELS = 40  # a sum of 2 ** 40 words is larger than any
-TILE = 512  # entries that are turned together, so that their words stay in the nearest cache
+COUNTED = 4096  # words that are made and then counted, so that they stay in a near cache
 ALL = ~np.uint64(0)
-
-
-def across(masks: np.ndarray) -> np.ndarray:
-    """Bit m of word e = whether mask m keeps entry e; ``masks`` are bytes of 0 and 1, (at most 64, entries).
-
-    Example:
-        >>> across(np.array([[1, 0, 1], [0, 0, 1]], np.uint8))
-        array([1, 0, 3], dtype=uint64)
-    """
-    words = np.zeros(masks.shape[1], np.uint64)
-    _across(masks, words)
-    return words
-
-
-@compiled
-def _across(masks, words):
-    for start in range(0, words.size, TILE):
-        stop = min(start + TILE, words.size)
-        for m in range(masks.shape[0]):
-            row, into, shift = masks[m, start:stop], words[start:stop], np.uint64(m)
-            for e in range(row.size):
-                into[e] |= np.uint64(row[e]) << shift
 
 
 @compiled
@@ -210,6 +186,10 @@ def _active(row, maps, ceiling, some, full, mine, out):
     if shares == 0:
         return False
     covers, rest = shares & ~lacking, np.uint64(0)
+    if covers == shares:
+        for j in range(row.size):
+            out[j] = row[j] & some[j] & shares
+        return True
     for j in range(row.size):
         out[j] = row[j] & ((some[j] & covers) | (full[j] & shares))
         rest |= row[j] & some[j] & ~full[j]
@@ -247,7 +227,7 @@ def count(values, maps, ceiling, some, full, y, first, last):
     """
     groups, columns = ceiling.shape[1], values.shape[2]
     counts = np.zeros((2, values.shape[0], 64), np.int64)
-    sums, buffer = np.zeros(LEVELS * LANES, np.uint64), np.empty(columns + 16 * ADDED, np.uint64)
+    sums, buffer = new_sums(), np.empty(columns + COUNTED, np.uint64)
     for w in range(values.shape[0]):
         n = 0
         for r in range(first, last):
@@ -255,105 +235,11 @@ def count(values, maps, ceiling, some, full, y, first, last):
             a, b, into = g * columns, (g + 1) * columns, buffer[n : n + columns]
             if _active(values[w, r], maps[w, a:b], ceiling[w, g], some[w, a:b], full[w, a:b], y[w, r], into):
                 n += columns
-            if n >= 16 * ADDED:
-                n = _add_whole(buffer, n, sums)
-        _add_all(buffer[:n], sums)
-        _take(sums, counts[1, w])
-        _add_all(values[w, first:last].reshape((last - first) * columns), sums)
-        _take(sums, counts[0, w])
+            if n >= COUNTED:
+                add(buffer[:n], sums)
+                n = 0
+        add(buffer[:n], sums)
+        take(sums, counts[1, w])
+        add(values[w, first:last].reshape((last - first) * columns), sums)
+        take(sums, counts[0, w])
     return counts
-
-
-@compiled
-def counts_by_mask(words):
-    """How many of the words (n, any) have each bit set, int64 (n, 64).
-
-    Example:
-        >>> counts_by_mask(np.array([[1, 0, 3]], np.uint64))[0, :3]
-        array([2, 1, 0])
-    """
-    counts, sums = np.zeros((words.shape[0], 64), np.int64), np.zeros(LEVELS * LANES, np.uint64)
-    for w in range(words.shape[0]):
-        _add_all(words[w], sums)
-        _take(sums, counts[w])
-    return counts
-
-
-@inlined
-def _add_whole(words, n, sums):
-    """Add as many of the first n words as fill whole steps, and move the rest to the front; returns how many these are."""
-    done = n - n % ADDED
-    for start in range(0, done, ADDED):
-        _add(words[start : start + ADDED], sums)
-    for j in range(n - done):
-        words[j] = words[done + j]
-    return n - done
-
-
-@inlined
-def _add_all(words, sums):
-    done = words.size - words.size % ADDED
-    for start in range(0, done, ADDED):
-        _add(words[start : start + ADDED], sums)
-    if done < words.size:
-        rest = np.zeros(ADDED, np.uint64)
-        for j in range(words.size - done):
-            rest[j] = words[done + j]
-        _add(rest, sums)
-
-
-@inlined
-def _three(a, b, c):
-    """The sum of three bits in every place: its low and its high bit."""
-    half = a ^ b
-    return half ^ c, (a & b) | (half & c)
-
-
-@inlined
-def _add(words, sums):
-    """Add words to sums that are kept bit by bit: bit m of ``sums[16 * k + l]`` is worth 2 ** k in the sum of mask m,
-    in lane l of 16.
-
-    In each lane 15 additions of three bits make sums of weight 1, 2, 4, 8 and a carry (Harley and Seal).
-    """
-    some = np.uint64(0)
-    carry = sums[sums.size - LANES :]
-    for i in range(LANES):
-        n1, a = _three(sums[i], words[i], words[i + LANES])
-        n1, b = _three(n1, words[i + 2 * LANES], words[i + 3 * LANES])
-        n2, c = _three(sums[LANES + i], a, b)
-        n1, a = _three(n1, words[i + 4 * LANES], words[i + 5 * LANES])
-        n1, b = _three(n1, words[i + 6 * LANES], words[i + 7 * LANES])
-        n2, d = _three(n2, a, b)
-        n4, e = _three(sums[2 * LANES + i], c, d)
-        n1, a = _three(n1, words[i + 8 * LANES], words[i + 9 * LANES])
-        n1, b = _three(n1, words[i + 10 * LANES], words[i + 11 * LANES])
-        n2, c = _three(n2, a, b)
-        n1, a = _three(n1, words[i + 12 * LANES], words[i + 13 * LANES])
-        n1, b = _three(n1, words[i + 14 * LANES], words[i + 15 * LANES])
-        n2, d = _three(n2, a, b)
-        n4, f = _three(n4, c, d)
-        n8, over = _three(sums[3 * LANES + i], e, f)
-        sums[i], sums[LANES + i], sums[2 * LANES + i], sums[3 * LANES + i], carry[i] = n1, n2, n4, n8, over
-        some |= over
-    level = 4
-    while some:
-        some, here = np.uint64(0), sums[level * LANES : (level + 1) * LANES]
-        for i in range(LANES):
-            both = here[i] & carry[i]
-            here[i] ^= carry[i]
-            carry[i] = both
-            some |= both
-        level += 1
-
-
-@inlined
-def _take(sums, counts):
-    """Add the sums to counts by mask, and make them zero."""
-    for level in range(LEVELS):
-        for i in range(LANES):
-            word = sums[level * LANES + i]
-            if word:
-                for m in range(64):
-                    counts[m] += np.int64((word >> np.uint64(m)) & np.uint64(1)) << level
-            sums[level * LANES + i] = np.uint64(0)

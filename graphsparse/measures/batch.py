@@ -13,9 +13,9 @@ from graphsparse.algebras import WORDS
 from graphsparse.arrays import by_name
 from graphsparse.errors import MaskError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.bit_sums import across
 from graphsparse.kernels.many_masks import ManyMasks
 from graphsparse.kernels.threads import each
-from graphsparse.kernels.words import across
 from graphsparse.sweep import sweep
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def sparsity_of(graph: LayeredGraph, masks: Mapping[str, Any]) -> SparsityOfMany
         raise MaskError("every parameter must have the same number of masks", received=counts)
     total = next(iter(counts.values()), 1)
     words, size = -(-total // WORD), 8 * max(1, graph.n_connections, graph.n_units)
-    ranges = [slice(first, min(words, first + step)) for step in [max(1, NEAR // size)] for first in range(0, words, step)]
+    step = max(1, NEAR // size)
+    ranges = [slice(first, min(words, first + step)) for first in range(0, words, step)]
     found = each(lambda chosen: _of_words(graph, stacked, chosen), ranges, words * size)
     connections = np.array([prod(shape) for shape in graph.shapes.values()], np.int64)
     kept, active = np.concatenate(found, axis=1)[:, :total]
@@ -128,9 +129,7 @@ def _of_words(graph: LayeredGraph, stacked: Mapping[str, np.ndarray], chosen: sl
     return np.stack(counts, 2) if counts else np.zeros((2, WORD * (chosen.stop - chosen.start), 0), np.int64)
 
 
-def _words(
-    graph: LayeredGraph, name: str, masks: np.ndarray | None, chosen: slice, algebra: ManyMasks
-) -> np.ndarray:
+def _words(graph: LayeredGraph, name: str, masks: np.ndarray | None, chosen: slice, algebra: ManyMasks) -> np.ndarray:
     """The words of each connection of a parameter: which masks keep it."""
     if masks is None:
         return algebra.of_mask(graph.kept[name])
