@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from graphsparse.blocks import Gate, Wiring
 from graphsparse.capture.units import distinct_sets, unique_rows
+from graphsparse.kernels.rows import wires
+from graphsparse.layers import feeding
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7])
@@ -18,10 +21,34 @@ def test_sets_are_those_of_python(width):
         for ids, constant in zip(found.members, found.constant, strict=True)
     ]
     expected = [(frozenset(row[row > 0].tolist()), bool((row == -1).any())) for row in rows]
-    assert [told[index] for index in found.index.tolist()] == expected
+    assert [told[index] for index in torch.arange(len(told))[found.index].tolist()] == expected
     assert len(told) == len(set(told)) or width == 1
     for ids, (members, _) in zip(found.members, told, strict=True):
         assert ids.tolist() == sorted(members, reverse=True) + [0] * (found.members.size(1) - len(members))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_rising_rows_are_sets_each(width):
+    rows = torch.arange(1, 13).reshape(-1, width)
+    rows[1] = rows[1].flip(0)
+    found = distinct_sets(rows)
+    assert found.index == slice(None) and not found.constant.any()
+    assert found.members.tolist() == [sorted(row, reverse=True) for row in rows.tolist()]
+
+
+def test_wires_lead_from_each_member_to_the_unit_of_its_row():
+    members = np.random.default_rng(0).integers(0, 3, (50, 3)) * np.arange(1, 151).reshape(50, 3)
+    sources, targets = wires(members, 200)
+    expected = [(unit - 1, 199 + row) for row, units in enumerate(members.tolist()) for unit in units if unit]
+    assert list(zip(sources.tolist(), targets.tolist(), strict=True)) == expected
+
+
+def test_a_block_is_fed_by_the_layers_of_its_units():
+    owner = np.repeat(np.arange(5), 4)
+    ids = np.array([-2, 17, -1, 5, 6], np.int32)
+    assert feeding(Wiring(ids, np.zeros(5, np.int32)), owner) == [1, 4]
+    assert feeding(Gate(ids, np.full(5, 9, np.int32), np.zeros(5, np.int32)), owner) == [1, 2, 4]
+    assert feeding(Wiring(np.array([-1, -2], np.int32), np.zeros(2, np.int32)), owner) == []
 
 
 def test_rows_are_numbered_as_they_appear():

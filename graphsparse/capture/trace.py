@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch._decomp import core_aten_decompositions, decomposition_table
 from torch.export import ExportedProgram
 
 from graphsparse.capture.quiet import quiet, same_random_state
-from graphsparse.capture.shapes import told_shapes
+from graphsparse.capture.tracing import tracing
 from graphsparse.errors import CaptureError
 
 
@@ -34,7 +32,7 @@ def _capture(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if any(tensor.is_meta for tensor in model.parameters()):
         args, kwargs = _on_meta(args), _on_meta(kwargs)
     args, kwargs = _apart((args, kwargs))
-    with quiet(), same_random_state(), torch.no_grad(), told_shapes():
+    with same_random_state(), tracing():
         try:
             return _without_writes(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
@@ -83,7 +81,7 @@ def _shape(node: torch.fx.Node) -> Sequence[Any]:
 
 def functional(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operations and training's forms; composite operations stay whole."""
-    with quiet(), torch.no_grad(), told_shapes():
+    with tracing():
         return program.run_decompositions({})
 
 
@@ -102,30 +100,6 @@ def _unsettled(module: torch.fx.GraphModule) -> bool:
         else not isinstance(target, torch._ops.HigherOrderOperator) and getattr(target, "__module__", "") != "_operator"
         for target in targets
     )
-
-
-def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedProgram | None:
-    """The program with those of the operations taken apart that torch can take apart; None where it can do none."""
-    table: dict[Any, Any] = {}
-    for operation in operations:
-        apart = core_aten_decompositions().get(operation) or _composite(operation)
-        if apart is not None:
-            table[operation] = apart
-    if not table:
-        return None
-    with quiet(), torch.no_grad(), told_shapes(apart=table):
-        return program.run_decompositions(table)
-
-
-def _composite(operation: Any) -> Any:
-    """How torch itself takes an operation apart; looked up now, since run_decompositions puts the table in its place."""
-    composite = torch._C.DispatchKey.CompositeImplicitAutograd
-    if isinstance(operation, torch._ops.OpOverload):
-        if composite in operation.py_kernels:
-            return operation.py_kernels[composite]
-        if operation.has_kernel_for_dispatch_key(composite):
-            return partial(operation._op_dk, composite)
-    return decomposition_table.get(operation)
 
 
 def _first_sample(value: Any, axis: int | None, samples: int | None) -> Any:

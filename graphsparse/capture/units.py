@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from graphsparse.kernels.rows import distinct_rows
+from graphsparse.kernels.rows import distinct_rows, ordered_pairs
 
 NOTHING, CONSTANT = 0, -1
 
@@ -54,37 +54,39 @@ def tidy(moved: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tenso
 class Sets:
     """Rows of ids as sets: the distinct rows, which of them each row is, and which hold a constant too.
 
-    ``members`` (sets, most) are sorted unit ids, 0 where a set has fewer; ``constant`` (sets,) bool; ``index`` (rows,).
+    ``members`` (sets, most) are sorted unit ids, 0 where a set has fewer; ``constant`` (sets,) bool; ``index`` (rows,), or
+    a slice of all where each row is a set of its own.
     """
 
     members: torch.Tensor
     constant: torch.Tensor
-    index: torch.Tensor
+    index: torch.Tensor | slice
 
 
 def distinct_sets(rows: torch.Tensor) -> Sets:
     """The distinct sets among rows (rows, k) of ids, in order of first appearance."""
-    constant = (rows == CONSTANT).any(1)
-    members = _sets(rows.clamp(min=0))
-    if len(rows) > 1 and not bool((members[1:, 0] > members[:-1, 0]).all()):  # strictly rising rows are distinct
-        first, index = unique_rows(torch.cat([members, constant[:, None].long()], 1))
-        return Sets(members[first], constant[first], index)
-    return Sets(members, constant, torch.arange(len(rows)))
+    if rows.size(1) == 2:  # the sum of two values, by far the most frequent
+        found = ordered_pairs(rows.contiguous().numpy())
+        members, constant, rises = torch.from_numpy(found[0]), torch.from_numpy(found[1]), found[2]
+    else:
+        members, constant = _sets(rows.clamp(min=0)), (rows == CONSTANT).any(1)
+        rises = bool((members[1:, 0] > members[:-1, 0]).all())
+    if rises:  # then no two rows are equal
+        return Sets(members, constant, slice(None))
+    both = torch.cat([members, constant[:, None].long()], 1) if bool(constant.any()) else members
+    first, index = unique_rows(both)
+    return Sets(members[first], constant[first], index)
 
 
 def _sets(rows: torch.Tensor) -> torch.Tensor:
     """Each row (rows, k) of ids sorted, largest first, each id once, in as few columns as the largest set needs."""
     if rows.size(1) == 1:
         return rows
-    if rows.size(1) == 2:  # the sum of two values, by far the most frequent
-        most, least = rows.amax(1), rows.amin(1)
-        ordered = torch.stack([most, least.masked_fill_(least == most, 0)], 1)
-    else:
-        ordered = rows.sort(1, descending=True).values
-        again = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
-        if bool(again.any()):
-            ordered[:, 1:].masked_fill_(again, 0)
-            ordered = ordered.sort(1, descending=True).values
+    ordered = rows.sort(1, descending=True).values
+    again = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)
+    if bool(again.any()):
+        ordered[:, 1:].masked_fill_(again, 0)
+        ordered = ordered.sort(1, descending=True).values
     filled = (ordered != 0).any(0)
     return ordered[:, : max(1, int(filled.sum()))]
 

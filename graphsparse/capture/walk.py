@@ -13,10 +13,10 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.decomposing import decomposed
 from graphsparse.capture.nodes import attribute, kind_of, needed, place_of
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table, row_of
-from graphsparse.capture.trace import decomposed
 from graphsparse.capture.values import Known
 from graphsparse.errors import UnsupportedOperations
 

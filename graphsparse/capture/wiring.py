@@ -9,6 +9,7 @@ from graphsparse.blocks import Gate, Lift, Wiring
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.units import CONSTANT, canonical, collapse, distinct_sets
 from graphsparse.capture.values import Units
+from graphsparse.kernels.rows import wires
 
 
 def united(draft: Draft, ids: torch.Tensor) -> torch.Tensor:
@@ -20,12 +21,15 @@ def united(draft: Draft, ids: torch.Tensor) -> torch.Tensor:
     rows = small.reshape(-1, small.size(-1))
     draft.fits(rows.numel())
     sets = distinct_sets(rows)
-    result = sets.members[:, 0].clone()  # sorted, largest first: 0 where the set is empty
+    result = sets.members[:, 0]  # sorted, largest first: 0 where the set is empty
     several = sets.members[:, 1] != 0 if sets.members.size(1) > 1 else torch.zeros(len(result), dtype=torch.bool)
     fresh = several | (sets.constant & (result != 0))
-    result[sets.constant & (result == 0)] = CONSTANT
-    if bool(fresh.any()):
-        result[fresh] = _wired(draft, sets.members[fresh], sets.constant[fresh])
+    if len(fresh) and bool(fresh.all()):
+        result = _wired(draft, sets.members, sets.constant)
+    else:
+        result = torch.where(sets.constant & (result == 0), CONSTANT, result)
+        if bool(fresh.any()):
+            result[fresh] = _wired(draft, sets.members[fresh], sets.constant[fresh])
     return result[sets.index].reshape(small.shape[:-1]).expand(ids.shape[:-1])
 
 
@@ -33,9 +37,7 @@ def _wired(draft: Draft, members: torch.Tensor, constant: torch.Tensor) -> torch
     """A layer of one unit per row of members, lifted where the row holds a constant too."""
     draft.take(members.numel())
     layer, ids = draft.layer(len(members))
-    use = members != 0
-    targets = ids[:, None].expand(members.shape)
-    layer.blocks.append(Wiring(as_ids(members[use]), as_ids(targets[use])))
+    layer.blocks.append(Wiring(*wires(members.contiguous().numpy(), layer.start)))
     if bool(constant.any()):
         layer.stages.append(Lift(as_ids(ids[constant])))
     return ids
@@ -60,8 +62,10 @@ def gate(draft: Draft, lefts: torch.Tensor, rights: torch.Tensor, targets: torch
     """A layer of ``count`` sums of products; entry e adds lefts[e] * rights[e] to the unit targets[e]."""
     draft.take(len(lefts))
     layer, ids = draft.layer(count)
-    order = targets.argsort(stable=True)
-    layer.blocks.append(Gate(as_ids(lefts[order]), as_ids(rights[order]), as_ids(ids[targets[order]])))
+    if not bool((targets[1:] >= targets[:-1]).all()):
+        order = targets.argsort(stable=True)
+        lefts, rights, targets = lefts[order], rights[order], targets[order]
+    layer.blocks.append(Gate(as_ids(lefts), as_ids(rights), as_ids(ids[targets])))
     return ids
 
 

@@ -42,6 +42,59 @@ def distinct_ids(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.flatnonzero(seen)
 
 
+def ordered_pairs(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Pairs of units as sets: the greater unit first and 0 beside one alone, whether each holds -1 too, and whether the
+    first units rise from row to row, so that no two rows are equal.
+
+    ``pairs`` (n, 2) int64, units from 1 on, 0 for none; the result (n, 2) int64 and (n,) bool.
+
+    Example:
+        >>> members, constant, rises = ordered_pairs(np.array([[1, 2], [3, -1], [4, 4]]))
+        >>> members.tolist(), constant.tolist(), rises
+        ([[2, 1], [3, 0], [4, 0]], [False, True, False], True)
+    """
+    members, constant = np.empty_like(pairs), np.empty(len(pairs), np.bool_)
+    return members, constant, bool(_order(pairs, members, constant))
+
+
+def wires(members: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wires from the members of each row to a unit of its own, as sources and targets, int32.
+
+    ``members`` (n, k) units from 1 on, 0 for none; row i feeds the unit ``first + i``. Both results count units from 0 on.
+
+    Example:
+        >>> [each.tolist() for each in wires(np.array([[2, 1], [3, 0]]), 4)]
+        [[1, 0, 2], [3, 3, 4]]
+    """
+    count = np.count_nonzero(members)
+    sources, targets = np.empty(count, np.int32), np.empty(count, np.int32)
+    _wire(members, first - 1, sources, targets)
+    return sources, targets
+
+
+@compiled
+def _order(pairs, members, constant):
+    rises, before = True, np.int64(-1)
+    for row in range(len(pairs)):
+        one, other = pairs[row, 0], pairs[row, 1]
+        constant[row] = (one == -1) | (other == -1)
+        most, least = max(one, other, 0), max(min(one, other), 0)
+        members[row, 0], members[row, 1] = most, 0 if least == most else least
+        rises &= most > before
+        before = most
+    return rises
+
+
+@compiled
+def _wire(members, first, sources, targets):
+    at = 0
+    for row in range(members.shape[0]):
+        for column in range(members.shape[1]):
+            if members[row, column] != 0:
+                sources[at], targets[at] = members[row, column] - 1, first + row
+                at += 1
+
+
 @compiled
 def _fill(rows, table, first, kind):
     """Enters each row in a table with open addresses; equal rows are found by comparing them whole."""

@@ -1,0 +1,130 @@
+"""Operations of a program in simpler ones, where torch knows how."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from functools import partial
+from typing import Any
+
+import torch
+from torch._decomp import core_aten_decompositions, decomposition_table
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ExportGraphSignature
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves, tree_map
+
+from graphsparse.capture.tracing import tracing
+
+Apart = Mapping[Any, Callable[..., Any]]
+"""How each operation is computed by simpler ones."""
+
+
+def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedProgram | None:
+    """The program with those of the operations taken apart that torch can take apart; None where it can do none."""
+    table: dict[Any, Callable[..., Any]] = {}
+    for operation in operations:
+        apart = core_aten_decompositions().get(operation) or _composite(operation)
+        if apart is not None:
+            table[operation] = apart
+    if not table:
+        return None
+    with tracing(apart=table):
+        return _with_parts(program, table) or program.run_decompositions(dict(table))
+
+
+def _composite(operation: Any) -> Any:
+    """How torch itself takes an operation apart; looked up now, since run_decompositions puts the table in its place."""
+    composite = torch._C.DispatchKey.CompositeImplicitAutograd
+    if isinstance(operation, torch._ops.OpOverload):
+        if composite in operation.py_kernels:
+            return operation.py_kernels[composite]
+        if operation.has_kernel_for_dispatch_key(composite):
+            return partial(operation._op_dk, composite)
+    return decomposition_table.get(operation)
+
+
+def _with_parts(program: ExportedProgram, table: Apart) -> ExportedProgram | None:
+    """The program with the parts of each such call in its place, the other calls as they are: torch would trace all anew.
+
+    None where a call stands in a program inside the program, or its parts are not plain calls.
+    """
+    module, made = program.graph_module, Graph()
+    inner = [each for each in module.modules() if isinstance(each, GraphModule) and each is not module]
+    if any(node.target in table for each in inner for node in each.graph.nodes):
+        return None
+    now: dict[Node, Any] = {}
+    known: dict[Any, GraphModule] = {}
+    for node in module.graph.nodes:
+        if node.target in table:
+            parts = _parts(node, table, known)
+            if parts is None:
+                return None
+            now[node] = made.graph_copy(parts.graph, _operands(node, parts, now))
+        elif isinstance(
+            found := now.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None, (tuple, list)
+        ):
+            now[node] = found[node.args[1]]  # one of the results of such a call
+        else:
+            now[node] = made.node_copy(node, now.__getitem__)
+    whole = GraphModule(module, made)
+    whole.meta.update(module.meta)
+    return program._update(whole, _renamed(program, now))
+
+
+def _parts(node: Node, table: Apart, known: dict[Any, GraphModule]) -> GraphModule | None:
+    """A program of what a call consists of, whose inputs are the tensors that it is given; None where it writes to some."""
+    given = tree_map(lambda a: a.meta["val"] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
+    key = node.target, repr(tree_map(_layout, given))
+    if key not in known:
+        places = [at for at, leaf in enumerate(tree_leaves(given)) if isinstance(leaf, torch.Tensor)]
+        leaves, shape = torch.utils._pytree.tree_flatten(given)
+
+        def run(*tensors: torch.Tensor) -> Any:
+            filled = list(leaves)
+            for at, tensor in zip(places, tensors, strict=True):
+                filled[at] = tensor
+            args, kwargs = torch.utils._pytree.tree_unflatten(filled, shape)
+            return table[node.target](*args, **kwargs)
+
+        try:
+            known[key] = make_fx(run, dict(table))(*[leaves[at] for at in places])
+        except Exception:  # what torch cannot trace alone it may trace with all around it
+            return None
+    for each in known[key].graph.nodes:
+        each.meta = {**each.meta, "nn_module_stack": node.meta.get("nn_module_stack")}
+    return known[key] if all(map(_is_plain, known[key].graph.nodes)) else None
+
+
+def _layout(value: Any) -> Any:
+    return (value.shape, value.stride(), value.dtype, value.device) if isinstance(value, torch.Tensor) else value
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether a node is an input, the output, or a call that writes to nothing and is of no backend (oneDNN's LSTM)."""
+    if node.op != "call_function":
+        return node.op in ("placeholder", "output")
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return node.target is operator.getitem
+    return not node.target._schema.is_mutable and "mkldnn" not in str(node.target)
+
+
+def _operands(node: Node, parts: GraphModule, now: Mapping[Node, Any]) -> dict[Node, Any]:
+    """What the inputs of a call's parts are in the new program."""
+    inputs = [each for each in parts.graph.nodes if each.op == "placeholder"]
+    tensors = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
+    return {each: now[leaf] for each, leaf in zip(inputs, tensors, strict=True)}
+
+
+def _renamed(program: ExportedProgram, now: Mapping[Node, Any]) -> ExportGraphSignature:
+    """The program's signature, whose outputs have the names of the nodes that they now are."""
+    names = {node.name: each.name for node, each in now.items() if isinstance(each, Node)}
+    outputs = []
+    for spec in program.graph_signature.output_specs:
+        spec = copy(spec)
+        if hasattr(spec.arg, "name"):
+            spec.arg = type(spec.arg)(name=names.get(spec.arg.name, spec.arg.name))
+        outputs.append(spec)
+    return ExportGraphSignature(list(program.graph_signature.input_specs), outputs)
