@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphsparse.blocks import Block, Gate, Stage
+from graphsparse.kernels.rows import owners
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +40,4 @@ class Layer:
 def feeding(block: Block, owner: np.ndarray) -> list[int]:
     """The indices of the layers that a block reads, ascending; ``owner`` gives the layer of each unit."""
     read = (block.lefts, block.rights) if isinstance(block, Gate) else (block.sources,)
-    return sorted({layer for ids in read for layer in _owners(ids, owner)})
-
-
-def _owners(ids: np.ndarray, owner: np.ndarray) -> list[int]:
-    """The layers of units, ascending; what is no unit is negative."""
-    if not ids.size or ids.max() < 0:
-        return []
-    # as unsigned numbers, negative ones are the greatest; the ids of a layer follow each other
-    first, last = int(owner[ids.view(f"u{ids.itemsize}").min()]), int(owner[ids.max()])
-    return [first] if first == last else (first + np.flatnonzero(np.bincount(owner[ids[ids >= 0]] - first))).tolist()
+    return sorted({layer for ids in read for layer in owners(ids, owner)})

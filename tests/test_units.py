@@ -8,7 +8,7 @@ import torch
 
 from graphsparse.blocks import Gate, Wiring
 from graphsparse.capture.units import distinct_sets, unique_rows
-from graphsparse.kernels.rows import wires
+from graphsparse.kernels.rows import distinct_rows, rising, wires
 from graphsparse.layers import feeding
 
 
@@ -34,6 +34,13 @@ def test_rising_rows_are_sets_each(width):
     found = distinct_sets(rows)
     assert found.index == slice(None) and not found.constant.any()
     assert found.members.tolist() == [sorted(row, reverse=True) for row in rows.tolist()]
+
+
+def test_rows_that_rise_are_found_to_be_distinct():
+    rows = np.array(np.meshgrid([1, 4, 5], [3, 8], [2, 7], indexing="ij")).reshape(3, -1).T
+    assert rising(rows) and rising(rows[:, ::-1]) and rising(rows[:0]) and rising(rows[:1])
+    assert not rising(rows[[0, 1, 1, 2]]) and not rising(rows[[0, 2, 0]]) and not rising(rows[:2, :0])
+    assert distinct_rows(np.ascontiguousarray(rows))[1].tolist() == list(range(12))
 
 
 def test_wires_lead_from_each_member_to_the_unit_of_its_row():

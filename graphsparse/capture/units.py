@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from graphsparse.kernels.rows import distinct_rows, ordered_pairs
+from graphsparse.kernels.rows import distinct_rows, ordered_pairs, rising
 
 NOTHING, CONSTANT = 0, -1
 
@@ -66,12 +66,10 @@ class Sets:
 def distinct_sets(rows: torch.Tensor) -> Sets:
     """The distinct sets among rows (rows, k) of ids, in order of first appearance."""
     if rows.size(1) == 2:  # the sum of two values, by far the most frequent
-        found = ordered_pairs(rows.contiguous().numpy())
-        members, constant, rises = torch.from_numpy(found[0]), torch.from_numpy(found[1]), found[2]
+        members, constant = map(torch.from_numpy, ordered_pairs(rows.contiguous().numpy()))
     else:
         members, constant = _sets(rows.clamp(min=0)), (rows == CONSTANT).any(1)
-        rises = bool((members[1:, 0] > members[:-1, 0]).all())
-    if rises:  # then no two rows are equal
+    if rising(members.numpy()):
         return Sets(members, constant, slice(None))
     both = torch.cat([members, constant[:, None].long()], 1) if bool(constant.any()) else members
     first, index = unique_rows(both)

@@ -22,6 +22,8 @@ def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         >>> first.tolist(), kind.tolist()
         ([0, 1], [0, 1, 0])
     """
+    if rising(rows):
+        return np.arange(len(rows)), np.arange(len(rows))
     kind = np.empty(len(rows), np.int64)
     table = np.full(1 << max(2 * len(rows) - 1, 1).bit_length(), -1, np.int32 if len(rows) < 2**31 else np.int64)
     first = np.empty(len(rows), np.int64)
@@ -42,19 +44,42 @@ def distinct_ids(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.flatnonzero(seen)
 
 
-def ordered_pairs(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Pairs of units as sets: the greater unit first and 0 beside one alone, whether each holds -1 too, and whether the
-    first units rise from row to row, so that no two rows are equal.
-
-    ``pairs`` (n, 2) int64, units from 1 on, 0 for none; the result (n, 2) int64 and (n,) bool.
+def owners(ids: np.ndarray, owner: np.ndarray) -> list[int]:
+    """To whom ids belong, ascending; ``owner`` has the one of each id from 0 on, rising. Negative ids belong to none.
 
     Example:
-        >>> members, constant, rises = ordered_pairs(np.array([[1, 2], [3, -1], [4, 4]]))
-        >>> members.tolist(), constant.tolist(), rises
-        ([[2, 1], [3, 0], [4, 0]], [False, True, False], True)
+        >>> owners(np.array([3, -1, 0]), np.array([0, 0, 1, 2]))
+        [0, 2]
+    """
+    seen = np.zeros(int(owner[-1]) + 1 if len(owner) else 0, np.bool_)
+    _see(ids.reshape(-1), owner, seen)
+    return np.flatnonzero(seen).tolist()
+
+
+def ordered_pairs(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of units as sets, the greater unit first and 0 beside one alone; and whether each holds -1, a constant.
+
+    ``pairs`` (n, 2) int64, units from 1 on, 0 for none; the results (n, 2) int64 and (n,) bool.
+
+    Example:
+        >>> members, constant = ordered_pairs(np.array([[1, 2], [3, -1], [4, 4]]))
+        >>> members.tolist(), constant.tolist()
+        ([[2, 1], [3, 0], [4, 0]], [False, True, False])
     """
     members, constant = np.empty_like(pairs), np.empty(len(pairs), np.bool_)
-    return members, constant, bool(_order(pairs, members, constant))
+    _order(pairs, members, constant)
+    return members, constant
+
+
+def rising(rows: np.ndarray) -> bool:
+    """Whether rows (n, k) rise one by one, as numbers whose digits are the columns, from either side: no two are equal.
+
+    Example:
+        >>> rising(np.array([[1, 7], [2, 3], [2, 4]])), rising(np.array([[1, 3], [0, 4]])), rising(np.array([[1, 1], [1, 1]]))
+        (True, True, False)
+    """
+    rows = np.ascontiguousarray(rows)
+    return bool(_rise(rows, 0, 1) or _rise(rows, rows.shape[1] - 1, -1))
 
 
 def wires(members: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,16 +98,30 @@ def wires(members: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @compiled
+def _see(ids, owner, seen):
+    for each in ids:
+        if each >= 0:
+            seen[owner[each]] = True
+
+
+@compiled
 def _order(pairs, members, constant):
-    rises, before = True, np.int64(-1)
     for row in range(len(pairs)):
         one, other = pairs[row, 0], pairs[row, 1]
         constant[row] = (one == -1) | (other == -1)
         most, least = max(one, other, 0), max(min(one, other), 0)
         members[row, 0], members[row, 1] = most, 0 if least == most else least
-        rises &= most > before
-        before = most
-    return rises
+
+
+@compiled
+def _rise(rows, first, step):
+    for row in range(1, rows.shape[0]):
+        column = first
+        while 0 <= column < rows.shape[1] and rows[row, column] == rows[row - 1, column]:
+            column += step
+        if not 0 <= column < rows.shape[1] or rows[row, column] < rows[row - 1, column]:
+            return False
+    return True
 
 
 @compiled
