@@ -14,9 +14,16 @@ import torch
 from torch import nn
 
 import graphsparse as gs
-from graphsparse import graph_store, zoo
+from graphsparse import cli, graph_store, zoo
+from graphsparse.checkpoints import Part
 from graphsparse.graph_file import graph_from_bytes, graph_to_bytes
 from graphsparse.measures.sparsity import sparsity
+from graphsparse.networks import known
+from graphsparse.networks.known import known_of
+from graphsparse.networks.loading import load_network
+from graphsparse.networks.weights import with_weights
+
+network_module = importlib.import_module("graphsparse.capture.network")
 
 
 class Attending(nn.Module):
@@ -181,9 +188,8 @@ def llama(folder: Path, **changed) -> Path:
 
 def test_a_folder_is_captured_once(cache, tmp_path, monkeypatch):
     captures = []
-    home = importlib.import_module("graphsparse.capture.network")
-    trace = home.trace
-    monkeypatch.setattr(home, "trace", lambda *a, **k: captures.append(1) or trace(*a, **k))
+    trace = network_module.trace
+    monkeypatch.setattr(network_module, "trace", lambda *a, **k: captures.append(1) or trace(*a, **k))
     folder = llama(tmp_path / "llama", tie_word_embeddings=True)
     plain = gs.analyze(folder).to_json()
     assert not cache.exists()
@@ -202,14 +208,72 @@ def test_a_folder_is_captured_once(cache, tmp_path, monkeypatch):
 
 
 def test_a_change_of_the_package_or_of_a_library_is_another_key(tmp_path, monkeypatch):
-    from graphsparse.checkpoints import Part
-    from graphsparse.networks import known
-
     folder = llama(tmp_path / "llama")
-    key = known.key_of(folder, folder, Part(), {})
-    assert key == known.key_of(folder, folder, Part(), {}) is not None
+    key = known_of(folder, folder, Part(), {}).key
+    assert key == known_of(folder, folder, Part(), {}).key
     monkeypatch.setattr(known, "version", lambda name: "0")
-    libraries = known.key_of(folder, folder, Part(), {})
+    libraries = known_of(folder, folder, Part(), {}).key
     monkeypatch.setattr(graph_store, "_code", lambda: "")
-    assert len({key, libraries, known.key_of(folder, folder, Part(), {})}) == 3
-    assert known.key_of(tmp_path, folder, Part(), {}) is None
+    assert len({key, libraries, known_of(folder, folder, Part(), {}).key}) == 3
+    assert known_of(tmp_path, folder, Part(), {}) is None
+
+
+COMMANDS = {
+    "analyze": ["{0}"],
+    "topology": ["{0}", "--metric", "liveness"],
+    "compare": ["{0}", "{1}", "--metric", "minimum_cut"],
+    "track": ["{0}", "{1}"],
+    "export": ["{0}", "--out", "{out}.npz"],
+    "plot": ["density", "{0}", "--out", "{out}.png"],
+    "prune": ["{0}", "--compression", "20", "--out", "{out}.safetensors"],
+    "curve": ["{0}", "--method", "magnitude", "--csv", "{out}.csv"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_finds_what_was_captured_before(command, cache, tmp_path, monkeypatch, capsys):
+    folders = [llama(tmp_path / f"checkpoint-{step}") for step in (1, 2)]
+    captures, trace = [], network_module.trace
+    monkeypatch.setattr(network_module, "trace", lambda *a, **k: captures.append(1) or trace(*a, **k))
+
+    def said(*further: str) -> tuple[str, int]:
+        before, typed = len(captures), [each.format(*folders, out=tmp_path / "out") for each in COMMANDS[command]]
+        with pytest.raises(SystemExit) as end:
+            cli.main([command, *typed, *further])
+        assert end.value.code == 0, capsys.readouterr().err
+        return capsys.readouterr().out, len(captures) - before
+
+    plain, count = said("--no-cache")
+    assert count == 1 and not cache.exists()
+    assert said() == (plain, 1)
+    assert said() == (plain, 0)
+
+
+def test_a_folder_that_is_known_is_built_when_it_is_captured_in_another_way(cache, tmp_path):
+    folder = llama(tmp_path / "llama")
+    gs.analyze(folder, cache=True)
+    known_before = load_network(folder, cache=True)
+    assert known_before.stand_in and not known_before.kwargs
+    found = gs.export(known_before, resolution="unrolled")
+    plain = gs.export(load_network(folder), resolution="unrolled")
+    assert gs.sparsity(found).active == gs.sparsity(plain).active and found.n_units == plain.n_units
+    assert known_before.program.graph_signature.user_inputs == load_network(folder).program.graph_signature.user_inputs
+
+
+def test_methods_that_run_the_model_find_its_inputs_where_it_is_known(cache, tmp_path):
+    folder = llama(tmp_path / "llama")
+    gs.analyze(folder, cache=True)
+    ready = with_weights(load_network(folder, cache=True))
+    assert not ready.stand_in and list(ready.kwargs) == ["input_ids"]
+    plain = with_weights(load_network(folder))
+    with torch.no_grad():
+        assert torch.equal(ready.runnable(**ready.kwargs).logits, plain.runnable(**plain.kwargs).logits)
+
+
+def test_what_is_kept_is_data_alone(cache, tmp_path):
+    gs.analyze(llama(tmp_path / "llama"), cache=True)
+    kept = list(cache.iterdir())
+    assert len(kept) == 2 and all(path.suffix == ".graph" for path in kept)
+    for path in kept:
+        digest, header, _ = path.read_bytes().split(b"\n", 2)
+        assert len(digest) == 64 and json.loads(header)["about"]

@@ -90,8 +90,13 @@ def export(
     chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
     way = (resolution, norm_statistics, chosen, tuple(own))
     structure = None if extra_rules else network.structures.get(way)
+    known = None if extra_rules or network.extra_rules or own else network.known
+    if structure is None and known is not None:
+        structure = known.find(way)
     if structure is None:
         structure = _read(network, parameters, own, resolution, norm_statistics, extra_rules, chosen)
+        if known is not None:
+            known.keep(way, structure)
     if not extra_rules:
         network.structures[way] = structure
     graph = replace(

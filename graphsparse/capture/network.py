@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -26,6 +26,16 @@ ROOM = "room of a graph"
 """Under this name a program from a file keeps how many units and links a graph of it may have, in ``meta``."""
 
 
+class Kept(Protocol):
+    """Structures that are kept from one run to the next, by the way in which a network was read."""
+
+    def find(self, way: tuple[Any, ...]) -> Structure | None:
+        """The structure, if it is kept."""
+
+    def keep(self, way: tuple[Any, ...], structure: Structure) -> None:
+        """Keep a structure."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A model and what belongs to it. Whatever is done with it, the model is captured once, when that is first needed.
@@ -43,7 +53,9 @@ class Network:
         title: what reports call it.
         resolution: the one to take where none is named.
         channel_only: positions are not known, so only the channel resolution means anything.
-        rebuild: makes the model again with memory for its weights, where it is on the meta device.
+        rebuild: makes a model on the meta device again, and inputs for it by keyword; ``device="cpu"`` gives it memory.
+        stand_in: whether the model has only the names and shapes of the one that ``rebuild`` makes when it is captured.
+        known: the structures that this network was read as before, and where further ones are kept.
         batch_axis, extra_rules: as for `graphsparse.export`.
         room: how many units and links a graph of it may have; a program from a file brings what the file bears out.
     """
@@ -59,7 +71,9 @@ class Network:
     title: str = "network"
     resolution: str = "unrolled"
     channel_only: bool = False
-    rebuild: Callable[[], nn.Module] | None = None
+    rebuild: Callable[..., tuple[nn.Module, dict[str, Any] | None]] | None = None
+    stand_in: bool = False
+    known: Kept | None = None
     batch_axis: int | None = 0
     extra_rules: Mapping[Any, Rule | Apply] = field(default_factory=dict)
     room: float = inf
@@ -102,7 +116,14 @@ class Network:
         """The same network for the given inputs, captured anew; itself where none are given."""
         if example_inputs is None and not kwargs:
             return self
-        return replace(self, inputs=as_args(example_inputs), kwargs=as_kwargs(kwargs))
+        return replace(self, inputs=as_args(example_inputs), kwargs=as_kwargs(kwargs), known=None)
+
+    def built(self) -> Network:
+        """The same network with the model itself, where one stands in for it."""
+        if not self.stand_in or self.rebuild is None:
+            return self
+        model, kwargs = self.rebuild()
+        return replace(self, model=model, kwargs=self.kwargs if self.has_inputs else kwargs or {}, stand_in=False)
 
     def present(self) -> tuple[Parameters, Mapping[str, torch.Tensor], Mapping[str, Mask]]:
         """What the model holds now: its parameters, the masks that it carries, and those of uses that keep less."""
@@ -121,6 +142,8 @@ class Network:
         return self._captured[wanted]
 
     def _capture(self, uses: frozenset[str]) -> tuple[ExportedProgram, Mapping[str, str]]:
+        if self.stand_in:
+            return self.built()._capture(uses)
         if isinstance(self.model, ExportedProgram):
             _require_one_mask_each(uses)
             return settled(self.model, self.batch_axis), {}

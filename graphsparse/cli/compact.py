@@ -48,6 +48,7 @@ def compact(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     json: outputs.Json = None,
 ) -> None:
     """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
@@ -68,7 +69,7 @@ def compact(
         made_folder(out)
         given = network(
             checkpoint, model, example_inputs, model_args, form, methods=["snip"],
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
         )  # fmt: skip
         source = model if model is not None and is_pretrained(model) else checkpoint
         folder = is_pretrained(source)

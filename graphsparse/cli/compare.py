@@ -36,6 +36,7 @@ def compare(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     select: options.Select = None,
     json: outputs.Json = None,
     csv: outputs.Csv = None,
@@ -65,7 +66,7 @@ def compare(
         found = run(
             checkpoints, model, options.examples(example_inputs), metrics=metrics or METRICS, resolution=resolution,
             norm_statistics=norm_statistics, sources=sources or None, form=form, model_args=options.arguments(model_args),
-            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, progress=progress("checkpoints"),
+            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, cache=cache, progress=progress("checkpoints"),
         )  # fmt: skip
         failed = [condition for condition in fail_if or () if found.holds(condition)]
         shown = select_rows(found, select)

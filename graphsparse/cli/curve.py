@@ -51,6 +51,7 @@ def curve(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     data: options.Data = None,
     seed: options.Seed = 0,
 ) -> None:
@@ -77,7 +78,7 @@ def curve(
         batches = options.batches(data)
         given = network(
             checkpoint, model, example_inputs, model_args, form, methods=methods,
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
         )  # fmt: skip
         graph = export(given, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
         curves = {}

@@ -45,6 +45,7 @@ def export(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     force: Annotated[bool, typer.Option("--force", help="Write GraphML and GEXF of more than a million edges.")] = False,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
@@ -66,7 +67,7 @@ def export(
         format_of(out)
         network = load_network(
             checkpoint, model, form=form, arguments=options.arguments(model_args),
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
         ).with_inputs(options.examples(example_inputs))  # fmt: skip
         graph = graph_of(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
         save_graph(graph, out, force=force, progress=progress("writing"))

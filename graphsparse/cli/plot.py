@@ -79,6 +79,7 @@ def plot(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
 ) -> None:
     """Draw a picture of checkpoints for a paper. `graphsparse curve --plot` draws compression curves."""
     _check(kind, checkpoints, parameter, model)
@@ -94,7 +95,7 @@ def plot(
             "model": model, "example_inputs": options.examples(example_inputs),
             "model_args": options.arguments(model_args), "resolution": resolution, "norm_statistics": norm_statistics,
             "sources": sources or None, "form": form, "key": key, "ignore": ignore or (), "prefix": prefix,
-            "trust_sizes": trust_sizes,
+            "trust_sizes": trust_sizes, "cache": cache,
         }  # fmt: skip
         if kind == "trajectory":
             arguments["pattern"] = pattern
@@ -165,7 +166,7 @@ def _graph(asked: Asked) -> LayeredGraph:
     given = asked.arguments
     network = load_network(
         asked.files[0], given["model"], form=given["form"], arguments=given["model_args"], weightless=True,
-        part=Part.of(given["key"], given["ignore"], given["prefix"]), trust_sizes=given["trust_sizes"],
+        part=Part.of(given["key"], given["ignore"], given["prefix"]), trust_sizes=given["trust_sizes"], cache=given["cache"],
     ).with_inputs(given["example_inputs"])  # fmt: skip
     return export(
         network, resolution=given["resolution"], norm_statistics=given["norm_statistics"], sources=given["sources"]

@@ -47,6 +47,7 @@ def prune(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     data: options.Data = None,
     seed: options.Seed = 0,
     select: options.Select = None,
@@ -71,7 +72,7 @@ def prune(
         batches = options.batches(data)
         given = network(
             checkpoint, model, example_inputs, model_args, form, methods=[method],
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
         )  # fmt: skip
         masks = run(
             given, method=method, sparsity=sparsity, compression=compression, effective=effective, data=batches,

@@ -25,13 +25,20 @@ def network(
     methods: Sequence[str],
     part: Part = WHOLE,
     trust_sizes: bool = False,
+    cache: bool = False,
 ) -> Network:
     """Load a checkpoint's network for the methods that are to score it. Errors as `load_network` and `with_weights`.
 
     A transformers folder's model is built without weights; they are loaded where a method runs the model.
     """
     loaded = load_network(
-        checkpoint, model, form=form, arguments=options.arguments(model_args), part=part, trust_sizes=trust_sizes
+        checkpoint,
+        model,
+        form=form,
+        arguments=options.arguments(model_args),
+        part=part,
+        trust_sizes=trust_sizes,
+        cache=cache,
     )
     running = [method for method in methods if METHODS[method_named(method)].runs_model]
     if loaded.is_meta and running:

@@ -51,6 +51,7 @@ def topology(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     select: options.Select = None,
     json: outputs.Json = None,
     csv: outputs.Csv = None,
@@ -79,7 +80,7 @@ def topology(
         check_encoding(encoding)
         network = load_network(
             checkpoint, model, form=form, arguments=options.arguments(model_args),
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes,
+            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
         ).with_inputs(options.examples(example_inputs))  # fmt: skip
         graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
         found = run(

@@ -56,6 +56,7 @@ def track(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     trust_sizes: options.TrustSizes = False,
+    cache: options.Cache = True,
     select: options.Select = None,
     out: Annotated[
         Path | None,
@@ -88,7 +89,7 @@ def track(
             run[0] if len(run) == 1 else run, model, options.examples(example_inputs), pattern=pattern, sidecar=sidecar,
             jobs=jobs, processes=processes, client=_client(cluster), causes=causes, resolution=resolution,
             norm_statistics=norm_statistics, sources=sources or None, form=form, model_args=options.arguments(model_args),
-            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, progress=progress("checkpoints"),
+            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, cache=cache, progress=progress("checkpoints"),
         )  # fmt: skip
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)

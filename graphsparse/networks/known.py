@@ -4,44 +4,79 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from graphsparse import graph_store
-from graphsparse.capture import Network
 from graphsparse.capture.structure import Structure
-from graphsparse.checkpoints import OpenCheckpoint, Part
+from graphsparse.checkpoints import Part
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.forms import Reading
 from graphsparse.checkpoints.opening import opened
-from graphsparse.networks.models import parameters_of
-from graphsparse.networks.translation import translation
+from graphsparse.graph import LayeredGraph
+from graphsparse.graph_file import Json
 
 CONFIG = "config.json"
 LARGEST = 1 << 24  # bytes of a config.json; larger ones are refused elsewhere
-Way = tuple[str, bool, tuple[str, ...] | None]
-"""Resolution, norm_statistics and sources: how a program is read."""
 LIBRARIES = ("torch", "transformers", "numpy")
+EMPTY = LayeredGraph(layers=(), sources=np.empty(0, np.int32), sinks=np.empty(0, np.int32), shapes={})
+"""What is kept with the names and shapes of a model, whose graphs are kept beside it, one for each way to read it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A structure that was captured before, and a model of the same names and shapes, which computes nothing."""
+    """What is kept of one folder's network: nothing but names, numbers and arrays of numbers, and nothing that is run.
 
-    structure: Structure
-    model: nn.Module
+    ``about`` are the names and shapes of its model; None where they are not kept yet.
+    """
+
+    key: str
+    about: Json | None = None
+
+    def stand_in(self) -> nn.Module | None:
+        """A model of the same names and shapes, which computes nothing; None where none is kept."""
+        try:
+            return None if self.about is None else _stand_in(self.about["parameters"], self.about["buffers"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):  # another program's file
+            return None
+
+    def of_model(self, model: nn.Module) -> Known:
+        """The same for a model that was built now."""
+        first: dict[int, str] = {}
+        parameters = [
+            (name, tuple(each.shape), str(each.dtype).removeprefix("torch."), first.setdefault(id(each), name))
+            for name, each in model.named_parameters(remove_duplicate=False)
+        ]
+        own = {name for name, *_ in parameters}
+        buffers = [(name, tuple(each.shape)) for name, each in model.state_dict().items() if name not in own]
+        return replace(self, about={"parameters": parameters, "buffers": buffers})
+
+    def find(self, way: tuple[Any, ...]) -> Structure | None:
+        """The structure that the network was read as in this way, if it is kept."""
+        kept = graph_store.find(graph_store.key_of(self.key, way))
+        try:
+            return None if kept is None else Structure(kept[0], frozenset(kept[1]["scales"]))
+        except (KeyError, TypeError):
+            return None
+
+    def keep(self, way: tuple[Any, ...], structure: Structure) -> None:
+        """Keep a structure, and the names and shapes of its model."""
+        if self.about is not None:
+            graph_store.keep(self.key, EMPTY, self.about)
+            graph_store.keep(graph_store.key_of(self.key, way), structure.graph, {"scales": sorted(structure.scales)})
 
 
-def key_of(folder: Any, source: Any, part: Part, options: Mapping[str, Any]) -> str | None:
-    """The key of a folder's graph: by its configuration, the names and shapes of the tensors, options and versions.
+def known_of(folder: Any, source: Any, part: Part, options: Mapping[str, Any]) -> Known | None:
+    """What is kept of a folder's network: by its configuration, the names and shapes of the tensors, options and versions.
 
-    None where there is none: the configuration cannot be read.
+    None where nothing can be: the configuration cannot be read.
     """
     try:
         with Path(folder, CONFIG).open("rb") as file:
@@ -51,9 +86,10 @@ def key_of(folder: Any, source: Any, part: Part, options: Mapping[str, Any]) -> 
     tensors = look_into(opened(source), part).tensors
     names = sorted((name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in tensors.items())
     digests = [sha256(text).hexdigest() for text in (config, repr(names).encode())]
-    return graph_store.key_of(
-        digests, part, sorted(options.items()), [_version(name) for name in LIBRARIES], sys.version
-    )
+    versions = [*map(_version, LIBRARIES), sys.version]
+    key = graph_store.key_of(digests, part, sorted(options.items()), versions)
+    kept = graph_store.find(key)
+    return Known(key, None if kept is None else kept[1])
 
 
 def _version(library: str) -> str:
@@ -61,57 +97,6 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return "none"
-
-
-def recalled(key: str | None, load: Callable[..., Network], way: Way) -> Network | None:
-    """A folder's network with the structure that is kept under the key, which is then not captured; None where none is.
-
-    A network some of whose uses of a shared parameter are masked further than others is captured: its graph has more
-    blocks than the names and shapes say.
-    """
-    kept = None if key is None else find(key)
-    network = None if kept is None else load(stand_in=kept.model)
-    if kept is None or network is None or network.uses:
-        return None
-    network.structures[(*way, ())] = kept.structure
-    return network
-
-
-def remember(key: str | None, network: Network, opening: Callable[..., OpenCheckpoint], way: Way) -> None:
-    """Keep the structure that a folder's network was read as, where the next time it can be put on without its model."""
-    structure = network.structures.get((*way, ()))
-    if key is None or structure is None or not network.is_meta or not isinstance(network.model, nn.Module):
-        return
-    watched = Watched(translation(network.model))
-    opening(parameters=parameters_of(network.model), translate=watched)
-    if not watched.changed:
-        keep(key, structure, network.model)
-
-
-def find(key: str) -> Known | None:
-    """What is kept under a key, if it is whole."""
-    kept = graph_store.find(key)
-    if kept is None:
-        return None
-    graph, about = kept
-    try:
-        structure = Structure(graph, frozenset(about["scales"]))
-        return Known(structure, _stand_in(about["parameters"], about["buffers"]))
-    except (KeyError, TypeError, ValueError, RuntimeError):  # another program's file
-        return None
-
-
-def keep(key: str, structure: Structure, model: nn.Module) -> None:
-    """Keep a structure, and the names and shapes of its model."""
-    first: dict[int, str] = {}
-    parameters = [
-        (name, tuple(each.shape), str(each.dtype).removeprefix("torch."), first.setdefault(id(each), name))
-        for name, each in model.named_parameters(remove_duplicate=False)
-    ]
-    own = {name for name, *_ in parameters}
-    buffers = [(name, tuple(each.shape)) for name, each in model.state_dict().items() if name not in own]
-    about = {"parameters": parameters, "buffers": buffers, "scales": sorted(structure.scales)}
-    graph_store.keep(key, structure.graph, about)
 
 
 class Watched:

@@ -27,6 +27,7 @@ from graphsparse.errors import ModelError
 from graphsparse.kernels.masks import Mask
 from graphsparse.networks.chain import build_chain
 from graphsparse.networks.fitting import absent, check_fit, misfit, strangers, told, without_mask
+from graphsparse.networks.known import Known, Watched, known_of
 from graphsparse.networks.models import (
     Model,
     checked,
@@ -54,7 +55,7 @@ def load_network(
     progress: Progress | None = None,
     part: Part = WHOLE,
     trust_sizes: bool = False,
-    stand_in: nn.Module | None = None,
+    cache: bool = False,
 ) -> Network:
     """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
 
@@ -70,7 +71,8 @@ def load_network(
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
         part: which of the file's tensors are meant.
         trust_sizes: build the model of a ``config.json`` or a ``.pt2`` archive however much larger than the file it is.
-        stand_in: a model on the meta device with the names and shapes of that which a folder describes; it is not built then.
+        cache: keep what a folder's network is read as in the user's cache, and find it there again. Its model is then not
+            built before it has to be captured.
 
     Raises:
         ModelError: the name leads to no model, or model and checkpoint do not fit; both sides are listed.
@@ -94,7 +96,7 @@ def load_network(
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip
     model = checked(model, place_of(source))
-    found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes, stand_in)
+    found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes, cache)
     folder = is_pretrained(model)
     return replace(found, title=title_of(source), resolution="channel" if folder else found.resolution)
 
@@ -109,7 +111,7 @@ def _found(
     progress: Progress | None,
     part: Part,
     trust_sizes: bool,
-    stand_in: nn.Module | None,
+    cache: bool,
 ) -> Network:
     """The network of a checkpoint and a model."""
     opening = partial(open_checkpoint, source, form=form, part=part)
@@ -123,27 +125,43 @@ def _found(
         if bare is not None and opened is not None and opened.has_weights:
             check_fit(bare, opened.all_shapes, opened.place)
             return _on_meta(bare, opened, progress)
-    inputs, rebuild = None, None
+    if isinstance(model, str) and is_pretrained(model):
+        options = {"form": form, "by_order": by_order, "trust_sizes": trust_sizes}
+        known = known_of(model, source, part, options) if cache else None
+        rebuild = partial(build_pretrained, model, ANY_SIZE if trust_sizes else _beside(source, part))
+        return _of_folder(rebuild, known, opening, by_order, progress)
     if isinstance(model, str):
-        if is_pretrained(model):
-            rebuild = partial(_rebuilt, model)
-        if stand_in is not None and rebuild is not None:
-            model = stand_in
-        else:
-            beside = ANY_SIZE if trust_sizes or rebuild is None else _beside(source, part)
-            model, inputs = named_model(model, arguments or {}, beside, trust_sizes)
+        model, _ = named_model(model, arguments or {}, trust_sizes=trust_sizes)
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
-        loaded = replace(_on_meta(model, _opened(opening, model, by_order), progress), rebuild=rebuild)
+        return _on_meta(model, _opened(opening, model, by_order), progress)
+    return load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters, part=part))
+
+
+def _opened(
+    opening: Callable[..., OpenCheckpoint], model: Model, by_order: bool, translate: Any = None
+) -> OpenCheckpoint:
+    translate = translate or translation(model)
+    return opening(by_order=by_order, parameters=parameters_of(model), translate=translate)
+
+
+def _of_folder(
+    rebuild: Callable[..., tuple[nn.Module, dict[str, Any] | None]],
+    known: Known | None,
+    opening: Callable[..., OpenCheckpoint],
+    by_order: bool,
+    progress: Progress | None,
+) -> Network:
+    """The network of a transformers folder; a model of the same names and shapes stands in for a model that is known."""
+    stand_in, inputs = None if known is None else known.stand_in(), None
+    if stand_in is not None:
+        found = _on_meta(stand_in, _opened(opening, stand_in, by_order), progress)
     else:
-        loaded = load_model(
-            model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters, part=part)
-        )
-    return loaded if inputs is None else replace(loaded, kwargs=inputs)
-
-
-def _opened(opening: Callable[..., OpenCheckpoint], model: Model, by_order: bool) -> OpenCheckpoint:
-    return opening(by_order=by_order, parameters=parameters_of(model), translate=translation(model))
+        model, inputs = rebuild()
+        watched = Watched(translation(model))
+        found = _on_meta(model, _opened(opening, model, by_order, watched), progress)
+        known = None if known is None or watched.changed else known.of_model(model)
+    return replace(found, rebuild=rebuild, kwargs=inputs or {}, stand_in=stand_in is not None, known=known)
 
 
 def _beside(source: Any, part: Part) -> Beside:
@@ -151,10 +169,6 @@ def _beside(source: Any, part: Part) -> Beside:
     with refusing(place_of(source)):
         tensors = look_into(archive_of(source), part).tensors.values()
     return Beside(len(tensors), max((max(tensor.shape, default=1) for tensor in tensors), default=1))
-
-
-def _rebuilt(folder: str) -> nn.Module:
-    return build_pretrained(folder, device="cpu")[0]
 
 
 def load_model(model: Model, checkpoint: Checkpoint) -> Network:

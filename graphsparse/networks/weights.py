@@ -39,13 +39,15 @@ def with_weights(network: Network) -> Network:
             "a method that runs the model must have it in memory", received=f"about {size(needed)} needed, {size(free)} free",
             way_out="use random, magnitude or lamp, which read one weight after the other",
         )  # fmt: skip
-    model = network.rebuild()
+    model, kwargs = network.rebuild(device="cpu")
     with torch.no_grad():
         for name, tensor in _tensors(model):
             if name in network.weights:
                 tensor.copy_(network.weights[name])
-    inputs = {name: _with_values(value) for name, value in network.kwargs.items()}
-    return replace(network, model=model, kwargs=inputs)
+    inputs = {
+        name: _with_values(value) for name, value in (network.kwargs if network.has_inputs else kwargs or {}).items()
+    }
+    return replace(network, model=model, kwargs=inputs, stand_in=False)
 
 
 def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

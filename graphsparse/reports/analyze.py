@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +17,7 @@ from graphsparse.checkpoints import Part, open_checkpoint
 from graphsparse.checkpoints.checks import count_not_finite
 from graphsparse.checkpoints.opening import not_finite_note
 from graphsparse.errors import ModelError
-from graphsparse.networks import known
 from graphsparse.networks.loading import Progress, load_network
-from graphsparse.networks.pretrained import is_pretrained
 from graphsparse.pages.reproduction import Origin
 from graphsparse.reports.report import Report, report_of, report_without_model
 from graphsparse.reports.verify import verify_outputs
@@ -95,15 +92,10 @@ def analyze(
         part = Part.of(key, ignore, prefix)
         return replace(report_without_model(open_checkpoint(source, form=form, part=part), progress), origin=origin)
     else:
-        load = partial(
-            load_network, source, model, form=form, arguments=model_args, weightless=not verify, progress=progress,
-            part=Part.of(key, ignore, prefix), trust_sizes=trust_sizes,
-        )  # fmt: skip
-        folder = is_pretrained(source if model is None else model)
-        if cache and not verify and folder and example_inputs is None and not kwargs:
-            found = _cached(load, resolution or "channel", norm_statistics, _tuple(sources))
-            return replace(found, origin=origin)
-        network = load().with_inputs(example_inputs, kwargs)
+        network = load_network(
+            source, model, form=form, arguments=model_args, weightless=not verify, progress=progress,
+            part=Part.of(key, ignore, prefix), trust_sizes=trust_sizes, cache=cache,
+        ).with_inputs(example_inputs, kwargs)  # fmt: skip
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     verification = verify_outputs(network, graph) if verify else None
     told = () if verification is None else (str(verification),)
@@ -124,20 +116,6 @@ def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str,
     plain = {name: ", ".join(f"{key}={item}" for key, item in value.items()) if isinstance(value, Mapping) else value
              for name, value in settings.items()}  # fmt: skip
     return Origin(paths, {"model": named, "inputs": tuple(shapes), **plain})
-
-
-def _cached(load: partial[Network], resolution: str, norm_statistics: bool, sources: Any) -> Report:
-    """The report of a transformers folder whose network is not captured again if it was before."""
-    source, model = load.args
-    form, part, way = load.keywords["form"], load.keywords["part"], (resolution, norm_statistics, sources)
-    options = {"way": way, "form": form, "trust_sizes": load.keywords["trust_sizes"]}
-    digest = known.key_of(source if model is None else model, source, part, options)
-    recalled = known.recalled(digest, load, way)
-    network = recalled or load()
-    graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
-    if recalled is None:
-        known.remember(digest, network, partial(open_checkpoint, source, form=form, part=part), way)
-    return replace(report_of(network.title, graph, (*network.notes, *_not_finite(network))), network=network)
 
 
 def _tuple(names: Iterable[str] | None) -> Any:

@@ -49,6 +49,7 @@ def compare(
     ignore: str | Iterable[str] = (),
     prefix: str | None = None,
     trust_sizes: bool = False,
+    cache: bool = False,
     progress: Progress | None = None,
 ) -> CheckpointComparison:
     """Put two or more checkpoints of one network side by side. The network is captured once.
@@ -56,7 +57,7 @@ def compare(
     Args:
         checkpoints: paths, state dicts or masks, which are called A, B, C and so on; or ``{name: checkpoint}``.
         model, example_inputs, kwargs: as for `graphsparse.analyze`. A live module is not changed.
-        resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes: as there.
+        resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes, cache: as there.
         metrics: metrics and groups of `graphsparse.topology` to find of each, and metrics of `graphsparse.compare_masks`
             to find of A and each other one; None for every one, ``()`` for none.
         progress: called with (checkpoints done, checkpoints in all).
@@ -82,7 +83,14 @@ def compare(
     chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
     wanted, of_pairs = _sorted_out(metrics)
     way = Way(
-        resolution, norm_statistics, chosen, form, dict(model_args or {}), Part.of(key, ignore, prefix), trust_sizes
+        resolution,
+        norm_statistics,
+        chosen,
+        form,
+        dict(model_args or {}),
+        Part.of(key, ignore, prefix),
+        trust_sizes,
+        cache,
     )
     found = template(next(iter(named.values())), model, example_inputs, kwargs, way)
     snapshots: dict[str, Snapshot] = {}

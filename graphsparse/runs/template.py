@@ -32,6 +32,7 @@ class Way:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     part: Part = WHOLE
     trust_sizes: bool = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Template:
             _loaded(source, model, self.way), inputs=first.inputs, kwargs=first.kwargs, resolution=first.resolution,
             channel_only=first.channel_only, batch_axis=first.batch_axis, extra_rules=first.extra_rules,
         )  # fmt: skip
-        if self.model is not None and _same(self.buffers, _buffers(found.model)):
+        if first.is_meta or self.model is not None and _same(self.buffers, _buffers(found.model)):
             found.structures.update(self.structures)
         return found
 
@@ -94,7 +95,7 @@ def template(
     """
     given = model if isinstance(model, Network) else Network(model)
     model = without_values(given.model) if isinstance(given.model, nn.Module) else given.model
-    network = _loaded(source, model, way)
+    network = _loaded(source, model, way, way.cache).built()  # other checkpoints may name tensors otherwise
     if given.has_inputs or given.extra_rules:
         network = replace(
             network, inputs=given.inputs, kwargs=given.kwargs, batch_axis=given.batch_axis, extra_rules=given.extra_rules
@@ -105,7 +106,7 @@ def template(
     model = network.model if network.is_meta else model
     buffers = {} if network.is_meta else _buffers(network.model)
     stand_in = network.model if network.is_meta else nn.Identity()  # its values are not sent to other processes
-    first = replace(network, model=stand_in, masks={}, uses={}, weights={}, notes=(), rebuild=None)
+    first = replace(network, model=stand_in, masks={}, uses={}, weights={}, notes=(), rebuild=None, known=None)
     return Template(model, first, base, dict(network.structures), way, buffers)
 
 
@@ -118,10 +119,10 @@ def _exported(network: Network, way: Way) -> LayeredGraph:
     return export(network, resolution=way.resolution, norm_statistics=way.norm_statistics, sources=way.sources)
 
 
-def _loaded(source: Any, model: Any, way: Way) -> Network:
+def _loaded(source: Any, model: Any, way: Way, cache: bool = False) -> Network:
     return load_network(
         source, model, form=way.form, arguments=way.model_args, weightless=True, part=way.part,
-        trust_sizes=way.trust_sizes,
+        trust_sizes=way.trust_sizes, cache=cache,
     )  # fmt: skip
 
 

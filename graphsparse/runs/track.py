@@ -36,6 +36,7 @@ def track(
     ignore: str | Iterable[str] = (),
     prefix: str | None = None,
     trust_sizes: bool = False,
+    cache: bool = False,
     sidecar: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     processes: bool = True,
@@ -49,7 +50,7 @@ def track(
         source: a folder with a checkpoint per step, paths, or ``{step: checkpoint, state dict or masks}``. The step is
             told from the name: ``step_000100.pt``, ``epoch=3-step=200.ckpt``, ``checkpoint-500/``.
         model, example_inputs, kwargs: as for `graphsparse.analyze`. A live module is not changed.
-        resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes: as there.
+        resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes, cache: as there.
         pattern: what the names are, where the number is not told rightly: ``"net_{step}.pt"``, with ``*`` for anything.
         sidecar: a folder in which what is found of each checkpoint is kept. A run that was stopped, or has grown, goes on
             from there; files that changed are read again. Without it, the masks of all steps are held in memory as bits.
@@ -79,7 +80,14 @@ def track(
     run = steps_of(source, pattern)
     chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
     way = Way(
-        resolution, norm_statistics, chosen, form, dict(model_args or {}), Part.of(key, ignore, prefix), trust_sizes
+        resolution,
+        norm_statistics,
+        chosen,
+        form,
+        dict(model_args or {}),
+        Part.of(key, ignore, prefix),
+        trust_sizes,
+        cache,
     )
     found = _captured(run.steps, model, example_inputs, kwargs, way)
     kept = None if sidecar is None else Sidecar.of(sidecar, found)
