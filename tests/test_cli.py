@@ -386,19 +386,3 @@ def test_operations_without_a_rule_are_one_line(capsys, tmp_path, monkeypatch):
     ]
     status, _, err = run(capsys, "analyze", "net.pt", *arguments)
     assert status == 2 and len(err.splitlines()) == 1 and "have no rule" in err and "svd" in err
-
-
-def test_compiling_is_announced_once_and_to_a_terminal_alone(tmp_path, monkeypatch):
-    import io
-
-    import numba
-    from rich.console import Console
-
-    from graphsparse.cli.compiling import LINE, announcing
-
-    for terminal, times in ((True, 1), (False, 0)):
-        console = Console(file=io.StringIO(), force_terminal=terminal, no_color=True, width=200)
-        with announcing(console):
-            for offset in (1, 2):
-                assert numba.njit(lambda x, offset=offset: x + offset)(3) == 3 + offset
-        assert console.file.getvalue().count(LINE) == times  # type: ignore[attr-defined]

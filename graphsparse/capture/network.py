@@ -17,6 +17,7 @@ from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
 from graphsparse.capture.structure import Structure
 from graphsparse.capture.table import Apply, Rule
+from graphsparse.capture.telling import told
 from graphsparse.capture.trace import settled, trace
 from graphsparse.errors import ArgumentError, CaptureError, MaskError
 from graphsparse.kernels.masks import Mask
@@ -148,8 +149,11 @@ class Network:
             _require_one_mask_each(uses)
             return settled(self.model, self.batch_axis), {}
         twin = unmasked(self.model).model
-        names = separate(twin, sorted(uses))
-        return trace(twin, self.inputs or (), self.kwargs, self.batch_axis), names
+        names, step = separate(twin, sorted(uses)), told("tracing")
+        step(0, 1)
+        program = trace(twin, self.inputs or (), self.kwargs, self.batch_axis)
+        step(1, 1)
+        return program, names
 
     @cached_property
     def _captured(self) -> dict[frozenset[str], tuple[ExportedProgram, Mapping[str, str]]]:

@@ -17,6 +17,7 @@ from graphsparse.capture.decomposing import decomposed
 from graphsparse.capture.nodes import attribute, kind_of, needed, place_of
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table, row_of
+from graphsparse.capture.telling import Step, told, unheard
 from graphsparse.capture.values import Known
 from graphsparse.errors import UnsupportedOperations
 
@@ -72,7 +73,7 @@ class Walk:
 
     def all(self) -> None:
         """Walk the whole program."""
-        self._walk(self.program.graph_module, self._inputs())
+        self._walk(self.program.graph_module, self._inputs(), told("reading operations"))
 
     def outputs(self) -> list[Any]:
         """The values that the program returns, in order; not what it writes back to its buffers."""
@@ -81,9 +82,10 @@ class Walk:
         leaves = tree_leaves(self.program.graph.output_node().args)
         return [self.values[leaf] for leaf in leaves if isinstance(leaf, Node) and leaf.name in wanted]
 
-    def _walk(self, module: GraphModule, given: Callable[[Node], Any]) -> None:
+    def _walk(self, module: GraphModule, given: Callable[[Node], Any], step: Step = unheard) -> None:
         """Walk what the outputs depend on; ``given`` says what each input of the program is."""
-        for node in needed(module.graph):
+        nodes = needed(module.graph)
+        for done, node in enumerate(nodes, 1):
             if node.op == "placeholder":
                 self.values[node] = given(node)
             elif node.op == "call_function":
@@ -91,6 +93,7 @@ class Walk:
             elif node.op == "get_attr":
                 held = attribute(module, node)
                 self.values[node] = self.reading.constant(held.tensor) if isinstance(held, Known) else held
+            step(done, len(nodes))
 
     def _inputs(self) -> Callable[[Node], Any]:
         """What each input of the whole program is."""

@@ -4,39 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
+from threading import Timer
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+SOON = 1.0  # seconds: what ends earlier is not shown
+
+
 @contextmanager
 def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Rounds done of rounds, a bar for each name asked for."""
+    """Rounds done of rounds, a bar for each name asked for; and the parts of a capture that take longer than a second."""
     if not console.is_terminal:
         yield lambda name: lambda done, rounds: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from graphsparse.capture.telling import listening
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as shown:
 
-        def progress(name: str) -> Callable[[int, int], None]:
-            task = shown.add_task(name, total=None)
-            return lambda done, rounds: shown.update(task, completed=done, total=rounds)
+        def progress(name: str, soon: float = 0) -> Callable[[int, int], None]:
+            task, start = shown.add_task(name, total=None, visible=not soon), monotonic()
+            timer = Timer(soon, lambda: shown.update(task, visible=True))
+            timer.daemon = True
+            if soon:
+                timer.start()
 
-        yield progress
+            def step(done: int, rounds: int) -> None:
+                shown.update(task, completed=done, total=rounds)
+                if done >= rounds and monotonic() - start < soon:
+                    timer.cancel()
+
+            return step
+
+        with listening(partial(progress, soon=SOON)):
+            yield progress
 
 
 @contextmanager
 def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Bytes read of the bytes of a checkpoint."""
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as shown:
-        task = shown.add_task("reading", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    """Megabytes read of those of a checkpoint, from the first on that is read."""
+    with bars(console) as progress:
+        step = cache(lambda: progress("reading, MB"))
+        yield lambda done, total: step()(done >> 20, max(total >> 20, 1))

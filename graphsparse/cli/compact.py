@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from graphsparse.cli import options, outputs
+from graphsparse.cli.bars import bars
 from graphsparse.cli.streams import answering, working
 
 EXAMPLES = """
@@ -58,7 +59,7 @@ def compact(
     """  # fmt: skip
     options.check_resolution(resolution)
     wanted = outputs.Outputs(json).check()
-    with working():
+    with working() as console, bars(console):
         from graphsparse.checkpoints import Part
         from graphsparse.cli.scoring import network
         from graphsparse.compaction.checking import Inputs

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba.core import event
 
 from graphsparse.kernels.cache import can_keep
 
+LOG = logging.getLogger("graphsparse")
+LINE = "Compiling loops for the first use (once per installation) ..."
+
+
+class _Announcer(event.Listener):
+    """Logs once, at INFO, that loops of this package are being compiled: not when they are read from disk."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        function = getattr(event.data.get("dispatcher"), "py_func", None) if event.data else None
+        if not self.said and str(getattr(function, "__module__", "")).startswith("graphsparse."):
+            self.said = True
+            LOG.info(LINE)
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+ANNOUNCER = _Announcer()
+event.register("numba:compile", ANNOUNCER)
 KEPT = can_keep()
 compiled = numba.njit(nogil=True, cache=KEPT, error_model="numpy")
 """A loop that Python calls; its machine code is kept on disk where that can be."""
