@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.finish import finished_layers
-from graphsparse.capture.inputs import inputs_of
+from graphsparse.capture.inputs import inputs_of, names_of
 from graphsparse.capture.lower import Lowering, lower, require_sinks
 from graphsparse.capture.network import Network, network_of
 from graphsparse.capture.parameters import Parameters
@@ -87,7 +87,7 @@ def export(
     resolution = _checked(network, resolution or network.resolution)
     parameters, found, uses = network.present()
     own = {_key(name): Use(parameters.canonical[name], name, m) for name, m in uses.items()} if masks is None else {}
-    chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
+    chosen = names_of(sources)
     way = (resolution, norm_statistics, chosen, tuple(own))
     structure = None if extra_rules else network.structures.get(way)
     known = None if extra_rules or network.extra_rules or own else network.known
@@ -131,7 +131,7 @@ def _read(
     resolution: str,
     norm_statistics: bool,
     extra_rules: Mapping[Any, Rule | Apply] | None,
-    sources: Iterable[str] | None,
+    sources: tuple[str, ...] | None,
 ) -> Structure:
     """Read the network's program as units; uses that have masks of their own go by their own keys."""
     program, apart = network.captured(use.name for use in uses.values())

@@ -95,7 +95,19 @@ class Inputs:
         return Input(given.name, shape, kind, "constant", self.constants.get(given.node, PASSIVE))
 
 
-def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: Iterable[str] | str | None = None) -> Inputs:
+def names_of(sources: Iterable[str] | str | None) -> tuple[str, ...] | None:
+    """The names of inputs; one text is one name. Raises CaptureError for what is no text."""
+    if sources is None or isinstance(sources, str):
+        return None if sources is None else (sources,)
+    names = tuple(sources) if isinstance(sources, Iterable) else (sources,)
+    if not all(isinstance(name, str) for name in names):
+        raise CaptureError(
+            "sources must be names of the model's inputs", received=repr(sources)[:60], way_out="give sources=['x']"
+        )
+    return names
+
+
+def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: tuple[str, ...] | None = None) -> Inputs:
     """Decide what every input of a program is; ``sources`` names those that are sources, all others are constants then.
 
     Raises:
@@ -104,7 +116,7 @@ def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: Iterabl
     given = {each.node: each for each in _given(program)}
     if sources is None:
         return Inputs(given, *_by_use(program, given), batch_axis)
-    chosen = _chosen(given, [sources] if isinstance(sources, str) else list(sources))
+    chosen = _chosen(given, sources)
     flows = Flows(program)
     indices = {node for node in chosen if not given[node].floating and flows.only_indexes(node)}
     constants = {node: LEFT_OUT if _is_tensor(each) else FIXED for node, each in given.items() if node not in chosen}

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from graphsparse.capture.given import as_args, as_kwargs, require_inputs
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
@@ -117,6 +118,9 @@ class Network:
         """The same network for the given inputs, captured anew; itself where none are given."""
         if example_inputs is None and not kwargs:
             return self
+        if isinstance(self.model, ExportedProgram):
+            require_inputs(self.model, as_args(example_inputs), as_kwargs(kwargs))
+            return self
         return replace(self, inputs=as_args(example_inputs), kwargs=as_kwargs(kwargs), known=None)
 
     def built(self) -> Network:
@@ -191,6 +195,8 @@ def network_of(
             )  # fmt: skip
         return model
     if isinstance(model, ExportedProgram):
+        if example_inputs is not None or kwargs:
+            require_inputs(model, as_args(example_inputs), as_kwargs(kwargs))
         args, named = model.example_inputs or (None, {})
         room = model.graph_module.meta.get(ROOM, inf)
         return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **_there(belonging))
@@ -203,23 +209,6 @@ def network_of(
 
 def _there(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def as_args(example_inputs: Any) -> tuple[Any, ...] | None:
-    """Example inputs as the positional arguments of a forward."""
-    if example_inputs is None:
-        return None
-    return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-
-
-def as_kwargs(kwargs: Any) -> dict[str, Any]:
-    """Keyword arguments of a forward. Raises CaptureError where they are no mapping."""
-    if kwargs is not None and not isinstance(kwargs, Mapping):
-        raise CaptureError(
-            "kwargs must be a mapping of names to inputs", received=type(kwargs).__name__,
-            way_out="give kwargs={name: tensor}, or example_inputs= for inputs by their place",
-        )  # fmt: skip
-    return dict(kwargs or {})
 
 
 def _require_module(model: Any) -> None:

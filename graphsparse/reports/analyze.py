@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture import Network, export, network_of
+from graphsparse.capture.inputs import names_of
 from graphsparse.checkpoints import Part, open_checkpoint
 from graphsparse.checkpoints.checks import count_not_finite
 from graphsparse.checkpoints.opening import not_finite_note
@@ -79,7 +80,7 @@ def analyze(
         12
     """
     origin = _origin(source, model, example_inputs, {
-        "resolution": resolution, "norm_statistics": norm_statistics, "sources": _tuple(sources), "form": form,
+        "resolution": resolution, "norm_statistics": norm_statistics, "sources": names_of(sources), "form": form,
         "model_args": model_args, "key": key, "ignore": _tuple(ignore), "prefix": prefix,
     })  # fmt: skip
     if isinstance(source, LIVE):

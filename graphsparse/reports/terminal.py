@@ -18,6 +18,8 @@ SPARED = ("kept_macs", "macs", "active_macs", "shape", "units", "connections", "
 """What a narrow terminal does without, in this order; the JSON and the frame have it all."""
 PIPE_WIDTH = 1000
 USUAL_WIDTH = 80
+MANY = 500
+"""Rows up to which a table is drawn; the columns of longer ones are set one below the other, a thousand times faster."""
 NAME_WIDTH = 12
 """What a name gets at least; longer ones are folded."""
 
@@ -25,14 +27,44 @@ NAME_WIDTH = 12
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report, as wide as the terminal; a pipe or file gets every column, unbroken."""
     console = wide(console or Console())
+    if len(report.rows) > MANY:
+        console.file.write(long_table(report, console.width))
+    else:
+        _draw(report, console)
+    console.print(Group(*totals(report), *_macs(report), *_inputs(report)))
+    for note in report.notes:
+        console.print(Text(f"  {printable(note)}", style="yellow"))
+
+
+def _draw(report: Report, console: Console) -> None:
     shown, width = _fitting(report, console)
     if width > console.width:  # a terminal narrower than any table breaks the lines itself
         type(console)(file=console.file, width=width, force_terminal=console.is_terminal).print(shown)
     else:
         console.print(shown)
-    console.print(Group(*totals(report), *_macs(report), *_inputs(report)))
-    for note in report.notes:
-        console.print(Text(f"  {printable(note)}", style="yellow"))
+
+
+def long_table(report: Report, width: int) -> str:
+    """The table of a report as text, with as many columns as fit; what is wider, the terminal breaks."""
+    columns = list(report.columns)
+    rows = [
+        [printable(str(name)), *(_cell(each, row[each]).plain for each in columns)] for name, row in report.rows.items()
+    ]
+    cells = dict(
+        zip(["parameter", *columns], ([title, *column] for title, column in zip(["parameter", *columns], zip(*rows))))
+    )
+    widths = {name: max(map(len, column)) for name, column in cells.items()}
+    for spared in SPARED:
+        if (
+            sum(widths.values()) + 2 * len(widths) > width
+            and spared in widths
+            and (spared != "kept" or "active" in widths)
+        ):
+            del widths[spared]
+    left = ("parameter", "shape")
+    lines = ["  ".join(f"{cell:{'<' if name in left else '>'}{widths[name]}}" for name, cell in zip(widths, line)).rstrip()
+             for line in zip(*(cells[name] for name in widths))]  # fmt: skip
+    return "\n".join(["", printable(report.title), "", *(f" {line}" for line in lines), "", ""])
 
 
 def wide(console: Console) -> Console:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphsparse.capture.inputs import names_of
 from graphsparse.checkpoints import Part
 from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph
@@ -80,12 +81,11 @@ def compare(
         True
     """
     named = _named(checkpoints)
-    chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
     wanted, of_pairs = _sorted_out(metrics)
     way = Way(
         resolution,
         norm_statistics,
-        chosen,
+        names_of(sources),
         form,
         dict(model_args or {}),
         Part.of(key, ignore, prefix),

@@ -27,7 +27,7 @@ class Way:
 
     resolution: str | None = None
     norm_statistics: bool = False
-    sources: str | tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
     form: str | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict)
     part: Part = WHOLE

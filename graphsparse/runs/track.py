@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from graphsparse.capture.inputs import names_of
 from graphsparse.checkpoints import Part
 from graphsparse.errors import CheckpointError, GraphsparseError, MaskError
 from graphsparse.runs.folding import Folding
@@ -78,11 +79,10 @@ def track(
         [[100, 3, 'sources', 'a.weight']]
     """
     run = steps_of(source, pattern)
-    chosen = sources if sources is None or isinstance(sources, str) else tuple(sources)
     way = Way(
         resolution,
         norm_statistics,
-        chosen,
+        names_of(sources),
         form,
         dict(model_args or {}),
         Part.of(key, ignore, prefix),

@@ -1,0 +1,95 @@
+"""Inputs beside a captured program, names of sources that are none, and tables of very many rows."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+import graphsparse as gs
+from graphsparse import cli
+from graphsparse.errors import CaptureError
+from graphsparse.reports import terminal
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(3, 2)
+
+    def forward(self, x, scale=None):
+        return self.body(x) * (1 if scale is None else scale)
+
+
+def program(**named):
+    return torch.export.export(Two().eval(), (torch.zeros(1, 3),), named, strict=False)
+
+
+@pytest.mark.parametrize("call", [gs.export, gs.network, gs.analyze])
+def test_inputs_beside_a_program_must_be_those_it_was_captured_with(call):
+    found = call(program(), torch.ones(1, 3))
+    assert found is not None
+    for wrong in (torch.zeros(1, 4), torch.zeros(1, 3, dtype=torch.int64), (torch.zeros(1, 3),) * 2, torch.zeros(3), 5):
+        with pytest.raises(CaptureError, match=r"must be those that it was captured with: \(1, 3\) float32; received"):
+            call(program(), wrong)
+
+
+def test_inputs_of_a_program_by_name_and_of_open_sizes():
+    scaled = program(scale=torch.ones(1, 2))
+    assert gs.export(scaled, torch.zeros(1, 3), kwargs={"scale": torch.zeros(1, 2)}).n_connections == 6
+    with pytest.raises(CaptureError, match="captured with"):
+        gs.export(scaled, torch.zeros(1, 3))
+    batch = torch.export.Dim("batch", min=2, max=64)
+    free = torch.export.export(Two().eval(), (torch.zeros(4, 3),), dynamic_shapes={"x": {0: batch}})
+    assert gs.export(free, torch.zeros(9, 3)).n_connections == 6
+    with pytest.raises(CaptureError, match="captured with"):
+        gs.export(free, torch.zeros(9, 2))
+
+
+def test_an_archive_at_the_command_line_takes_its_own_inputs_alone(tmp_path, capsys):
+    torch.export.save(program(), tmp_path / "net.pt2")
+    for shape, status in (("3", 0), ("7", 2)):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["analyze", str(tmp_path / "net.pt2"), "--input", shape])
+        err = capsys.readouterr().err
+        assert end.value.code == status and ("(1, 3) float32; received (1, 7)" in err) == bool(status)
+
+
+@pytest.mark.parametrize("sources", [5, [5], [["x"]], {1: "x"}])
+def test_sources_must_be_names(sources):
+    rule = "sources must be names of the model's inputs; received"
+    with pytest.raises(CaptureError, match=rule):
+        gs.export(Two(), torch.zeros(1, 3), sources=sources)
+    with pytest.raises(CaptureError, match=rule):
+        gs.analyze(Two(), torch.zeros(1, 3), sources=sources)
+    masks = {"a.weight": torch.ones(3, 2) > 0}
+    for many in (gs.compare, gs.track):
+        with pytest.raises(CaptureError, match=rule):
+            many({"1": masks, "2": masks} if many is gs.compare else {1: masks}, "chain", sources=sources)
+
+
+def shown(report, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    terminal.show(report, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def rows(text: str) -> list[list[str]]:
+    found = [line.split() for line in text.splitlines()]
+    return [words for words in found if words[1:2] not in ([], [">"]) and words[0].startswith(("parameter", "layer"))]
+
+
+@pytest.mark.parametrize("model", ["chain", "none"])
+def test_long_tables_say_what_short_ones_do(model, monkeypatch):
+    report = gs.analyze({f"layer{n}.weight": torch.eye(4) for n in range(6)}, model)
+    drawn = shown(report, 200)
+    monkeypatch.setattr(terminal, "MANY", 3)
+    plain, narrow = shown(report, 200), shown(report, 45)
+    assert "─" in drawn and "─" not in plain
+    assert rows(plain) == rows(drawn) and len(rows(plain)) == 7
+    assert set(rows(narrow)[0]) < set(rows(plain)[0]) and len(rows(narrow)) == 7
+    assert max(len(line) for line in narrow.splitlines() if "layer" in line) <= 45
+    assert plain.splitlines()[-2:] == drawn.splitlines()[-2:]
