@@ -97,8 +97,9 @@ def test_the_command_line_captures_once(tmp_path, capsys, captures, method, name
 
 
 @pytest.mark.parametrize("method", ["snip", "lamp"])
-def test_a_folder_is_captured_once_with_its_weights_or_without(tmp_path, capsys, captures, method):
+def test_a_folder_is_captured_once_with_its_weights_or_without(tmp_path, capsys, captures, method, monkeypatch):
     hf = pytest.importorskip("transformers")
+    monkeypatch.setenv("GRAPHSPARSE_CACHE", str(tmp_path / "cache"))
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = hf.LlamaForCausalLM(hf.LlamaConfig(**sizes, vocab_size=50, num_key_value_heads=2)).eval()
     model.save_pretrained(tmp_path / "model")
