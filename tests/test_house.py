@@ -249,7 +249,7 @@ WITHOUT_MUST = {
     '"a picture needs': "an optional package is missing: there is nothing that the asker did wrong",
     '"a page needs': "the same",
     '"a parquet file needs': "the same",
-    '"a client needs': "the same",
+    '"a cluster needs': "the same",
     '"a folder with a config.json needs': "the same",
 }
 """Rules of errors that do not say what must be, by how they begin, each with the reason."""

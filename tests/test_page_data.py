@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from itertools import pairwise
@@ -18,7 +19,6 @@ from graphsparse import data, zoo
 from graphsparse.metrics.parts import Swept
 from graphsparse.pages import render
 from graphsparse.pages.render import as_json
-from graphsparse.reports import verify
 from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, pictures, why
 from graphsparse.reports.page.build import page_of
 from graphsparse.reports.report import report_of
@@ -324,56 +324,15 @@ def test_the_curve_begins_at_the_checkpoint():
     assert list(curve.section(report, {"mine": given}, None).drawn["lines"]) == ["mine"]
 
 
-def test_dropping_what_is_dead_changes_nothing_and_dropping_more_does(monkeypatch):
-    pruned = (data.path("digits-mlp-50x.pt"), "graphsparse.zoo:digits_mlp", torch.zeros(1, 1, 8, 8))
-    proof = gs.analyze(*pruned, verify=True).verification
-    assert proof.dropped == 1004 - gs.analyze(*pruned).summary["active"] and proof.trials == verify.TRIALS
-    assert proof.relative < 1e-12 < 1 < proof.greatest_output
-
-    def too_few(graph):
-        masks = gs.effective_masks(graph)
-        first = masks["fc1.weight"].nonzero()[0]
-        masks["fc1.weight"][tuple(first)] = False
-        return masks
-
-    monkeypatch.setattr(verify, "effective_masks", too_few)
-    assert gs.analyze(*pruned, verify=True).verification.relative > 1e-6
-
-
-def test_a_network_with_normalisation_is_proved_with_its_statistics():
-    model = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
-    with torch.no_grad():
-        model[0].weight *= torch.rand(6, 4) < 0.5
-        model[3].weight[:, :3] = 0
-    proof = gs.analyze(model, torch.zeros(1, 4), verify=True).verification
-    assert not proof.same_masks and proof.relative < 1e-12
-
-
-class Tokens(nn.Module):
-    """A table, and two layers of which the first loses some units."""
-
-    def __init__(self):
-        super().__init__()
-        self.table, self.body, self.head = nn.Embedding(9, 4), nn.Linear(4, 6), nn.Linear(6, 2)
-        with torch.no_grad():
-            self.head.weight[:, :3] = 0
-
-    def forward(self, tokens):
-        return self.head(torch.relu(self.body(self.table(tokens))))
-
-
-def test_tokens_are_drawn_from_the_whole_table():
-    network = gs.network(Tokens(), torch.zeros(1, 200, dtype=torch.int64))
-    graph = gs.export(network)
-    (tokens,), _ = verify._drawn((network.inputs, {}), graph, torch.Generator().manual_seed(0))
-    assert set(tokens.ravel().tolist()) == set(range(9)) and tokens.shape == (1, 200)
-    proof = verify.verify_outputs(network, graph)
-    assert proof.dropped == 3 * 4 and proof.relative < 1e-12
-
-
-def test_what_has_no_weights_cannot_be_proved():
-    with pytest.raises(gs.ModelError, match="must have its weights"):
-        gs.analyze(nn.Linear(3, 2).to("meta"), torch.zeros(1, 3, device="meta"), verify=True)
+def test_a_curve_that_is_left_out_says_so_and_how_to_make_one(monkeypatch):
+    report = gs.analyze({"a.weight": torch.eye(4), "b.weight": torch.ones(2, 4)}, "chain")
+    monkeypatch.setattr(curve, "LARGEST", 23)
+    assert curve.magnitudes(report) is None
+    missing = curve.section(report, None, None).values["missing"]
+    assert "24 connections, more than 23" in missing and "graphsparse curve --method magnitude" in missing
+    assert missing in html.unescape(report.to_html())
+    given = gs.compression_curve(report.graph, {name: np.ones(shape) for name, shape in report.graph.shapes.items()})
+    assert curve.section(report, {"mine": given}, None).values["names"] == ["mine"]
 
 
 def test_a_page_of_vgg19_stays_small():
@@ -401,11 +360,6 @@ def test_weights_that_have_no_rank_leave_the_curve_out(weight):
 
 def test_a_network_without_parameters_has_a_page():
     assert "<h1>ReLU</h1>" in gs.analyze(nn.ReLU(), torch.zeros(1, 3)).to_html()
-
-
-def test_a_report_without_a_model_cannot_be_verified():
-    with pytest.raises(gs.ModelError, match="must come from a network"):
-        gs.analyze({"a.weight": torch.eye(3)}, "none", verify=True)
 
 
 def test_a_page_holds_the_licences_of_what_it_holds():

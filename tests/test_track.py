@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import torch
 from torch import nn
 
 import graphsparse as gs
+from graphsparse.cli import main
 from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.runs import workers
 from graphsparse.runs.steps import steps_of
@@ -309,6 +312,32 @@ def _changed(path: Path, target: Path) -> Path:
     return target
 
 
+@pytest.fixture
+def scheduler(tmp_path):
+    """The address of a scheduler that has one worker, each a process of its own."""
+    about = tmp_path / "scheduler.json"
+    started = [_started(f"distributed.cli.dask_{name}", "--scheduler-file", str(about), "--no-dashboard", *more)
+               for name, more in (("scheduler", ("--host", "127.0.0.1", "--port", "0")), ("worker", ("--no-nanny",)))]  # fmt: skip
+    try:
+        for _ in range(600):
+            if about.exists():
+                break
+            time.sleep(0.1)
+        yield json.loads(about.read_text())["address"]
+    finally:
+        for process in started:
+            process.kill()  # a worker that is asked to stop waits for its scheduler
+            process.wait()
+
+
+def _started(module: str, *options: str) -> subprocess.Popen[bytes]:
+    paths = os.pathsep.join([str(Path(gs.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *options], env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
 class TestSideBySide:
     @pytest.mark.parametrize("options", [{"jobs": 3, "processes": False}, {"jobs": 2}], ids=["threads", "processes"])
     def test_jobs_change_nothing(self, run, found, tmp_path, options):
@@ -317,15 +346,25 @@ class TestSideBySide:
         assert several.to_dict() == found.to_dict()
         assert seen == [(n, 9) for n in range(1, 10)]
 
-    def test_a_cluster_changes_nothing(self, run, found):
+    def test_a_cluster_of_other_processes_changes_nothing(self, run, found, scheduler, tmp_path):
         distributed = pytest.importorskip("distributed")
-        with (
-            distributed.LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            assert gs.track(run, Small(), X, client=client).to_dict() == found.to_dict()
+        assert gs.track(run, Small(), X, cluster=scheduler).to_dict() == found.to_dict()
+        with distributed.Client(scheduler) as client:
+            assert gs.track(run, Small(), X, cluster=client).to_dict() == found.to_dict()
+            assert client.status == "running"  # what is given stays open
+        command = [
+            "track",
+            str(run),
+            "--model",
+            "tests.dynamic_training:Small",
+            "--input",
+            "1x8x8",
+            "--json",
+            str(tmp_path / "run.json"),
+        ]
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--cluster", scheduler])
+        assert json.loads((tmp_path / "run.json").read_text())["steps"] == found.to_dict()["steps"]
 
     def test_no_jobs(self, run):
         with pytest.raises(gs.ArgumentError, match="jobs must not be 0"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -87,7 +87,7 @@ def track(
 
         found = follow(
             run[0] if len(run) == 1 else run, model, options.examples(example_inputs), pattern=pattern, sidecar=sidecar,
-            jobs=jobs, processes=processes, client=_client(cluster), causes=causes, resolution=resolution,
+            jobs=jobs, processes=processes, cluster=cluster, causes=causes, resolution=resolution,
             norm_statistics=norm_statistics, sources=sources or None, form=form, model_args=options.arguments(model_args),
             key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, cache=cache, progress=progress("checkpoints"),
         )  # fmt: skip
@@ -110,11 +110,3 @@ def _write_deaths(found: Trajectory, path: Path) -> None:
     from graphsparse.measures.tables import write_csv
 
     write_csv(found.deaths, path)
-
-
-def _client(address: str | None) -> Any:
-    if address is None:
-        return None
-    from graphsparse.runs.workers import connect
-
-    return connect(address)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from graphsparse.capture import Network, export
+from graphsparse.capture.running import Runnable
 from graphsparse.effective import effective_masks
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.weights import with_weights
 from graphsparse.surgery import write_masks
-from graphsparse.surgery.write import masked_copy
+from graphsparse.surgery.constants import carrying
+from graphsparse.surgery.write import Written, masked_copy
 
 TRIALS = 3
+Run = Callable[[Any], Any]
+"""Outputs of the inputs that `_drawn` gives."""
 
 
 @dataclass(frozen=True)
@@ -59,42 +62,68 @@ def verify_outputs(network: Network, graph: LayeredGraph, trials: int = TRIALS, 
     """Drop the dead connections of a copy of a network, and compare its outputs with those of the network itself.
 
     Both compute in double precision, in evaluation mode, on inputs drawn from a normal distribution and tokens drawn from all
-    rows of their table; other integers are those of the network. Where the model has statistics of normalisation, masks are found with them.
+    rows of their table; other integers are those of the network. Where the model has statistics of normalisation, masks are
+    found with them. An exported program has no modules whose biases take over constants: connections that carry one stay.
 
     Raises:
-        ModelError: the network has no weights, or is no module.
+        ModelError: the network has no weights, or its inputs are not known.
+        CaptureError: an operation of a program cannot be run in double precision.
     """
-    network = with_weights(network) if network.is_meta else network
-    if isinstance(network.model, ExportedProgram) or not network.has_inputs:
+    program = isinstance(network.model, ExportedProgram)
+    network = with_weights(network) if network.is_meta and not (program and network.weights) else network
+    if not network.has_inputs:
         raise ModelError(
-            "a network must be a module with inputs for its outputs to be compared", place=network.title,
-            received="an exported program" if network.has_inputs else "no inputs",
-            way_out="name the model by package.module:factory, with --input",
+            "a network must have inputs for its outputs to be compared", place=network.title, received="no inputs",
+            way_out="give example_inputs=",
         )  # fmt: skip
     same = graph.norm_statistics or not graph.has_norm_statistics
     graph = graph if same else export(network, resolution=graph.resolution, norm_statistics=True)
-    before = masked_copy(network.model, graph).eval()
-    after = copy.deepcopy(before)
-    masks = effective_masks(graph)
-    written = write_masks(
-        after, masks, example_inputs=_doubled(network.inputs), kwargs=_doubled(dict(network.kwargs)), form="zeros",
-        norm_statistics=graph.norm_statistics,
-    )  # fmt: skip
-    dropped = sum(graph.kept[name].count() - int(written.masks[name].sum()) for name in masks)
-    largest, greatest = _compared(before, after, network, graph, trials, seed)
+    before, after, written = _of_program(network, graph) if program else _of_module(network, graph)
+    dropped = sum(graph.kept[name].count() - int(mask.sum()) for name, mask in written.masks.items())
+    given = (network.inputs or (), dict(network.kwargs))
+    example = tree_leaves(given) if program else given
+    largest, greatest = _compared(before, after, example, graph, trials, seed)
     return Verification(largest, greatest, trials, dropped, sum(written.kept.values()), len(written.folded), same)
 
 
+def _of_module(network: Network, graph: LayeredGraph) -> tuple[Run, Run, Written]:
+    """A module's copies before and after, and what was written to the second."""
+    first = masked_copy(network.model, graph).eval()  # type: ignore[arg-type]
+    second = copy.deepcopy(first)
+    written = write_masks(
+        second, effective_masks(graph), example_inputs=_doubled(network.inputs), kwargs=_doubled(dict(network.kwargs)),
+        form="zeros", norm_statistics=graph.norm_statistics,
+    )  # fmt: skip
+    return (lambda given: first(*given[0], **given[1])), (lambda given: second(*given[0], **given[1])), written
+
+
+def _of_program(network: Network, graph: LayeredGraph) -> tuple[Run, Run, Written]:
+    """A program with its masked weights, and with those of them that are alive or carry a constant."""
+    masks = effective_masks(graph)
+    carried = {name: torch.from_numpy(mask) for name, mask in carrying(graph, graph.checked(masks)).items()}
+    after = {name: mask | carried[name] if name in carried else mask for name, mask in masks.items()}
+    kept = {name: torch.from_numpy(mask.unpack()) for name, mask in graph.kept.items()}
+    runs = [Runnable(network.program, _masked(network, graph, {**kept, **each})) for each in ({}, after)]
+    first, second = ((lambda given, run=run: run(*given)) for run in runs)
+    return first, second, Written(after, (), {name: int(mask.sum()) for name, mask in carried.items()})
+
+
+def _masked(network: Network, graph: LayeredGraph, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A program's tensors, those that a mask belongs to as zeros where it drops."""
+    held = {name: network.weights.get(name, tensor) for name, tensor in network.state.items()}
+    own = {name: masks[graph.aliases.get(name, name)] for name in held if graph.aliases.get(name, name) in masks}
+    return {name: torch.where(own[name], each, 0) if name in own else each for name, each in held.items()}
+
+
 def _compared(
-    before: nn.Module, after: nn.Module, network: Network, graph: LayeredGraph, trials: int, seed: int
+    before: Run, after: Run, example: Any, graph: LayeredGraph, trials: int, seed: int
 ) -> tuple[float, float]:
     """The greatest difference of any output, and the greatest output."""
     generator = torch.Generator().manual_seed(seed)
     largest = greatest = 0.0
     for _ in range(trials):
-        args, kwargs = _drawn((network.inputs or (), dict(network.kwargs)), graph, generator)
-        first, second = (_outputs(model(*args, **kwargs)) for model in (before, after))
-        for one, other in zip(first, second, strict=True):
+        given = _drawn(example, graph, generator)
+        for one, other in zip(_outputs(before(given)), _outputs(after(given)), strict=True):
             largest = max(largest, float((one - other).abs().max()))
             greatest = max(greatest, float(one.abs().max()))
     return largest if not math.isnan(largest) else math.inf, greatest

@@ -41,7 +41,7 @@ def track(
     sidecar: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     processes: bool = True,
-    client: Any = None,
+    cluster: Any = None,
     causes: bool = True,
     progress: Progress | None = None,
 ) -> Trajectory:
@@ -57,7 +57,8 @@ def track(
             from there; files that changed are read again. Without it, the masks of all steps are held in memory as bits.
         jobs: how many checkpoints are read at a time, -1 for one per core. processes: in processes, which take seconds to
             start and pay from some dozens of checkpoints on; else in threads.
-        client: a ``dask.distributed.Client``, to read them on a cluster; its workers must see the same paths.
+        cluster: the address of a Dask scheduler (``"tcp://host:8786"``) or a ``dask.distributed.Client``, whose workers read
+            them; they must see the same paths. Needs the extra ``dask``.
         causes: also find which masks cut the units that died: a sweep for each mask that drops something at a step.
         progress: called with (checkpoints done, checkpoints in all).
 
@@ -91,7 +92,7 @@ def track(
     )
     found = _captured(run.steps, model, example_inputs, kwargs, way)
     kept = None if sidecar is None else Sidecar.of(sidecar, found)
-    each = outcomes(run.steps, found, kept, jobs=jobs, processes=processes, client=client, progress=progress)
+    each = outcomes(run.steps, found, kept, jobs=jobs, processes=processes, cluster=cluster, progress=progress)
     return _folded(_title(source), run, found, kept, each, causes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,21 +54,22 @@ def outcomes(
     *,
     jobs: int = 1,
     processes: bool = True,
-    client: Any = None,
+    cluster: Any = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """What becomes of each step, in their order.
 
     Args:
         jobs: how many at a time. processes: in processes of their own instead of threads.
-        client: a ``dask.distributed.Client``: its workers read the checkpoints, by the paths that are given here.
+        cluster: a ``dask.distributed.Client``, or the address of its scheduler: its workers read the checkpoints, by the
+            paths that are given here.
         progress: called with (steps done, steps in all).
     """
     if jobs == 0:
         raise ArgumentError("jobs must not be 0", received=jobs, way_out="give 1, or -1 for a job per core")
     work = partial(outcome_of, template=template, sidecar=sidecar)
     found: dict[int, Outcome] = {}
-    for each in _on_cluster(work, steps, client) if client is not None else _here(work, steps, jobs, processes):
+    for each in _on_cluster(work, steps, cluster) if cluster is not None else _here(work, steps, jobs, processes):
         found[each.step.number] = each
         if progress is not None:
             progress(len(found), len(steps))
@@ -84,35 +86,36 @@ def _here(work: Callable[[Step], Outcome], steps: Sequence[Step], jobs: int, pro
     yield from parallel(delayed(work)(step) for step in steps)
 
 
-def _on_cluster(work: Callable[[Step], Outcome], steps: Sequence[Step], client: Any) -> Iterator[Outcome]:
-    try:
+def _on_cluster(work: Callable[[Step], Outcome], steps: Sequence[Step], cluster: Any) -> Iterator[Outcome]:
+    with _client(cluster) as client:
         from dask.distributed import as_completed
-    except ImportError as error:
-        raise MissingExtra("a client needs dask", way_out="pip install 'graphsparse[dask]'") from error
-    shared = client.scatter(work, broadcast=True)
-    futures = [client.submit(_call, shared, step, pure=False) for step in steps]
-    for future in as_completed(futures):  # type: ignore[no-untyped-call]
-        yield future.result()
+
+        shared = client.scatter(work, broadcast=True)
+        futures = [client.submit(_call, shared, step, pure=False) for step in steps]
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            yield future.result()
 
 
 def _call(work: Callable[[Step], Outcome], step: Step) -> Outcome:
     return work(step)
 
 
-def connect(address: str) -> Any:
-    """A client of the cluster whose scheduler has this address.
-
-    Raises:
-        MissingExtra: dask is not installed. ArgumentError: nobody answers there.
-    """
+@contextmanager
+def _client(cluster: Any) -> Iterator[Any]:
+    """A client of the scheduler that has this address, closed in the end; a client that is given stays open."""
     try:
         from dask.distributed import Client
     except ImportError as error:
-        raise MissingExtra("a client needs dask", way_out="pip install 'graphsparse[dask]'") from error
+        raise MissingExtra("a cluster needs dask", way_out="pip install 'graphsparse[dask]'") from error
+    if not isinstance(cluster, str):
+        yield cluster
+        return
     try:
-        return Client(address, timeout=PATIENCE)  # type: ignore[no-untyped-call]
+        client = Client(cluster, timeout=PATIENCE)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise ArgumentError(
-            "a cluster must be the address of a Dask scheduler", place=address, received=type(error).__name__,
+            "a cluster must be the address of a Dask scheduler", place=cluster, received=type(error).__name__,
             way_out="for example tcp://host:8786",
         ) from error  # fmt: skip
+    with client:
+        yield client

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphsparse.errors import MaskError
+from graphsparse.pages.render import count
 from graphsparse.pages.sections import Section
 from graphsparse.passes.curve import CompressionCurve, compression_curve
 from graphsparse.pruning.methods import saliency
@@ -46,7 +47,7 @@ def section(
     if not curves and ranking is not None:
         curves = {"magnitude": compression_curve(report.graph, ranking)}
     if not curves:
-        return None
+        return _too_large(report.graph.n_connections) if report.graph.n_connections > LARGEST else None
     drawn = {name: _line(curve) for name, curve in curves.items()}
     drawn = {name: line for name, line in drawn.items() if line["direct"]}
     if not drawn:
@@ -59,8 +60,18 @@ def section(
     }
     tables = {name: [row for row in zip(line["kept"], line["active"], line["direct"], line["effective"])][:: max(1, len(line["kept"]) // ROWS)]
               for name, line in drawn.items()}  # fmt: skip
-    values = {"tables": tables, "point": point, "names": list(drawn)}
+    values = {"tables": tables, "point": point, "names": list(drawn), "missing": ""}
     return Section("curve", "Compression curve", values, {"lines": drawn, "point": point}, ("curve.js",))
+
+
+def _too_large(connections: int) -> Section:
+    """What stands in the place of a curve that would take long."""
+    text = (
+        f"Left out: the network has {count(connections)} connections, more than {count(LARGEST)}. The command "
+        "graphsparse curve --method magnitude --plot curve.svg draws it, given time and memory; "
+        "to_html(curves={name: graphsparse.compression_curve(graph, scores)}) puts it here."
+    )
+    return Section("curve", "Compression curve", {"missing": text})
 
 
 def _line(curve: CompressionCurve) -> dict[str, Any]:
