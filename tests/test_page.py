@@ -337,6 +337,43 @@ def test_a_module_opens_into_its_layers_by_keyboard(browser, deep):
         assert not page.locator("#flow canvas").evaluate(WARM)  # everything is active
 
 
+def drawn(page) -> tuple[int, int]:
+    """Points and edges of a canvas, once it is drawn."""
+    page.wait_for_selector("#flow canvas[data-drawn=yes]")
+    return tuple(int(page.get_attribute("#flow canvas", f"data-{part}") or 0) for part in ("points", "edges"))
+
+
+def test_channels_and_units_of_one_module_and_of_one_layer_are_opened(browser, deep):
+    """Each module has 10 layers of 6 units, all joined: what leads into it, and the layer before it."""
+    with opened(browser, deep) as page:
+        page.click("#flow .node >> nth=2")
+        assert page.locator("#flow-chosen button").all_inner_texts() == [
+            "Open its layers", "Open its channels", "Open its units",
+        ]  # fmt: skip
+        page.click("text=Open its channels")
+        assert drawn(page) == (66, 360)
+        assert "What leads into 1.0: 66 channels" in page.inner_text("#flow-said")
+        assert page.get_attribute("#flow canvas", "aria-label").startswith("1.0: 66 channels and 360 edges")
+        page.click("#flow [data-level=units]")
+        assert drawn(page) == (66, 360)
+        page.click("#flow-said button")
+        assert drawn(page) == (306, 1800)
+        page.click("#flow [data-level=modules]")
+        page.click("#flow .node >> nth=2")
+        page.keyboard.press("Tab")
+        page.focus("#flow-picture")
+        for key in ("Enter", "ArrowRight", "ArrowRight", "Enter"):  # the module, its third layer, its channels
+            page.keyboard.press(key)
+        assert drawn(page) == (12, 36) and "What leads into 1.0.4: 12 channels" in page.inner_text("#flow-said")
+        before = page.locator("#flow canvas").evaluate(PICTURE)
+        page.keyboard.press("ArrowDown")
+        until(page, "was => document.querySelector('#flow canvas').toDataURL() !== was", before)
+        page.keyboard.press("Escape")
+        assert "The 10 layers of 1.0" in page.inner_text("#flow-said")
+        page.keyboard.press("Escape")
+        assert page.locator("#flow .node").count() == 6 and page.locator("#flow-said button").count() == 0
+
+
 def test_a_graph_at_the_limit_is_drawn_unit_by_unit(browser, tmp_path):
     """10^5 edges; one more and it says why not. The page itself is there at once: it draws piece by piece."""
     gs.analyze({"a.weight": torch.ones(250, 400)}, "chain").to_html(tmp_path / "at.html")

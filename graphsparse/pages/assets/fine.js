@@ -1,6 +1,6 @@
 // Channels and single units as points and lines on a canvas, drawn piece by piece so that the page never waits.
 {
-  const data = page.data.flow, {count} = page, {box, said} = flow;
+  const data = page.data.flow, {count} = page, {box} = flow;
   const STATES = ["alive", "constant", "starved", "stranded"], HEIGHT = 460, PIECE = 3000, cache = {};
   let turn = 0;
 
@@ -13,20 +13,16 @@
     }
   }
 
-  // Points in a box of 1 by 1, and edges as pairs of points with 1 where one is active.
+  // Points by layer and place, and edges as pairs of points with 1 where one is active.
   function unpacked(name) {
     if (cache[name]) return cache[name];
-    const level = data.levels[name], columns = Math.max(...data.columns) + 1, most = Math.max(...level.sizes, 1);
-    const lanes = data.columns.map((column) => data.columns.filter((each) => each === column).length);
-    const points = [], edges = [], next = numbers(level.nodes);
+    const level = data.levels[name], points = [], edges = [], next = numbers(level.nodes);
     let layer = 0, at = 0;
     for (let step = next.next(); !step.done; step = next.next()) {
       if (step.value || !points.length) { layer += step.value; at = 0; }
       const fresh = points.length === 0 || points[points.length - 1].layer !== layer;
       at = fresh ? next.next().value : at + next.next().value;
-      const state = next.next().value, size = level.sizes[layer], tall = Math.max(.12, Math.sqrt(size / most)) / lanes[layer];
-      const middle = (data.lanes[layer] + .5) / lanes[layer];
-      points.push({layer, at, state, x: columns > 1 ? data.columns[layer] / (columns - 1) : .5, y: middle + tall * .94 * ((at + .5) / size - .5)});
+      points.push({layer, at, state: next.next().value});
     }
     const reach = numbers(level.reach);
     let source = 0;
@@ -36,7 +32,27 @@
       source++;
     }
     const rest = edges.filter((edge) => !edge[2]);
-    return cache[name] = {...level, points, edges: [...rest, ...edges.filter((edge) => edge[2])], dead: rest.length};
+    return cache[name] = {...level, points, edges: [...rest, ...edges.filter((edge) => edge[2])]};
+  }
+
+  // Those edges that lead into some layers, or all; their points get places in a box of 1 by 1.
+  function part(name, into) {
+    const level = unpacked(name), edges = into ? level.edges.filter(([, target]) => into.has(level.points[target].layer)) : level.edges;
+    const used = new Set(into ? edges.flatMap(([source, target]) => [source, target]) : level.points.keys());
+    if (into) level.points.forEach((point, n) => { if (into.has(point.layer)) used.add(n); });
+    const layers = [...new Set([...used].map((n) => level.points[n].layer))].sort((a, b) => a - b);
+    const columns = [...new Set(layers.map((layer) => data.columns[layer]))].sort((a, b) => a - b), most = Math.max(...layers.map((layer) => level.sizes[layer]), 1);
+    const places = new Map(layers.map((layer) => {
+      const beside = layers.filter((each) => data.columns[each] === data.columns[layer]);
+      return [layer, {x: columns.length > 1 ? columns.indexOf(data.columns[layer]) / (columns.length - 1) : .5, lane: beside.indexOf(layer), lanes: beside.length}];
+    }));
+    const points = level.points.map((point, n) => {
+      if (!used.has(n)) return point;
+      const {x, lane, lanes} = places.get(point.layer), size = level.sizes[point.layer], tall = Math.max(.12, Math.sqrt(size / most)) / lanes;
+      return {...point, x, y: (lane + .5) / lanes + tall * .94 * ((point.at + .5) / size - .5)};
+    });
+    const active = edges.reduce((sum, edge) => sum + edge[2], 0);
+    return {...level, points, shown: [...used].map((n) => points[n]), edges, dead: edges.length - active, active, places, most, gaps: Math.max(columns.length - 1, 1)};
   }
 
   function words(level, point) {
@@ -44,18 +60,18 @@
     return `${data.names[point.layer]}\n${level.what}${first === last ? ` ${first}` : `s ${first} to ${last}, the best of them`}: ${STATES[point.state]}`;
   }
 
-  flow.fine = (name) => {
-    const level = unpacked(name), width = box.clientWidth, ratio = Math.min(devicePixelRatio || 1, 2);
-    const canvas = page.make("canvas", {role: "img", "data-edges": level.edges.length, "data-points": level.points.length,
-      "aria-label": `${level.points.length} ${level.what}s and ${level.edges.length} edges, ${level.active} of them active. The tables below have the layers.`});
+  flow.fine = (name, focus) => {
+    const level = part(name, focus && focus.layers), width = box.clientWidth, ratio = Math.min(devicePixelRatio || 1, 2);
+    const canvas = page.make("canvas", {role: "img", "data-edges": level.edges.length, "data-points": level.shown.length,
+      "aria-label": `${focus ? `${focus.name}: ` : ""}${level.shown.length} ${level.what}s and ${level.edges.length} edges, ${level.active} of them active. The tables below have the layers.`});
     canvas.width = width * ratio; canvas.height = HEIGHT * ratio;
     canvas.style.width = `${width}px`; canvas.style.height = `${HEIGHT}px`;
     box.replaceChildren(canvas);
     const context = canvas.getContext("2d"), inner = {left: 16, top: 30, width: width - 32, height: HEIGHT - 44};
-    const binned = level.per.some((per) => per > 1);
-    said.textContent = `${count(level.points.length)} ${binned ? `bins of ${level.what}s` : `${level.what}s`} that have an edge, ${count(level.edges.length)} edges, ${count(level.active)} active; orange: kept, but not active`;
+    const binned = [...level.places.keys()].some((layer) => level.per[layer] > 1);
+    flow.told(`${focus ? `What leads into ${focus.name}: ` : ""}${count(level.shown.length)} ${binned ? `bins of ${level.what}s` : `${level.what}s`} that have an edge, ${count(level.edges.length)} edges, ${count(level.active)} active; orange: kept, but not active`);
     const place = (point) => [inner.left + inner.width * point.x, inner.top + inner.height * point.y];
-    const tree = d3.quadtree(level.points, (point) => place(point)[0], (point) => place(point)[1]);
+    const tree = d3.quadtree(level.shown, (point) => place(point)[0], (point) => place(point)[1]);
     let transform = d3.zoomIdentity;
 
     function draw() {
@@ -66,7 +82,7 @@
       context.fillRect(0, 0, canvas.width, canvas.height);
       context.setTransform(ratio * transform.k, 0, 0, ratio * transform.k, ratio * transform.x, ratio * transform.y);
       canvas.dataset.drawn = "no";
-      const thin = Math.max(.02, Math.min(.6, 1500 / level.edges.length)) ** .6;
+      const thin = Math.max(.02, Math.min(.6, 120 * level.gaps / Math.max(level.edges.length, 1))) ** .6;
       let at = 0;
       const piece = () => {
         if (mine !== turn) return;
@@ -90,8 +106,8 @@
 
     function finish(colours, strong) {
       context.globalAlpha = 1;
-      const dot = Math.max(.8, Math.min(3, 500 / Math.max(...level.sizes))) / Math.sqrt(transform.k);
-      for (const point of level.points) {
+      const dot = Math.max(.8, Math.min(3, 500 / level.most)) / Math.sqrt(transform.k);
+      for (const point of level.shown) {
         const [x, y] = place(point);
         context.fillStyle = colours[STATES[point.state]];
         context.fillRect(x - dot, y - dot, 2 * dot, 2 * dot);
@@ -106,9 +122,9 @@
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       context.fillStyle = colours.quiet; context.font = "11px system-ui, sans-serif";
       let right = -Infinity;
-      data.names.forEach((name, layer) => {
-        if (data.lanes[layer]) return;
-        const x = transform.applyX(place({x: Math.max(...data.columns) ? data.columns[layer] / Math.max(...data.columns) : .5, y: 0})[0]);
+      level.places.forEach(({x: at, lane}, layer) => {
+        if (lane) return;
+        const x = transform.applyX(place({x: at, y: 0})[0]), name = data.names[layer];
         const text = name.split(".").slice(-2).join(".").slice(-18), long = context.measureText(text).width, left = Math.max(2, Math.min(width - long - 2, x - long / 2));
         if (x < -5 || x > width + 5 || left < right + 10) return;
         context.fillText(text, left, 14);

@@ -12,7 +12,7 @@ const flow = (() => {
 
   // What is drawn: nodes with their counts, and lines between them; all of it are sums over layers.
   function picture() {
-    const nodes = level === "modules" ? moduleNodes() : layerNodes((n) => focus === null || data.modules[n] === focus);
+    const nodes = level === "modules" ? moduleNodes() : layerNodes((n) => focus === null || focus.layers.has(n));
     const home = new Map(nodes.flatMap((node, place) => node.layers.map((layer) => [layer, place])));
     for (const node of nodes) {
       node.states = STATES.map((_, s) => d3sum(node.layers, (layer) => data.states[layer][s]));
@@ -73,7 +73,7 @@ const flow = (() => {
       });
     });
     marks.append("rect").attr("class", "frame").attr("x", -2.5).attr("y", -2.5).attr("width", 19).attr("height", (node) => node.height + 5);
-    const short = (node) => { const parts = node.name.split("."); let text = focus !== null ? node.name.slice(focus.length + 1) || node.name : parts.slice(-2).join("."); const most = step < 70 ? 14 : 22; if (text.length > most) text = parts[parts.length - 1]; return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
+    const short = (node) => { const parts = node.name.split("."); let text = focus !== null ? node.name.slice(focus.name.length + 1) || node.name : parts.slice(-2).join("."); const most = step < 70 ? 14 : 22; if (text.length > most) text = parts[parts.length - 1]; return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
     const steep = step < 110;
     marks.append("text").attr("transform", (node) => steep ? `translate(10,${node.height + 12}) rotate(40)` : `translate(7,${node.height + 15})`).attr("text-anchor", steep ? "start" : "middle").text(short);
     marks.on("click", (event, node) => choose(node)).on("dblclick", (event, node) => { event.stopPropagation(); open(node); })
@@ -92,47 +92,61 @@ const flow = (() => {
     const behaviour = d3.zoom().scaleExtent([.05, 40]).on("zoom", (event) => act(event.transform))
       .filter((event) => event.type === "wheel" ? event.ctrlKey || event.metaKey : event.type.startsWith("touch") ? event.touches.length > 1 : !event.button);
     selection.call(behaviour).on("dblclick.zoom", null);
-    return {go: (transform) => selection.call(behaviour.transform, transform), by: (factor) => selection.call(behaviour.scaleBy, factor), home: d3.zoomIdentity};
+    return {go: (transform) => selection.call(behaviour.transform, transform), by: (factor) => selection.call(behaviour.scaleBy, factor), move: (x, y) => selection.call(behaviour.translateBy, x, y), home: d3.zoomIdentity};
   }
+
+  const link = (text, act) => {
+    const button = make("button", {type: "button", class: "link"}, text);
+    button.addEventListener("click", act);
+    return button;
+  };
+  const has = (name) => Boolean(buttons.querySelector(`[data-level=${name}]`));
+  const inner = () => ["layers", "channels", "units"].slice(level === "modules" ? 0 : 1).filter(has);
 
   function choose(node) {
     chosen = node.layers[0];
     d3.selectAll("#flow-picture .node").classed("chosen", (each) => each === node);
     below.replaceChildren(...[words(node).replaceAll("\n", ", "), ". "]);
-    if (level === "modules" && node.layers.length > 1) {
-      const button = make("button", {type: "button", class: "link"}, "Open its layers");
-      button.addEventListener("click", () => open(node));
-      below.append(button);
-    } else if (node.layers.some((layer) => data.names[layer] in parameters)) {
-      page.choose(parameters[data.names[node.layers.find((layer) => data.names[layer] in parameters)]], "flow");
-    }
+    for (const name of inner()) if (name !== "layers" || node.layers.length > 1) below.append(link(`Open its ${name}`, () => open(node, name)), " ");
+    const known = node.layers.find((layer) => data.names[layer] in parameters);
+    if (known !== undefined && (level !== "modules" || node.layers.length === 1)) page.choose(parameters[data.names[known]], "flow");
   }
 
-  function open(node) {
-    if (level !== "modules") return;
-    focus = node.name;
-    set("layers");
+  // Go into a module or a layer: its layers, else the channels or units that it is made of.
+  function open(node, to) {
+    const next = to || inner().find((name) => name !== "layers" || node.layers.length > 1);
+    if (!next) return;
+    focus = {name: node.name, layers: new Set(node.layers)};
+    below.replaceChildren();
+    set(next);
+  }
+
+  // Back from a layer to its module, and from a module to all.
+  function close() {
+    const module = focus && focus.layers.size === 1 ? data.modules[[...focus.layers][0]] : null, layers = groups.length < data.names.length && module !== null ? data.modules.map((each, n) => each === module ? n : -1).filter((n) => n >= 0) : [];
+    focus = layers.length > 1 ? {name: module, layers: new Set(layers)} : null;
+    set(focus || !has("modules") ? "layers" : "modules");
   }
 
   function say() {
-    const text = {modules: `${groups.length} modules`, layers: focus === null ? `${data.names.length} layers` : `The ${shown.nodes.length} layers of ${focus}`}[level];
-    said.replaceChildren(text, ...(focus !== null && level === "layers" ? [" ", back()] : []));
+    told({modules: `${groups.length} modules`, layers: focus === null ? `${data.names.length} layers` : `The ${shown.nodes.length} layers of ${focus.name}`}[level]);
   }
-  function back() {
-    const button = make("button", {type: "button", class: "link"}, "Show all layers");
-    button.addEventListener("click", () => { focus = null; set("layers"); });
-    return button;
+  function told(text) {
+    said.replaceChildren(text, ...(focus === null ? [] : [" ", link(`Show all ${level}`, () => { focus = null; set(level); })]));
   }
 
   function set(value) {
     level = value;
     document.querySelectorAll("#flow-levels button").forEach((button) => button.setAttribute("aria-pressed", button.dataset.level === level));
-    if (level === "modules" || level === "layers") draw(box.clientWidth); else zooming = flow.fine(level);
+    if (level === "modules" || level === "layers") draw(box.clientWidth); else zooming = flow.fine(level, focus);
   }
 
   const buttons = document.getElementById("flow-levels");
   for (const button of buttons.querySelectorAll("button")) if (["channels", "units"].includes(button.dataset.level) && !data.levels[button.dataset.level]) button.remove();
-  page.choices(buttons, "level", (value) => { if (value === "modules") focus = null; set(value); });
+  page.choices(buttons, "level", (value) => {
+    if (value === "modules" || (value === "layers" && focus && focus.layers.size === 1)) focus = null;
+    set(value);
+  });
   document.getElementById("flow-zoom").addEventListener("click", (event) => zoom(event.target.dataset.zoom));
   function zoom(way) { if (way === "fit") zooming.go(zooming.home); else if (way) zooming.by(way === "in" ? 1.6 : 1 / 1.6); }
 
@@ -149,20 +163,24 @@ const flow = (() => {
 
   box.addEventListener("keydown", (event) => {
     if (event.key === "+" || event.key === "-") { zoom(event.key === "+" ? "in" : "out"); return; }
-    if (!["modules", "layers"].includes(level)) return;
+    if (event.key === "Escape") { if (focus) close(); return; }
+    const [across, down] = {ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1]}[event.key] || [0, 0];
+    if (!["modules", "layers"].includes(level)) {
+      if (across || down) { event.preventDefault(); zooming.move(-40 * across, -40 * down); }
+      return;
+    }
     const at = shown.nodes.findIndex((node) => node.layers.includes(chosen));
     if (event.key === "Enter" && at >= 0) open(shown.nodes[at]);
-    const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
-    if (step === undefined) return;
+    if (!across) return;
     event.preventDefault();
-    choose(shown.nodes[Math.max(0, Math.min(shown.nodes.length - 1, at + step))]);
+    choose(shown.nodes[Math.max(0, Math.min(shown.nodes.length - 1, at + across))]);
   });
   page.on("choose", (number, from) => {
     if (from === "flow" || !["modules", "layers"].includes(level)) return;
     const layer = data.names.indexOf(page.data.layers.names[number].replace(/\.[^.]*$/, ""));
     if (layer >= 0) { chosen = layer; d3.selectAll("#flow-picture .node").classed("chosen", (node) => node.layers.includes(layer)); }
   });
-  page.drawn(box, (width) => { if (level === "modules" || level === "layers") draw(width); else if (level) zooming = flow.fine(level); });
+  page.drawn(box, (width) => { if (level === "modules" || level === "layers") draw(width); else if (level) zooming = flow.fine(level, focus); });
   addEventListener("DOMContentLoaded", () => set(buttons.querySelector("[data-level=modules]") && data.names.length > 40 ? "modules" : "layers"));
-  return {zoomable, box, said, get fragile() { return data.fragile[fragile]; }, fine: null};
+  return {zoomable, box, told, get fragile() { return data.fragile[fragile]; }, fine: null};
 })();
