@@ -9,6 +9,7 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import reading
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, complain, working
 from graphsparse.cli.wording import BAD_INPUT, one_line
 from graphsparse.errors import ModelError
@@ -40,22 +41,10 @@ Examples:
 
 def analyze(
     checkpoints: options.Checkpoints,
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
+    *,
+    given: GraphOptions,
     select: options.Select = None,
-    json: outputs.Json = None,
-    csv: outputs.Csv = None,
-    parquet: outputs.Parquet = None,
+    wanted: outputs.Outputs,
     html: outputs.Html = None,
     verify: Annotated[
         bool,
@@ -71,10 +60,10 @@ def analyze(
     With --model none: direct sparsity of each tensor, without a network.
     """
     if fail_under is not None:
-        _check_limit(fail_under, model)
-    options.check_resolution(resolution)
+        _check_limit(fail_under, given.model)
+    given.check()
     options.check_outputs(html)
-    wanted = outputs.Outputs(json, csv, parquet).check()
+    wanted.check()
     if html is not None and len(checkpoints) > 1:
         raise ModelError(
             "a page must be of one checkpoint", place="--html", received=f"{len(checkpoints)} checkpoints",
@@ -84,12 +73,7 @@ def analyze(
         from graphsparse.reports.analyze import analyze as run
         from graphsparse.reports.several import report_each
 
-        alone = partial(
-            run, model=model, example_inputs=options.examples(example_inputs), resolution=resolution,
-            norm_statistics=norm_statistics, form=form, model_args=options.arguments(model_args), key=key,
-            ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, sources=sources or None, cache=cache,
-            verify=verify,
-        )  # fmt: skip
+        alone = partial(run, **given.arguments, verify=verify)
         found = report_each(checkpoints, alone, progress)
         shown = found.selected(select)
     wanted.write(shown.to_json, shown.table)

@@ -19,6 +19,7 @@ from graphsparse.cli.convert import convert
 from graphsparse.cli.curve import curve
 from graphsparse.cli.demo import demo
 from graphsparse.cli.export import export
+from graphsparse.cli.groups import flat
 from graphsparse.cli.plot import plot
 from graphsparse.cli.prune import prune
 from graphsparse.cli.topology import topology
@@ -64,18 +65,19 @@ def _root(
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the option --traceback; what click would answer in its own way reaches `main` as it is."""
 
+    parameters, grouped = flat(command)
+
     @wraps(command)
-    def run(*args: Any, traceback: bool = False, **kwargs: Any) -> None:
+    def run(traceback: bool = False, **values: Any) -> None:
         try:
-            command(*args, **kwargs)
+            command(**grouped(values))
         except SystemExit as error:
             raise ModelError("a model's code must not end the program", received=f"exit status {error.code}") from error
         except (EOFError, OSError, KeyboardInterrupt) as error:
             raise Unforeseen from error
 
-    signature = inspect.signature(command, eval_str=True)
     last = inspect.Parameter("traceback", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Traceback)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), last])  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature([*parameters, last])  # type: ignore[attr-defined]
     return run
 
 

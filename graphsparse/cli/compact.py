@@ -9,6 +9,7 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import NetworkOptions
 from graphsparse.cli.streams import answering, working
 
 EXAMPLES = """
@@ -24,6 +25,7 @@ Examples:
 
 def compact(
     checkpoint: options.Checkpoint,
+    *,
     out: Annotated[
         Path,
         typer.Option(
@@ -33,9 +35,7 @@ def compact(
             "model.pt2; of a transformers folder config.json too.",
         ),
     ],
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
+    given: NetworkOptions,
     round_to: Annotated[int, typer.Option(metavar="N", help="Let widths be multiples of N.")] = 1,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Parameters that stay as wide: 'head.*'. Repeat.")
@@ -43,13 +43,6 @@ def compact(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Run both models and take back what changes outputs.")
     ] = True,
-    resolution: options.Resolution = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
     json: outputs.Json = None,
 ) -> None:
     """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
@@ -57,10 +50,9 @@ def compact(
     The widths of feed-forward layers are what a transformers config.json can say (intermediate_size and its like): other
     widths of a transformers folder stay. Where the configuration cannot say the result, the masked weights are written.
     """  # fmt: skip
-    options.check_resolution(resolution)
+    given.check()
     wanted = outputs.Outputs(json).check()
     with working() as console, bars(console):
-        from graphsparse.checkpoints import Part
         from graphsparse.cli.scoring import network
         from graphsparse.compaction.checking import Inputs
         from graphsparse.compaction.compact import compact as run
@@ -68,24 +60,21 @@ def compact(
         from graphsparse.networks.pretrained import is_pretrained
 
         made_folder(out)
-        given = network(
-            checkpoint, model, example_inputs, model_args, form, methods=["snip"],
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
-        )  # fmt: skip
-        source = model if model is not None and is_pretrained(model) else checkpoint
+        loaded = network(checkpoint, given, methods=["snip"])
+        source = given.model if given.model is not None and is_pretrained(given.model) else checkpoint
         folder = is_pretrained(source)
-        fixed = sayable(given.runnable, read_config(source)) if folder else []
+        fixed = sayable(loaded.runnable, read_config(source)) if folder else []
         found = run(
-            given,
+            loaded,
             None,
             None,
             round_to,
-            resolution=resolution,
+            resolution=given.resolution,
             verify=verify,
             keep=[*(keep or ()), *fixed],
             alike=folder,
         )
-        written = save(found, out, Inputs(given.inputs or (), given.kwargs))
+        written = save(found, out, Inputs(loaded.inputs or (), loaded.kwargs))
         loads = save_pretrained(found, source, out) if folder else True
     wanted.write(found.report.to_json)
     with answering() as answer:

@@ -8,8 +8,8 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, complain, working
-from graphsparse.errors import ModelError
 
 EXAMPLES = """
 Examples:
@@ -24,23 +24,11 @@ Examples:
 
 def compare(
     checkpoints: options.Checkpoints,
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
+    *,
+    given: GraphOptions,
     metrics: options.Metrics = None,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
     select: options.Select = None,
-    json: outputs.Json = None,
-    csv: outputs.Csv = None,
-    parquet: outputs.Parquet = None,
+    wanted: outputs.Outputs,
     html: outputs.Html = None,
     fail_if: Annotated[
         list[str] | None,
@@ -52,10 +40,8 @@ def compare(
     ] = None,
 ) -> None:
     """Put checkpoints of one network side by side, called A, B, C: sparsity, overlap, what died and came to life, topology."""
-    if model == "none":
-        raise ModelError("a comparison must have a network", received="--model none", way_out="name the model")
-    wanted = outputs.Outputs(json, csv, parquet).check()
-    options.check_resolution(resolution)
+    given.check("a comparison")
+    wanted.check()
     options.check_outputs(html)
     with working() as console, bars(console) as progress:
         from graphsparse.reports.selection import select_rows
@@ -63,11 +49,7 @@ def compare(
         from graphsparse.runs.compare import METRICS
         from graphsparse.runs.compare import compare as run
 
-        found = run(
-            checkpoints, model, options.examples(example_inputs), metrics=metrics or METRICS, resolution=resolution,
-            norm_statistics=norm_statistics, sources=sources or None, form=form, model_args=options.arguments(model_args),
-            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, cache=cache, progress=progress("checkpoints"),
-        )  # fmt: skip
+        found = run(checkpoints, **given.arguments, metrics=metrics or METRICS, progress=progress("checkpoints"))
         failed = [condition for condition in fail_if or () if found.holds(condition)]
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)

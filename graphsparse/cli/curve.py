@@ -11,6 +11,7 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
@@ -29,43 +30,29 @@ Examples:
 
 def curve(
     checkpoint: options.Checkpoint,
+    *,
     methods: Annotated[
         list[str], typer.Option("--method", metavar="NAME", help=f"Repeat to compare. {options.Methods}")
     ],
-    json: outputs.Json = None,
-    csv: outputs.Csv = None,
-    parquet: outputs.Parquet = None,
+    wanted: outputs.Outputs,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
     points: Annotated[
         int, typer.Option(metavar="N", min=0, help="Points of each curve, even in log compression; 0 for all.")
     ] = 400,
     compression: Annotated[float, typer.Option(metavar="X", help="Where methods that work in rounds end.")] = 1000.0,
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
+    given: GraphOptions,
     data: options.Data = None,
     seed: options.Seed = 0,
 ) -> None:
     """Effective against direct compression at every threshold, for one method or several."""
-    if all(path is None for path in (plot, json, csv, parquet)):
+    if all(path is None for path in (plot, wanted.json, wanted.csv, wanted.parquet)):
         raise TargetError(
             "a curve must go into a file", received="none of --plot, --csv, --json, --parquet", way_out="name one"
         )
-    options.check_resolution(resolution)
+    given.check()
     options.check_outputs(plot)
-    wanted = outputs.Outputs(json, csv, parquet).check()
+    wanted.check()
     with working() as console, bars(console) as progress:
-        from graphsparse.capture import export
-        from graphsparse.checkpoints import Part
         from graphsparse.cli.scoring import network
         from graphsparse.passes.curve import compression_curve
         from graphsparse.plots.saving import kind_of
@@ -76,15 +63,12 @@ def curve(
             kind_of(plot)
         named = {method: method_named(method) for method in methods}
         batches = options.batches(data)
-        given = network(
-            checkpoint, model, example_inputs, model_args, form, methods=methods,
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
-        )  # fmt: skip
-        graph = export(given, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
+        loaded = network(checkpoint, given, methods=methods)
+        graph = given.graph(loaded)
         curves = {}
         for method in named:
             scores = saliency(
-                method, given, list(graph.shapes), data=batches,
+                method, loaded, list(graph.shapes), data=batches,
                 masks={name: mask.unpack() for name, mask in graph.masks.items()}, seed=seed, compression=compression,
                 progress=progress(method),
             )  # fmt: skip
@@ -101,8 +85,10 @@ def curve(
         write_picture(drawn, plot)
     with answering() as out:
         if not wanted.answer(out, partial(_json, frame), lambda: frame):
-            line = "Written: " + ", ".join(str(path) for path in (csv, json, parquet, plot) if path is not None)
-            out.print("\n".join(map(one_line, (*given.notes, line))), markup=False, highlight=False, soft_wrap=True)
+            line = "Written: " + ", ".join(
+                str(path) for path in (wanted.csv, wanted.json, wanted.parquet, plot) if path is not None
+            )
+            out.print("\n".join(map(one_line, (*loaded.notes, line))), markup=False, highlight=False, soft_wrap=True)
 
 
 def _json(frame: pandas.DataFrame) -> str:

@@ -11,8 +11,8 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
-from graphsparse.errors import ModelError
 
 EXAMPLES = """
 Examples:
@@ -27,6 +27,7 @@ Examples:
 
 def export(
     checkpoint: options.Checkpoint,
+    *,
     out: Annotated[
         Path,
         typer.Option(
@@ -34,18 +35,7 @@ def export(
             help="The file to write. Its ending says the form: .npz, .graphml, .gexf, .parquet (edges), .dot (layers).",
         ),
     ],
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
+    given: GraphOptions,
     force: Annotated[bool, typer.Option("--force", help="Write GraphML and GEXF of more than a million edges.")] = False,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
@@ -53,23 +43,14 @@ def export(
 
     Python reads the .npz again: graphsparse.load_graph.
     """
-    if model == "none":
-        raise ModelError("export must have a network", received="--model none", way_out="name the model")
-    options.check_resolution(resolution)
+    given.check("export")
     options.check_outputs(out)
     wanted = outputs.Outputs(json).check()
     with working() as console, bars(console) as progress:
-        from graphsparse.capture import export as graph_of
-        from graphsparse.checkpoints import Part
         from graphsparse.exports.save import format_of, save_graph
-        from graphsparse.networks.loading import load_network
 
         format_of(out)
-        network = load_network(
-            checkpoint, model, form=form, arguments=options.arguments(model_args),
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
-        ).with_inputs(options.examples(example_inputs))  # fmt: skip
-        graph = graph_of(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
+        graph = given.graph(given.network(checkpoint))
         save_graph(graph, out, force=force, progress=progress("writing"))
     told = {"file": str(out), "layers": len(graph.layers), "units": graph.n_units, "connections": graph.n_connections}
     to_json = partial(dumps, told, indent=2)

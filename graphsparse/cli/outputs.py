@@ -33,9 +33,9 @@ OUTPUT = "-"
 class Outputs:
     """The files that are asked for; "-" is standard output, which then holds nothing else."""
 
-    json: str | None = None
-    csv: str | None = None
-    parquet: Path | None = None
+    json: Json = None
+    csv: Csv = None
+    parquet: Parquet = None
 
     def and_by_ending(self, out: Path | None) -> Outputs:
         """With a further file, whose ending says what is written into it.

@@ -12,14 +12,13 @@ import typer
 
 from graphsparse.cli import options
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
-from graphsparse.errors import ModelError, TargetError
+from graphsparse.errors import TargetError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from graphsparse.graph import LayeredGraph
 
 EXAMPLES = """
 Examples:
@@ -51,7 +50,8 @@ class Asked:
     files: list[Path]
     parameter: str | None
     order: str
-    arguments: dict[str, Any]
+    given: GraphOptions
+    pattern: str | None
     progress: Callable[[int, int], None]
 
 
@@ -60,6 +60,7 @@ def plot(
         str, typer.Argument(metavar="KIND", help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()) + ".")
     ],
     checkpoints: options.Checkpoints,
+    *,
     out: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="The picture: .png, .svg or .pdf.")],
     parameter: Annotated[str | None, typer.Option(metavar="NAME", help="The parameter whose mask is drawn.")] = None,
     order: Annotated[
@@ -68,38 +69,19 @@ def plot(
     inches: Annotated[str | None, typer.Option(metavar="WxH", help="Width and height of the picture: 5.5x3.")] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="What stands above the picture.")] = None,
     pattern: options.Pattern = None,
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
+    given: GraphOptions,
 ) -> None:
     """Draw a picture of checkpoints for a paper. `graphsparse curve --plot` draws compression curves."""
-    _check(kind, checkpoints, parameter, model)
+    _check(kind, checkpoints, parameter)
     size = None if inches is None else _size(inches)
-    options.check_resolution(resolution)
+    given.check("a picture")
     options.check_outputs(out)
     with working() as console, bars(console) as progress:
         from graphsparse.checkpoints.atomic import replacing
         from graphsparse.plots.saving import kind_of, picture
 
         ending = kind_of(out)
-        arguments = {
-            "model": model, "example_inputs": options.examples(example_inputs),
-            "model_args": options.arguments(model_args), "resolution": resolution, "norm_statistics": norm_statistics,
-            "sources": sources or None, "form": form, "key": key, "ignore": ignore or (), "prefix": prefix,
-            "trust_sizes": trust_sizes, "cache": cache,
-        }  # fmt: skip
-        if kind == "trajectory":
-            arguments["pattern"] = pattern
-        figure = _drawn(Asked(kind, checkpoints, parameter, order, arguments, progress("checkpoints")))
+        figure = _drawn(Asked(kind, checkpoints, parameter, order, given, pattern, progress("checkpoints")))
         if size is not None:
             figure.set_size_inches(*size)
         if title is not None:
@@ -111,13 +93,11 @@ def plot(
         answer.print(one_line(f"Written: {out}"), markup=False, highlight=False, soft_wrap=True)
 
 
-def _check(kind: str, files: list[Path], parameter: str | None, model: str | None) -> None:
+def _check(kind: str, files: list[Path], parameter: str | None) -> None:
     if kind not in KINDS:
         raise TargetError(
             "a picture must be of a kind that is known", received=repr(kind), way_out=f"name one of {', '.join(KINDS)}"
         )
-    if model == "none":
-        raise ModelError("a picture must have a network", received="--model none", way_out="name the model")
     if kind not in ("comparison", "trajectory") and len(files) > 1:
         raise TargetError(f"a picture of {kind} must be of one checkpoint", received=f"{len(files)} files")
     if kind == "mask" and parameter is None:
@@ -145,9 +125,9 @@ def _drawn(asked: Asked) -> Figure:
     if asked.kind == "comparison":
         from graphsparse.runs.compare import compare
 
-        found = compare(asked.files, **asked.arguments, metrics=(), progress=asked.progress)
+        found = compare(asked.files, **asked.given.arguments, metrics=(), progress=asked.progress)
         return plots.comparison(found).figure  # type: ignore[return-value]
-    graph = _graph(asked)
+    graph = asked.given.graph(asked.given.network(asked.files[0], weightless=True))
     draw: dict[str, Callable[[], Any]] = {
         "density": lambda: plots.density(graph),
         "degrees": lambda: plots.degrees(graph),
@@ -158,21 +138,6 @@ def _drawn(asked: Asked) -> Figure:
     return draw[asked.kind]().figure
 
 
-def _graph(asked: Asked) -> LayeredGraph:
-    from graphsparse.capture import export
-    from graphsparse.checkpoints import Part
-    from graphsparse.networks.loading import load_network
-
-    given = asked.arguments
-    network = load_network(
-        asked.files[0], given["model"], form=given["form"], arguments=given["model_args"], weightless=True,
-        part=Part.of(given["key"], given["ignore"], given["prefix"]), trust_sizes=given["trust_sizes"], cache=given["cache"],
-    ).with_inputs(given["example_inputs"])  # fmt: skip
-    return export(
-        network, resolution=given["resolution"], norm_statistics=given["norm_statistics"], sources=given["sources"]
-    )
-
-
 def _run(asked: Asked) -> Any:
     """The trajectory of a run, or the frame of one that was written."""
     first = asked.files[0]
@@ -181,7 +146,7 @@ def _run(asked: Asked) -> Any:
     from graphsparse.runs.track import track
 
     source = first if len(asked.files) == 1 else asked.files
-    return track(source, causes=False, progress=asked.progress, **asked.arguments)
+    return track(source, causes=False, progress=asked.progress, pattern=asked.pattern, **asked.given.arguments)
 
 
 def _frame(path: Path) -> Any:

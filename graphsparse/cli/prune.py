@@ -10,6 +10,7 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, warned, working
 from graphsparse.cli.wording import one_line
 
@@ -26,6 +27,7 @@ Examples:
 
 def prune(
     checkpoint: options.Checkpoint,
+    *,
     out: Annotated[
         Path, typer.Option(metavar="FILE", show_default=False, help="The pruned checkpoint, written in one step.")
     ],
@@ -36,31 +38,17 @@ def prune(
     sparsity: Annotated[float | None, typer.Option(metavar="S", help="Target: share of connections to drop.")] = None,
     effective: Annotated[bool, typer.Option("--effective/--direct", help="What the target counts.")] = True,
     to: Annotated[str, typer.Option(metavar="FORM", help=options.WRITTEN)] = "zeros",
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
+    given: GraphOptions,
     data: options.Data = None,
     seed: options.Seed = 0,
     select: options.Select = None,
-    json: outputs.Json = None,
-    csv: outputs.Csv = None,
-    parquet: outputs.Parquet = None,
+    wanted: outputs.Outputs,
 ) -> None:
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
-    options.check_resolution(resolution)
-    wanted = outputs.Outputs(json, csv, parquet).check()
+    given.check()
+    wanted.check()
     with working() as console, bars(console) as progress:
-        from graphsparse.capture import export
-        from graphsparse.checkpoints import Part, check_target, write_checkpoint
+        from graphsparse.checkpoints import check_target, write_checkpoint
         from graphsparse.cli.scoring import network
         from graphsparse.pruning.prune import prune as run
         from graphsparse.reports.report import report_of
@@ -70,18 +58,14 @@ def prune(
 
         check_target(out, to)
         batches = options.batches(data)
-        given = network(
-            checkpoint, model, example_inputs, model_args, form, methods=[method],
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
-        )  # fmt: skip
+        loaded = network(checkpoint, given, methods=[method])
         masks = run(
-            given, method=method, sparsity=sparsity, compression=compression, effective=effective, data=batches,
-            seed=seed, progress=progress(method), resolution=resolution, norm_statistics=norm_statistics,
-            sources=sources or None,
+            loaded, method=method, sparsity=sparsity, compression=compression, effective=effective, data=batches,
+            seed=seed, progress=progress(method), **given.graph_arguments,
         )  # fmt: skip
-        graph = export(given, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
+        graph = given.graph(loaded)
         report = report_of(f"{checkpoint.name}, {method}", graph.with_masks({**graph.masks, **masks}))
-        tensors = given.state
+        tensors = loaded.state
         named = under_every_name(masks, graph, tensors, to)
         dropped, shown = sum(masks.dropped.values()), Reports({str(checkpoint): report}, {}).selected(select)
     with warned() as notes:
@@ -96,7 +80,7 @@ def prune(
         if wanted.answer(answer, to_json, shown.table):
             return
         show(next(iter(shown.reports.values())), answer)
-        lines = [*given.notes, *notes]
+        lines = [*loaded.notes, *notes]
         if dropped:
             lines.append(f"{dropped:,} connections that rank as high are dead and were dropped.")
         lines.append(f"Written: {out} ({to}).")

@@ -7,39 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphsparse.capture import Network
-from graphsparse.checkpoints import WHOLE, Part
-from graphsparse.cli import options
+from graphsparse.cli.groups import NetworkOptions
 from graphsparse.errors import ModelError
-from graphsparse.networks.loading import load_network
 from graphsparse.networks.weights import bytes_to_run, size, with_weights
 from graphsparse.pruning.methods import METHODS, method_named
 
 
-def network(
-    checkpoint: Path,
-    model: str | None,
-    inputs: Sequence[str] | None,
-    model_args: Sequence[str] | None,
-    form: str | None,
-    *,
-    methods: Sequence[str],
-    part: Part = WHOLE,
-    trust_sizes: bool = False,
-    cache: bool = False,
-) -> Network:
+def network(checkpoint: Path, given: NetworkOptions, *, methods: Sequence[str]) -> Network:
     """Load a checkpoint's network for the methods that are to score it. Errors as `load_network` and `with_weights`.
 
     A transformers folder's model is built without weights; they are loaded where a method runs the model.
     """
-    loaded = load_network(
-        checkpoint,
-        model,
-        form=form,
-        arguments=options.arguments(model_args),
-        part=part,
-        trust_sizes=trust_sizes,
-        cache=cache,
-    )
+    loaded = given.network(checkpoint)
     running = [method for method in methods if METHODS[method_named(method)].runs_model]
     if loaded.is_meta and running:
         loaded = with_weights(loaded)
@@ -50,4 +29,4 @@ def network(
             "scores must be computed from weights", place=str(checkpoint), received="masks alone",
             way_out="name a checkpoint with weights",
         )  # fmt: skip
-    return loaded.with_inputs(options.examples(inputs))
+    return loaded

@@ -9,8 +9,8 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
-from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
     from graphsparse.capture import Network
@@ -31,9 +31,8 @@ Examples:
 
 def topology(
     checkpoint: options.Checkpoint,
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
+    *,
+    given: GraphOptions,
     metrics: options.Metrics = None,
     encoding: Annotated[
         str,
@@ -43,19 +42,8 @@ def topology(
             help="How a layer's bipartite graph sees a kernel: channel (an edge where any tap is), rolled (a left unit per tap), unrolled.",
         ),
     ] = "channel",
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
     select: options.Select = None,
-    json: outputs.Json = None,
-    csv: outputs.Csv = None,
-    parquet: outputs.Parquet = None,
+    wanted: outputs.Outputs,
 ) -> None:
     """Topology statistics of a checkpoint, for what is kept and for what is active: in all, by layer, by parameter.
 
@@ -63,26 +51,18 @@ def topology(
 
     Metrics of weights are undefined for a checkpoint of masks alone.
     """
-    if model == "none":
-        raise ModelError("topology must have a network", received="--model none", way_out="name the model")
-    wanted = outputs.Outputs(json, csv, parquet).check()
-    options.check_resolution(resolution)
+    given.check("topology")
+    wanted.check()
     with working() as console, bars(console) as progress:
-        from graphsparse.capture import export
-        from graphsparse.checkpoints import Part
         from graphsparse.metrics.encodings import check_encoding
         from graphsparse.metrics.topology import check_metrics
         from graphsparse.metrics.topology import topology as run
-        from graphsparse.networks.loading import load_network
         from graphsparse.reports.selection import select_places
 
         check_metrics(metrics or None)
         check_encoding(encoding)
-        network = load_network(
-            checkpoint, model, form=form, arguments=options.arguments(model_args),
-            part=Part.of(key, ignore or (), prefix), trust_sizes=trust_sizes, cache=cache,
-        ).with_inputs(options.examples(example_inputs))  # fmt: skip
-        graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources or None)
+        network = given.network(checkpoint)
+        graph = given.graph(network)
         found = run(
             graph, metrics or None, encoding=encoding, weights=_weights(network, graph), progress=progress("metrics")
         )

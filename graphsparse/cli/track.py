@@ -9,9 +9,9 @@ import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, complain, working
 from graphsparse.cli.wording import BAD_INPUT, one_line
-from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
     from graphsparse.runs.trajectory import Trajectory
@@ -32,9 +32,8 @@ def track(
         list[Path],
         typer.Argument(metavar="RUN", show_default=False, help="A folder with a checkpoint per step, or the files."),
     ],
-    model: options.Model = None,
-    example_inputs: options.Inputs = None,
-    model_args: options.Arguments = None,
+    *,
+    given: GraphOptions,
     pattern: options.Pattern = None,
     sidecar: Annotated[
         Path | None,
@@ -48,23 +47,12 @@ def track(
         str | None, typer.Option(metavar="ADDRESS", help="Read them on the cluster of this Dask scheduler.")
     ] = None,
     causes: Annotated[bool, typer.Option("--causes/--no-causes", help="Find which masks cut units that died.")] = True,
-    resolution: options.Resolution = None,
-    norm_statistics: options.Statistics = False,
-    sources: options.Sources = None,
-    form: options.Form = None,
-    key: options.Key = None,
-    ignore: options.Ignore = None,
-    prefix: options.Prefix = None,
-    trust_sizes: options.TrustSizes = False,
-    cache: options.Cache = True,
     select: options.Select = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the table; its ending says the form: .parquet, .csv, .json."),
     ] = None,
-    json: outputs.Json = None,
-    csv: outputs.Csv = None,
-    parquet: outputs.Parquet = None,
+    wanted: outputs.Outputs,
     html: outputs.Html = None,
     deaths: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a row per unit that died as CSV: when, and who cut it.")
@@ -74,22 +62,17 @@ def track(
 
     A checkpoint that cannot be read is skipped and said; the exit status is 2 then.
     """
-    if model == "none":
-        raise ModelError("a trajectory must have a network", received="--model none", way_out="name the model")
-    wanted = outputs.Outputs(json, csv, parquet).and_by_ending(out).check()
-    options.check_resolution(resolution)
-    options.check_outputs(html)
-    options.check_outputs(deaths)
+    given.check("a trajectory")
+    wanted = wanted.and_by_ending(out).check()
+    options.check_outputs(html, deaths)
     with working() as console, bars(console) as progress:
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_trajectory
         from graphsparse.runs.track import track as follow
 
         found = follow(
-            run[0] if len(run) == 1 else run, model, options.examples(example_inputs), pattern=pattern, sidecar=sidecar,
-            jobs=jobs, processes=processes, cluster=cluster, causes=causes, resolution=resolution,
-            norm_statistics=norm_statistics, sources=sources or None, form=form, model_args=options.arguments(model_args),
-            key=key, ignore=ignore or (), prefix=prefix, trust_sizes=trust_sizes, cache=cache, progress=progress("checkpoints"),
+            run[0] if len(run) == 1 else run, **given.arguments, pattern=pattern, sidecar=sidecar, jobs=jobs,
+            processes=processes, cluster=cluster, causes=causes, progress=progress("checkpoints"),
         )  # fmt: skip
         shown = select_rows(found, select)
     wanted.write(shown.to_json, lambda: shown.frame)

@@ -1,0 +1,114 @@
+"""Options that belong together, stated once: a dataclass whose fields become options of every command that takes it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from graphsparse.cli import options
+from graphsparse.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from graphsparse.capture import Network
+    from graphsparse.checkpoints import Part
+    from graphsparse.graph import LayeredGraph
+
+
+def flat(command: Callable[..., Any]) -> tuple[list[inspect.Parameter], Callable[[Mapping[str, Any]], dict[str, Any]]]:
+    """The parameters of a command with those of its groups in their place, and what makes groups of their values again."""
+    parameters, groups = [], dict[str, Any]()
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if is_dataclass(parameter.annotation):
+            groups[name] = parameter.annotation
+            parameters += _parameters(parameter.annotation)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
+        made = {
+            name: group(**{each.name: values[each.name] for each in fields(group)}) for name, group in groups.items()
+        }
+        inside = {each.name for group in groups.values() for each in fields(group)}
+        return {**{name: value for name, value in values.items() if name not in inside}, **made}
+
+    return parameters, grouped
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(group)
+    ]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network a checkpoint belongs to, and how both are read."""
+
+    model: options.Model = None
+    example_inputs: options.Inputs = None
+    model_args: options.Arguments = None
+    resolution: options.Resolution = None
+    form: options.Form = None
+    key: options.Key = None
+    ignore: options.Ignore = None
+    prefix: options.Prefix = None
+    trust_sizes: options.TrustSizes = False
+    cache: options.Cache = True
+
+    def check(self, what: str = "") -> None:
+        """Raises ModelError for a resolution that is none; and where ``what`` is asked for, of which a model must be named."""
+        if what and self.model == "none":
+            raise ModelError(f"{what} must have a network", received="--model none", way_out="name the model")
+        options.check_resolution(self.resolution)
+
+    @property
+    def part(self) -> Part:
+        """The tensors of the file that are meant."""
+        from graphsparse.checkpoints import Part
+
+        return Part.of(self.key, self.ignore or (), self.prefix)
+
+    def network(self, checkpoint: Path, weightless: bool = False) -> Network:
+        """The checkpoint's network; errors as `load_network`."""
+        from graphsparse.networks.loading import load_network
+
+        return load_network(
+            checkpoint, self.model, form=self.form, arguments=options.arguments(self.model_args), part=self.part,
+            trust_sizes=self.trust_sizes, weightless=weightless, cache=self.cache,
+        ).with_inputs(options.examples(self.example_inputs))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GraphOptions(NetworkOptions):
+    """The same, and what the graph of the network is."""
+
+    norm_statistics: options.Statistics = False
+    sources: options.Sources = None
+
+    @property
+    def graph_arguments(self) -> dict[str, Any]:
+        """What `graphsparse.export` takes besides the network."""
+        return {
+            "resolution": self.resolution, "norm_statistics": self.norm_statistics, "sources": self.sources or None,
+        }  # fmt: skip
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `graphsparse.analyze`, `graphsparse.compare` and `graphsparse.track` take besides checkpoints."""
+        return {
+            "model": self.model, "example_inputs": options.examples(self.example_inputs), "form": self.form,
+            "model_args": options.arguments(self.model_args), "key": self.key, "ignore": self.ignore or (),
+            "prefix": self.prefix, "trust_sizes": self.trust_sizes, "cache": self.cache, **self.graph_arguments,
+        }  # fmt: skip
+
+    def graph(self, network: Network) -> LayeredGraph:
+        """The graph of the network."""
+        from graphsparse.capture import export
+
+        return export(network, **self.graph_arguments)
