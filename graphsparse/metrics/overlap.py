@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.masks import Mask
+from graphsparse.metrics.changes import Change, changes
 from graphsparse.metrics.matching import LARGEST, Rows, distances
 from graphsparse.metrics.parts import Once, Part
 from graphsparse.metrics.table import Found, fraction, metric
@@ -30,33 +30,42 @@ class Pair(Once):
         """The network, under the masks of ``one``."""
         return self.one.graph
 
-    def masks(self) -> list[tuple[str, Mask, Mask]]:
-        """The connections of both by parameter."""
-        return [(name, self.one.masks[name], self.other.masks[name]) for name in self.graph.shapes]
+    @property
+    def changes(self) -> dict[str, Change]:
+        """What both have in common and what each has alone, by parameter."""
+        return self.once(_changes)
+
+
+def _changes(pair: Pair) -> dict[str, Change]:
+    return changes(pair.one.masks, pair.other.masks, pair.graph.shapes)
+
+
+def _counted(pair: Asked, field: str) -> Found:
+    return Found.of_parameters({name: float(getattr(found, field)) for name, found in pair.changes.items()})
 
 
 @metric("comparison", "connections")
 def either(pair: Asked) -> Found:
     """Connections that either mask has. Cost: a pass over the masks as bits."""
-    return Found.of_parameters({name: float(a.either(b).count()) for name, a, b in pair.masks()})
+    return _counted(pair, "either")
 
 
 @metric("comparison", "connections")
 def intersection(pair: Asked) -> Found:
     """Connections that both masks have. Cost: a pass over the masks as bits."""
-    return Found.of_parameters({name: float(a.both(b).count()) for name, a, b in pair.masks()})
+    return _counted(pair, "both")
 
 
 @metric("comparison", "connections")
 def only_in_one(pair: Asked) -> Found:
     """Connections that the first mask has and the other has not. Cost: a pass over the masks as bits."""
-    return Found.of_parameters({name: float(a.without(b).count()) for name, a, b in pair.masks()})
+    return _counted(pair, "died")
 
 
 @metric("comparison", "connections")
 def only_in_other(pair: Asked) -> Found:
     """Connections that the other mask has and the first has not. Cost: a pass over the masks as bits."""
-    return Found.of_parameters({name: float(b.without(a).count()) for name, a, b in pair.masks()})
+    return _counted(pair, "born")
 
 
 @metric("comparison", "fraction")

@@ -81,13 +81,10 @@ def _captured(file: Path, given: Mapping[str, Any]) -> Template | None:
     """The network of a file, where a model is named that others may share; outputs are of each model with its weights."""
     if given["model"] in (None, "none") or given["verify"]:
         return None
-    from graphsparse.checkpoints import Part
     from graphsparse.runs.template import Way, template
 
-    sources = given["sources"] if given["sources"] is None else tuple(given["sources"])
-    part = Part.of(given["key"], given["ignore"], given["prefix"])
-    reading = (given["form"], given["model_args"], part, given["trust_sizes"])
-    way = Way(given["resolution"], given["norm_statistics"], sources, *reading)
+    names = ("resolution", "norm_statistics", "sources", "form", "model_args", "key", "ignore", "prefix", "trust_sizes")
+    way = Way.of(**{name: given[name] for name in names})
     return template(file, given["model"], given["example_inputs"], None, way)
 
 

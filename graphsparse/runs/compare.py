@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.capture.inputs import names_of
-from graphsparse.checkpoints import Part
 from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph
+from graphsparse.metrics.changes import changes
 from graphsparse.metrics.comparison import TABLE as PAIRS
 from graphsparse.metrics.comparison import compare_masks
 from graphsparse.metrics.topology import check_metrics, topology
-from graphsparse.runs.changes import changes
 from graphsparse.runs.comparison import CheckpointComparison
 from graphsparse.runs.deaths import Deaths, deaths, within_layers
 from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
@@ -82,16 +80,7 @@ def compare(
     """
     named = _named(checkpoints)
     wanted, of_pairs = _sorted_out(metrics)
-    way = Way(
-        resolution,
-        norm_statistics,
-        names_of(sources),
-        form,
-        dict(model_args or {}),
-        Part.of(key, ignore, prefix),
-        trust_sizes,
-        cache,
-    )
+    way = Way.of(resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes, cache)
     found = template(next(iter(named.values())), model, example_inputs, kwargs, way)
     snapshots: dict[str, Snapshot] = {}
     metric_rows: list[Row] = []

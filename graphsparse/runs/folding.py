@@ -10,7 +10,7 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
-from graphsparse.runs import changes
+from graphsparse.metrics import changes
 from graphsparse.runs.deaths import Deaths, deaths, within_layers
 from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
 from graphsparse.runs.snapshot import Snapshot

@@ -12,8 +12,8 @@ import numpy as np
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 from graphsparse.measures.sparsity import compression_of, fed_units, sparsity_of
+from graphsparse.metrics.changes import Change, in_all
 from graphsparse.metrics.parts import touched
-from graphsparse.runs.changes import NOTHING, Change
 from graphsparse.runs.snapshot import Snapshot
 
 ALL = "all"
@@ -103,7 +103,7 @@ def _fan_in(snapshot: Snapshot, name: str) -> Row:
 
 def changed(found: Mapping[str, Change], name: str) -> Change:
     """The change of one parameter, or of all together for ""."""
-    return found[name] if name else sum(found.values(), NOTHING)
+    return found[name] if name else in_all(found)
 
 
 def unit_changes(before: Snapshot, after: Snapshot, places: Places, name: str) -> tuple[int, int]:

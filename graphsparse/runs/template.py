@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture import Network, export
+from graphsparse.capture.inputs import names_of
 from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.structure import Structure
 from graphsparse.checkpoints import WHOLE, Part
@@ -33,6 +34,18 @@ class Way:
     part: Part = WHOLE
     trust_sizes: bool = False
     cache: bool = False
+
+    @classmethod
+    def of(
+        cls, resolution: str | None, norm_statistics: bool, sources: str | Iterable[str] | None, form: str | None,
+        model_args: Mapping[str, Any] | None, key: str | None, ignore: str | Iterable[str], prefix: str | None, trust_sizes: bool,
+        cache: bool,
+    ) -> Way:  # fmt: skip
+        """Of the arguments as they are given."""
+        part = Part.of(key, ignore, prefix)
+        return cls(
+            resolution, norm_statistics, names_of(sources), form, dict(model_args or {}), part, trust_sizes, cache
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graphsparse.capture.inputs import names_of
-from graphsparse.checkpoints import Part
 from graphsparse.errors import CheckpointError, GraphsparseError, MaskError
 from graphsparse.runs.folding import Folding
 from graphsparse.runs.sidecar import Sidecar
@@ -80,16 +78,7 @@ def track(
         [[100, 3, 'sources', 'a.weight']]
     """
     run = steps_of(source, pattern)
-    way = Way(
-        resolution,
-        norm_statistics,
-        names_of(sources),
-        form,
-        dict(model_args or {}),
-        Part.of(key, ignore, prefix),
-        trust_sizes,
-        cache,
-    )
+    way = Way.of(resolution, norm_statistics, sources, form, model_args, key, ignore, prefix, trust_sizes, cache)
     found = _captured(run.steps, model, example_inputs, kwargs, way)
     kept = None if sidecar is None else Sidecar.of(sidecar, found)
     each = outcomes(run.steps, found, kept, jobs=jobs, processes=processes, cluster=cluster, progress=progress)
