@@ -374,6 +374,17 @@ def test_channels_and_units_of_one_module_and_of_one_layer_are_opened(browser, d
         assert page.locator("#flow .node").count() == 6 and page.locator("#flow-said button").count() == 0
 
 
+def test_a_flow_that_is_wider_than_a_phone_is_scrolled_to_what_is_chosen(browser, deep):
+    with opened(browser, deep, width=390) as page:
+        page.click("#flow [data-level=layers]")
+        page.focus("#flow-picture")
+        for _ in range(40):
+            page.keyboard.press("ArrowRight")
+        seen = page.locator("#flow .node.chosen .frame").bounding_box()
+        assert 0 < seen["x"] < 390 and page.evaluate("document.getElementById('flow-picture').scrollLeft") > 100
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_a_graph_at_the_limit_is_drawn_unit_by_unit(browser, tmp_path):
     """10^5 edges; one more and it says why not. The page itself is there at once: it draws piece by piece."""
     gs.analyze({"a.weight": torch.ones(250, 400)}, "chain").to_html(tmp_path / "at.html")

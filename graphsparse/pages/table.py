@@ -12,6 +12,8 @@ from graphsparse.pages.sections import Section
 
 INFINITE = 1.7e308
 """What stands for infinity among the values that a table is sorted by: JSON has none."""
+LONG = 40
+"""Letters from which on a text wants a wide column."""
 Value = float | str | None
 
 
@@ -51,13 +53,18 @@ class Table:
     @property
     def marks(self) -> list[str]:
         """The classes of the columns: words stand on the left and go on in the next line, numbers on the right."""
-        texts = [any(isinstance(cells[n].value, str) for _, cells in self.rows) for n in range(len(self.heads))]
-        return [f"{'words' if text else 'number'} {head.mark}".rstrip() for head, text in zip(self.heads, texts)]
+        texts = [[each.text for each in column if isinstance(each.value, str)] for column in self._columns]
+        kinds = ["number" if not of else "words long" if max(map(len, of)) > LONG else "words" for of in texts]
+        return [f"{kind} {head.mark}".rstrip() for head, kind in zip(self.heads, kinds)]
+
+    @property
+    def _columns(self) -> list[list[Cell]]:
+        return [[cells[n] for _, cells in self.rows] for n in range(len(self.heads))]
 
     @property
     def drawn(self) -> dict[str, Any]:
         """What the script of tables sorts and filters by."""
-        columns = {head.name: [cells[n].value for _, cells in self.rows] for n, head in enumerate(self.heads)}
+        columns = {head.name: [each.value for each in of] for head, of in zip(self.heads, self._columns)}
         return {"names": [name for name, _ in self.rows], "columns": columns, "kinds": self.kinds}
 
 

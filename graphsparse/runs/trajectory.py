@@ -159,7 +159,11 @@ class Trajectory(Result):
 
 def _alerts(found: Trajectory) -> Iterator[Alert]:
     gone = [
-        Alert("severe", f"From step {step} on nothing is active in {place or 'the network'}.", "#steps")
+        Alert(
+            "severe",
+            f"From step {step} on nothing is active in {place or 'the network'}.",
+            "#parameters" if place else "#steps",
+        )
         for place, step in found.collapses.items()
     ]
     yield from few(gone, "parameters in which nothing is active", "#parameters")

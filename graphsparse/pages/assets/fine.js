@@ -125,7 +125,7 @@
       level.places.forEach(({x: at, lane}, layer) => {
         if (lane) return;
         const x = transform.applyX(place({x: at, y: 0})[0]), name = data.names[layer];
-        const text = name.split(".").slice(-2).join(".").slice(-18), long = context.measureText(text).width, left = Math.max(2, Math.min(width - long - 2, x - long / 2));
+        const end = name.split(".").slice(-2).join("."), text = end.length > 18 ? `…${end.slice(-17)}` : end, long = context.measureText(text).width, left = Math.max(2, Math.min(width - long - 2, x - long / 2));
         if (x < -5 || x > width + 5 || left < right + 10) return;
         context.fillText(text, left, 14);
         right = left + long;

@@ -41,7 +41,7 @@ const flow = (() => {
     if (!level || !["modules", "layers"].includes(level)) return;
     const {nodes, lines, columns} = shown = picture();
     const lanes = Math.max(1, ...nodes.map((node) => node.lane + 1)), step = Math.max(46, Math.min(170, (width - 60) / Math.max(columns - 1, 1)));
-    const full = step * (columns - 1) + 60, most = Math.max(...nodes.map((node) => node.units), 1), room = (HEIGHT - 150) / lanes;
+    const full = shown.full = step * (columns - 1) + 60, most = Math.max(...nodes.map((node) => node.units), 1), room = (HEIGHT - 150) / lanes;
     const tall = (units) => units ? Math.max(4, room * .8 * Math.log1p(units) / Math.log1p(most)) : 2;
     const perColumn = new Map();
     nodes.forEach((node) => perColumn.set(node.column, Math.max(perColumn.get(node.column) || 0, node.lane + 1)));
@@ -50,8 +50,9 @@ const flow = (() => {
       node.height = tall(node.units);
       node.y = HEIGHT / 2 - 10 + room * (node.lane - (perColumn.get(node.column) - 1) / 2);
     }
+    const fit = Math.min(1, width / (full + 30)), scale = Math.max(fit, .35); // what does not fit is scrolled sideways
     box.replaceChildren();
-    const svg = d3.select(box).append("svg").attr("width", width).attr("height", HEIGHT).attr("role", "img").attr("aria-label", `The flow of ${nodes.length} ${level}; the tables below have its numbers.`);
+    const svg = d3.select(box).append("svg").attr("width", Math.max(width, (full + 30) * scale)).attr("height", HEIGHT).attr("role", "img").attr("aria-label", `The flow of ${nodes.length} ${level}; the tables below have its numbers.`);
     const all = svg.append("g");
     const heavy = Math.max(...lines.map((line) => line.active), 1), thick = (line) => .8 + 8 * Math.log1p(line.active) / Math.log1p(heavy);
     const path = (line) => {
@@ -74,13 +75,12 @@ const flow = (() => {
     });
     marks.append("rect").attr("class", "frame").attr("x", -2.5).attr("y", -2.5).attr("width", 19).attr("height", (node) => node.height + 5);
     const short = (node) => { const parts = node.name.split("."); let text = focus !== null ? node.name.slice(focus.name.length + 1) || node.name : parts.slice(-2).join("."); const most = step < 70 ? 14 : 22; if (text.length > most) text = parts[parts.length - 1]; return text.length > most ? `${text.slice(0, most - 1)}…` : text; };
-    const steep = step < 110;
-    marks.append("text").attr("transform", (node) => steep ? `translate(10,${node.height + 12}) rotate(40)` : `translate(7,${node.height + 15})`).attr("text-anchor", steep ? "start" : "middle").text(short);
+    const steep = step < 110, every = Math.ceil(17 / (step * scale));
+    marks.filter((node) => !steep || node.column % every === 0).append("text").style("font-size", `${11 / scale}px`).attr("transform", (node) => steep ? `translate(10,${node.height + 12}) rotate(40)` : `translate(7,${node.height + 15})`).attr("text-anchor", steep ? "start" : "middle").text(short);
     marks.on("click", (event, node) => choose(node)).on("dblclick", (event, node) => { event.stopPropagation(); open(node); })
       .on("pointermove", (event, node) => page.say(event, words(node))).on("pointerleave", (event) => page.say(event, ""));
     zooming = zoomable(svg, (transform) => all.attr("transform", transform));
-    const fit = Math.min(1, width / (full + 30));
-    zooming.home = d3.zoomIdentity.translate(fit < 1 ? 0 : (width - full) / 2, HEIGHT / 2 * (1 - Math.max(fit, .35))).scale(Math.max(fit, .35));
+    zooming.home = d3.zoomIdentity.translate(fit < 1 ? 0 : (width - full) / 2, HEIGHT / 2 * (1 - scale)).scale(scale);
     zooming.go(zooming.home);
     say();
   }
@@ -105,6 +105,8 @@ const flow = (() => {
 
   function choose(node) {
     chosen = node.layers[0];
+    const around = box.scrollWidth > box.clientWidth ? box.querySelector("svg").getBoundingClientRect() : null;
+    if (around) box.scrollLeft = node.x / shown.full * around.width - box.clientWidth / 2;
     d3.selectAll("#flow-picture .node").classed("chosen", (each) => each === node);
     below.replaceChildren(...[words(node).replaceAll("\n", ", "), ". "]);
     for (const name of inner()) if (name !== "layers" || node.layers.length > 1) below.append(link(`Open its ${name}`, () => open(node, name)), " ");

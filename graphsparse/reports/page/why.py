@@ -15,6 +15,8 @@ from graphsparse.pages.render import count
 
 WORK = 2_000_000_000
 """Connections and units that all examples of a page may look at."""
+SWEEPS = 4_000
+"""Sweeps that all examples of a page may take; one takes up to as many as there are layers."""
 SIDES = {"sources": "start at units that no input moves", "sinks": "end at units that reach no output"}
 
 
@@ -27,7 +29,7 @@ def reasons(swept: Swept) -> dict[str, list[str]]:
     lost = {name: graph.kept[name].without(swept.masks["active"][name]) for name in graph.shapes}
     lost = {name: mask for name, mask in lost.items() if mask.count()}
     wanted = sorted(lost, key=lambda name: -lost[name].count())
-    wanted = wanted[: WORK // max(8 * graph.n_connections + graph.n_units, 1)]
+    wanted = wanted[: min(WORK // max(8 * graph.n_connections + graph.n_units, 1), SWEEPS // max(len(graph.layers), 1))]
     whole = Swept(dense(graph)) if wanted else swept
     texts: dict[str, list[str]] = {name: [] for name in graph.shapes}
     for name, mask in lost.items():
