@@ -340,7 +340,8 @@ def test_a_module_opens_into_its_layers_by_keyboard(browser, deep):
 def drawn(page) -> tuple[int, int]:
     """Points and edges of a canvas, once it is drawn."""
     page.wait_for_selector("#flow canvas[data-drawn=yes]")
-    return tuple(int(page.get_attribute("#flow canvas", f"data-{part}") or 0) for part in ("points", "edges"))
+    points, edges = (int(page.get_attribute("#flow canvas", f"data-{part}") or 0) for part in ("points", "edges"))
+    return points, edges
 
 
 def test_channels_and_units_of_one_module_and_of_one_layer_are_opened(browser, deep):
