@@ -15,10 +15,11 @@ import graphsparse as gs
 from graphsparse.algebras import MIN_PLUS, PLUS_TIMES, log10_of_pairs
 from graphsparse.blocks import Gate, KernelBlock, Places
 from graphsparse.metrics import paths
+from graphsparse.metrics.biconnected import Forest
+from graphsparse.metrics.bridges import Bridges
 from graphsparse.metrics.cones import dense
 from graphsparse.metrics.counting import COUNTS, dense_paths, paths_with_lifts
 from graphsparse.metrics.dominators import Dominators
-from graphsparse.metrics.edge_loops import join_components
 from graphsparse.metrics.parts import Part, Swept, between, touched
 from graphsparse.passes.paths import path_counts, revival_costs
 from graphsparse.sweep import sweep
@@ -143,10 +144,26 @@ def random_edges(seed: int, n: int = 60) -> sparse.csr_array:
 @pytest.mark.parametrize("seed", range(12))
 def test_components_of_random_graphs(seed):
     edges = random_edges(seed)
-    labels = np.arange(60, dtype=np.int32)
-    join_components(edges.indptr, edges.indices, labels)
-    count, expected = connected_components(edges, directed=False)
-    assert len(set(labels.tolist())) == count == len({*zip(labels.tolist(), expected.tolist(), strict=True)})
+    count, labels = connected_components(edges, directed=False)
+    sizes = np.bincount(labels, minlength=count)
+    assert sorted(Bridges.of(edges).sizes.tolist()) == sorted(sizes[sizes > 1].tolist())
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_blocks_edge_by_edge_in_any_order(seed):
+    """After each batch of edges, in random order and partly told twice, the bridges and articulation points are igraph's."""
+    rng, n = np.random.default_rng(seed), (8, 30, 80)[seed % 3]
+    edges = np.argwhere(np.triu(rng.random((n, n)) < rng.uniform(0.5, 3) / n, 1))
+    rng.shuffle(edges)
+    forest = Forest.of(n)
+    for stop in np.linspace(0, len(edges), 5).astype(int).tolist():
+        there = edges[:stop]
+        forest.insert(sparse.csr_array((np.ones(stop, bool), tuple(there.T)), (n, n)))
+        judge = igraph.Graph(n, there.tolist())
+        bridges = zip(*(ends.tolist() for ends in forest.bridges()), strict=True)
+        assert sorted(bridges) == sorted(tuple(there[e].tolist()) for e in judge.bridges())
+        assert np.flatnonzero(forest.articulation()).tolist() == sorted(judge.articulation_points())
+        assert sorted(forest.sizes().tolist()) == sorted(k for k in judge.connected_components().sizes() if k > 1)
 
 
 @pytest.mark.parametrize("seed", range(12))

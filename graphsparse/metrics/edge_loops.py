@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.kernels.compiling import compiled, inlined
+from graphsparse.kernels.compiling import compiled
 
 
 @compiled
@@ -37,31 +37,6 @@ def fill_between(starts: Any, indices: Any, origin: Any, target: Any, into: Any)
                 if target[indices[e]]:
                     into[place] = indices[e]
                     place += 1
-
-
-@inlined
-def _root(parent: Any, u: Any) -> Any:
-    while parent[u] != u:
-        parent[u] = parent[parent[u]]
-        u = parent[u]
-    return u
-
-
-@compiled
-def join_components(starts: Any, indices: Any, parent: Any) -> Any:
-    """Make ``parent`` (each unit its own at first) a forest with a tree for each weak component; ends with the roots."""
-    for u in range(starts.size - 1):
-        mine = _root(parent, u)
-        for e in range(starts[u], starts[u + 1]):
-            other = parent[indices[e]]
-            if other == mine:
-                continue
-            other = _root(parent, other)
-            if other < mine:
-                mine, other = other, mine
-            parent[other] = mine
-    for u in range(parent.size):
-        parent[u] = _root(parent, u)
 
 
 @compiled

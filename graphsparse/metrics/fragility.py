@@ -1,6 +1,6 @@
-"""Metrics of fragility: what every path needs, what dies with a unit or an edge, minimum cut, widest path, components.
+"""Metrics of fragility: what every path needs, what dies with a unit or an edge, minimum cut, widest path.
 
-They are of the active part, so both parts have the same values; components and their sizes differ.
+They are of the active part, so both parts have the same values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from graphsparse.algebras import MAX_MIN, MAX_MIN_64
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.metrics.cuts import cut_of
 from graphsparse.metrics.dominators import Dominators
-from graphsparse.metrics.edge_loops import join_components
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 from graphsparse.sweep import sweep
@@ -117,27 +116,6 @@ def _widest(swept: Swept) -> Found:
     best = lambda values: float(values.max()) if values.size and values.max() > -np.inf else np.nan
     parameters = {name: best(each) for name, each in found.connections().items()}
     return Found(best(found.signal[graph.sinks]), None, parameters, NO_PATH)
-
-
-@metric("fragility", "components")
-def components(part: Part) -> Found:
-    """Weak components of the part's units that have an edge (Cunegatti et al. 2024 count units without edges too: add
-    `disconnected`). Cost: a pass over the edges."""
-    labels = part.once(_labels)
-    return Found(float(len(np.unique(labels))))
-
-
-@metric("fragility", "units")
-def largest_component(part: Part) -> Found:
-    """Units of the largest weak component that has an edge, 0 where there are no edges. Cost: a pass over the edges."""
-    labels = part.once(_labels)
-    return Found(float(np.bincount(labels).max()) if labels.size else 0.0)
-
-
-def _labels(part: Part) -> np.ndarray:
-    labels = np.arange(part.graph.n_units, dtype=np.int32)
-    join_components(part.edges.indptr, part.edges.indices, labels)
-    return labels[(part.in_degrees + part.out_degrees) > 0]
 
 
 def _nowhere(part: Part) -> Found:
