@@ -207,6 +207,16 @@ def connections_maps(algebra, values, x, anywhere, ceiling, y, out, first, last)
 
 
 @Loop
+def meet(algebra, a, b, total):
+    """Add to ``total`` (1,) the products of what two maps hold at each place."""
+    found = total[0]
+    for r in range(a.shape[0]):
+        for p in range(a.shape[1]):
+            found = add(algebra, found, mul(algebra, a[r, p], b[r, p]))
+    total[0] = found
+
+
+@Loop
 def join(algebra, vector, sources, targets):
     """``vector[target] += vector[source]`` for every wire, in order."""
     for e in range(sources.size):

@@ -153,6 +153,26 @@ class Taps:
         """The number of output positions."""
         return self.table.shape[1]
 
+    @cached_property
+    def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``runs`` (runs, 3), ``bounds`` (taps + 1,) and ``steps`` (taps,): where each tap reads.
+
+        ``runs[bounds[k] : bounds[k + 1]]`` are those of tap k: the first output position, what it reads, and how many
+        positions follow that each read ``steps[k]`` further than the one before.
+        """
+        runs, steps = [np.empty((0, 3), np.int64)], np.ones(len(self.table), np.int64)
+        for k, tap in enumerate(self.table.astype(np.int64)):
+            positions = np.flatnonzero(tap >= 0)
+            apart, moved = np.diff(positions), np.diff(tap[positions])
+            forwards = moved[(apart == 1) & (moved > 0)]
+            if len(forwards):
+                steps[k] = np.bincount(forwards).argmax()
+            breaks = (apart != 1) | (moved != steps[k])
+            first = np.flatnonzero(np.append(True, breaks)) if len(positions) else positions
+            lengths = np.diff(np.append(first, len(positions)))
+            runs.append(np.stack([positions[first], tap[positions[first]], lengths], 1))
+        return np.concatenate(runs), np.cumsum([len(each) for each in runs]), steps
+
 
 def _as_words(flags: np.ndarray) -> np.ndarray:
     """Flags (rows, n) as bits (rows, words), lowest bit first."""

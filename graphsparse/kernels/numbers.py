@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from graphsparse.kernels import element_loops as loops
 from graphsparse.kernels.layout import Kernel, Places
+from graphsparse.kernels.listed import Listed
 from graphsparse.kernels.masks import CACHE_LINE_WORDS, Mask
 from graphsparse.kernels.threads import over
 
@@ -69,10 +71,18 @@ class Numbers:
         """The values of connections, zero where a mask drops them."""
         return np.where(mask.unpack(), values, self.zero).astype(self.dtype, copy=False)
 
-    def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+    def forwards(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> None:
         """Add to the targets what connections bring from the sources."""
+        y = self._brought(kernel, values, vector)
+        loops.write(self.element, y, ids_of(kernel.targets), own_table(kernel.taps.positions), vector)
+
+    def _brought(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> np.ndarray:
+        """What connections bring from the sources to each row, (rows of all groups, positions)."""
+        y = self._empty(prod(kernel.targets.shape[:2]), kernel.taps.positions)
+        if isinstance(values, Listed):
+            values.forwards(self.element, kernel, vector[kernel.sources], y)
+            return y
         rows, x = self._rows(kernel, values), self._inputs(kernel, vector)
-        y, out = self._empty(len(rows), kernel.taps.positions), ids_of(kernel.targets)
         if kernel.many:
             ceiling = self._ceiling(x)
             over(
@@ -83,10 +93,16 @@ class Numbers:
         else:
             flat = y[:, 0]
             over(len(rows), rows.nbytes, lambda a, b: loops.forwards(self.element, rows, x[:, :, 0], flat, a, b))
-        loops.write(self.element, y, out, own_table(kernel.taps.positions), vector)
+        return y
 
-    def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+    def backwards(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> None:
         """Add to the sources what their connections bring from the targets."""
+        if isinstance(values, Listed):
+            x = np.full(kernel.sources.shape, self.zero, self.dtype)
+            values.backwards(self.element, kernel, self._outputs(kernel, vector), x)
+            ids = ids_of(kernel.sources)
+            loops.write(self.element, x.reshape(ids.shape), ids, own_table(ids.shape[1]), vector)
+            return
         rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
         groups, columns = kernel.targets.shape[0], rows.shape[1]
         x = self._empty(groups * columns, kernel.taps.positions).reshape(groups, columns, -1)
@@ -124,6 +140,13 @@ class Numbers:
             entries = np.where(kernel.view.entries() < 0, size, kernel.view.entries()).ravel()
             loops.add_at(self.element, flat, entries, self._carried(kernel, values, origin, reach).ravel())
         return flat[:size].reshape(shape)
+
+    def total(self, uses: Iterable[tuple[Kernel, np.ndarray | Listed]], origin: np.ndarray, reach: np.ndarray) -> Any:
+        """The sum of what all entries of a parameter carry, without what each carries: by what they bring to the targets."""
+        total = np.full(1, self.zero, self.dtype)
+        for kernel, values in uses:
+            loops.meet(self.element, self._brought(kernel, values, origin), self._outputs(kernel, reach), total)
+        return total
 
     def count(
         self,
@@ -171,8 +194,9 @@ class Numbers:
         )
         return out
 
-    def _rows(self, kernel: Kernel, values: np.ndarray) -> np.ndarray:
+    def _rows(self, kernel: Kernel, values: np.ndarray | Listed) -> np.ndarray:
         """The kernel's values (rows of all groups, columns), contiguous along columns."""
+        values = values.dense(self.zero) if isinstance(values, Listed) else values
         flat = np.ascontiguousarray(values).reshape(-1)
         view = kernel.view  # strides say where every element lies; only places may have elements that are always zero
         found = view.of(flat, self.zero) if isinstance(view, Places) else view.of(flat)

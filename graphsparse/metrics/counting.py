@@ -46,9 +46,9 @@ def counted(find: Callable[[Numbers], T]) -> T:
         return find(PLUS_TIMES)
 
 
-def paths_of(graph: LayeredGraph, algebra: Numbers) -> Reach:
+def paths_of(swept: Swept, algebra: Numbers) -> Reach:
     """The paths from sources to each unit and on to sinks. Raises OverflowError where floats do not hold them."""
-    found = sweep(graph, None, algebra)
+    found = sweep(swept.graph, swept.listed(algebra.one), algebra)
     _check(algebra, found.signal, found.reaches)
     return found
 
@@ -77,7 +77,7 @@ def _in_places(graph: LayeredGraph) -> set[str]:
 def paths_with_lifts(swept: Swept, algebra: Numbers) -> float:
     """The decimal logarithm of the paths to sinks from sources and from kept biases and shifts."""
     graph = swept.graph
-    values, state = {key: algebra.of_mask(mask) for key, mask in graph.kept.items()}, _start(graph, swept, algebra)
+    values, state = swept.listed(algebra.one), _start(graph, swept, algebra)
     for layer in graph.layers:
         for block in layer.blocks:
             block.forwards(values, state, algebra)

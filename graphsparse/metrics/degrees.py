@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,13 @@ HUB = 3.0
 @metric("degrees", "edges per unit")
 def mean_in_degree(part: Part) -> Found:
     """Mean number of edges into the part's units, sources left out. Cost: as `edges`."""
-    return of_units(part, part.in_degrees, np.mean)
+    return summed(part, "in", Histogram.mean)
 
 
 @metric("degrees", "edges per unit")
 def greatest_in_degree(part: Part) -> Found:
     """The greatest number of edges into a unit. Cost: as `edges`."""
-    return of_units(part, part.in_degrees, np.max)
+    return summed(part, "in", Histogram.greatest)
 
 
 @metric("degrees", "ratio")
@@ -34,37 +34,37 @@ def variation_of_in_degree(part: Part) -> Found:
 
     Cost: as `edges`.
     """
-    return of_units(part, part.in_degrees, _variation)
+    return summed(part, "in", Histogram.variation)
 
 
 @metric("degrees", "ratio")
 def gini_of_in_degree(part: Part) -> Found:
-    """Gini coefficient of the in-degrees: 0 where all are equal. Cost: a sort of the units."""
-    return of_units(part, part.in_degrees, gini)
+    """Gini coefficient of the in-degrees: 0 where all are equal. Cost: as `edges`."""
+    return summed(part, "in", Histogram.gini)
 
 
 @metric("degrees", "edges per unit")
 def mean_out_degree(part: Part) -> Found:
     """Mean number of edges out of the part's units, sinks left out. Cost: as `edges`."""
-    return of_units(part, part.out_degrees, np.mean, out=True)
+    return summed(part, "out", Histogram.mean)
 
 
 @metric("degrees", "edges per unit")
 def greatest_out_degree(part: Part) -> Found:
     """The greatest number of edges out of a unit. Cost: as `edges`."""
-    return of_units(part, part.out_degrees, np.max, out=True)
+    return summed(part, "out", Histogram.greatest)
 
 
 @metric("degrees", "ratio")
 def variation_of_out_degree(part: Part) -> Found:
     """Coefficient of variation of the out-degrees. Cost: as `edges`."""
-    return of_units(part, part.out_degrees, _variation, out=True)
+    return summed(part, "out", Histogram.variation)
 
 
 @metric("degrees", "ratio")
 def gini_of_out_degree(part: Part) -> Found:
-    """Gini coefficient of the out-degrees. Cost: a sort of the units."""
-    return of_units(part, part.out_degrees, gini, out=True)
+    """Gini coefficient of the out-degrees. Cost: as `edges`."""
+    return summed(part, "out", Histogram.gini)
 
 
 @metric("degrees", "units")
@@ -73,19 +73,20 @@ def hubs(part: Part) -> Found:
 
     Cost: as `edges`.
     """
-    degree, graph = (part.in_degrees + part.out_degrees).astype(float), part.graph
+    degree, graph = part.in_degrees + part.out_degrees, part.graph
     found = np.zeros(graph.n_units, bool)
     for layer in graph.layers:
-        here = np.arange(layer.start, layer.stop)[part.units[layer.start : layer.stop]]
-        if len(here):
-            found[here] = degree[here] > degree[here].mean() + HUB * degree[here].std()
+        here = slice(layer.start, layer.stop)
+        spread = Histogram.of(degree[here][part.units[here]])
+        if spread.units:
+            found[here] = part.units[here] & (degree[here] > spread.mean() + HUB * spread.deviation())
     return Found.of_units(part, found)
 
 
 @metric("degrees", "rows")
 def live_rows(part: Part) -> Found:
     """Rows of kernels (output features) with a connection of the part. Cost: a pass over the masks."""
-    return Found.of_parameters({name: float(np.count_nonzero(each)) for name, each in fan_ins(part).items()})
+    return Found.of_parameters({name: float(np.count_nonzero(each)) for name, each in part.once(fan_ins).items()})
 
 
 @metric("degrees", "rows")
@@ -95,14 +96,14 @@ def rows_of_the_usual_fan_in(part: Part) -> Found:
     Fan-in: the connections of a row of a kernel (Lasby et al. 2024, constant fan-in). Rows without any are left out.
     Cost: a pass over the masks.
     """
-    counts = {name: each[each > 0] for name, each in fan_ins(part).items()}
+    counts = {name: each[each > 0] for name, each in part.once(fan_ins).items()}
     return Found.of_parameters({n: float(np.bincount(c).max()) if c.size else 0.0 for n, c in counts.items()})
 
 
 @metric("degrees", "connections per row")
 def usual_fan_in(part: Part) -> Found:
     """The most frequent fan-in of a parameter's rows that have any. Cost: a pass over the masks."""
-    counts = {name: each[each > 0] for name, each in fan_ins(part).items()}
+    counts = {name: each[each > 0] for name, each in part.once(fan_ins).items()}
     values = {n: float(np.bincount(c).argmax()) if c.size else np.nan for n, c in counts.items()}
     return Found(None, None, values, "no row has a connection")
 
@@ -110,7 +111,7 @@ def usual_fan_in(part: Part) -> Found:
 @metric("degrees", "ratio")
 def variation_of_fan_in(part: Part) -> Found:
     """Coefficient of variation of the fan-ins of a parameter's rows, empty rows too. Cost: a pass over the masks."""
-    values = {name: _variation(each) if each.any() else np.nan for name, each in fan_ins(part).items()}
+    values = {name: _variation(each) if each.any() else np.nan for name, each in part.once(fan_ins).items()}
     return Found(None, None, values, "no row has a connection")
 
 
@@ -123,9 +124,12 @@ def strength(part: Part) -> Found:
     """
     values = {}
     for name in part.graph.shapes:
-        weights = _weights(part, name)
-        rows = len(row_sums(part.graph, name, part.masks[name].unpack().reshape(-1)))
-        values[name] = np.nan if weights is None or not rows else float(weights.sum() / rows)
+        known, rows = part.graph.weights.get(name), len(part.once(fan_ins)[name])
+        if known is None or not rows:
+            values[name] = np.nan
+            continue
+        kept = np.asarray(known).reshape(-1)[part.masks[name].unpack().reshape(-1)]
+        values[name] = float(np.abs(kept, dtype=np.float64).sum() / rows)
     return Found(None, None, values, NO_WEIGHTS)
 
 
@@ -135,13 +139,20 @@ def assortativity(part: Part) -> Found:
 
     By layer: over the edges into it. Undefined where all degrees of one kind are equal. Cost: a pass over the edges.
     """
-    graph, ins = part.graph, part.in_degrees.astype(float)
-    into, squares = np.zeros(graph.n_units), np.zeros(graph.n_units)
-    _add_origins(part.edges.indptr, part.edges.indices, into, squares)
-    sums = np.stack([ins, into, squares, ins * ins, ins**3, ins * into])  # over the edges into each unit
-    layers = np.stack([np.bincount(graph.owner, each, len(graph.layers)) for each in sums])
+    graph, ins = part.graph, part.in_degrees
+    sums, bounds = np.zeros((3, len(graph.layers)), np.int64), np.asarray([0, *(layer.stop for layer in graph.layers)])
+    _add_edges(part.edges.indptr, part.edges.indices, ins, graph.owner, bounds, *sums)
+    powers = np.asarray([_powers(ins[layer.start : layer.stop]) for layer in graph.layers]).reshape(-1, 3).T
+    layers = np.stack([powers[0], sums[0], sums[1], powers[1], powers[2], sums[2]])
     reason = "all degrees of one kind are equal, or there are no edges"
     return Found(float(_correlation(*layers.sum(1, keepdims=True))[0]), _correlation(*layers), None, reason)
+
+
+def _powers(degrees: np.ndarray) -> tuple[float, float, float]:
+    """The sums of degrees, of their squares and of their cubes."""
+    values, counts = Histogram.of(degrees)
+    values = values.astype(float)
+    return float(values @ counts), float(values**2 @ counts), float(values**3 @ counts)
 
 
 def fan_ins(part: Part) -> dict[str, np.ndarray]:
@@ -156,12 +167,95 @@ def row_sums(graph: LayeredGraph, name: str, flat: np.ndarray) -> np.ndarray:
     return np.concatenate(sums) if sums else np.empty(0, np.int64)
 
 
-def gini(values: np.ndarray) -> float:
-    """The Gini coefficient of values that are not negative; NaN where all are zero."""
-    if not values.sum():
-        return np.nan
-    ranked, n = np.sort(values).astype(float), len(values)
-    return float((2 * np.arange(1, n + 1) - n - 1) @ ranked / (n * ranked.sum()))
+class Histogram(NamedTuple):
+    """Different values, ascending and not negative, and how many ``units`` have each: what a distribution tells, without
+    the units themselves."""
+
+    values: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, degrees: np.ndarray) -> Histogram:
+        """The histogram of whole numbers that are not negative."""
+        counts = np.bincount(degrees)
+        values = np.flatnonzero(counts)
+        return cls(values, counts[values])
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return int(self.counts.sum())
+
+    @property
+    def present(self) -> Histogram:
+        """The same without the value 0."""
+        return Histogram(self.values[self.values > 0], self.counts[self.values > 0])
+
+    def mean(self) -> float:
+        """The mean."""
+        return float(self.values @ self.counts / self.units)
+
+    def deviation(self) -> float:
+        """The standard deviation."""
+        return float(np.sqrt((self.values - self.mean()) ** 2 @ self.counts / self.units))
+
+    def least(self) -> float:
+        """The least value."""
+        return float(self.values[0])
+
+    def greatest(self) -> float:
+        """The greatest value."""
+        return float(self.values[-1])
+
+    def median(self) -> float:
+        """The median; the mean of the two in the middle of an even number."""
+        behind, units = np.cumsum(self.counts), self.units
+        return float(self.values[np.searchsorted(behind, [(units - 1) // 2, units // 2], "right")].mean())
+
+    def variation(self) -> float:
+        """The standard deviation over the mean; NaN where all values are 0."""
+        return self.deviation() / self.mean() if self.greatest() else np.nan
+
+    def gini(self) -> float:
+        """The Gini coefficient; NaN where all values are 0."""
+        if not self.greatest():
+            return np.nan
+        behind, units = np.cumsum(self.counts), self.units
+        ranks = self.counts * (2.0 * behind - self.counts - units)  # the sum of 2 i - units - 1 over the ranks i of a value
+        return float(ranks @ self.values / (units * (self.values @ self.counts)))
+
+
+def histograms(part: Part, direction: str) -> tuple[Histogram, list[Histogram]]:
+    """Of the part's degrees in one direction ("in", "out"): of all units, and of each layer's; "in" without sources, "out"
+    without sinks."""
+    return part.once(_in_histograms if direction == "in" else _out_histograms)
+
+
+def _in_histograms(part: Part) -> tuple[Histogram, list[Histogram]]:
+    return _histograms(part, part.in_degrees, part.graph.sources)
+
+
+def _out_histograms(part: Part) -> tuple[Histogram, list[Histogram]]:
+    return _histograms(part, part.out_degrees, part.graph.sinks)
+
+
+def _histograms(part: Part, degrees: np.ndarray, ends: np.ndarray) -> tuple[Histogram, list[Histogram]]:
+    counted = part.units.copy()
+    counted[ends] = False
+    here = [slice(layer.start, layer.stop) for layer in part.graph.layers]
+    layers = [Histogram.of(degrees[each][counted[each]]) for each in here]
+    total = np.zeros(int(degrees.max(initial=0)) + 1, np.int64)
+    for layer in layers:
+        total[layer.values] += layer.counts
+    values = np.flatnonzero(total)
+    return Histogram(values, total[values]), layers
+
+
+def summed(part: Part, direction: str, summary: Callable[[Histogram], float]) -> Found:
+    """A summary of the degrees in one direction, in all and by layer."""
+    total, layers = histograms(part, direction)
+    of = lambda each: summary(each) if len(each.values) else np.nan
+    return Found(of(total), np.asarray([of(each) for each in layers]), None, NO_UNITS)
 
 
 def _variation(values: np.ndarray) -> float:
@@ -170,20 +264,12 @@ def _variation(values: np.ndarray) -> float:
 
 
 def of_units(part: Part, degrees: np.ndarray, summed: Callable[[np.ndarray], float], out: bool = False) -> Found:
-    """A summary of the degrees of the part's units, in all and by layer."""
+    """A summary of a value of the part's units, in all and by layer."""
     counted, graph = part.units.copy(), part.graph
     counted[graph.sinks if out else graph.sources] = False
     of = lambda here: float(summed(here)) if here.size else np.nan
     layers = [of(degrees[layer.start : layer.stop][counted[layer.start : layer.stop]]) for layer in graph.layers]
     return Found(of(degrees[counted]), np.asarray(layers), None, NO_UNITS)
-
-
-def _weights(part: Part, name: str) -> np.ndarray | None:
-    """The absolute weights of the part's connections; None where they are not known, or not finite."""
-    known = part.graph.weights.get(name)
-    if known is None:
-        return None
-    return np.where(part.masks[name].unpack(), np.abs(np.asarray(known, np.float64)), 0.0)
 
 
 def _correlation(n: Any, x: Any, xx: Any, y: Any, yy: Any, xy: Any) -> np.ndarray:
@@ -195,13 +281,21 @@ def _correlation(n: Any, x: Any, xx: Any, y: Any, yy: Any, xy: Any) -> np.ndarra
 
 
 @compiled
-def _add_origins(starts: Any, indices: Any, sums: Any, squares: Any) -> Any:
-    """Add to each unit the out-degrees of the units that lead to it, and their squares."""
+def _add_edges(starts: Any, indices: Any, ins: Any, owner: Any, bounds: Any, sums: Any, squares: Any, products: Any) -> None:
+    """Add to the layer of each edge's target the out-degree of its origin, its square, and its product with the target's
+    in-degree. Almost every unit feeds one layer, so these are added up unit by unit."""
     for u in range(starts.size - 1):
-        degree = float(starts[u + 1] - starts[u])
-        for e in range(starts[u], starts[u + 1]):
-            sums[indices[e]] += degree
-            squares[indices[e]] += degree * degree
+        first, degree = starts[u], np.int64(starts[u + 1] - starts[u])
+        while first < starts[u + 1]:
+            layer, e, total = owner[indices[first]], first, np.int64(0)
+            lowest, end = bounds[layer], bounds[layer + 1]
+            while e < starts[u + 1] and lowest <= indices[e] < end:
+                total += ins[indices[e]]
+                e += 1
+            sums[layer] += degree * (e - first)
+            squares[layer] += degree * degree * (e - first)
+            products[layer] += degree * total
+            first = e
 
 
 usual_fan_in_rows_of_live_rows = fraction(rows_of_the_usual_fan_in, live_rows)

@@ -85,9 +85,10 @@ class Dominators:
     def most_retained_by_edges(self) -> np.ndarray:
         """The greatest of `retained_by_edges` of the edges into each unit, (n_units,); -1 where there are none."""
         after, before = self._with_an_edge
-        most = np.full(len(after), -1, np.int64)
-        _most(self.edges.indptr, self.edges.indices, after, before, most)
-        return most
+        alone = np.flatnonzero(before)  # only what has one way out dies with it, so only these edges differ
+        greatest = np.zeros(len(after), np.int64)
+        np.maximum.at(greatest, self.edges.indices[self.edges.indptr[alone]], before[alone])
+        return np.where(self._entering > 0, 1 + after + greatest, -1)
 
     @property
     def _with_an_edge(self) -> tuple[np.ndarray, np.ndarray]:
@@ -181,14 +182,6 @@ def _post_dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, 
             found = indices[e] if found == -2 else _nearest(tree, depth, indices[e], found)
         tree[u] = found
         depth[u] = 0 if found == -1 else depth[found] + 1
-
-
-@compiled
-def _most(starts: Any, indices: Any, after: Any, before: Any, most: Any) -> Any:
-    for u in range(starts.size - 1):
-        for e in range(starts[u], starts[u + 1]):
-            v = indices[e]
-            most[v] = max(most[v], 1 + after[v] + before[u])
 
 
 @compiled

@@ -17,6 +17,23 @@ def count_into(indices: Any, counts: Any) -> Any:
 
 
 @compiled
+def count_from(starts: Any, indices: Any, origin: Any, inside: Any, outside: Any) -> Any:
+    """Add to each unit the edges that enter it from an ``origin``, and apart those from other units."""
+    for u in range(starts.size - 1):
+        counts = inside if origin[u] else outside
+        for e in range(starts[u], starts[u + 1]):
+            counts[indices[e]] += 1
+
+
+@compiled
+def count_from_marked(starts: Any, indices: Any, marked: Any, counts: Any) -> Any:
+    """Add to each unit the edges that enter it from ``marked`` units; where these are few, no pass over the edges."""
+    for u in marked:
+        for e in range(starts[u], starts[u + 1]):
+            counts[indices[e]] += 1
+
+
+@compiled
 def count_between(starts: Any, indices: Any, origin: Any, target: Any, counts: Any) -> Any:
     """Add to each unit the edges that leave it from an ``origin`` to a ``target``."""
     for u in range(starts.size - 1):
@@ -29,14 +46,14 @@ def count_between(starts: Any, indices: Any, origin: Any, target: Any, counts: A
 
 @compiled
 def fill_between(starts: Any, indices: Any, origin: Any, target: Any, into: Any) -> Any:
-    """Write the targets of those edges, in the csr's own order."""
+    """Write the targets of those edges, in the csr's own order. ``into`` has one place too many: without a branch each
+    target is written, and the next one over it where it does not count."""
     place = 0
     for u in range(starts.size - 1):
         if origin[u]:
             for e in range(starts[u], starts[u + 1]):
-                if target[indices[e]]:
-                    into[place] = indices[e]
-                    place += 1
+                into[place] = indices[e]
+                place += target[indices[e]]
 
 
 @compiled

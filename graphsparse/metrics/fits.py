@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.metrics.degrees import NO_UNITS, of_units
+from graphsparse.metrics.degrees import Histogram, summed
 from graphsparse.metrics.extras import library
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric
@@ -99,31 +99,31 @@ def _law(direction: str, name: str, unit: str, field: str, text: str) -> Metric:
     return Metric(f"power_law_{name}_of_{direction}_degree", "degrees", unit, function, LARGEST_FIT)
 
 
-def _quantile(direction: str, name: str, unit: str, summed: Callable[[np.ndarray], float], text: str) -> Metric:
+def _quantile(direction: str, name: str, unit: str, summary: Callable[[Histogram], float], text: str) -> Metric:
     """A row of a summary of the degrees of one direction, in all and by layer."""
 
     def function(part: Part) -> Found:
-        found = of_units(part, _degrees(part, direction), summed, out=direction == "out")
-        return Found(found.total, found.layers, None, NO_UNITS)
+        return summed(part, direction, summary)
 
-    function.__doc__ = f"{text} Cost: as `edges`, and a sort of the units."
+    function.__doc__ = f"{text} Cost: as `edges`."
     return Metric(f"{name}_{direction}_degree", "degrees", unit, function)
 
 
-def _logs(summed: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], float]:
+def _logs(summary: Callable[[Histogram], float]) -> Callable[[Histogram], float]:
     """A summary of the logarithms of the degrees that are not 0; NaN where all are 0."""
-    return lambda degrees: float(summed(np.log(degrees[degrees > 0]))) if degrees.any() else np.nan
+    of = lambda some: summary(Histogram(np.log(some.values), some.counts)) if some.units else np.nan
+    return lambda degrees: of(degrees.present)
 
 
 def _rows(way: str) -> tuple[Metric, ...]:
     mean = f"mean_{way}_degree"
     return (
-        _quantile(way, "least", "edges per unit", np.min, f"The least {way}-degree of the units of `{mean}`."),
-        _quantile(way, "median", "edges per unit", np.median, f"The median {way}-degree of the units of `{mean}`."),
-        _quantile(way, "lognormal_mean_of", "log of edges per unit", _logs(np.mean),
+        _quantile(way, "least", "edges per unit", Histogram.least, f"The least {way}-degree of the units of `{mean}`."),
+        _quantile(way, "median", "edges per unit", Histogram.median, f"The median {way}-degree of the units of `{mean}`."),
+        _quantile(way, "lognormal_mean_of", "log of edges per unit", _logs(Histogram.mean),
                   f"Parameter mu of the lognormal law that fits the {way}-degrees best: the mean of their natural logarithms, "
                   "units without edges left out."),
-        _quantile(way, "lognormal_spread_of", "log of edges per unit", _logs(np.std),
+        _quantile(way, "lognormal_spread_of", "log of edges per unit", _logs(Histogram.deviation),
                   f"Parameter sigma of the lognormal law that fits the {way}-degrees best: the standard deviation of their "
                   "natural logarithms, units without edges left out."),
         _law(way, "exponent", "exponent", "exponent", "Exponent alpha of the power law degree ** -alpha that fits best."),

@@ -9,9 +9,12 @@ import numpy as np
 
 from graphsparse.algebras import MAX_MIN, MAX_MIN_64
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.listed import Listed
+from graphsparse.kernels.numbers import Numbers
 from graphsparse.metrics.cuts import cut_of
 from graphsparse.metrics.dominators import Dominators
 from graphsparse.metrics.parts import Part, Swept
+from graphsparse.metrics.paths import totals
 from graphsparse.metrics.table import Found, metric
 from graphsparse.sweep import sweep
 
@@ -99,7 +102,7 @@ def widest_path(part: Part) -> Found:
 
     By parameter: those that keep one of its connections active. In graphs without products it is the widest path, the
     greatest of all paths' least weights; a product needs what holds its other operand up, too. Cost: one sweep in
-    (max, min), with as many bytes per connection as a weight has.
+    (max, min), some 16 bytes per kept connection.
     """
     return part.swept.once(_widest)
 
@@ -109,13 +112,18 @@ def _widest(swept: Swept) -> Found:
     if any(name not in graph.weights for name in names):
         return Found(np.nan, None, dict.fromkeys(names, np.nan), "the weights are not known")
     algebra = MAX_MIN if all(graph.weights[name].dtype == np.float32 for name in names) else MAX_MIN_64
-    weights = {name: np.abs(graph.weights[name], dtype=algebra.dtype) for name in names}
-    for name, w in weights.items():
-        w[~graph.kept[name].unpack() | np.isnan(w)] = algebra.zero
-    found = sweep(graph, weights, algebra)
+    found = sweep(graph, {key: _absolute(swept, key, algebra) for key in swept.entries}, algebra)
     best = lambda values: float(values.max()) if values.size and values.max() > -np.inf else np.nan
-    parameters = {name: best(each) for name, each in found.connections().items()}
+    parameters = {name: best(total) for name, total in totals(found, algebra).items()}
     return Found(best(found.signal[graph.sinks]), None, parameters, NO_PATH)
+
+
+def _absolute(swept: Swept, key: str, algebra: Numbers) -> Listed:
+    """The absolute weights of what a mask keeps; those that are no numbers carry nothing."""
+    graph, entries = swept.graph, swept.entries[key]
+    name = graph.uses[key].parameter if key in graph.uses else key
+    weights = np.abs(np.asarray(graph.weights[name]).reshape(-1)[entries.flat]).astype(algebra.dtype)
+    return Listed(entries, np.where(np.isnan(weights), algebra.zero, weights))
 
 
 def _nowhere(part: Part) -> Found:

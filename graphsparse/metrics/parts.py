@@ -13,6 +13,7 @@ from scipy import sparse
 from graphsparse import adjacency
 from graphsparse.blocks import Block, Gate, Wiring
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.listed import Entries, Listed
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer
 from graphsparse.metrics import edge_loops as loops
@@ -64,6 +65,16 @@ class Swept(Once):
         return {"kept": kept, "active": self.liveness.connections()}
 
     @cached_property
+    def entries(self) -> dict[str, Entries]:
+        """What each mask of a parameter that holds connections keeps, as lists."""
+        return {name: Entries(self.graph.kept[name]) for name in (*self.graph.shapes, *self.graph.uses)}
+
+    def listed(self, value: Any) -> dict[str, Listed]:
+        """One value for every kept connection, as lists."""
+        each = self.entries.items()
+        return {name: Listed(entries, np.full(len(entries.flat), value)) for name, entries in each}
+
+    @cached_property
     def revival(self) -> Reach:
         """How many dropped connections must come back."""
         return paths.revival_costs(self.graph)
@@ -81,7 +92,16 @@ class Swept(Once):
     @cached_property
     def in_degrees(self) -> dict[str, np.ndarray]:
         """How many edges of both parts enter each unit."""
-        return {name: entering(edges) for name, edges in self.edges.items()}
+        moved, others = self.entering
+        gated, reaches = self.graph.gated, self.liveness.reaches
+        return {"kept": moved + others, "active": entering(self.edges["active"]) if gated else np.where(reaches, moved, 0)}
+
+    @cached_property
+    def entering(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many kept edges enter each unit from units that an input moves, and how many from others."""
+        edges, found = self.edges["kept"], np.zeros((2, self.graph.n_units), np.int64)
+        loops.count_from(edges.indptr, edges.indices, self.liveness.signal, *found)
+        return found[0], found[1]
 
     @cached_property
     def conducting(self) -> sparse.csr_array:
@@ -122,8 +142,9 @@ def between(matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray) ->
     np.cumsum(starts, out=starts)
     if starts[-1] == matrix.nnz:
         return matrix
-    indices = np.empty(starts[-1], matrix.indices.dtype)
+    indices = np.empty(starts[-1] + 1, matrix.indices.dtype)
     loops.fill_between(matrix.indptr, matrix.indices, origin, target, indices)
+    indices = indices[:-1]
     return sparse.csr_array((matrix.data[: len(indices)], indices, starts), matrix.shape)  # all entries are True
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from graphsparse.algebras import MAX_PLUS, SHORTEST
 from graphsparse.kernels.numbers import Numbers
 from graphsparse.metrics.counting import counted, dense_paths, log10_sum, paths_of, paths_with_lifts, products
 from graphsparse.metrics.liveness import columns, dead_columns
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
-from graphsparse.passes.paths import longest_paths, shortest_paths
-from graphsparse.sweep import Reach
+from graphsparse.sweep import Reach, sweep
 
 NO_PATH = "there is no path from a source to a sink"
 
@@ -27,7 +27,7 @@ def log10_paths(part: Part) -> Found:
     """Decimal logarithm of the number of source-sink paths: in all, through a layer's units, through a parameter.
 
     A path may take a shared connection several times, and is counted with each. Exact up to 2 ** 53, beyond to 1e-16 for
-    each addition, at any size. Cost: one sweep in (+, x), 8 bytes per connection; 16 beyond 10 ** 140.
+    each addition, at any size. Cost: one sweep in (+, x), 20 bytes per kept connection; 28 beyond 10 ** 140.
     """
     return part.swept.once(log10_found)
 
@@ -60,14 +60,14 @@ def _dense(swept: Swept) -> float:
 def shortest_path(part: Part) -> Found:
     """The fewest connections on a source-sink path, in all, through a unit of a layer, through a connection of a parameter.
 
-    Wires count nothing. Cost: one sweep in (min, +), 8 bytes per connection.
+    Wires count nothing. Cost: one sweep in (min, +), 20 bytes per kept connection.
     """
     return part.swept.once(_shortest)
 
 
 @metric("paths", "connections")
 def longest_path(part: Part) -> Found:
-    """The most connections on a source-sink path. Cost: one sweep in (max, +), 8 bytes per connection."""
+    """The most connections on a source-sink path. Cost: one sweep in (max, +), 20 bytes per kept connection."""
     return part.swept.once(_longest)
 
 
@@ -112,28 +112,33 @@ def log10_found(swept: Swept) -> Found:
 
 
 def _log10_found(swept: Swept, algebra: Numbers) -> Found:
-    graph, found = swept.graph, paths_of(swept.graph, algebra)
+    graph, found = swept.graph, paths_of(swept, algebra)
     through, log = products(algebra, found.signal, found.reaches), partial(log10_sum, algebra)
     layers = [log(through[layer.start : layer.stop]) for layer in graph.layers]
-    parameters = {name: log(each) for name, each in found.connections().items()}
+    parameters = {name: log(total) for name, total in totals(found, algebra).items()}
     return Found(log(found.signal[graph.sinks]), np.asarray(layers), parameters, NO_PATH)
 
 
+def totals(found: Reach, algebra: Numbers) -> dict[str, np.ndarray]:
+    """What the connections of each parameter carry together, (1,) each."""
+    return {name: algebra.total(uses, found.state.signal, found.reach) for name, uses in found.uses().items()}
+
+
 def _shortest(swept: Swept) -> Found:
-    return _length(shortest_paths(swept.graph), np.min)
+    return _length(swept, SHORTEST, np.min)
 
 
 def _longest(swept: Swept) -> Found:
-    return _length(longest_paths(swept.graph), np.max)
+    return _length(swept, MAX_PLUS, np.max)
 
 
-def _length(found: Reach, chosen: Callable[..., Any]) -> Found:
+def _length(swept: Swept, algebra: Numbers, chosen: Callable[..., Any]) -> Found:
     """The least or greatest length; a layer or parameter that no path leads through has none."""
-    graph = found.graph
+    graph, found = swept.graph, sweep(swept.graph, swept.listed(1.0), algebra)
     best = partial(_finite, chosen=chosen)
     through = found.signal + found.reaches
     layers = np.asarray([best(through[layer.start : layer.stop]) for layer in graph.layers])
-    parameters = {name: best(each) for name, each in found.connections().items()}
+    parameters = {name: best(total) for name, total in totals(found, algebra).items()}
     return Found(best(found.signal[graph.sinks]), layers, parameters, NO_PATH)
 
 

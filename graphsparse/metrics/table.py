@@ -25,7 +25,8 @@ class Found:
     @classmethod
     def of_units(cls, part: Part, flags: np.ndarray, undefined: str = "") -> Found:
         """The sum of a value of each unit, in all and by layer."""
-        layers = np.bincount(part.graph.owner, weights=flags, minlength=len(part.graph.layers))
+        add = np.count_nonzero if flags.dtype == bool else np.sum
+        layers = np.asarray([add(flags[layer.start : layer.stop]) for layer in part.graph.layers], float)
         return cls(float(layers.sum()), layers, None, undefined)
 
     @classmethod
