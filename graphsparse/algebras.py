@@ -147,8 +147,8 @@ MAX_MIN = Numbers("max_min", _MaxMin(np.float32(-INF), np.float32(INF)), np.dtyp
 MAX_MIN_64 = Numbers("max_min_64", _MaxMin(np.float64(-INF), np.float64(INF)), np.dtype(np.float64))
 PLUS_TIMES = Numbers("plus_times", _PlusTimes(complex(0, 0), complex(0.5, 1)), np.dtype(np.complex128), True)
 MIN_PLUS = Numbers("min_plus", _MinPlus(np.float64(INF), np.float64(0)), np.dtype(np.float64))
-SHORTEST = Numbers("shortest", _MinPlus(np.float64(INF), np.float64(0)), np.dtype(np.float64), True)
-MAX_PLUS = Numbers("max_plus", _MaxPlus(np.float64(-INF), np.float64(0)), np.dtype(np.float64), True)
+SHORTEST = Numbers("shortest", _MinPlus(np.float32(INF), np.float32(0)), np.dtype(np.float32), True)
+MAX_PLUS = Numbers("max_plus", _MaxPlus(np.float32(-INF), np.float32(0)), np.dtype(np.float32), True)
 WORDS = ManyMasks("or_and_64_masks", _Words(np.uint64(0), ~np.uint64(0)), np.dtype(np.uint64))
 
 

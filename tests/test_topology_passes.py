@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import igraph
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 import graphsparse as gs
-from graphsparse.algebras import MIN_PLUS, PLUS_TIMES, log10_of_pairs
+from graphsparse.algebras import MAX_MIN, MAX_PLUS, MIN_PLUS, PLUS_TIMES, SHORTEST, as_pairs, log10_of_pairs
 from graphsparse.blocks import Gate, KernelBlock, Places
+from graphsparse.kernels.listed import Listed
 from graphsparse.metrics import paths
 from graphsparse.metrics.biconnected import Forest
 from graphsparse.metrics.bridges import Bridges
@@ -60,6 +63,43 @@ def test_counts_in_floats_are_those_in_pairs(swept):
         assert floats.parameters == pytest.approx(pairs.parameters, rel=1e-12, nan_ok=True)
         for function in (dense_paths, paths_with_lifts):
             assert function(each, COUNTS) == pytest.approx(function(each, PLUS_TIMES), rel=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("algebra", [COUNTS, PLUS_TIMES, SHORTEST, MAX_PLUS, MAX_MIN])
+def test_lists_of_what_is_kept_sweep_as_arrays_do(swept, algebra):
+    """Units, connections and the totals of parameters, with another value for each connection."""
+    plus = lambda values: reduce(algebra.element.plus, np.asarray(values).ravel().tolist(), algebra.zero)
+    numbers, some = np.random.default_rng(0), 0
+    for each in swept:
+        lists = {}
+        for name, entries in each.entries.items():
+            values = numbers.integers(1, 9, len(entries.flat))
+            lists[name] = Listed(entries, as_pairs(values) if algebra is PLUS_TIMES else values.astype(algebra.dtype))
+        arrays = {name: some.dense(algebra.zero).reshape(each.entries[name].mask.shape) for name, some in lists.items()}
+        one, other = sweep(each.graph, lists, algebra), sweep(each.graph, arrays, algebra)
+        np.testing.assert_allclose(one.signal, other.signal, rtol=1e-12)
+        np.testing.assert_allclose(one.reaches, other.reaches, rtol=1e-12)
+        totals = paths.totals(one, algebra)
+        for name, values in other.connections().items():
+            np.testing.assert_allclose(one.connections()[name], values, rtol=1e-12)
+            if algebra is not MAX_MIN:
+                np.testing.assert_allclose(totals[name], plus(values), rtol=1e-6)
+            else:
+                assert totals[name] == values.max(initial=-np.inf)
+            some += bool((values != algebra.zero).any())
+    assert some > 100
+
+
+def test_runs_say_what_taps_read():
+    padding = nn.Conv2d(1, 1, 3, stride=2, padding=1), nn.Conv2d(1, 1, 3, dilation=2, padding=2), nn.Conv2d(1, 1, 2)
+    for model in (*padding, nn.ConvTranspose2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")):
+        for block in gs.export(model, torch.zeros(1, 1, 5, 7), {}).kernels["weight"]:
+            runs, bounds, steps = block.taps.runs
+            read = np.full(block.taps.table.shape, -1)
+            for k, step in enumerate(steps.tolist()):
+                for p, q, n in runs[bounds[k] : bounds[k + 1]].tolist():
+                    read[k, p : p + n] = q + step * np.arange(n)
+            np.testing.assert_array_equal(read, block.taps.table)
 
 
 def test_a_network_with_nothing_dropped_is_summed_at_once(swept):

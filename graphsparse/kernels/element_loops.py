@@ -208,11 +208,10 @@ def connections_maps(algebra, values, x, anywhere, ceiling, y, out, first, last)
 
 @Loop
 def meet(algebra, a, b, total):
-    """Add to ``total`` (1,) the products of what two maps hold at each place."""
+    """Add to ``total`` (1,) the products of what two vectors hold at each place."""
     found = total[0]
-    for r in range(a.shape[0]):
-        for p in range(a.shape[1]):
-            found = add(algebra, found, mul(algebra, a[r, p], b[r, p]))
+    for i in range(a.size):
+        found = add(algebra, found, mul(algebra, a[i], b[i]))
     total[0] = found
 
 

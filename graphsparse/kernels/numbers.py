@@ -73,10 +73,10 @@ class Numbers:
 
     def forwards(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> None:
         """Add to the targets what connections bring from the sources."""
-        y = self._brought(kernel, values, vector)
+        y = self.brought(kernel, values, vector)
         loops.write(self.element, y, ids_of(kernel.targets), own_table(kernel.taps.positions), vector)
 
-    def _brought(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> np.ndarray:
+    def brought(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> np.ndarray:
         """What connections bring from the sources to each row, (rows of all groups, positions)."""
         y = self._empty(prod(kernel.targets.shape[:2]), kernel.taps.positions)
         if isinstance(values, Listed):
@@ -140,13 +140,6 @@ class Numbers:
             entries = np.where(kernel.view.entries() < 0, size, kernel.view.entries()).ravel()
             loops.add_at(self.element, flat, entries, self._carried(kernel, values, origin, reach).ravel())
         return flat[:size].reshape(shape)
-
-    def total(self, uses: Iterable[tuple[Kernel, np.ndarray | Listed]], origin: np.ndarray, reach: np.ndarray) -> Any:
-        """The sum of what all entries of a parameter carry, without what each carries: by what they bring to the targets."""
-        total = np.full(1, self.zero, self.dtype)
-        for kernel, values in uses:
-            loops.meet(self.element, self._brought(kernel, values, origin), self._outputs(kernel, reach), total)
-        return total
 
     def count(
         self,

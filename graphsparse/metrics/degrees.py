@@ -221,7 +221,9 @@ class Histogram(NamedTuple):
         if not self.greatest():
             return np.nan
         behind, units = np.cumsum(self.counts), self.units
-        ranks = self.counts * (2.0 * behind - self.counts - units)  # the sum of 2 i - units - 1 over the ranks i of a value
+        ranks = self.counts * (
+            2.0 * behind - self.counts - units
+        )  # the sum of 2 i - units - 1 over the ranks i of a value
         return float(ranks @ self.values / (units * (self.values @ self.counts)))
 
 
@@ -281,7 +283,9 @@ def _correlation(n: Any, x: Any, xx: Any, y: Any, yy: Any, xy: Any) -> np.ndarra
 
 
 @compiled
-def _add_edges(starts: Any, indices: Any, ins: Any, owner: Any, bounds: Any, sums: Any, squares: Any, products: Any) -> None:
+def _add_edges(
+    starts: Any, indices: Any, ins: Any, owner: Any, bounds: Any, sums: Any, squares: Any, products: Any
+) -> None:
     """Add to the layer of each edge's target the out-degree of its origin, its square, and its product with the target's
     in-degree. Almost every unit feeds one layer, so these are added up unit by unit."""
     for u in range(starts.size - 1):

@@ -15,7 +15,6 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse.kernels.compiling import compiled, inlined
-from graphsparse.metrics.parts import entering
 
 OUTSIDE = -2
 """No dominator: a unit that is not on a path. The root above all sources (or sinks) is -1."""
@@ -27,12 +26,14 @@ class Dominators:
     """Of every unit of an active graph the last unit that all its paths from a source share, and likewise to a sink.
 
     ``forwards`` and ``backwards`` are (n_units,): the immediate dominator and post-dominator, -1 (`ROOT`) where paths
-    share no unit, -2 (`OUTSIDE`) for units that are not live. ``edges`` is the csr of the active edges.
+    share no unit, -2 (`OUTSIDE`) for units that are not live. ``edges`` is the csr of the active edges, ``entering`` how many
+    of them enter each unit.
     """
 
     edges: sparse.csr_array
     forwards: np.ndarray
     backwards: np.ndarray
+    entering: np.ndarray
 
     @classmethod
     def of(cls, edges: sparse.csr_array, sources: np.ndarray, sinks: np.ndarray, live: np.ndarray) -> Dominators:
@@ -40,14 +41,10 @@ class Dominators:
         n = edges.shape[0]
         is_source, is_sink = _flags(n, sources), _flags(n, sinks)
         forwards, backwards = np.full(n, OUTSIDE, np.int32), np.full(n, OUTSIDE, np.int32)
-        depth = np.zeros(n, np.int32)
-        _dominate(edges.indptr, edges.indices, is_source & live, live, forwards, depth)
+        depth, entering = np.zeros(n, np.int32), np.zeros(n, np.int32)
+        _dominate(edges.indptr, edges.indices, is_source & live, live, forwards, depth, entering)
         _post_dominate(edges.indptr, edges.indices, is_sink & live, live, backwards, depth)
-        return cls(edges, forwards, backwards)
-
-    @cached_property
-    def _entering(self) -> np.ndarray:
-        return entering(self.edges)
+        return cls(edges, forwards, backwards, entering)
 
     @cached_property
     def _behind(self) -> np.ndarray:
@@ -59,11 +56,11 @@ class Dominators:
     @cached_property
     def _before(self) -> np.ndarray:
         """How many edges enter the units that each unit post-dominates, itself included."""
-        total = self._entering.copy()
+        total = self.entering.astype(np.int64)
         _gather(self.backwards, total, False)
         return total
 
-    @property
+    @cached_property
     def retained_by_units(self) -> np.ndarray:
         """How many edges lie on no path any more once a unit is gone, (n_units,).
 
@@ -81,25 +78,25 @@ class Dominators:
         after, before = self._with_an_edge
         return 1 + after[self.edges.indices] + np.repeat(before, np.diff(self.edges.indptr))
 
-    @property
+    @cached_property
     def most_retained_by_edges(self) -> np.ndarray:
         """The greatest of `retained_by_edges` of the edges into each unit, (n_units,); -1 where there are none."""
         after, before = self._with_an_edge
         alone = np.flatnonzero(before)  # only what has one way out dies with it, so only these edges differ
         greatest = np.zeros(len(after), np.int64)
         np.maximum.at(greatest, self.edges.indices[self.edges.indptr[alone]], before[alone])
-        return np.where(self._entering > 0, 1 + after + greatest, -1)
+        return np.where(self.entering > 0, 1 + after + greatest, -1)
 
-    @property
+    @cached_property
     def _with_an_edge(self) -> tuple[np.ndarray, np.ndarray]:
         """What dies behind each unit with an edge into it, and before each unit with an edge out of it."""
         only_out = (np.diff(self.edges.indptr) == 1) & (self.backwards != ROOT)
         return np.where(self._only_in, self._behind, 0), np.where(only_out, self._before, 0)
 
-    @property
+    @cached_property
     def _only_in(self) -> np.ndarray:
         """Which units have one edge as their only way in: sources have another, so they hang from the root."""
-        return (self._entering == 1) & (self.forwards != ROOT)
+        return (self.entering == 1) & (self.forwards != ROOT)
 
     def unavoidable(self, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The units, and the edges (their places in the csr), through which every source-sink path goes."""
@@ -155,7 +152,7 @@ def _nearest(tree: Any, depth: Any, u: Any, found: Any) -> Any:
 
 
 @compiled
-def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth: Any) -> Any:
+def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth: Any, entering: Any) -> Any:
     for u in range(starts.size - 1):
         if not live[u]:
             continue
@@ -164,6 +161,7 @@ def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth
         depth[u] = 0 if tree[u] == -1 else depth[tree[u]] + 1
         for e in range(starts[u], starts[u + 1]):
             v = indices[e]
+            entering[v] += 1
             if tree[v] == -2:
                 tree[v] = u
             elif tree[v] != -1 and tree[v] != u:

@@ -6,7 +6,8 @@ import numpy as np
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.kernels.masks import Mask
-from graphsparse.metrics.parts import Part, touched
+from graphsparse.metrics.edge_loops import count_from_marked
+from graphsparse.metrics.parts import Part, Swept, touched
 from graphsparse.metrics.table import Found, fraction, metric
 
 
@@ -38,8 +39,11 @@ def constant(part: Part) -> Found:
 @metric("liveness", "units")
 def prunable_units(part: Part) -> Found:
     """Units at an end of at least one prunable connection, kept or dropped; the same for both parts. Cost: one sweep."""
-    whole = {key: Mask.whole(mask.shape) for key, mask in part.graph.kept.items()}
-    return Found.of_units(part, touched(part.graph, whole))
+    return Found.of_units(part, part.swept.once(_prunable))
+
+
+def _prunable(swept: Swept) -> np.ndarray:
+    return touched(swept.graph, {key: Mask.whole(mask.shape) for key, mask in swept.graph.kept.items()})
 
 
 @metric("liveness", "units")
@@ -119,11 +123,13 @@ def dead_channels(part: Part) -> Found:
 
 def _of_channels(part: Part, every: bool) -> Found:
     """Counts by layer; rows of several kernels that are added to the same units are one channel."""
-    counts, live = [], part.swept.live
+    counts, live = [], np.append(part.swept.live, [False, False])  # negative ids are no units
     for layer in part.graph.layers:
-        targets = [b.targets.reshape(-1, b.targets.shape[-1]) for b in layer.blocks if isinstance(b, KernelBlock)]
-        rows = {int(row[0]): row for block in targets if block.size for row in block}
-        counts.append(sum(every or not live[row[row >= 0]].any() for row in rows.values()))
+        blocks = [b.targets.reshape(-1, b.targets.shape[-1]) for b in layer.blocks if isinstance(b, KernelBlock)]
+        channels = {}
+        for block in (block for block in blocks if block.size):
+            channels.update(zip(block[:, 0].tolist(), live[block].any(1).tolist(), strict=True))
+        counts.append(len(channels) - (0 if every else sum(channels.values())))
     return Found(float(sum(counts)), np.asarray(counts, float))
 
 
@@ -139,13 +145,13 @@ def edges(part: Part) -> Found:
 @metric("one hop", "units")
 def no_output_edge(part: Part) -> Found:
     """Units with an edge in, none out, and no sinks themselves: "sink units" of Cunegatti et al. 2024. Cost: as `edges`."""
-    return Found.of_units(part, _ends_here(part))
+    return Found.of_units(part, part.once(_ends_here))
 
 
 @metric("one hop", "units")
 def no_input_edge(part: Part) -> Found:
     """Units with an edge out, none in, and no sources themselves: "source units" of Cunegatti et al. Cost: as `edges`."""
-    return Found.of_units(part, _begins_here(part))
+    return Found.of_units(part, part.once(_begins_here))
 
 
 @metric("one hop", "units")
@@ -160,31 +166,31 @@ def removable_in(part: Part) -> Found:
 
     Their code's filters are off by one unit; these are not. Cost: as `edges`.
     """
-    return Found.of_units(part, np.where(_ends_here(part), part.in_degrees, 0))
+    return Found.of_units(part, np.where(part.once(_ends_here), part.in_degrees, 0))
 
 
 @metric("one hop", "edges")
 def removable_out(part: Part) -> Found:
     """Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`."""
-    return Found.of_units(part, np.where(_begins_here(part), part.out_degrees, 0))
+    return Found.of_units(part, np.where(part.once(_begins_here), part.out_degrees, 0))
 
 
 @metric("one hop", "edges")
 def removable_one_hop(part: Part) -> Found:
     """Edges that are removable in either way, each once, by the layer of their target. Cost: as `edges`."""
-    return Found.of_units(part, _removable(part))
+    return Found.of_units(part, part.once(_removable))
 
 
 @metric("one hop", "edges")
 def inactive_edges(part: Part) -> Found:
     """Edges of the part on no source-sink path, by the layer of their target. Cost: as `edges`."""
-    return Found.of_units(part, _inactive(part))
+    return Found.of_units(part, part.once(_inactive))
 
 
 @metric("one hop", "edges")
 def inactive_beyond_one_hop(part: Part) -> Found:
     """Edges on no source-sink path that one hop does not see: `inactive_edges` less `removable_one_hop`. Cost: as `edges`."""
-    return Found.of_units(part, _inactive(part) - _removable(part))
+    return Found.of_units(part, part.once(_inactive) - part.once(_removable))
 
 
 def _ends_here(part: Part) -> np.ndarray:
@@ -205,9 +211,9 @@ def _inactive(part: Part) -> np.ndarray:
 
 def _removable(part: Part) -> np.ndarray:
     """How many removable edges enter each unit: all where it ends here, else those from units that begin here."""
-    origins = np.repeat(_begins_here(part), part.out_degrees)
-    from_beginnings = np.bincount(part.edges.indices[origins], minlength=part.graph.n_units)
-    return np.where(_ends_here(part), part.in_degrees, from_beginnings)
+    from_beginnings = np.zeros(part.graph.n_units, np.int32)
+    count_from_marked(part.edges.indptr, part.edges.indices, np.flatnonzero(part.once(_begins_here)), from_beginnings)
+    return np.where(part.once(_ends_here), part.in_degrees, from_beginnings)
 
 
 starved_of_units = fraction(starved, units)

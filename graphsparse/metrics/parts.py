@@ -85,23 +85,30 @@ class Swept(Once):
 
         An operand of a product has an active edge only where the other operand is not zero.
         """
-        kept = self.graph.adjacency()
-        passing = self.conducting if self.graph.gated else kept
-        return {"kept": kept, "active": between(passing, self.liveness.signal, self.liveness.reaches)}
+        if self.graph.gated:
+            return {"kept": self.kept, "active": between(self.conducting, self.liveness.signal, self.liveness.reaches)}
+        counts = self.counts[2]
+        return {"kept": self.kept, "active": between(self.kept, self.liveness.signal, self.liveness.reaches, counts)}
+
+    @cached_property
+    def kept(self) -> sparse.csr_array:
+        """The edges of the graph as it is."""
+        return self.graph.adjacency()
 
     @cached_property
     def in_degrees(self) -> dict[str, np.ndarray]:
         """How many edges of both parts enter each unit."""
-        moved, others = self.entering
+        moved, others, _ = self.counts
         gated, reaches = self.graph.gated, self.liveness.reaches
-        return {"kept": moved + others, "active": entering(self.edges["active"]) if gated else np.where(reaches, moved, 0)}
+        return {"kept": moved + others, "active": entering(self.edges["active"]) if gated else moved * reaches}
 
     @cached_property
-    def entering(self) -> tuple[np.ndarray, np.ndarray]:
-        """How many kept edges enter each unit from units that an input moves, and how many from others."""
-        edges, found = self.edges["kept"], np.zeros((2, self.graph.n_units), np.int64)
-        loops.count_from(edges.indptr, edges.indices, self.liveness.signal, *found)
-        return found[0], found[1]
+    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How many kept edges enter each unit from units that an input moves, and from others; and how many leave each unit
+        that an input moves for one that reaches a sink."""
+        edges, found, every = self.kept, self.liveness, np.zeros((3, self.graph.n_units), np.int32)
+        loops.count_both(edges.indptr, edges.indices, found.signal, found.reaches, *every)
+        return every[0], every[1], every[2]
 
     @cached_property
     def conducting(self) -> sparse.csr_array:
@@ -130,15 +137,23 @@ def conducting(block: Block, nonzero: np.ndarray) -> Block:
 
 def entering(matrix: sparse.csr_array) -> np.ndarray:
     """How many entries each column has, without a copy of the indices."""
-    counts = np.zeros(matrix.shape[1], np.int64)
+    counts = np.zeros(matrix.shape[1], np.int32)
     loops.count_into(matrix.indices, counts)
     return counts
 
 
-def between(matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray) -> sparse.csr_array:
-    """The entries of a csr of bool from a row in ``origin`` to a column in ``target``; the csr itself if these are all."""
+def between(
+    matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray, counts: np.ndarray | None = None
+) -> sparse.csr_array:
+    """The entries of a csr of bool from a row in ``origin`` to a column in ``target``; the csr itself if these are all.
+
+    ``counts`` (rows,) are the numbers of these, where they are known.
+    """
     starts = np.zeros(matrix.shape[0] + 1, matrix.indptr.dtype)
-    loops.count_between(matrix.indptr, matrix.indices, origin, target, starts[1:])
+    if counts is None:
+        loops.count_between(matrix.indptr, matrix.indices, origin, target, starts[1:])
+    else:
+        starts[1:] = counts
     np.cumsum(starts, out=starts)
     if starts[-1] == matrix.nnz:
         return matrix

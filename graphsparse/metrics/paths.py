@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from graphsparse.algebras import MAX_PLUS, SHORTEST
-from graphsparse.kernels.numbers import Numbers
+from graphsparse.blocks import KernelBlock
+from graphsparse.kernels.element_loops import meet
+from graphsparse.kernels.numbers import Numbers, ids_of
 from graphsparse.metrics.counting import counted, dense_paths, log10_sum, paths_of, paths_with_lifts, products
 from graphsparse.metrics.liveness import columns, dead_columns
 from graphsparse.metrics.parts import Part, Swept
@@ -120,8 +122,22 @@ def _log10_found(swept: Swept, algebra: Numbers) -> Found:
 
 
 def totals(found: Reach, algebra: Numbers) -> dict[str, np.ndarray]:
-    """What the connections of each parameter carry together, (1,) each."""
-    return {name: algebra.total(uses, found.state.signal, found.reach) for name, uses in found.uses().items()}
+    """What the connections of each parameter carry together, (1,) each.
+
+    It is what they bring to their targets, met with what these reach. Where nothing else feeds a layer that is what its
+    units hold.
+    """
+    graph, signal = found.graph, found.state.signal
+    sums = {name: np.full(1, algebra.zero, algebra.dtype) for name in graph.shapes}
+    for layer in graph.layers:
+        alone = len(layer.blocks) == 1 and not ((graph.sources >= layer.start) & (graph.sources < layer.stop)).any()
+        for block in layer.blocks:
+            if isinstance(block, KernelBlock):
+                here = slice(layer.start, layer.stop)
+                brought = signal[here] if alone else algebra.brought(block, found.values[block.mask], signal)
+                met = found.reach[here] if alone else found.reach[ids_of(block.targets)]
+                meet(algebra.element, brought.reshape(-1), met.reshape(-1), sums[block.parameter])
+    return sums
 
 
 def _shortest(swept: Swept) -> Found:
@@ -134,7 +150,7 @@ def _longest(swept: Swept) -> Found:
 
 def _length(swept: Swept, algebra: Numbers, chosen: Callable[..., Any]) -> Found:
     """The least or greatest length; a layer or parameter that no path leads through has none."""
-    graph, found = swept.graph, sweep(swept.graph, swept.listed(1.0), algebra)
+    graph, found = swept.graph, sweep(swept.graph, swept.listed(np.float32(1)), algebra)
     best = partial(_finite, chosen=chosen)
     through = found.signal + found.reaches
     layers = np.asarray([best(through[layer.start : layer.stop]) for layer in graph.layers])

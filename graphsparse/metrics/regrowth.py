@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, fraction, metric
@@ -47,11 +49,7 @@ def distances_to_life(graph: LayeredGraph) -> dict[str, np.ndarray]:
     Floats in the parameters' shapes: 0 where it is active, infinite where no connections would do. Exact, but an upper
     bound where products or shared parameters count one connection twice (`graphsparse.passes.paths.revival_costs`).
     """
-    return _costs(Swept(checked_graph(graph)))
-
-
-def _costs(swept: Swept) -> dict[str, np.ndarray]:
-    return swept.revival.connections()
+    return Swept(checked_graph(graph)).revival.connections()
 
 
 @metric("regrowth", "connections")
@@ -83,7 +81,7 @@ def dead(part: Part) -> Found:
 def mean_distance_to_life(part: Part) -> Found:
     """Mean over dead connections of `distances_to_life`, those left out that nothing revives; the same for both parts.
 
-    Cost: one sweep in (min, +), 8 bytes per connection and a copy.
+    Cost: one sweep in (min, +), 8 bytes per connection of the largest parameter.
     """
     return part.swept.once(_mean)
 
@@ -97,24 +95,54 @@ def greatest_distance_to_life(part: Part) -> Found:
 @metric("regrowth", "connections")
 def beyond_revival(part: Part) -> Found:
     """Connections that no return of others makes active: behind a masked scale, say. Cost: as `mean_distance_to_life`."""
-    costs = part.swept.once(_costs)
-    return Found.of_parameters({name: float(np.isinf(each).sum()) for name, each in costs.items()})
+    return Found.of_parameters({name: each.beyond for name, each in part.swept.once(_distances).items()})
+
+
+class Distances(NamedTuple):
+    """Of connections: how many are a finite distance from life, the sum of their distances and the greatest; and how many
+    are ``beyond`` revival."""
+
+    count: float
+    sum: float
+    greatest: float
+    beyond: float
+
+
+def _distances(swept: Swept) -> dict[str, Distances]:
+    """The distances of each parameter's dead connections, one parameter's in memory at a time."""
+    found, shapes = swept.revival, swept.graph.shapes
+    of = lambda name, uses: found.algebra.connections(uses, shapes[name], found.state.signal, found.reach)
+    return {name: Distances(*_sums(of(name, uses).reshape(-1))) for name, uses in found.uses().items()}
+
+
+@compiled
+def _sums(costs: Any) -> Any:
+    count, total, greatest, beyond = 0.0, 0.0, 0.0, 0.0
+    for cost in costs:
+        if cost == np.inf:
+            beyond += 1
+        elif cost > 0:
+            count += 1
+            total += cost
+            greatest = max(greatest, cost)
+    return count, total, greatest, beyond
 
 
 def _mean(swept: Swept) -> Found:
-    return _distances(swept, np.mean)
+    return _summed(swept, lambda each: each.sum / each.count)
 
 
 def _greatest(swept: Swept) -> Found:
-    return _distances(swept, np.max)
+    return _summed(swept, lambda each: each.greatest)
 
 
-def _distances(swept: Swept, summed: Callable[[np.ndarray], float]) -> Found:
-    costs = swept.once(_costs)
-    finite = {name: each[(each > 0) & np.isfinite(each)] for name, each in costs.items()}
-    values = {name: float(summed(each)) if each.size else np.nan for name, each in finite.items()}
-    every = np.concatenate([each for each in finite.values()] or [np.empty(0)])
-    return Found(float(summed(every)) if every.size else np.nan, None, values, "no dead connection can be revived")
+def _summed(swept: Swept, summary: Callable[[Distances], float]) -> Found:
+    of = lambda each: summary(each) if each.count else np.nan
+    found = swept.once(_distances)
+    rows = np.asarray([*found.values(), Distances(0, 0, 0, 0)])
+    total = Distances(rows[:, 0].sum(), rows[:, 1].sum(), rows[:, 2].max(), rows[:, 3].sum())
+    values = {name: float(of(each)) for name, each in found.items()}
+    return Found(float(of(total)), None, values, "no dead connection can be revived")
 
 
 active_if_alone_of_dropped = fraction(active_if_alone, dropped)

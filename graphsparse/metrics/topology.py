@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -236,4 +237,5 @@ def rows_of_metric(metric: Metric, found: list[Found], graph: LayeredGraph) -> I
 def layer_names(graph: LayeredGraph) -> tuple[str, ...]:
     """A name for each layer, its own; with the layer's number where several have one name."""
     names = [layer.name for layer in graph.layers]
-    return tuple(name if names.count(name) == 1 else f"{name} ({n})" for n, name in enumerate(names))
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({n})" for n, name in enumerate(names))

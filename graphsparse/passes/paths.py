@@ -48,4 +48,4 @@ def longest_paths(graph: LayeredGraph) -> Reach:
 
 
 def _lengths(graph: LayeredGraph, dropped: float) -> dict[str, np.ndarray]:
-    return {name: np.where(graph.kept[name].unpack(), 1.0, dropped) for name in graph.shapes}
+    return {name: np.where(graph.kept[name].unpack(), np.float32(1), np.float32(dropped)) for name in graph.shapes}

@@ -46,7 +46,8 @@ class Revival(Numbers):
             return super()._carried(kernel, _costs(values), origin, reach)
         rows, x, y = self._rows(kernel, values), self._inputs(kernel, origin), self._outputs(kernel, reach)
         out = np.empty(rows.shape)
-        _carry(rows, x, y, x.min(2, initial=np.inf), y.min(1, initial=np.inf), out)
+        least = y.min(1, initial=np.inf)
+        _carry(rows, x, y, x.min(2, initial=np.inf), least, least == y.max(1, initial=-np.inf), out)
         return out
 
 
@@ -79,11 +80,22 @@ def _kept_backwards(rows: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
 
 @compiled
 def _carry(
-    rows: np.ndarray, x: np.ndarray, y: np.ndarray, least_in: np.ndarray, least_out: np.ndarray, out: np.ndarray
+    rows: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    least_in: np.ndarray,
+    least_out: np.ndarray,
+    same: np.ndarray,
+    out: np.ndarray,
 ) -> None:
-    """No position costs less than the least of both sides; the look at positions ends where one costs no more."""
+    """No position costs less than the least of both sides; the look at positions ends where one costs no more. Where a row
+    costs the ``same`` at all positions no look is needed."""
     for r in range(rows.shape[0]):
         g = r * x.shape[0] // rows.shape[0]
+        if same[r]:
+            for j in range(rows.shape[1]):
+                out[r, j] = least_in[g, j] + least_out[r] + (0.0 if rows[r, j] else 1.0)
+            continue
         for j in range(rows.shape[1]):
             bound, best = least_in[g, j] + least_out[r], np.inf
             for p in range(y.shape[1]):
