@@ -92,7 +92,11 @@ def test_lists_of_what_is_kept_sweep_as_arrays_do(swept, algebra):
 
 def test_runs_say_what_taps_read():
     padding = nn.Conv2d(1, 1, 3, stride=2, padding=1), nn.Conv2d(1, 1, 3, dilation=2, padding=2), nn.Conv2d(1, 1, 2)
-    for model in (*padding, nn.ConvTranspose2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")):
+    for model in (
+        *padding,
+        nn.ConvTranspose2d(1, 1, 3, stride=2),
+        nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"),
+    ):
         for block in gs.export(model, torch.zeros(1, 1, 5, 7), {}).kernels["weight"]:
             runs, bounds, steps = block.taps.runs
             read = np.full(block.taps.table.shape, -1)

@@ -41,9 +41,10 @@ class Forest:
         table[MADE, :2] = 0
         return cls(table, n_units)
 
-    def insert(self, edges: sparse.csr_array) -> None:
-        """Add the edges of a csr (n_units, n_units); those that are there already change nothing."""
-        _insert(edges.indptr, edges.indices, self.table)
+    def insert(self, edges: sparse.csr_array, rows: np.ndarray | None = None) -> None:
+        """Add the edges of a csr (n_units, n_units), or those of some of its rows; those that are there change nothing."""
+        rows = np.arange(self.n_units) if rows is None else rows
+        _insert(edges.indptr, edges.indices, rows, self.table)
 
     def sizes(self) -> np.ndarray:
         """The number of units of each weak component that has an edge."""
@@ -104,8 +105,8 @@ def _common(forest: Any, u: Any, v: Any, above_u: Any, above_v: Any) -> Any:
 
 
 @compiled
-def _insert(starts: Any, indices: Any, forest: Any) -> None:
-    for u in range(starts.size - 1):
+def _insert(starts: Any, indices: Any, rows: Any, forest: Any) -> None:
+    for u in rows:
         if starts[u] == starts[u + 1]:
             continue
         _settle(forest, u)

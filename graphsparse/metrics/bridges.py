@@ -76,9 +76,9 @@ def _bridges(part: Part) -> Bridges:
 
 
 def _of_parts(swept: Swept) -> dict[str, Bridges]:
-    """The active edges first, for all of them are kept; then the others beside them."""
-    forest, found = Forest.of(swept.graph.n_units), {}
-    for name in ("active", "kept"):
-        forest.insert(swept.edges[name])
-        found[name] = Bridges.within(forest)
-    return found
+    """The active edges first, for all of them are kept; then the others, which leave few units."""
+    forest, edges = Forest.of(swept.graph.n_units), swept.edges
+    forest.insert(edges["active"])
+    active = Bridges.within(forest)
+    forest.insert(edges["kept"], np.flatnonzero(np.diff(edges["kept"].indptr) != np.diff(edges["active"].indptr)))
+    return {"active": active, "kept": Bridges.within(forest)}

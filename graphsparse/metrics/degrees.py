@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
+from graphsparse.metrics.histograms import NO_UNITS, Histogram, summed
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, fraction, metric
 
-NO_UNITS, NO_WEIGHTS = "no unit has an edge of this kind", "the weights are not known"
+NO_WEIGHTS = "the weights are not known"
 HUB = 3.0
 
 
@@ -167,99 +168,6 @@ def row_sums(graph: LayeredGraph, name: str, flat: np.ndarray) -> np.ndarray:
     return np.concatenate(sums) if sums else np.empty(0, np.int64)
 
 
-class Histogram(NamedTuple):
-    """Different values, ascending and not negative, and how many ``units`` have each: what a distribution tells, without
-    the units themselves."""
-
-    values: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def of(cls, degrees: np.ndarray) -> Histogram:
-        """The histogram of whole numbers that are not negative."""
-        counts = np.bincount(degrees)
-        values = np.flatnonzero(counts)
-        return cls(values, counts[values])
-
-    @property
-    def units(self) -> int:
-        """How many units there are."""
-        return int(self.counts.sum())
-
-    @property
-    def present(self) -> Histogram:
-        """The same without the value 0."""
-        return Histogram(self.values[self.values > 0], self.counts[self.values > 0])
-
-    def mean(self) -> float:
-        """The mean."""
-        return float(self.values @ self.counts / self.units)
-
-    def deviation(self) -> float:
-        """The standard deviation."""
-        return float(np.sqrt((self.values - self.mean()) ** 2 @ self.counts / self.units))
-
-    def least(self) -> float:
-        """The least value."""
-        return float(self.values[0])
-
-    def greatest(self) -> float:
-        """The greatest value."""
-        return float(self.values[-1])
-
-    def median(self) -> float:
-        """The median; the mean of the two in the middle of an even number."""
-        behind, units = np.cumsum(self.counts), self.units
-        return float(self.values[np.searchsorted(behind, [(units - 1) // 2, units // 2], "right")].mean())
-
-    def variation(self) -> float:
-        """The standard deviation over the mean; NaN where all values are 0."""
-        return self.deviation() / self.mean() if self.greatest() else np.nan
-
-    def gini(self) -> float:
-        """The Gini coefficient; NaN where all values are 0."""
-        if not self.greatest():
-            return np.nan
-        behind, units = np.cumsum(self.counts), self.units
-        ranks = self.counts * (
-            2.0 * behind - self.counts - units
-        )  # the sum of 2 i - units - 1 over the ranks i of a value
-        return float(ranks @ self.values / (units * (self.values @ self.counts)))
-
-
-def histograms(part: Part, direction: str) -> tuple[Histogram, list[Histogram]]:
-    """Of the part's degrees in one direction ("in", "out"): of all units, and of each layer's; "in" without sources, "out"
-    without sinks."""
-    return part.once(_in_histograms if direction == "in" else _out_histograms)
-
-
-def _in_histograms(part: Part) -> tuple[Histogram, list[Histogram]]:
-    return _histograms(part, part.in_degrees, part.graph.sources)
-
-
-def _out_histograms(part: Part) -> tuple[Histogram, list[Histogram]]:
-    return _histograms(part, part.out_degrees, part.graph.sinks)
-
-
-def _histograms(part: Part, degrees: np.ndarray, ends: np.ndarray) -> tuple[Histogram, list[Histogram]]:
-    counted = part.units.copy()
-    counted[ends] = False
-    here = [slice(layer.start, layer.stop) for layer in part.graph.layers]
-    layers = [Histogram.of(degrees[each][counted[each]]) for each in here]
-    total = np.zeros(int(degrees.max(initial=0)) + 1, np.int64)
-    for layer in layers:
-        total[layer.values] += layer.counts
-    values = np.flatnonzero(total)
-    return Histogram(values, total[values]), layers
-
-
-def summed(part: Part, direction: str, summary: Callable[[Histogram], float]) -> Found:
-    """A summary of the degrees in one direction, in all and by layer."""
-    total, layers = histograms(part, direction)
-    of = lambda each: summary(each) if len(each.values) else np.nan
-    return Found(of(total), np.asarray([of(each) for each in layers]), None, NO_UNITS)
-
-
 def _variation(values: np.ndarray) -> float:
     mean = values.mean()
     return float(values.std() / mean) if mean else np.nan
@@ -291,15 +199,17 @@ def _add_edges(
     for u in range(starts.size - 1):
         first, degree = starts[u], np.int64(starts[u + 1] - starts[u])
         while first < starts[u + 1]:
-            layer, e, total = owner[indices[first]], first, np.int64(0)
-            lowest, end = bounds[layer], bounds[layer + 1]
-            while e < starts[u + 1] and lowest <= indices[e] < end:
+            layer, end, total = owner[indices[first]], starts[u + 1], np.int64(0)
+            if indices[end - 1] >= bounds[layer + 1]:  # the targets of a unit ascend by layers
+                end = first
+                while indices[end] < bounds[layer + 1]:
+                    end += 1
+            for e in range(first, end):
                 total += ins[indices[e]]
-                e += 1
-            sums[layer] += degree * (e - first)
-            squares[layer] += degree * degree * (e - first)
+            sums[layer] += degree * (end - first)
+            squares[layer] += degree * degree * (end - first)
             products[layer] += degree * total
-            first = e
+            first = end
 
 
 usual_fan_in_rows_of_live_rows = fraction(rows_of_the_usual_fan_in, live_rows)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas
 
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.metrics.degrees import Histogram, summed
 from graphsparse.metrics.extras import library
+from graphsparse.metrics.histograms import Histogram, summed
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric
 

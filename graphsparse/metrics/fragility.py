@@ -68,8 +68,8 @@ def most_lost_by_a_unit(part: Part) -> Found:
     One pass over the edges forwards and one backwards, with nearest common ancestors (dominators on a graph without
     cycles). A lower bound in graphs with products. Cost: nothing per edge beside the csr.
     """
-    lost = part.swept.once(dominators_of).retained_by_units.astype(float)
-    return _greatest(part, np.where(part.swept.live, lost, np.nan))
+    lost = part.swept.once(dominators_of).retained_by_units
+    return _greatest(part, np.where(part.swept.live, lost, -1))
 
 
 @metric("fragility", "edges")
@@ -78,8 +78,7 @@ def most_lost_by_an_edge(part: Part) -> Found:
 
     Cost: as `most_lost_by_a_unit`.
     """
-    lost = part.swept.once(dominators_of).most_retained_by_edges
-    return _greatest(part, np.where(lost < 0, np.nan, lost))
+    return _greatest(part, part.swept.once(dominators_of).most_retained_by_edges)
 
 
 @metric("fragility", "edges", limit=1_000_000)
@@ -131,7 +130,8 @@ def _nowhere(part: Part) -> Found:
 
 
 def _greatest(part: Part, values: np.ndarray) -> Found:
-    """The greatest defined value of the units, in all and by layer."""
-    best = lambda here: float(np.nanmax(here)) if np.isfinite(here).any() else np.nan
-    layers = [best(values[layer.start : layer.stop]) for layer in part.graph.layers]
-    return Found(best(values), np.asarray(layers), None, "no live unit")
+    """The greatest value of the units, in all and by layer; those below zero are undefined."""
+    layers = np.asarray([values[layer.start : layer.stop].max(initial=-1) for layer in part.graph.layers], float)
+    layers[layers < 0] = np.nan
+    total = float(np.fmax.reduce(layers, initial=np.nan))
+    return Found(total, layers, None, "no live unit")

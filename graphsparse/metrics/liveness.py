@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from graphsparse.blocks import KernelBlock
+from graphsparse.kernels.layout import View
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.edge_loops import count_from_marked
 from graphsparse.metrics.parts import Part, Swept, touched
@@ -43,7 +44,17 @@ def prunable_units(part: Part) -> Found:
 
 
 def _prunable(swept: Swept) -> np.ndarray:
-    return touched(swept.graph, {key: Mask.whole(mask.shape) for key, mask in swept.graph.kept.items()})
+    graph, found = swept.graph, np.zeros(swept.graph.n_units, bool)
+    simple = lambda b: (
+        isinstance(b.view, View) and b.sources.size and b.targets.size and min(b.sources.min(), b.targets.min()) >= 0
+    )
+    if not all(simple(block) for blocks in graph.kernels.values() for block in blocks):
+        return touched(graph, {key: Mask.whole(mask.shape) for key, mask in graph.kept.items()})
+    for block in (block for blocks in graph.kernels.values() for block in blocks):
+        read = block.taps.table >= 0
+        found[block.targets[:, :, read.any(0)]] = True
+        found[block.sources[:, :, np.unique(block.taps.table[read])]] = True
+    return found
 
 
 @metric("liveness", "units")
