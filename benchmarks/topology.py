@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 GROUPS = {"liveness", "one hop", "why", "regrowth", "paths", "degrees", "fragility"}
 """All but structure (motifs, communities) and spectra; rows beyond their own limit of edges (minimum cut, power laws) are
 left out, as in a call that names no metric."""
-ONCE_IGRAPH = 10_000_000
+ONCE_IGRAPH = 5_000_000
 LARGEST_NETWORKX = 3_000_000  # edges: it takes minutes and some 400 bytes for each beyond
 
 
@@ -152,7 +152,7 @@ def their_edges(name: str) -> tuple[int, np.ndarray]:
 
 
 def with_igraph(name: str, rounds: int) -> dict[str, float]:
-    """What igraph takes, once beyond ten million edges; filling the graph is told apart."""
+    """What igraph takes, once beyond five million edges; filling the graph is told apart."""
     import igraph
 
     units, edges = their_edges(name)

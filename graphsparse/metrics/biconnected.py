@@ -17,18 +17,18 @@ from scipy import sparse
 
 from graphsparse.kernels.compiling import compiled, inlined
 
-COMPONENT, BLOCK, HELD, TOP, SEEN_UNITS, SEEN_BLOCKS, MADE = range(7)
+COMPONENT, BLOCK, HELD, TOP, SEEN_UNITS, SEEN_BLOCKS = range(6)
 WAITS = -2
 
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """Units and blocks in the rows of one ``table`` (7, n_units or 2): compiled loops hand on one array faster than seven.
+    """Units and blocks in the rows of one ``table`` (6, n_units + 1): compiled loops hand on one array faster than six.
 
     The root of a set holds its size, below zero: of units in `COMPONENT`, in `BLOCK` of blocks that became one. `HELD` is
     the block above a unit, -1 for a root; `TOP` the unit above a block. While edges are added, a unit with one edge so far
-    only notes its other end in `HELD`, as `WAITS` less its id. `SEEN_UNITS` and `SEEN_BLOCKS` mark those on a way; `MADE`
-    holds how many blocks, and ways, there have been.
+    only notes its other end in `HELD`, as `WAITS` less its id. `SEEN_UNITS` and `SEEN_BLOCKS` mark those on a way; their
+    last places hold how many ways, and blocks, there have been.
     """
 
     table: np.ndarray
@@ -37,8 +37,8 @@ class Forest:
     @classmethod
     def of(cls, n_units: int) -> Forest:
         """Units without an edge."""
-        table = np.full((7, max(n_units, 2)), -1, np.int32)
-        table[MADE, :2] = 0
+        table = np.full((6, n_units + 1), -1, np.int32)
+        table[[SEEN_UNITS, SEEN_BLOCKS], -1] = 0
         return cls(table, n_units)
 
     def insert(self, edges: sparse.csr_array, rows: np.ndarray | None = None) -> None:
@@ -60,7 +60,7 @@ class Forest:
 
     def articulation(self) -> np.ndarray:
         """Which units lie in two blocks or more, bool (n_units,)."""
-        roots = np.flatnonzero(self.table[BLOCK, : self.table[MADE, 0]] < 0)
+        roots = np.flatnonzero(self.table[BLOCK, : self.table[SEEN_BLOCKS, -1]] < 0)
         below = np.bincount(self.table[TOP, roots], minlength=self.n_units)
         return below + (self.table[HELD, : self.n_units] >= 0) > 1
 
@@ -185,8 +185,8 @@ def _join(forest: Any, u: Any, v: Any, mine: Any) -> None:
 @inlined
 def _hang(forest: Any, u: Any, v: Any) -> None:
     """Make ``u`` the root of its tree, and hang it below ``v`` by a block of their own."""
-    block = forest[MADE, 0]
-    forest[MADE, 0] += 1
+    block = forest[SEEN_BLOCKS, -1]
+    forest[SEEN_BLOCKS, -1] += 1
     forest[TOP, block] = v
     while True:
         above = _block(forest, u)
@@ -223,8 +223,8 @@ def _climb(forest: Any, u: Any, unit: Any, block: Any, merged: Any) -> Any:
 @inlined
 def _meeting(forest: Any, u: Any, v: Any) -> Any:
     """Where the ways up from two units of a tree meet: a unit and -1, or -1 and a block. Both climb in turn."""
-    forest[MADE, 1] += 1
-    mine, others = 2 * forest[MADE, 1], 2 * forest[MADE, 1] + 1
+    forest[SEEN_UNITS, -1] += 1
+    mine, others = 2 * forest[SEEN_UNITS, -1], 2 * forest[SEEN_UNITS, -1] + 1
     forest[SEEN_UNITS, u], forest[SEEN_UNITS, v] = mine, others
     while True:
         block = _block(forest, u)

@@ -49,18 +49,18 @@ class Dominators:
     @cached_property
     def _behind(self) -> np.ndarray:
         """How many edges leave the units that each unit dominates, itself included."""
-        total = np.diff(self.edges.indptr).astype(np.int64)
+        total = np.diff(self.edges.indptr)
         _gather(self.forwards, total, True)
         return total
 
     @cached_property
     def _before(self) -> np.ndarray:
         """How many edges enter the units that each unit post-dominates, itself included."""
-        total = self.entering.astype(np.int64)
+        total = self.entering.astype(self.edges.indptr.dtype)
         _gather(self.backwards, total, False)
         return total
 
-    @cached_property
+    @property
     def retained_by_units(self) -> np.ndarray:
         """How many edges lie on no path any more once a unit is gone, (n_units,).
 
@@ -83,17 +83,17 @@ class Dominators:
         """The greatest of `retained_by_edges` of the edges into each unit, (n_units,); -1 where there are none."""
         after, before = self._with_an_edge
         alone = np.flatnonzero(before)  # only what has one way out dies with it, so only these edges differ
-        greatest = np.zeros(len(after), np.int64)
+        greatest = np.zeros_like(after)
         np.maximum.at(greatest, self.edges.indices[self.edges.indptr[alone]], before[alone])
         return np.where(self.entering > 0, 1 + after + greatest, -1)
 
-    @cached_property
+    @property
     def _with_an_edge(self) -> tuple[np.ndarray, np.ndarray]:
         """What dies behind each unit with an edge into it, and before each unit with an edge out of it."""
         only_out = (np.diff(self.edges.indptr) == 1) & (self.backwards != ROOT)
         return np.where(self._only_in, self._behind, 0), np.where(only_out, self._before, 0)
 
-    @cached_property
+    @property
     def _only_in(self) -> np.ndarray:
         """Which units have one edge as their only way in: sources have another, so they hang from the root."""
         return (self.entering == 1) & (self.forwards != ROOT)

@@ -20,7 +20,7 @@ from graphsparse.kernels.numbers import Numbers, ids_of, own_table
 class Revival(Numbers):
     """`MIN_PLUS` over masks: the values of connections are bools, whether they are kept."""
 
-    def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+    def forwards(self, kernel: Kernel, values: Any, vector: np.ndarray) -> None:
         """Add to the targets what connections bring, or would bring if they came back."""
         if isinstance(kernel.view, Places):
             return super().forwards(kernel, _costs(values), vector)
@@ -29,7 +29,7 @@ class Revival(Numbers):
         _kept_forwards(rows, x, y)
         loops.write(self.element, y, ids_of(kernel.targets), own_table(kernel.taps.positions), vector)
 
-    def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
+    def backwards(self, kernel: Kernel, values: Any, vector: np.ndarray) -> None:
         """Add to the sources what connections lead to, or would lead to if they came back."""
         if isinstance(kernel.view, Places):
             return super().backwards(kernel, _costs(values), vector)
