@@ -137,7 +137,7 @@ def _of_channels(part: Part, every: bool) -> Found:
     counts, live = [], np.append(part.swept.live, [False, False])  # negative ids are no units
     for layer in part.graph.layers:
         blocks = [b.targets.reshape(-1, b.targets.shape[-1]) for b in layer.blocks if isinstance(b, KernelBlock)]
-        channels = {}
+        channels: dict[int, bool] = {}
         for block in (block for block in blocks if block.size):
             channels.update(zip(block[:, 0].tolist(), live[block].any(1).tolist(), strict=True))
         counts.append(len(channels) - (0 if every else sum(channels.values())))

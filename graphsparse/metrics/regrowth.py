@@ -103,7 +103,7 @@ class Distances(NamedTuple):
     """Of connections: how many are a finite distance from life, the sum of their distances and the greatest; and how many
     are ``beyond`` revival."""
 
-    count: float
+    revived: float
     sum: float
     greatest: float
     beyond: float
@@ -130,7 +130,7 @@ def _sums(costs: Any) -> Any:
 
 
 def _mean(swept: Swept) -> Found:
-    return _summed(swept, lambda each: each.sum / each.count)
+    return _summed(swept, lambda each: each.sum / each.revived)
 
 
 def _greatest(swept: Swept) -> Found:
@@ -138,7 +138,7 @@ def _greatest(swept: Swept) -> Found:
 
 
 def _summed(swept: Swept, summary: Callable[[Distances], float]) -> Found:
-    of = lambda each: summary(each) if each.count else np.nan
+    of = lambda each: summary(each) if each.revived else np.nan
     found = swept.once(_distances)
     rows = np.asarray([*found.values(), Distances(0, 0, 0, 0)])
     total = Distances(rows[:, 0].sum(), rows[:, 1].sum(), rows[:, 2].max(), rows[:, 3].sum())
