@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from graphsparse.metrics.bridges import articulation_points, bridges
+from graphsparse.metrics.bridges import articulation_points, bridges, largest_component
 from graphsparse.metrics.degrees import hubs
 from graphsparse.metrics.fragility import (
-    largest_component,
     most_lost_by_a_unit,
     most_lost_by_an_edge,
     unavoidable_edges,
