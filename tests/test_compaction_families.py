@@ -46,28 +46,6 @@ def test_a_head_leaves_as_a_whole():
     assert_same(masked(model, masks), found.model, (x,))
 
 
-def test_multi_head_attention_of_torch_stays_as_wide():
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-            self.one, self.two = nn.Linear(8, 6), nn.Linear(6, 3)
-
-        def forward(self, x):
-            return self.two(torch.relu(self.one(self.attention(x, x, x, need_weights=False)[0])))
-
-    model, x = drawn(Block()), torch.zeros(1, 4, 8).double()
-    masks = {
-        "attention.out_proj.weight": torch.ones(8, 8) > 0,
-        "one.weight": (torch.arange(6) < 4)[:, None].expand(6, 8),
-    }
-    masks["attention.out_proj.weight"][:, 4:] = False
-    found = gs.compact(model, x, masks)
-    assert found.model.attention.in_proj_weight.shape == (24, 8) and why(found) == {"module": 12}
-    assert found.model.one.out_features == 4
-    assert_same(masked(model, masks), found.model, (x,))
-
-
 @pytest.mark.parametrize("name", ["gpt2", "llama-tied", "phi3", "bert", "t5", "vit"])
 def test_transformers(name):
     model = drawn(built(name, "eager"))

@@ -130,6 +130,13 @@ class Network:
         model, kwargs = self.rebuild()
         return replace(self, model=model, kwargs=self.kwargs if self.has_inputs else kwargs or {}, stand_in=False)
 
+    def of_copy(self, model: nn.Module, *, same_names: bool = True) -> Network:
+        """The network of a plain copy of the model with other weights, not captured again if its names are the same."""
+        found = replace(self, model=model, masks={}, uses={}, by_zeros=frozenset(), weights={})
+        if same_names:
+            found._captured.update(self._captured)
+        return found
+
     def present(self) -> tuple[Parameters, Mapping[str, torch.Tensor], Mapping[str, Mask]]:
         """What the model holds now: its parameters, the masks that it carries, and those of uses that keep less."""
         if isinstance(self.model, ExportedProgram):

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from scipy import sparse
 from scipy.sparse import csgraph
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Wiring
 from graphsparse.capture import Network
+from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.inputs import inputs_of
 from graphsparse.capture.lower import Lowering, require_sinks
 from graphsparse.capture.rules import RULES
-from graphsparse.capture.table import with_extra
-from graphsparse.capture.values import Units
+from graphsparse.capture.rules.linear import bilinear
+from graphsparse.capture.table import Rule, with_extra
+from graphsparse.capture.units import NOTHING
+from graphsparse.capture.values import Units, Value
 from graphsparse.capture.walk import Walk, read
 
 
@@ -50,7 +55,7 @@ def read_bundles(network: Network) -> Bundles:
     parameters = network.parameters
     program, _ = network.captured(())
     inputs = inputs_of(program, network.batch_axis, None)
-    table = with_extra(RULES, network.extra_rules)
+    table = with_extra({**RULES, torch.ops.aten.bilinear.default: Rule(_sides_apart)}, network.extra_rules)
     walk, lowering = read(program, table, lambda _: Lowering(Draft("channel", True), parameters.canonical, inputs))
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
     require_sinks(lowering, parameters.model_name)
@@ -64,6 +69,12 @@ def read_bundles(network: Network) -> Bundles:
     stages = [stage for layer in draft.layers for stage in layer.stages if stage.parameter is not None]
     kernels = tuple(block for block in blocks if isinstance(block, KernelBlock))
     return Bundles(of, fixed, kernels, tuple(stages), walk)
+
+
+def _sides_apart(call: Call, left: Value, right: Value, *rest: Any) -> Any:
+    """A bilinear layer that ties no inputs, though it multiplies them: each side has an axis of the parameter to itself."""
+    sides = [Units(torch.full(tuple(side.shape), NOTHING, dtype=torch.int32)) for side in (left, right)]
+    return bilinear(call, *sides, *rest)
 
 
 def _connected(draft: Draft) -> np.ndarray:

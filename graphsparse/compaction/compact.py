@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -67,8 +66,9 @@ def compact(
     """
     network = network_of(model, example_inputs, kwargs)
     _check(network, round_to)
-    twin = masked_twin(network, export(network, masks, resolution="channel"))
-    plain = replace(network, model=twin, masks={}, uses={}, by_zeros=frozenset(), weights={})
+    graph = export(network, masks, resolution="channel")
+    twin = masked_twin(network, graph)
+    plain = network.of_copy(twin, same_names=not graph.uses)
     plan = plan_of(plain, resolution or network.resolution, keep)
     trials = Trials.of(plain, plan)
     cut = trials.folded(plan.cut)
@@ -93,9 +93,9 @@ def _check(network: Network, round_to: int) -> None:
 
 def _finished(trials: Trials, cut: Cut, worst: float | None, training: Mapping[str, bool], exact: Index) -> Compacted:
     """The result in the model's own types, with its report."""
-    before = cost_of(trials.twin.eval(), trials.example, timed=True)
+    before = cost_of(trials.twin.eval(), trials.example)
     made, folded = trials.built(trials.twin, cut)
-    after = cost_of(made.eval(), trials.example, timed=True)
+    after = cost_of(made.eval(), trials.example)
     for path, module in made.named_modules():
         module.training = training.get(path, module.training)
     index = unit_map(cut, trials.twin, trials.plan.names)

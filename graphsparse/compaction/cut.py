@@ -16,12 +16,16 @@ Axis = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Ties:
-    """All that restricts a cut: tables of values, kernels, and what stands along the axes of tensors."""
+    """All that restricts a cut: tables of values, kernels, what stands along the axes of tensors, and equal widths.
+
+    ``equal``: axes that have to be as long as each other, in each group by itself.
+    """
 
     tables: tuple[Table, ...]
     kernels: tuple[KernelUse, ...]
     uses: tuple[AxisUse, ...]
     shapes: Shapes
+    equal: tuple[tuple[Axis, ...], ...] = ()
 
 
 @dataclass(eq=False)
@@ -73,6 +77,19 @@ class Cut:
                 changed |= self.keep(use.bundles[:, :1], "last")
             asking = use.asking(self.stays)
             changed |= self.keep(use.bundles[asking][:, kept[use.at]], "tied")
+        return changed or self._level()
+
+    def _level(self) -> bool:
+        """Let dead units of the shorter ones of equal axes stay; whether any was to leave."""
+        flags, changed = self.flags(), False
+        for axes in self.ties.equal:
+            kept = {axis: flags.get(axis, np.ones(self.ties.shapes[axis[0]][axis[1]], bool)) for axis in axes}
+            longest = max(int(each.sum()) for each in kept.values())
+            for use in self.ties.uses:
+                if (use.name, use.axis) in axes:
+                    here = kept[use.name, use.axis]
+                    left = np.flatnonzero(~here[use.at])[: longest - int(here.sum())]
+                    changed |= self.keep(use.bundles[:, left], "module")
         return changed
 
     def flags(self) -> Mapping[Axis, np.ndarray]:

@@ -10,8 +10,6 @@ from torch import nn
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 KERNELS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
-UNKNOWN = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
-"""Modules whose code ties widths to each other in ways that a cut does not follow: they stay as wide as they are."""
 HEADS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "num_key_value_heads")
 WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "split_size", "inner_size")
 Attributes = Callable[[Any, int | None], Mapping[str, Any]]
@@ -60,11 +58,34 @@ def _per_channel(module: Any, groups: int | None) -> dict[str, Any]:
     return {"num_parameters": module.weight.shape[0]}
 
 
+def _bilinear(module: Any, groups: int | None) -> dict[str, Any]:
+    return dict(zip(("out_features", "in1_features", "in2_features"), module.weight.shape, strict=True))
+
+
+def _attention(module: Any, groups: int | None) -> dict[str, Any]:
+    width = module.out_proj.weight.shape[1]
+    packed = module.in_proj_weight is not None
+    sides = (width, width) if packed else (module.k_proj_weight.shape[1], module.v_proj_weight.shape[1])
+    return {"embed_dim": width, "kdim": sides[0], "vdim": sides[1], "num_heads": width // module.head_dim}
+
+
+def _recurrent(module: Any, groups: int | None) -> dict[str, Any]:
+    module._init_flat_weights()  # its list of the same parameters
+    state, cell = module.weight_hh_l0.shape[1], getattr(module, "weight_hr_l0", None)
+    sizes = {"hidden_size": state} if cell is None else {"hidden_size": cell.shape[1], "proj_size": state}
+    return {"input_size": module.weight_ih_l0.shape[1], **sizes}
+
+
+def _cell(module: Any, groups: int | None) -> dict[str, Any]:
+    return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
+
+
 _BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d
 _ATTRIBUTES: tuple[tuple[tuple[type, ...], Attributes], ...] = (
     ((nn.Linear,), _linear), (CONVOLUTIONS, _convolution), (TRANSPOSED, _transposed), (_BATCH_NORMS, _norm),
     ((nn.GroupNorm,), _group_norm), ((nn.LayerNorm, nn.RMSNorm), _layer_norm), ((nn.Embedding, nn.EmbeddingBag), _embedding),
-    ((nn.PReLU,), _per_channel),
+    ((nn.PReLU,), _per_channel), ((nn.Bilinear,), _bilinear), ((nn.MultiheadAttention,), _attention),
+    ((nn.RNNBase,), _recurrent), ((nn.RNNCellBase,), _cell),
 )  # fmt: skip
 
 
@@ -101,11 +122,19 @@ def _attributes_of(module: nn.Module) -> list[Attributes]:
     return [attributes for kinds, attributes in _ATTRIBUTES if isinstance(module, kinds)]
 
 
-def unknown_parameters(model: nn.Module) -> set[str]:
-    """The parameters of modules that stay as wide as they are."""
-    return {
-        f"{path}.{name}".strip(".")
-        for path, module in model.named_modules()
-        if isinstance(module, UNKNOWN)
-        for name, _ in module.named_parameters()
-    }
+def equal_widths(model: nn.Module) -> list[list[tuple[str, int]]]:
+    """Axes of parameters, as (name, axis), that a module's code wants to be as long as each other.
+
+    All layers and directions of a recurrence have one hidden size. The heads of nn.MultiheadAttention together have as
+    many channels as its query.
+    """
+    found: list[list[tuple[str, int]]] = []
+    for path, module in model.named_modules():
+        if isinstance(module, nn.RNNBase):
+            names = [name for name, _ in module.named_parameters()]
+            for part in ("weight_hh", "weight_hr"):
+                found.append([(f"{path}.{name}".lstrip("."), 1) for name in names if name.startswith(part)])
+        elif isinstance(module, nn.MultiheadAttention):
+            query = "q_proj_weight" if module.in_proj_weight is None else "in_proj_weight"
+            found.append([(f"{path}.{name}".lstrip("."), 1) for name in (query, "out_proj.weight")])
+    return [axes for axes in found if len(axes) > 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from graphsparse.capture import Network
 from graphsparse.compaction.bundles import Bundles, read_bundles
 from graphsparse.compaction.cut import Cut, Ties
 from graphsparse.compaction.dead import Life, life_of
-from graphsparse.compaction.modules import unknown_parameters
+from graphsparse.compaction.modules import equal_widths
 from graphsparse.compaction.tensors import named_tensors
 from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use
 from graphsparse.compaction.values import asked_by_values
@@ -46,15 +46,18 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
     kernels = tuple(kernel_use(block, shapes[block.parameter], bundles.of) for block in bundles.kernels)
     uses, stuck = _uses(bundles, shapes)
     asked = asked_by_values(bundles, shapes, _buffers(network))
+    kernels = tuple(
+        replace(use, columns=asked.sides[use.name][None]) if use.name in asked.sides else use for use in kernels
+    )
     axes = (*(use for kernel in kernels for use in kernel.axes), *uses, *asked.uses)
-    ties = Ties(asked.tables, kernels, tuple(_distinct(axes)), shapes)
+    equal = tuple(tuple((names[name], axis) for name, axis in group) for group in equal_widths(model))
+    ties = Ties(asked.tables, kernels, tuple(_distinct(axes)), shapes, equal)
     cut = Cut.of(ties, life.alive)
     cut.keep(np.flatnonzero(bundles.fixed), "fixed")
-    unknown = {names.get(name, name) for name in unknown_parameters(model)}
     wanted = {names[name] for name in _fitting(keep, names)}
     for use in axes:
-        if use.name in unknown or use.name in wanted:
-            cut.keep(use.bundles.ravel(), "module" if use.name in unknown else "keep")
+        if use.name in wanted:
+            cut.keep(use.bundles.ravel(), "keep")
     cut.keep(np.concatenate([asked.stuck, stuck, *(kernel.stuck for kernel in kernels)]), "numbers")
     return Plan(bundles, life, kernels, names, cut.settle())
 
@@ -146,14 +149,17 @@ class Row:
 
 
 def rows_of(plan: Plan, cut: Cut) -> list[Row]:
-    """A row for each kernel, in program order; a kernel that is used several times by its first use."""
-    found: dict[str, Row] = {}
+    """A row for each kernel, in program order. A unit of a kernel that is used several times is alive in any use."""
+    uses: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for number, use in enumerate(plan.kernels):
-        if use.name in found:
-            continue
-        live = plan.life.live[number]
-        bundles = use.rows[~live]
-        stay = cut.stays[bundles]
-        why = Counter(cut.reasons.get(int(bundle), "tied") for bundle in bundles[stay])
-        found[use.name] = Row(use.name, live.size, int((~live).sum()), int((~stay).sum()), why)
+        uses.setdefault((use.name, use.rows.shape), []).append(number)
+    found: dict[str, Row] = {}
+    for (name, _), numbers in uses.items():
+        if name not in found:
+            live = np.any([plan.life.live[number] for number in numbers], axis=0)
+            bundles = np.stack([plan.kernels[number].rows[~live] for number in numbers])
+            stay = cut.stays[bundles].any(0)
+            first = np.take_along_axis(bundles, cut.stays[bundles].argmax(0)[None], 0)[0]
+            why = Counter(cut.reasons.get(int(bundle), "tied") for bundle in first[stay])
+            found[name] = Row(name, live.size, int((~live).sum()), int((~stay).sum()), why)
     return list(found.values())

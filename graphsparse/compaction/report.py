@@ -23,8 +23,9 @@ REASONS = {
     "tied": "tied to a unit that lives, by a sum, a product, a normalisation, a concatenation, a group, a head or a shared tensor",
     "last": "the last of its layer: no tensor may be empty",
     "padding": "holds a constant that is not the same at every position, next to zero padding",
-    "bias": "holds a constant, and who reads it has no bias of its own to take it over",
-    "module": "in a module whose widths are tied by its own code (multi-head attention, recurrence)",
+    "bias": "holds a constant, and what reads it has no bias of its own that can take it over",
+    "module": "in a module whose code wants equal widths: all layers of a recurrence have one hidden size, and nn.MultiheadAttention "
+    "has as many channels in its heads as in its query",
     "numbers": "beside numbers of the model that no mask covers, or along an axis that is not simply one of a tensor",
     "code": "the model's own code does not run, or gives other results, with another width here",
     "keep": "in a tensor that keep names",
@@ -37,11 +38,11 @@ REASONS = {
 @dataclass(frozen=True)
 class Cost:
     """``parameters``: entries of all parameters; ``macs``: multiplications with additions of one call on the example
-    inputs, by torch's own counter; ``seconds``: the median of some calls, None where none was timed."""
+    inputs, by torch's own counter; ``seconds``: the median of some calls."""
 
     parameters: int
     macs: int
-    seconds: float | None
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,9 +77,8 @@ class Report:
         rows = [
             ("parameters", f"{one.parameters:,}", f"{two.parameters:,}"),
             ("MACs", f"{one.macs:,}", f"{two.macs:,}"),
+            ("milliseconds", f"{1e3 * one.seconds:.2f}", f"{1e3 * two.seconds:.2f}"),
         ]
-        if one.seconds and two.seconds:
-            rows.append(("milliseconds", f"{1e3 * one.seconds:.2f}", f"{1e3 * two.seconds:.2f}"))
         lines = [f"  {name:<13}{before:>16} -> {after:>14}" for name, before, after in rows]
         table = self.frame[["parameter", "shape", "new_shape", "units", "dead", "left", "masked", "why"]]
         used = [word for word in REASONS if any(word in each for each in table["why"])]
@@ -86,13 +86,20 @@ class Report:
         return "\n".join([table.to_string(index=False), "", *lines, *said, *(f"  {note}" for note in self.notes)])
 
 
-def cost_of(model: nn.Module, inputs: Inputs, timed: bool) -> Cost:
+def cost_of(model: nn.Module, inputs: Inputs) -> Cost:
     """Count and time a call of a model."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     counter = FlopCounterMode(display=False)
-    with counter:
-        run(model, inputs)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(parameters, counter.get_total_flops() // 2, _seconds(model, inputs) if timed else None)
+    try:
+        for parameter in parameters:  # the counter asks for the gradients of what needs some
+            parameter.requires_grad_(False)
+        with counter:
+            run(model, inputs)
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return Cost(count, counter.get_total_flops() // 2, _seconds(model, inputs))
 
 
 def _seconds(model: nn.Module, inputs: Inputs, calls: int = 5, limit: float = 2.0) -> float:

@@ -71,6 +71,7 @@ def kernel_use(block: KernelBlock, shape: tuple[int, ...], of: np.ndarray) -> Ke
     rows, columns = of[block.targets].max(2), of[block.sources].max(2)
     at_rows, at_columns, at_taps = _places(block, shape)
     by_row, by_column, by_tap = (_varying(each, -1) for each in (at_rows, at_columns, at_taps))
+    by_column = by_column if (columns >= 0).any() else set()  # a recurrence reads no units at its first step
     by_group = _varying(at_rows, 0)
     known = (
         len(by_row) < 2 and len(by_column) < 2 and len(by_group) < 2 and not by_tap & (by_row | by_column | by_group)

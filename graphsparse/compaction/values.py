@@ -25,24 +25,10 @@ from graphsparse.compaction.bundles import Bundles
 from graphsparse.compaction.uses import AxisUse, entries_use, varying_axes
 
 NORMS = ("batch_norm", "native_batch_norm", "instance_norm")
-ELEMENT_WISE = (
-    "add",
-    "sub",
-    "rsub",
-    "mul",
-    "div",
-    "where",
-    "masked_fill",
-    "maximum",
-    "minimum",
-    "pow",
-    "clamp",
-    "lerp",
-)
+ELEMENT_WISE = "add sub rsub mul div where masked_fill maximum minimum pow clamp lerp".split()
 IGNORED = ("scaled_dot_product_attention", "embedding", "dropout", "_grouped_mm", "grouped_mm_fallback")
 """Operations whose numbers are masks, indices of rows or bounds between rows, and stand along no axis that is cut."""
-
-
+RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 COUNTED = ("slice", "roll")
 """Operations that move elements by numbers of places."""
 
@@ -71,11 +57,15 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """All that the program's values ask for: tables, uses of tensors element by element, and bundles that stay."""
+    """All that the program's values ask for: tables, uses of tensors element by element, and bundles that stay.
+
+    ``sides``: the bundles of both inputs of bilinear layers, by the names of their kernels.
+    """
 
     tables: tuple[Table, ...]
     uses: tuple[AxisUse, ...]
     stuck: np.ndarray
+    sides: dict[str, np.ndarray]
 
 
 def asked_by_values(bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffers: dict[str, str]) -> Asked:
@@ -83,6 +73,7 @@ def asked_by_values(bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffer
     tables: dict[tuple[Any, ...], Table] = {}
     uses: list[AxisUse] = []
     stuck: list[np.ndarray] = [np.empty(0, np.int64)]
+    sides: dict[str, np.ndarray] = {}
     for node, made in bundles.walk.values.items():
         for value in made if isinstance(made, tuple) else (made,):
             ids = ids_of(value)
@@ -99,7 +90,12 @@ def asked_by_values(bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffer
         ):
             for use in _beside(node, ids, bundles, shapes, buffers):
                 stuck.append(use) if isinstance(use, np.ndarray) else uses.append(use)
-    return Asked(tuple(tables.values()), tuple(uses), np.concatenate(stuck))
+            if name_of(node) == "bilinear":
+                for use in _sides(node, bundles):
+                    stuck.append(use) if isinstance(use, np.ndarray) else uses.append(use)
+                    if isinstance(use, AxisUse):
+                        sides[use.name] = np.append(sides.get(use.name, stuck[0]), use.bundles)
+    return Asked(tuple(tables.values()), tuple(uses), np.concatenate(stuck), sides)
 
 
 def ids_of(value: Any) -> torch.Tensor | None:
@@ -132,11 +128,35 @@ def table_of(of: np.ndarray, ids: torch.Tensor, place: str) -> Table | None:
     return None if empty else Table(table, tuple(table.shape), place)
 
 
+def name_of(node: Node) -> str:
+    """The plain name of the operation of a call."""
+    return str(getattr(getattr(node.target, "overloadpacket", node.target), "__name__", node.target))
+
+
+def _sides(node: Node, bundles: Bundles) -> Iterator[AxisUse | np.ndarray]:
+    """The inputs of a bilinear layer, each along its own axis of the kernel (outputs, left, right)."""
+    left, right, weight = (bundles.walk.values[operand] for operand in node.args[:3] if isinstance(operand, Node))
+    assert isinstance(weight, Weight)
+    plain = weight.joint is None and torch.equal(weight.index.ravel(), torch.arange(weight.shape.numel()))
+    for axis, side in ((1, left), (2, right)):
+        ids = ids_of(side)
+        if ids is not None:
+            table = np.broadcast_to(bundles_of(bundles.of, ids), tuple(ids.shape)).reshape(-1, ids.shape[-1]).max(0)
+            yield AxisUse(weight.name, axis, np.arange(len(table)), table[None]) if plain else table
+
+
+def _stored(weight: Weight, table: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> Iterator[AxisUse | np.ndarray]:
+    """Where the bundles of a table as large as a weight stand in the parameters that it is made of."""
+    for name, entries in weight.stored(weight.index):
+        there = entries.numpy() >= 0
+        yield entries_use(name, shapes[name], entries.numpy()[there], table[there])
+
+
 def _beside(
     node: Node, ids: torch.Tensor, bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffers: dict[str, str]
 ) -> Iterator[AxisUse | np.ndarray]:
     """What parameters, buffers and numbers beside the units of a call ask for."""
-    name = str(getattr(getattr(node.target, "overloadpacket", node.target), "__name__", node.target))
+    name = name_of(node)
     values = bundles.walk.values
     operands = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
     if name in COUNTED:
@@ -191,14 +211,13 @@ def _aligned(
     if axes and set(axes) & set(varying_axes(table)):
         yield np.unique(table[table >= 0])
         return
-    small = small.reshape(tuple(weight.shape))
-    for name, entries in weight.stored(weight.index):
-        there = entries.numpy() >= 0
-        yield entries_use(name, shapes[name], entries.numpy()[there], small[there])
+    yield from _stored(weight, small.reshape(tuple(weight.shape)), shapes)
 
 
 def _held(node: Node, name: str, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
     """Numbers that the model holds and that no cut reaches: what varies along them stays."""
+    if name in RECURRENT and known.known and not known.tensor.any():
+        return  # the initial state, which the module makes as wide as it is
     if name in ELEMENT_WISE and _fits(known.shape, ids.shape):
         table = bundles_of(bundles.of, ids)
         extra = table.ndim - len(known.shape)

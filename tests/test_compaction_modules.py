@@ -1,0 +1,145 @@
+"""Dead units out of torch's own modules that hold several kernels: recurrences, multi-head attention, bilinear layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import graphsparse as gs
+from tests.compacting import assert_same, drawn, masked, why
+
+
+def full(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: torch.ones(p.shape) > 0 for name, p in model.named_parameters() if p.dim() > 1}
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind, **settings):
+        super().__init__()
+        self.first, self.steps = nn.Linear(3, 5), kind(5, 6, batch_first=True, **settings)
+        width = settings.get("proj_size") or 6
+        self.head = nn.Linear(width * (1 + settings.get("bidirectional", False)), 2)
+
+    def forward(self, x):
+        return self.head(self.steps(torch.relu(self.first(x)))[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (nn.LSTM, {"num_layers": 2, "bidirectional": True}), (nn.LSTM, {"proj_size": 4, "num_layers": 2}),
+        (nn.GRU, {"num_layers": 2}), (nn.GRU, {"bidirectional": True, "bias": False}), (nn.RNN, {}),
+    ],
+)  # fmt: skip
+def test_hidden_units_of_a_recurrence_leave(kind, settings):
+    """Nobody reads units 1 and 4 of any layer; unit 2 of the first layer is lost too, which the hidden size keeps."""
+    model, x = drawn(Recurrent(kind, **settings)), torch.zeros(1, 4, 3).double()
+    masks = full(model)
+    lost, width = ([2], 4) if "proj_size" in settings else ([1, 4], 6)
+    for name, mask in masks.items():
+        if "weight_hh" in name:
+            mask[:, lost] = False
+        elif "weight_hr" in name:
+            mask[:, [1, 4]] = False
+        elif "weight_ih_l1" in name or name == "head.weight":
+            for unit in [*lost, *([0] if "weight_ih_l1" in name else [])]:
+                mask[:, unit::width] = False
+    found = gs.compact(model, x, masks, verify=False)
+    steps = found.model.steps
+    assert (steps.hidden_size, steps.weight_hh_l0.shape[1]) == (4, width - len(lost))
+    assert steps.input_size == 5 and found.model.head.in_features == model.head.in_features // width * (
+        width - len(lost)
+    )
+    for made in (found.model, found.expand()):
+        assert_same(masked(model, masks), made, (x,))
+    found.model(torch.randn(2, 4, 3).double()).sum().backward()
+    assert all(parameter.grad is not None for parameter in found.model.parameters())
+
+
+def test_a_cell_and_its_initial_state():
+    """A learned first state is cut with the units. Unit 3 has no readers."""
+
+    class Stepped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.start, self.head = nn.GRUCell(3, 5), nn.Parameter(torch.ones(1, 5)), nn.Linear(5, 2)
+
+        def forward(self, x):
+            state = self.start.expand(len(x), -1)
+            for step in range(3):
+                state = self.cell(x[:, step], state)
+            return self.head(state)
+
+    model, x = drawn(Stepped()), torch.zeros(1, 3, 3).double()
+    masks = full(model)
+    for name in ("cell.weight_hh", "head.weight"):
+        masks[name][:, 3] = False
+    found = gs.compact(model, x, masks)
+    assert found.model.cell.hidden_size == 4 and found.model.start.shape == (1, 4) and why(found) == {}
+    assert_same(masked(model, masks), found.model, (x,))
+
+
+class Attending(nn.Module):
+    def __init__(self, heads=3, memory=None):
+        super().__init__()
+        sides = {} if memory is None else {"kdim": memory, "vdim": memory}
+        self.first, self.second = nn.Linear(5, 12, bias=False), nn.Linear(5, memory or 12, bias=False)
+        self.attention, self.head = nn.MultiheadAttention(12, heads, batch_first=True, **sides), nn.Linear(12, 2)
+        self.crossed = memory is not None
+
+    def forward(self, x):
+        query = torch.tanh(self.first(x))
+        other = torch.tanh(self.second(x)) if self.crossed else query
+        return self.head(torch.relu(self.attention(query, other, other, need_weights=False)[0]))
+
+
+@pytest.mark.parametrize(("heads", "memory"), [(3, None), (4, None), (3, 7)])
+@pytest.mark.parametrize("lost", ["as many", "more", "none"])
+def test_heads_of_torch_leave_with_as_many_channels_of_the_query(heads, memory, lost):
+    """Nobody reads head 1. Its module takes as many channels from the query as its heads have."""
+    model, x, size = drawn(Attending(heads, memory)), torch.zeros(1, 4, 5).double(), 12 // heads
+    masks = full(model)
+    masks["attention.out_proj.weight"][:, size : 2 * size] = False
+    masks["head.weight"][:, 5] = False
+    masks["first.weight"][: {"as many": size, "more": size + 1, "none": 0}[lost]] = False
+    if memory:
+        masks["second.weight"][2] = False
+    found = gs.compact(model, x, masks, verify=False)
+    attention, width = found.model.attention, 12 if lost == "none" else 12 - size
+    assert (attention.embed_dim, attention.num_heads) == (width, width // size)
+    assert (
+        attention.kdim == attention.vdim == (width if memory is None else 6) and attention.out_proj.out_features == 11
+    )
+    stayed = {"as many": 0, "more": 1, "none": 3 * size}[lost]
+    assert why(found).get("module", 0) == stayed
+    for made in (found.model, found.expand()):
+        assert_same(masked(model, masks), made, (x,))
+
+
+def test_units_of_a_bilinear_layer_leave():
+    """Of the left side unit 1 is zero and unit 5 unread; unit 3 is a constant, whose products depend on the right side."""
+
+    class Paired(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(3, 6), nn.Linear(3, 5)
+            self.pair, self.head = nn.Bilinear(6, 5, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.head(torch.tanh(self.pair(torch.tanh(self.one(x)), torch.tanh(self.two(x)))))
+
+    model, x = drawn(Paired()), torch.zeros(1, 3).double()
+    with torch.no_grad():
+        model.one.bias[1] = 0
+    masks = full(model)
+    masks["one.weight"][[1, 3]] = False
+    masks["pair.weight"][:, 5] = masks["pair.weight"][:, :, 3] = masks["pair.weight"][2] = masks["head.weight"][
+        :, 4
+    ] = False
+    found = gs.compact(model, x, masks, verify=False)
+    pair = found.model.pair
+    assert (pair.in1_features, pair.in2_features, pair.out_features) == (4, 4, 3) and why(found) == {"bias": 1}
+    assert [at.tolist() for at in found.unit_map["pair.weight"]] == [[0, 1, 3], [0, 2, 3, 4], [0, 1, 2, 4]]
+    for made in (found.model, found.expand()):
+        assert_same(masked(model, masks), made, (x,))
