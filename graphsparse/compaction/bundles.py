@@ -26,7 +26,7 @@ from graphsparse.capture.rules import RULES
 from graphsparse.capture.rules.linear import bilinear
 from graphsparse.capture.table import Rule, with_extra
 from graphsparse.capture.units import NOTHING
-from graphsparse.capture.values import Units, Value
+from graphsparse.capture.values import Units, Value, Weight
 from graphsparse.capture.walk import Walk, read
 
 
@@ -71,10 +71,10 @@ def read_bundles(network: Network) -> Bundles:
     return Bundles(of, fixed, kernels, tuple(stages), walk)
 
 
-def _sides_apart(call: Call, left: Value, right: Value, *rest: Any) -> Any:
+def _sides_apart(call: Call, left: Value, right: Value, weight: Weight, *bias: Any) -> Any:
     """A bilinear layer that ties no inputs, though it multiplies them: each side has an axis of the parameter to itself."""
-    sides = [Units(torch.full(tuple(side.shape), NOTHING, dtype=torch.int32)) for side in (left, right)]
-    return bilinear(call, *sides, *rest)
+    one, two = (Units(torch.full(tuple(side.shape), NOTHING, dtype=torch.int32)) for side in (left, right))
+    return bilinear(call, one, two, weight, *bias)
 
 
 def _connected(draft: Draft) -> np.ndarray:

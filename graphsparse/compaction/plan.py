@@ -92,8 +92,8 @@ def _uses(bundles: Bundles, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list
         if not len(stage.units):
             continue
         assert stage.parameter is not None and stage.entries is not None
-        use = entries_use(stage.parameter, shapes[stage.parameter], stage.entries, bundles.of[stage.units])
-        found.append(use) if isinstance(use, AxisUse) else stuck.append(use)
+        for use in entries_use(stage.parameter, shapes[stage.parameter], stage.entries, bundles.of[stage.units]):
+            found.append(use) if isinstance(use, AxisUse) else stuck.append(use)
     return found, np.concatenate(stuck)
 
 

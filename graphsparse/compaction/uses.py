@@ -16,8 +16,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 class AxisUse:
     """The bundles (uses, m) that stand at the indices ``at`` (m,) of one axis of a tensor, each use by itself.
 
-    ``beside`` (uses, k): where each use is a group of a kernel, the other bundles of the group. Without any that stays
-    the group leaves, and then it asks for nothing.
+    ``beside`` (uses, k): where each use is a group of a kernel, or a line of a grid, the other bundles that it needs.
+    Without any that stays the group or line leaves, and then it asks for nothing.
     """
 
     name: str
@@ -73,10 +73,9 @@ def kernel_use(block: KernelBlock, shape: tuple[int, ...], of: np.ndarray) -> Ke
     by_row, by_column, by_tap = (_varying(each, -1) for each in (at_rows, at_columns, at_taps))
     by_column = by_column if (columns >= 0).any() else set()  # a recurrence reads no units at its first step
     by_group = _varying(at_rows, 0)
-    known = (
-        len(by_row) < 2 and len(by_column) < 2 and len(by_group) < 2 and not by_tap & (by_row | by_column | by_group)
-    )
-    if not known or by_row & by_column or (at_rows < 0).any():
+    most = 2 if len(rows) == 1 else 1
+    known = max(len(by_row), len(by_column)) <= most and len(by_group) < 2
+    if not known or by_tap & (by_row | by_column | by_group) or by_row & by_column or (at_rows < 0).any():
         return KernelUse(block.parameter, rows, columns, False, (), np.append(rows, columns))
     joint_rows = bool(by_group) and (by_group == by_row or rows.shape[1] == 1 and not by_group & by_column)
     joint_columns = bool(by_group) and not joint_rows and (by_group == by_column or columns.shape[1] == 1)
@@ -87,6 +86,8 @@ def kernel_use(block: KernelBlock, shape: tuple[int, ...], of: np.ndarray) -> Ke
         if joint:
             (axis,) = by_group
             axes.append(AxisUse(block.parameter, axis, at[axis].ravel(), side.reshape(1, -1)))
+        elif len(varying) == 2:
+            axes += _grid(block.parameter, sorted(varying), at[:, 0], side[0])
         elif varying:
             (axis,) = varying
             beside = other if joint_rows or joint_columns else None
@@ -97,6 +98,17 @@ def kernel_use(block: KernelBlock, shape: tuple[int, ...], of: np.ndarray) -> Ke
     return KernelUse(
         block.parameter, rows, columns, leaving, tuple(axes), np.concatenate([[], *stuck]).astype(np.int64)
     )
+
+
+def _grid(name: str, axes: list[int], at: np.ndarray, bundles: np.ndarray) -> list[AxisUse]:
+    """Bundles (m,) that stand along two axes at ``at`` (axes, m), as heads and features do: each line asks for itself."""
+    places = [np.unique(at[axis], return_inverse=True) for axis in axes]
+    table = np.full(tuple(len(found) for found, _ in places), -1)
+    table[tuple(inverse for _, inverse in places)] = bundles
+    return [
+        AxisUse(name, axis, found, lines, np.empty((len(lines), 0), np.int64))
+        for axis, (found, _), lines in zip(axes, places, (table.T, table), strict=True)
+    ]
 
 
 def _places(block: KernelBlock, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -130,25 +142,26 @@ def _varying(at: np.ndarray, axis: int) -> set[int]:
     return set(np.flatnonzero((table != table[..., :1]).reshape(len(at), -1).any(1)).tolist())
 
 
-def entries_use(name: str, shape: tuple[int, ...], entries: np.ndarray, bundles: np.ndarray) -> AxisUse | np.ndarray:
+def entries_use(
+    name: str, shape: tuple[int, ...], entries: np.ndarray, bundles: np.ndarray
+) -> Iterator[AxisUse | np.ndarray]:
     """A tensor whose ``entries`` (flat) meet these ``bundles`` one by one: biases, scales, shifts, buffers.
 
-    Bundles that must stay where no single axis of the tensor tells them apart.
+    Bundles that must stay where no axes of the tensor tell them apart.
     """
     table = np.full(int(np.prod(shape)), -1)
     table[entries] = bundles
-    if not (table[entries] == bundles).all():
-        return bundles
-    table = table.reshape(shape)
-    axes = varying_axes(table)
-    if not axes:  # one bundle, which leaves or stays as a whole with the value that it belongs to
-        return np.empty(0, np.int64)
-    if len(axes) > 1:
-        return bundles
-    (axis,) = axes
-    found = np.moveaxis(table, axis, 0).reshape(shape[axis], -1).max(1)
-    at = np.flatnonzero(found >= 0)
-    return AxisUse(name, axis, at, found[at][None])
+    whole = table.reshape(shape)
+    axes = varying_axes(whole)
+    if len(axes) > 2 or not (table[entries] == bundles).all():
+        yield bundles
+    elif len(axes) == 2:
+        yield from _grid(name, axes, np.stack(np.unravel_index(entries, shape)), bundles)
+    elif axes:  # without any it is one bundle, which leaves or stays as a whole with the value that it belongs to
+        (axis,) = axes
+        found = np.moveaxis(whole, axis, 0).reshape(shape[axis], -1).max(1)
+        at = np.flatnonzero(found >= 0)
+        yield AxisUse(name, axis, at, found[at][None])
 
 
 def varying_axes(table: np.ndarray) -> list[int]:

@@ -149,7 +149,7 @@ def _stored(weight: Weight, table: np.ndarray, shapes: dict[str, tuple[int, ...]
     """Where the bundles of a table as large as a weight stand in the parameters that it is made of."""
     for name, entries in weight.stored(weight.index):
         there = entries.numpy() >= 0
-        yield entries_use(name, shapes[name], entries.numpy()[there], table[there])
+        yield from entries_use(name, shapes[name], entries.numpy()[there], table[there])
 
 
 def _beside(
@@ -167,7 +167,9 @@ def _beside(
         if norm and operand.name in buffers and len(ids.shape) > 1:
             wanted = ids.movedim(1, 0).flatten(1).narrow(1, 0, 1) if ids.numel() else ids
             at = bundles.of[as_ids(wanted.reshape(-1))]
-            yield entries_use(buffers[operand.name], shapes[buffers[operand.name]], np.arange(len(at)), at)
+            yield from entries_use(buffers[operand.name], shapes[buffers[operand.name]], np.arange(len(at)), at)
+        elif isinstance(value, Weight) and "prelu" in name and value.shape.numel() > 1:
+            yield from _aligned(value.moved(lambda layout: layout.reshape(-1, *[1] * (ids.dim() - 2))), ids, bundles.of, shapes)
         elif isinstance(value, Weight) and name in ELEMENT_WISE and _fits(value.shape, ids.shape):
             yield from _aligned(value, ids, bundles.of, shapes)
         elif isinstance(value, Known) and value.shape.numel() > 1 and not norm and name not in IGNORED:
