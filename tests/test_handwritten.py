@@ -308,6 +308,15 @@ def test_choices_by_value_are_conservative_and_say_so(name):
     }
 
 
+def test_ones_at_chosen_places_are_wholly_unknown():
+    """Numbers written to places that the input chooses: all may be there, whatever the memory of the places holds."""
+    forward = lambda m, x: (
+        (torch.zeros_like(x @ m.one).scatter(-1, (x @ m.one).topk(2).indices, 1.0) * (x @ m.one)) @ m.two
+    )
+    graph = gs.export(Written(forward, one=(4, 6), two=(6, 3)), torch.zeros(1, 4), {})
+    assert all(mask.all() for mask in gs.effective_masks(graph).values())
+
+
 class Tables(nn.Module):
     """Tokens on their way to a table: hashed into buckets, shifted behind a start, filled where a mask says so."""
 

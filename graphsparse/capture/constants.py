@@ -33,9 +33,12 @@ def compute(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _computed(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    if len({leaf.is_meta for leaf in tensors}) > 1:  # some are not known; scatter would read numbers that are not there
+        return tree_map(_shape_only, node.meta.get("val"))
     try:
         result = node.target(*args, **kwargs)  # type: ignore[operator]
-    except (RuntimeError, NotImplementedError):  # a mixture of known and meta tensors
+    except (RuntimeError, NotImplementedError):
         return tree_map(_shape_only, node.meta.get("val"))
     except Exception as error:  # an index out of range, say
         raise CaptureError(
