@@ -15,6 +15,8 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +69,70 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def masks_for(network: gs.Network, model: nn.Module, method: str, compression: float) -> Mapping[str, torch.Tensor]:
-    """Masks at an effective compression; by channels: rows of the greatest norms, so few that the rest is about it."""
-    if method != "channels":
-        name = "random/erk" if method == "random" else method
-        return gs.prune(network, method=name, compression=compression, norm_statistics=True)
-    found = {}
-    kernels = [(name, p) for name, p in model.named_parameters() if p.dim() > 1 and name.endswith("weight")]
-    for name, parameter in kernels[:-1]:
-        norms = parameter.detach().flatten(1).norm(dim=1)
-        count = max(1, round(len(norms) / compression**0.5))
-        rows = torch.zeros(len(norms), dtype=torch.bool)
-        rows[norms.topk(count).indices] = True
-        found[name] = rows.reshape(-1, *[1] * (parameter.dim() - 1)).expand(parameter.shape).clone()
-    return found
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A network with random weights, biases, shifts and running statistics, captured once for all of its rows."""
+
+    name: str
+    model: nn.Module
+    network: gs.Network
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, name: str) -> Case:
+        build, shape = NETWORKS[name]
+        torch.manual_seed(0)
+        model = build().eval()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    buffers = dict(module.named_buffers())
+                    buffers["running_mean"].normal_(0, 0.1, generator=generator)
+                    buffers["running_var"].uniform_(0.5, 2, generator=generator)
+                bias = getattr(module, "bias", None)
+                if isinstance(bias, nn.Parameter):
+                    bias.normal_(0, 0.1, generator=generator)
+        return cls(name, model, gs.network(model, torch.zeros(1, *shape)), shape)
+
+    @cached_property
+    def graph(self) -> gs.LayeredGraph:
+        """What all prunings of the network start from."""
+        return gs.export(self.network, norm_statistics=True)
+
+    @cached_property
+    def magnitude(self) -> dict[str, torch.Tensor]:
+        """Each connection's largest magnitude as a threshold at which it is active: one sweep for all compressions."""
+        weights = dict(self.model.named_parameters())
+        return gs.effective_scores(self.graph, {name: weights[name].detach().abs() for name in self.graph.shapes})
+
+    def masks(self, method: str, compression: float) -> Mapping[str, torch.Tensor]:
+        """Masks at an effective compression; by channels: rows of the greatest norms, so few that the rest is about it."""
+        if method == "random":
+            return gs.prune(self.network, method="random/erk", compression=compression, norm_statistics=True)
+        if method == "magnitude":
+            return self._strongest(compression)
+        found = {}
+        kernels = [(name, p) for name, p in self.model.named_parameters() if p.dim() > 1 and name.endswith("weight")]
+        for name, parameter in kernels[:-1]:
+            norms = parameter.detach().flatten(1).norm(dim=1)
+            count = max(1, round(len(norms) / compression**0.5))
+            rows = torch.zeros(len(norms), dtype=torch.bool)
+            rows[norms.topk(count).indices] = True
+            found[name] = rows.reshape(-1, *[1] * (parameter.dim() - 1)).expand(parameter.shape).clone()
+        return found
+
+    def _strongest(self, compression: float) -> dict[str, torch.Tensor]:
+        """The most connections that are active at a magnitude, but no more than the target; an error where none are."""
+        ranked = torch.cat([scores.flatten() for scores in self.magnitude.values()]).sort(descending=True).values
+        wanted = int(len(ranked) / compression)
+        threshold = ranked[wanted]  # those above it are at most so many: paths come alive as a whole
+        if not bool((ranked > threshold).any()):
+            least = int((ranked >= ranked[0]).sum())
+            raise gs.TargetError(
+                f"collapses: the fewest active connections are {least:,}, {len(ranked) / least:,.0f} times fewer"
+            )
+        return {name: scores > threshold for name, scores in self.magnitude.items()}
 
 
 def masked(model: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
@@ -119,6 +171,7 @@ def by_simplify(model: nn.Module, x: torch.Tensor) -> nn.Module:
     return simplify.simplify(model, x, fuse_bn=False)
 
 
+@cache
 def has_simplify() -> bool:
     """Whether torch-simplify can be used; says why where it cannot: it imports torchvision."""
     try:
@@ -162,48 +215,39 @@ def forward(model: nn.Module, x: torch.Tensor) -> Callable[[], Any]:
     return run
 
 
-def row(name: str, method: str, compression: float, batch: int, device: str, rounds: int) -> dict[str, Any]:
-    """One model under one mask: sizes, seconds and differences."""
-    build, shape = NETWORKS[name]
-    torch.manual_seed(0)
-    model = build().eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                buffers = dict(module.named_buffers())
-                buffers["running_mean"].normal_(0, 0.1, generator=generator)
-                buffers["running_var"].uniform_(0.5, 2, generator=generator)
-            bias = getattr(module, "bias", None)
-            if isinstance(bias, nn.Parameter):
-                bias.normal_(0, 0.1, generator=generator)
-    example = torch.zeros(1, *shape)
-    network = gs.network(model, example)
-    masks = masks_for(network, model, method, compression)
-    sparse, resolution = masked(model, masks), "channel" if name in ("vit", "resnet50") else None
+def row(case: Case, method: str, compression: float, batch: int, device: str, rounds: int) -> dict[str, Any]:
+    """One model under one mask: sizes, seconds and differences; or why there is no such mask."""
+    head = {"network": case.name, "method": method, "compression": compression}
+    try:
+        masks = case.masks(method, compression)
+    except gs.TargetError as error:
+        return {**head, "units": str(error)}
+    sparse, example = masked(case.model, masks), torch.zeros(1, *case.shape)
+    resolution = "channel" if case.name in ("vit", "resnet50") else None
     start = time.perf_counter()
-    found = gs.compact(sparse, example, resolution=resolution)
+    found = gs.compact(copy.deepcopy(sparse).double(), example.double(), resolution=resolution)
     seconds = time.perf_counter() - start
-    x = torch.randn(batch, *shape, generator=generator)
-    expected = sparse.double()(x.double()).detach()
-    ours = apart(gs.compact(sparse, example.double(), resolution=resolution).model, expected, x.double())
-    sparse = sparse.float()
+    x = torch.randn(batch, *case.shape, generator=torch.Generator().manual_seed(2))
+    expected = copy.deepcopy(sparse).double()(x.double()).detach()
     others = {
-        "Torch-Pruning": tried(lambda: by_torch_pruning(masked(model, masks), found, example), expected, x.double()),
+        "Torch-Pruning": tried(
+            lambda: by_torch_pruning(masked(case.model, masks), found, example), expected, x.double()
+        )
     }
     if has_simplify():
-        others["torch-simplify"] = tried(lambda: by_simplify(masked(model, masks), example), expected, x.double())
-    contenders = {"masked": sparse, "ours": found.model}
+        others["torch-simplify"] = tried(lambda: by_simplify(masked(case.model, masks), example), expected, x.double())
+    contenders = {"masked": sparse, "ours": copy.deepcopy(found.model).float()}
     contenders |= {key: made for key, (made, off) in others.items() if made is not None and not isinstance(off, str)}
-    times = medians({key: forward(each.to(device), x.to(device)) for key, each in contenders.items()}, rounds)
+    with torch.no_grad():
+        times = medians({key: forward(each.to(device), x.to(device)) for key, each in contenders.items()}, rounds)
     one, two, frame = found.report.before, found.report.after, found.report.frame
     return {
-        "network": name, "method": method, "compression": compression, "units": int(frame["units"].sum()),
-        "dead": int(frame["dead"].sum()), "left": int(frame["left"].sum()),
+        **head, "units": int(frame["units"].sum()), "dead": int(frame["dead"].sum()), "left": int(frame["left"].sum()),
         "parameters": f"{one.parameters:,} to {two.parameters:,}", "MACs": f"{one.macs:,} to {two.macs:,}",
         "masked ms": 1e3 * times["masked"], "ours ms": 1e3 * times["ours"],
         **{f"{key} ms": 1e3 * times[key] if key in times else "-" for key in others},
-        "ours differs by": ours, **{f"{key} differs by": off for key, (_, off) in others.items()}, "compact takes s": seconds,
+        "ours differs by": apart(found.model, expected, x.double()),
+        **{f"{key} differs by": off for key, (_, off) in others.items()}, "compact takes s": seconds,
     }  # fmt: skip
 
 
@@ -221,12 +265,10 @@ if __name__ == "__main__":
     )
     rows: list[dict[str, Any]] = []
     for name in given.only:
+        case = Case.of(name)
         for method in METHODS:
             for compression in COMPRESSIONS:
-                try:
-                    rows.append(row(name, method, compression, given.batch, given.device, given.rounds))
-                except gs.TargetError as error:
-                    print(f"left out: {name}, {method}, {compression}: {error}", flush=True)
-                    continue
+                rows.append(row(case, method, compression, given.batch, given.device, given.rounds))
                 print(rows[-1], flush=True)
-                report(title, rows, HERE / "compaction.json")
+    columns = max(rows, key=len)
+    report(title, [{key: each.get(key, "-") for key in columns} for each in rows], HERE / "compaction.json")

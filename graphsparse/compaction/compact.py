@@ -10,7 +10,8 @@ from torch import nn
 from graphsparse.capture import Network, export, network_of
 from graphsparse.compaction.compacted import Compacted
 from graphsparse.compaction.cut import Cut
-from graphsparse.compaction.plan import plan_of, unit_map
+from graphsparse.compaction.experts import Fewer, attempts, mixtures_of, without
+from graphsparse.compaction.plan import fitting, plan_of, unit_map
 from graphsparse.compaction.report import cost_of
 from graphsparse.compaction.summary import summary
 from graphsparse.compaction.tensors import Index, masked_twin
@@ -69,16 +70,32 @@ def compact(
     graph = export(network, masks, resolution="channel")
     twin = masked_twin(network, graph)
     plain = network.of_copy(twin, same_names=not graph.uses)
-    plan = plan_of(plain, resolution or network.resolution, keep)
-    trials = Trials.of(plain, plan)
-    cut = trials.folded(plan.cut)
-    exact = unit_map(cut, twin, plan.names)
+    trials = Trials.of(plain, plan_of(plain, resolution or network.resolution, keep))
+    trials, fewer = _fewer(plain, trials, resolution or network.resolution, keep, verify and not alike)
+    cut = trials.folded(trials.plan.cut)
+    exact = unit_map(cut, trials.twin, trials.plan.names)
     cut = (cut.alike() if alike else cut).round_to(round_to)
     worst = None
     if verify:
         cut, worst = trials.verified(cut)
     training = {path: module.training for path, module in network.runnable.named_modules()}
-    return _finished(trials, cut, worst, training, exact)
+    return _finished(trials, fewer, twin, cut, worst, training, exact)
+
+
+def _fewer(
+    plain: Network, trials: Trials, resolution: str, keep: Iterable[str], wanted: bool
+) -> tuple[Trials, Fewer | None]:
+    """The trials of the model without the experts that can leave as a whole, where a trial shows that they can."""
+    found = mixtures_of(trials.twin, trials.plan, fitting(keep, trials.plan.names)) if wanted else []
+    found = [each for each in found if all(trials.same(made) for made in attempts(trials.double, each))]
+    if not found:
+        return trials, None
+    fewer = without(trials.twin, found)
+    network = plain.of_copy(fewer.model, same_names=False)
+    fresh = Trials.of(network, plan_of(network, resolution, keep))
+    fresh.notes += [str(each) for each in found]
+    fresh.expected = trials.expected
+    return fresh, fewer
 
 
 def _check(network: Network, round_to: int) -> None:
@@ -91,14 +108,25 @@ def _check(network: Network, round_to: int) -> None:
         raise ArgumentError("round_to must be a whole number from 1 on", received=repr(round_to))
 
 
-def _finished(trials: Trials, cut: Cut, worst: float | None, training: Mapping[str, bool], exact: Index) -> Compacted:
+def _finished(
+    trials: Trials, fewer: Fewer | None, twin: nn.Module, cut: Cut, worst: float | None, training: Mapping[str, bool],
+    exact: Index,
+) -> Compacted:  # fmt: skip
     """The result in the model's own types, with its report."""
-    before = cost_of(trials.twin.eval(), trials.example)
+    before = cost_of(twin.eval(), trials.example)
     made, folded = trials.built(trials.twin, cut)
     after = cost_of(made.eval(), trials.example)
     for path, module in made.named_modules():
         module.training = training.get(path, module.training)
+    report = summary(trials, cut, worst, (before, after), folded, exact)
     index = unit_map(cut, trials.twin, trials.plan.names)
+    names: Mapping[str, str] = {}
+    if fewer is not None:
+        whole = fewer.index
+        index = {
+            name: tuple(old[at] for old, at in zip(whole[name], each, strict=True)) for name, each in index.items()
+        }
+        names = {name: old for name, old in fewer.names.items() if name != old}
     for name in folded:
         index.setdefault(name, (trials.rows_left(name.rpartition(".")[0], cut),))
-    return Compacted(made, index, summary(trials, cut, worst, (before, after), folded, exact), trials.twin, folded)
+    return Compacted(made, index, report, twin, folded, names)

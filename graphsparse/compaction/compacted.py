@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -18,7 +19,8 @@ class Compacted:
     """A smaller dense model and where its tensors come from.
 
     ``model`` needs no graphsparse: the modules and names are those of the model that was given, with fewer units.
-    ``unit_map`` gives for every parameter and buffer, axis by axis, the old index of each new one.
+    ``unit_map`` gives for every parameter and buffer, axis by axis, the old index of each new one. ``names`` gives the old
+    name of each tensor that has a new one, since experts before it in a list left.
     """
 
     model: nn.Module
@@ -26,11 +28,13 @@ class Compacted:
     report: Report
     masked: nn.Module = field(repr=False)
     folded: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def shrink(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Cut tensors of the whole model to those of the smaller one: masks, the state of an optimiser, gradients.
 
-        Numbers (of no axis) stay as they are. Raises MaskError where a name or a shape does not fit.
+        Numbers (of no axis) stay as they are, and tensors of experts that left as a whole are left out. Raises MaskError
+        where a name or a shape does not fit.
 
         Example:
             >>> import graphsparse as gs
@@ -40,15 +44,20 @@ class Compacted:
             >>> compacted.shrink({"0.bias": torch.tensor([1.0, 2.0, 3.0])})
             {'0.bias': tensor([1., 3.])}
         """
-        return {name: taken(tensor, self._index(name, tensor, new=False)) for name, tensor in tensors.items()}
+        found = {}
+        for old, tensor in tensors.items():
+            name = self._new_names.get(old, old)
+            if name is not None:
+                found[name] = taken(tensor, self._index(name, tensor, new=False))
+        return found
 
     def expand_tensors(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The inverse of `shrink`: tensors of the whole model, zero (False) where units left."""
         found = {}
         for name, tensor in tensors.items():
-            index = self._index(name, tensor, new=True)
-            whole = tensor.new_zeros(dict(named_tensors(self.masked))[name].shape if index else tensor.shape)
-            found[name] = put_back(tensor, whole, index)
+            index, old = self._index(name, tensor, new=True), self.names.get(name, name)
+            whole = tensor.new_zeros(self._old[old].shape if index else tensor.shape)
+            found[old] = put_back(tensor, whole, index)
         return found
 
     def expand(self) -> nn.Module:
@@ -56,21 +65,35 @@ class Compacted:
 
         What left comes back as it was, and constants leave the biases that took them over.
         """
-        now = dict(named_tensors(self.model))
+        now, new = dict(named_tensors(self.model)), self._new_names
 
-        def whole(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        def whole(old: str, tensor: torch.Tensor) -> torch.Tensor:
+            if new[old] is None:
+                return tensor.clone()
+            name = str(new[old])
             held = now[name].detach()
             if name in self.folded:
                 held = (held.double() - self.folded[name].to(held.device)).to(held.dtype)
             return put_back(held, tensor.to(held.device), self.unit_map[name])
 
         made = remade(self.masked, whole)
-        for name in self.folded.keys() - {name for name, _ in named_tensors(self.masked)}:
+        for name in self.folded.keys() - set(new.values()):
             self._new_bias(made, name, now[name].detach())
         training = {path: module.training for path, module in self.model.named_modules()}
         for path, module in made.named_modules():
-            module.training = training[path]
+            module.training = training.get(path, module.training)
         return made
+
+    @cached_property
+    def _old(self) -> dict[str, torch.Tensor]:
+        """The tensors of the whole model."""
+        return dict(named_tensors(self.masked))
+
+    @cached_property
+    def _new_names(self) -> dict[str, str | None]:
+        """The new name of each tensor of the whole model; None of those that left with an expert."""
+        new = {self.names.get(name, name): name for name in self.unit_map}
+        return {name: new.get(name) for name in self._old}
 
     def _new_bias(self, made: nn.Module, name: str, held: torch.Tensor) -> None:
         """A bias that only the smaller model has: what training has added to the constant, where there is anything."""
@@ -78,11 +101,10 @@ class Compacted:
         small = torch.finfo(held.dtype).eps * held.abs()
         if bool((rest.abs() > small).any()):
             weight = name.removesuffix("bias") + "weight"
-            rows = self.unit_map[name][0]
-            size = dict(named_tensors(made))[weight]
-            count = made.get_submodule(name.rpartition(".")[0]).__dict__.get("out_features") or size.shape[0]
-            whole = held.new_zeros(count).index_copy(0, rows.to(held.device), rest)
-            made.get_submodule(name.rpartition(".")[0]).bias = nn.Parameter(whole)
+            module = made.get_submodule(self.names.get(weight, weight).rpartition(".")[0])
+            count = module.__dict__.get("out_features") or self._old[self.names.get(weight, weight)].shape[0]
+            whole = held.new_zeros(count).index_copy(0, self.unit_map[name][0].to(held.device), rest)
+            module.bias = nn.Parameter(whole)
 
     def _index(self, name: str, tensor: torch.Tensor, *, new: bool) -> tuple[torch.Tensor, ...] | None:
         """The indices that stay of each axis of a tensor, after a look at its shape."""
@@ -94,7 +116,7 @@ class Compacted:
                 way_out="take the names of model.state_dict()",
             )  # fmt: skip
         index = self.unit_map[name]
-        old = dict(named_tensors(self.masked)).get(name)
+        old = self._old.get(self.names.get(name, name))
         wanted = tuple(len(at) for at in index) if new or old is None else tuple(old.shape)
         if tuple(tensor.shape) != wanted:
             raise MaskError(

@@ -54,7 +54,7 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
     ties = Ties(asked.tables, kernels, tuple(_distinct(axes)), shapes, equal)
     cut = Cut.of(ties, life.alive)
     cut.keep(np.flatnonzero(bundles.fixed), "fixed")
-    wanted = {names[name] for name in _fitting(keep, names)}
+    wanted = {names[name] for name in fitting(keep, names)}
     for use in axes:
         if use.name in wanted:
             cut.keep(use.bundles.ravel(), "keep")
@@ -62,7 +62,8 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
     return Plan(bundles, life, kernels, names, cut.settle())
 
 
-def _fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
+def fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
+    """The names that patterns fit. Raises MaskError where one fits none."""
     found = set()
     for pattern in patterns:
         fitting = fnmatch.filter(names, pattern)

@@ -56,14 +56,16 @@ def save(compacted: Compacted, folder: str | os.PathLike[str], inputs: Inputs) -
 def map_of(compacted: Compacted) -> dict[str, dict[str, Any]]:
     """The map of units as plain lists: for each tensor its old shape, its new one, and the indices that each axis keeps.
 
-    An axis that keeps all of its indices has null.
+    An axis that keeps all of its indices has null. A tensor with a new name has its old one as ``name``.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(compacted.masked)}
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, index in compacted.unit_map.items():
-        shape = shapes.get(name)
+        shape = shapes.get(compacted.names.get(name, name))
         kept = [None if shape and len(at) == shape[axis] else at.tolist() for axis, at in enumerate(index)]
         found[name] = {"shape": shape and list(shape), "new_shape": [len(at) for at in index], "kept": kept}
+        if name in compacted.names:
+            found[name]["name"] = compacted.names[name]
     return found
 
 

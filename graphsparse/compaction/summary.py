@@ -47,7 +47,7 @@ def _entries(index: Index, model: nn.Module) -> int:
 
 
 def _notes(trials: Trials, rows: list[dict[str, Any]]) -> list[str]:
-    notes = []
+    notes = [*trials.notes]
     if trials.tolerance == LOOSE:
         notes.append(
             "The model does not run in double precision: constants stay where they are, and outputs were compared in its own."

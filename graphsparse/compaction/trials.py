@@ -13,6 +13,7 @@ from graphsparse.capture import Network
 from graphsparse.compaction.checking import TOLERANCE, Inputs, run, several, worst_difference
 from graphsparse.compaction.constants import Reader, fold, measure, readers_of
 from graphsparse.compaction.cut import Cut
+from graphsparse.compaction.experts import unread
 from graphsparse.compaction.modules import set_widths
 from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
 from graphsparse.compaction.tensors import in_double, remade, taken
@@ -24,7 +25,10 @@ MOST_TRIALS = 400
 
 @dataclass(eq=False)
 class Trials:
-    """What a cut is tried on: the masked model in double precision, several inputs and what it gives for them."""
+    """What a cut is tried on: the masked model in double precision, several inputs and what it gives for them.
+
+    ``notes``: what the report has to say of it.
+    """
 
     plan: Plan
     twin: nn.Module
@@ -34,6 +38,7 @@ class Trials:
     expected: list[list[torch.Tensor]]
     tolerance: float
     example: Inputs
+    notes: list[str]
     count: int = 0
 
     @classmethod
@@ -51,9 +56,12 @@ class Trials:
         plan.cut.keep(stuck, "bias")
         if tolerance == LOOSE:
             plan.cut.keep(np.flatnonzero(plan.life.constant), "bias")
+        notes = list(unread(plan, twin))
         inputs = several(double, given, network.batch_axis)
         measure(double, readers, inputs)
-        return cls(plan, twin, double, readers, inputs, [run(double, each) for each in inputs], tolerance, example)
+        return cls(
+            plan, twin, double, readers, inputs, [run(double, each) for each in inputs], tolerance, example, notes
+        )
 
     def folded(self, cut: Cut) -> Cut:
         """The cut without those constants that no bias can take over."""
@@ -100,6 +108,10 @@ class Trials:
         accepted = self._search(cut, parts, [])
         cut = self._only(cut, parts, accepted)
         return cut, self._tried(cut)[0]
+
+    def same(self, model: nn.Module) -> bool:
+        """Whether a model in double precision gives what the masked one does."""
+        return worst_difference(model, self.expected, self.inputs)[0] <= self.tolerance
 
     def _tried(self, cut: Cut) -> tuple[float, str]:
         self.count += 1

@@ -169,7 +169,9 @@ def _beside(
             at = bundles.of[as_ids(wanted.reshape(-1))]
             yield from entries_use(buffers[operand.name], shapes[buffers[operand.name]], np.arange(len(at)), at)
         elif isinstance(value, Weight) and "prelu" in name and value.shape.numel() > 1:
-            yield from _aligned(value.moved(lambda layout: layout.reshape(-1, *[1] * (ids.dim() - 2))), ids, bundles.of, shapes)
+            yield from _aligned(
+                value.moved(lambda layout: layout.reshape(-1, *[1] * (ids.dim() - 2))), ids, bundles.of, shapes
+            )
         elif isinstance(value, Weight) and name in ELEMENT_WISE and _fits(value.shape, ids.shape):
             yield from _aligned(value, ids, bundles.of, shapes)
         elif isinstance(value, Known) and value.shape.numel() > 1 and not norm and name not in IGNORED:

@@ -1,0 +1,135 @@
+"""Dead experts out: units inside them, and whole experts where the router takes no notice."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import graphsparse as gs
+from tests.compacting import assert_same, drawn, masked, why
+
+GATES = {
+    "sigmoid": lambda logits: logits.sigmoid(), "tanh": torch.tanh, "softmax": lambda logits: logits.softmax(-1),
+    "shares": lambda logits: logits.sigmoid() / logits.sigmoid().sum(-1, keepdim=True),
+    "best": lambda logits: logits.sigmoid() * (logits >= logits.topk(2, -1).values[..., -1:]),
+    "scattered": lambda logits: torch.zeros_like(logits).scatter(-1, logits.topk(2, -1).indices, 1.0) * logits,
+}  # fmt: skip
+LEAVE = ("sigmoid", "tanh")
+
+
+class Listed(nn.Module):
+    def __init__(self, gates: str, count: int = 4):
+        super().__init__()
+        self.num_experts, self.gates = count, GATES[gates]
+        self.router, self.head = nn.Linear(6, count), nn.Linear(5, 2)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 5, bias=False)) for _ in range(count)
+        )
+
+    def forward(self, x):
+        gates = self.gates(self.router(x))
+        return self.head(sum(gates[..., at : at + 1] * self.experts[at](x) for at in range(self.num_experts)))
+
+
+class Stacked(nn.Module):
+    def __init__(self, gates: str, count: int = 4):
+        super().__init__()
+        self.gates, self.router, self.head = GATES[gates], nn.Linear(6, count), nn.Linear(5, 2)
+        self.up, self.down = nn.Parameter(torch.ones(count, 6, 7)), nn.Parameter(torch.ones(count, 7, 5))
+        self.bias = nn.Parameter(torch.ones(count, 7))
+
+    def forward(self, x):
+        hidden = torch.relu(torch.einsum("bi,eih->beh", x, self.up) + self.bias)
+        made = torch.einsum("beh,eho->beo", hidden, self.down)
+        return self.head(torch.einsum("be,beo->bo", self.gates(self.router(x)), made))
+
+
+def full(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: torch.ones(p.shape) > 0 for name, p in model.named_parameters() if p.dim() > 1}
+
+
+@pytest.mark.parametrize("gates", GATES)
+def test_a_listed_expert_leaves_if_nothing_reads_its_gate(gates):
+    """Expert 1 gives zero; the router seldom chooses it, so that outputs alone do not show that a choice reads its row."""
+    model, x = drawn(Listed(gates)), torch.zeros(1, 6).double()
+    with torch.no_grad():
+        model.router.bias[1] = -9.0
+        model.experts[2][0].bias[3] = 0
+    masks = full(model)
+    masks["experts.1.2.weight"][:] = masks["experts.2.0.weight"][3] = False
+    found = gs.compact(model, x, masks)
+    count = 3 if gates in LEAVE else 4
+    assert len(found.model.experts) == found.model.num_experts == found.model.router.out_features == count
+    assert [e[0].out_features for e in found.model.experts] == ([7, 6, 7] if gates in LEAVE else [7, 1, 6, 7])
+    said = "Experts 1 of the model left" if gates in LEAVE else "Experts 1 of experts are dead and stay"
+    assert found.report.notes[0].startswith(said)
+    for made in (found.model, found.expand()):
+        assert_same(masked(model, masks), made, (x,))
+
+
+def test_names_after_an_expert_that_left():
+    model, x = drawn(Listed("sigmoid")), torch.zeros(1, 6).double()
+    masks = full(model)
+    masks["experts.1.2.weight"][:] = False
+    with torch.no_grad():
+        model.experts[3][0].bias[2] = 1.0  # a constant, which the last layer gets a bias for
+    masks["experts.3.0.weight"][2] = False
+    found = gs.compact(model, x, masks)
+    assert found.names["experts.2.0.weight"] == "experts.3.0.weight" and "experts.0.0.weight" not in found.names
+    whole = masked(model, masks).state_dict()
+    small = found.shrink(whole)
+    now = found.model.state_dict()
+    assert {name: t.shape for name, t in small.items()} == {n: t.shape for n, t in now.items() if n in small}
+    assert torch.equal(small["experts.2.0.weight"], now["experts.2.0.weight"])
+    back = found.expand_tensors(small)
+    assert torch.equal(back["experts.3.2.weight"][:, :2], whole["experts.3.2.weight"][:, :2])
+    assert whole.keys() - back.keys() == {name for name in whole if name.startswith("experts.1.")}
+    fresh = drawn(Listed("sigmoid", 3))
+    assert {n for n in fresh.state_dict()} | {"experts.2.2.bias"} == now.keys()
+    assert found.report.folded == {"experts.2.2.bias": 5}
+    assert_same(masked(model, masks), found.model, (x,))
+    assert_same(masked(model, masks), found.expand(), (x,))
+    with torch.no_grad():
+        found.model.experts[2][2].bias += 1  # training goes on
+    torch.testing.assert_close(found.expand().experts[3][2].bias, torch.ones(5).double())
+    assert len(gs.compact(model, x, masks, keep=["experts.0.*"]).model.experts) == 4
+
+
+@pytest.mark.parametrize("gates", ["sigmoid", "softmax"])
+def test_stacked_experts(gates):
+    """Expert 2 gives zero; of all others unit 5 is dead, and of expert 0 unit 1."""
+    model, x = drawn(Stacked(gates)), torch.zeros(1, 6).double()
+    with torch.no_grad():
+        model.bias[:, 5] = 0
+    masks = full(model)
+    masks["down"][2] = masks["up"][:, :, 5] = masks["down"][0, 1] = False
+    found = gs.compact(model, x, masks)
+    count = 3 if gates in LEAVE else 4
+    assert found.model.up.shape == (count, 6, 6) and found.model.down.shape == (count, 6, 5)
+    assert found.model.bias.shape == (count, 6) and found.model.router.bias.shape == (count,)
+    assert found.unit_map["up"][0].tolist() == ([0, 1, 3] if gates in LEAVE else [0, 1, 2, 3])
+    assert why(found).get("tied", 0) == (1 if gates in LEAVE else 12)
+    for made in (found.model, found.expand()):
+        assert_same(masked(model, masks), made, (x,))
+
+
+def test_heads_of_parameters_with_an_axis_of_heads():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.query, self.key, self.value = (nn.Parameter(torch.ones(8, 3, 4)) for _ in range(3))
+            self.out, self.head = nn.Parameter(torch.ones(3, 4, 8)), nn.Linear(8, 2)
+
+        def forward(self, x):
+            query, key, value = (torch.einsum("btd,dhf->bhtf", x, w) for w in (self.query, self.key, self.value))
+            mixed = (query @ key.transpose(-1, -2)).softmax(-1) @ value
+            return self.head(torch.einsum("bhtf,hfd->btd", mixed, self.out))
+
+    model, x = drawn(Heads()), torch.zeros(1, 4, 8).double()
+    masks = full(model)
+    masks["out"][1] = False
+    found = gs.compact(model, x, masks, verify=False)
+    assert found.model.query.shape == (8, 2, 4) and found.model.out.shape == (2, 4, 8) and why(found) == {}
+    assert_same(masked(model, masks), found.model, (x,))
+    assert_same(masked(model, masks), found.expand(), (x,))
