@@ -114,7 +114,7 @@ def readers_of(
 
 def measure(model: nn.Module, readers: Iterable[Reader], inputs: Iterable[Inputs]) -> None:
     """Run the model and let readers note what they are given."""
-    hooks = [reader.module.register_forward_pre_hook(reader.record) for reader in readers]
+    hooks = [model.get_submodule(reader.path).register_forward_pre_hook(reader.record) for reader in readers]
     try:
         with torch.no_grad():
             for given in inputs:

@@ -16,6 +16,7 @@ from torch import nn
 
 from graphsparse.compaction.modules import KERNELS, set_widths
 from graphsparse.compaction.plan import Plan
+from graphsparse.compaction.shaking import shaken
 from graphsparse.compaction.tensors import Index, named_tensors, remade, taken
 
 
@@ -54,11 +55,11 @@ class Fewer:
 def mixtures_of(model: nn.Module, plan: Plan, keep: Iterable[str] = ()) -> list[Mixture]:
     """The mixtures whose router has rows that no output sees, but not of all experts; without those that ``keep`` names."""
     found: dict[str, Mixture] = {}
-    seen: dict[str, np.ndarray] = {}
+    seen: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}  # a tied table has rows along either of its axes
     for use, each in zip(plan.kernels, plan.life.seen, strict=True):
-        seen[use.name] = seen.get(use.name, False) | each
+        seen[use.name, each.shape] = seen.get((use.name, each.shape), False) | each
     for use in plan.kernels:
-        gone = ~seen[use.name].ravel()
+        gone = ~seen[use.name, use.rows.shape].ravel()
         if len(use.rows) == 1 and use.axes and gone.any() and not gone.all() and len(use.axes[0].at) == len(gone):
             router, _, _ = use.name.rpartition(".")
             owner = router.rpartition(".")[0]
@@ -120,22 +121,7 @@ def without(model: nn.Module, mixtures: Iterable[Mixture]) -> Fewer:
 def attempts(model: nn.Module, mixture: Mixture) -> Iterator[nn.Module]:
     """Models that have to give what a model does for its experts to leave."""
     yield without(model, [mixture]).model
-    yield from (_shaken(model, mixture, sign) for sign in (1, -1))
-
-
-def _shaken(model: nn.Module, mixture: Mixture, sign: float) -> nn.Module:
-    """A copy whose router is wild where experts leave: a comparison between rows, which no graph shows, then changes outputs."""
-    gone, generator = torch.from_numpy(np.flatnonzero(mixture.gone)), torch.Generator().manual_seed(0)
-
-    def wild(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        made = tensor.clone()
-        if name in mixture.router:
-            part = made.movedim(mixture.router[name], 0)
-            noise = torch.randn(part[gone].shape, generator=generator, dtype=torch.float64)
-            part[gone] = (sign * 100 * noise).to(made.dtype).to(made.device)
-        return made
-
-    return remade(model, wild)
+    yield from shaken(model, {name: (axis, np.flatnonzero(mixture.gone)) for name, axis in mixture.router.items()})
 
 
 def _old(name: str, stay: Mapping[str, list[int]]) -> str:

@@ -22,10 +22,11 @@ REASONS = {
     "fixed": "an input or an output, whose width the caller knows",
     "tied": "tied to a unit that lives, by a sum, a product, a normalisation, a concatenation, a group, a head or a shared tensor",
     "last": "the last of its layer: no tensor may be empty",
-    "padding": "holds a constant that is not the same at every position, next to zero padding",
+    "padding": "holds a constant that is not the same at every position, as next to zero padding, or that a comparison changes",
     "bias": "holds a constant, and what reads it has no bias of its own that can take it over",
     "module": "in a module whose code wants equal widths: all layers of a recurrence have one hidden size, and nn.MultiheadAttention "
     "has as many channels in its heads as in its query",
+    "compared": "read by a comparison, whose result the graph takes as a constant",
     "numbers": "beside numbers of the model that no mask covers, or along an axis that is not simply one of a tensor",
     "code": "the model's own code does not run, or gives other results, with another width here",
     "keep": "in a tensor that keep names",
