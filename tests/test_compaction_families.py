@@ -12,6 +12,7 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse import cli, zoo
+from graphsparse.compaction.saving import sayable
 from tests.compacting import assert_same, drawn, masked, masks_of, why
 from tests.mixed import TINY, tokens
 from tests.transformer_models import FAMILIES, built, causal
@@ -159,3 +160,10 @@ def test_the_command_writes_weights_a_map_and_a_program(tmp_path, capsys):
     (tmp_path / "taken").write_text("")
     assert run(*command, "--out", str(tmp_path / "taken")) == 2
     assert "a folder must be writable" in capsys.readouterr().err
+
+
+def test_a_width_that_a_configuration_leaves_open():
+    """GPT-2's null is four times the stream's width; a width that nothing says is kept."""
+    model = nn.Sequential(nn.Linear(8, 32), nn.Linear(32, 8), nn.Linear(8, 24))
+    assert sayable(model, {"n_embd": 8, "n_inner": None}) == ["2.weight"]
+    assert sayable(model, {"n_embd": 8}) == ["0.weight", "1.weight", "2.weight"]

@@ -110,11 +110,19 @@ def _program(model: nn.Module, inputs: Inputs) -> bytes:
 
 def sayable(model: nn.Module, config: Mapping[str, Any]) -> list[str]:
     """The parameters whose widths a configuration does not say, and which therefore keep them."""
-    widths = {config[key] for key in WIDTHS if type(config.get(key)) is int}
+    widths = set(_widths(config).values())
     known = widths | {2 * width for width in widths}  # two kernels in one, for gates
     return [
         name for name, parameter in model.named_parameters() if parameter.dim() > 1 and not known & set(parameter.shape)
     ]
+
+
+def _widths(config: Mapping[str, Any]) -> dict[str, int]:
+    """The widths that a configuration says; null is four times the stream's width, as in GPT-2."""
+    stream = config.get("n_embd") or config.get("hidden_size")
+    said = {key: config[key] for key in WIDTHS if key in config}
+    found = {key: 4 * stream if held is None and type(stream) is int else held for key, held in said.items()}
+    return {key: held for key, held in found.items() if type(held) is int}
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -145,10 +153,7 @@ def _new_widths(compacted: Compacted, config: Mapping[str, Any]) -> dict[str, in
     """The new width for each entry of the configuration, where all axes of the old width agree on one."""
     shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(compacted.masked)}
     found: dict[str, int] = {}
-    for key in WIDTHS:
-        old = config.get(key)
-        if type(old) is not int:
-            continue
+    for key, old in _widths(config).items():
         new = {
             len(at)
             for name, index in compacted.unit_map.items()

@@ -103,9 +103,10 @@ class Trials:
     def verified(self, cut: Cut) -> tuple[Cut, float]:
         """The cut, or as much of it as leaves outputs as they were; and the largest difference."""
         cut = self.unseen(cut)
-        worst, _ = self._tried(cut)
+        worst, said = self._tried(cut)
         if worst <= self.tolerance:
             return cut, worst
+        self.notes += [f"With other widths everywhere the model's code says: {said}"] if said else []
         parts = cut.parts()
         accepted = self._search(cut, parts, [])
         cut = self._only(cut, parts, accepted)
