@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -130,7 +131,7 @@ class Case:
         if not bool((ranked > threshold).any()):
             least = int((ranked >= ranked[0]).sum())
             raise gs.TargetError(
-                f"collapses: the fewest active connections are {least:,}, {len(ranked) / least:,.0f} times fewer"
+                f"none: the first path comes with {least:,} active, compression {len(ranked) / least:.3g}"
             )
         return {name: scores > threshold for name, scores in self.magnitude.items()}
 
@@ -269,6 +270,6 @@ if __name__ == "__main__":
         for method in METHODS:
             for compression in COMPRESSIONS:
                 rows.append(row(case, method, compression, given.batch, given.device, given.rounds))
-                print(rows[-1], flush=True)
+                print(json.dumps(rows[-1]), flush=True)
     columns = max(rows, key=len)
     report(title, [{key: each.get(key, "-") for key in columns} for each in rows], HERE / "compaction.json")
