@@ -40,7 +40,7 @@ SCRIPTS = {
     "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",), "topology.py": ("topology",),
     "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
     "prune.py": ("bisection", "sorting", "igq", "size"),
-    "compaction.py": ("compaction",),
+    "compaction.py": ("compaction",), "compaction_families.py": ("compaction_families",),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
     "pruners.py": ("pruners",), "training.py": ("training", "training_memory", "looks", "zeroing"), "on_device.py": ("on_device",),
     "startup.py": ("startup",), "hostile.py": ("hostile",),
