@@ -18,13 +18,15 @@ class Life:
     """What the exact graph says of bundles, and of the rows of each kernel.
 
     ``alive`` and ``constant`` (bundles,): some unit is alive; some unit is a constant that is not zero and that an output
-    sees. For each kernel of `Bundles.kernels`, (groups, rows): ``live`` rows are alive, ``seen`` rows reach an output.
+    sees. For each kernel of `Bundles.kernels`, (groups, rows): ``live`` rows are alive, ``seen`` rows reach an output,
+    ``filled`` rows are not zero.
     """
 
     alive: np.ndarray
     constant: np.ndarray
     live: tuple[np.ndarray, ...]
     seen: tuple[np.ndarray, ...]
+    filled: tuple[np.ndarray, ...]
 
 
 def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
@@ -39,7 +41,7 @@ def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
         found.signal, found.nonzero, found.reaches,
     ))  # fmt: skip
     alive, constant = np.zeros(bundles.count, bool), np.zeros(bundles.count, bool)
-    live, seen = [], []
+    live, seen, filled = [], [], []
     for block, twin in zip(blocks, bundles.kernels, strict=True):
         rows = bundles.of[twin.targets].max(2)
         units = block.targets
@@ -47,7 +49,8 @@ def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
         alive[rows[live[-1]]] = True
         constant[rows[(nonzero & ~signal & reaches)[units].any(2)]] = True
         seen.append(reaches[units].any(2))
-    return Life(alive, constant, tuple(live), tuple(seen))
+        filled.append(nonzero[units].any(2))
+    return Life(alive, constant, tuple(live), tuple(seen), tuple(filled))
 
 
 def _kernels(graph: LayeredGraph) -> list[KernelBlock]:

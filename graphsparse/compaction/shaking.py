@@ -22,15 +22,18 @@ SCALE = 30.0
 
 
 def unseen_rows(plan: Plan, cut: Cut) -> dict[str, tuple[int, np.ndarray]]:
-    """The rows of kernels that leave and that no output sees."""
+    """The rows of kernels that leave and that no output sees, though they are not zero.
+
+    A zero is the same for every comparison; and two of them may hide each other, as the two sides of a gate do.
+    """
     seen = np.append(np.zeros(plan.bundles.count, bool), True)
     for use, each in zip(plan.kernels, plan.life.seen, strict=True):
         seen[use.rows[each]] = True
     found: dict[str, tuple[int, np.ndarray]] = {}
-    for use in plan.kernels:
+    for use, filled in zip(plan.kernels, plan.life.filled, strict=True):
         rows = next((one for one in use.axes if np.array_equal(one.bundles.ravel(), use.rows.ravel())), None)
         if rows is not None:
-            at = rows.at[~(seen | cut.stays)[rows.bundles].any(0)]
+            at = rows.at[~(seen | cut.stays)[rows.bundles].any(0) & filled.reshape(rows.bundles.shape).any(0)]
             axis, before = found.get(use.name, (rows.axis, at))
             found[use.name] = axis, np.intersect1d(before, at) if axis == rows.axis else at[:0]  # a tied table
     return {name: (axis, at) for name, (axis, at) in found.items() if len(at)}
