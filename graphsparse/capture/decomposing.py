@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from copy import copy
 from functools import partial
 from typing import Any
 
 import torch
 from torch._decomp import core_aten_decompositions, decomposition_table
+from torch._guards import detect_fake_mode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature
 from torch.fx import Graph, GraphModule, Node
@@ -69,6 +71,8 @@ def _with_parts(program: ExportedProgram, table: Apart) -> ExportedProgram | Non
             now[node] = found[node.args[1]]  # one of the results of such a call
         else:
             now[node] = made.node_copy(node, now.__getitem__)
+            if node.op == "placeholder":
+                now[node].name = node.name  # the signature goes by it; a copy of "input" would be called "input_1"
     whole = GraphModule(module, made)
     whole.meta.update(module.meta)
     return program._update(whole, _renamed(program, now))
@@ -89,8 +93,10 @@ def _parts(node: Node, table: Apart, known: dict[Any, GraphModule]) -> GraphModu
             args, kwargs = torch.utils._pytree.tree_unflatten(filled, shape)
             return table[node.target](*args, **kwargs)
 
+        tensors = [leaves[at] for at in places]
         try:
-            known[key] = make_fx(run, dict(table))(*[leaves[at] for at in places])
+            with detect_fake_mode(tensors) or nullcontext():  # what parts make themselves has no values either
+                known[key] = make_fx(run, dict(table))(*tensors)
         except Exception:  # what torch cannot trace alone it may trace with all around it
             return None
     for each in known[key].graph.nodes:
