@@ -38,7 +38,7 @@ class GraphsparseError(ValueError):
     Example:
         >>> str(GraphsparseError("a mask must have the shape of its parameter", place="fc1.weight", received="(3, 4)",
         ...                      way_out="give a mask of shape (4, 3)"))
-        "a mask must have the shape of its parameter, at fc1.weight; received (3, 4). Way out: give a mask of shape (4, 3)."
+        'a mask must have the shape of its parameter, at fc1.weight; received (3, 4). Way out: give a mask of shape (4, 3).'
     """
 
     def __init__(self, rule: str, *, place: str | None = None, received: object = None, way_out: str | None = None):

@@ -51,8 +51,8 @@ def unmasked(model: nn.Module) -> Unmasked:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    known = {id(tensor): tensor for tensor in _tensors(model)}
     try:
+        known = {id(tensor): tensor for tensor in _tensors(model)}
         with quiet():  # torch warns of itself where a program's module is copied
             return copy.deepcopy(model, known)
     except RecursionError as error:

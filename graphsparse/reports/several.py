@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -83,8 +84,7 @@ def _captured(file: Path, given: Mapping[str, Any]) -> Template | None:
         return None
     from graphsparse.runs.template import Way, template
 
-    names = ("resolution", "norm_statistics", "sources", "form", "model_args", "key", "ignore", "prefix", "trust_sizes")
-    way = Way.of(**{name: given[name] for name in names})
+    way = Way.of(**{name: given[name] for name in inspect.signature(Way.of).parameters})
     return template(file, given["model"], given["example_inputs"], None, way)
 
 
