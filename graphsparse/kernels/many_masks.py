@@ -85,7 +85,7 @@ class ManyMasks(Numbers):
         ``values``: the parameter's words, in its shape; ``uses`` its kernels, each with the words that hold there.
         """
         uses, flat = list(uses), self._stacked(values)
-        if len(uses) != 1 or not uses[0][0].view.covers(flat.shape[1]):
+        if len(uses) != 1 or uses[0][1] is not values or not uses[0][0].view.covers(flat.shape[1]):
             active = self.connections(uses, values.shape[len(self.stack) :], origin, reach)
             return np.stack([counts_by_mask(each) for each in (flat, self._stacked(active))])
         rows, ends = self._rows(*uses[0]), self._ends(uses[0][0], origin, reach)

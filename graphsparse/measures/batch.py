@@ -12,6 +12,7 @@ import numpy as np
 from graphsparse.algebras import WORDS
 from graphsparse.arrays import by_name
 from graphsparse.errors import MaskError
+from graphsparse.given_masks import disagreement
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.bit_sums import across
 from graphsparse.kernels.many_masks import ManyMasks
@@ -81,9 +82,7 @@ def sparsity_of(graph: LayeredGraph, masks: Mapping[str, Any]) -> SparsityOfMany
         >>> gs.sparsity_of(graph, {"weight": torch.tensor([[[True, False]], [[True, True]]])}).active.tolist()
         [[1], [2]]
     """
-    stacked = {
-        graph.aliases.get(name, name): _checked(graph, name, array) for name, array in by_name(masks, "masks").items()
-    }
+    stacked = _by_parameter(graph, by_name(masks, "masks"))
     counts = {name: len(array) * (WORD if array.dtype == np.uint64 else 1) for name, array in stacked.items()}
     if len(set(counts.values())) > 1:
         raise MaskError("every parameter must have the same number of masks", received=counts)
@@ -93,8 +92,21 @@ def sparsity_of(graph: LayeredGraph, masks: Mapping[str, Any]) -> SparsityOfMany
     ranges = [slice(first, min(words, first + step)) for first in range(0, words, step)]
     found = each(lambda chosen: _of_words(graph, stacked, chosen), ranges, words * size)
     connections = np.array([prod(shape) for shape in graph.shapes.values()], np.int64)
-    kept, active = np.concatenate(found, axis=1)[:, :total]
+    none = np.zeros((2, 0, len(graph.shapes)), np.int64)  # of no masks there are no counts to join
+    kept, active = np.concatenate([none, *found], axis=1)[:, :total]
     return SparsityOfMany(tuple(graph.shapes), connections, kept, active)
+
+
+def _by_parameter(graph: LayeredGraph, masks: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The masks by the graph's own names; those under two names of one parameter must agree."""
+    stacked: dict[str, np.ndarray] = {}
+    names: dict[str, str] = {}
+    for given, array in masks.items():
+        name, checked = graph.aliases.get(given, given), _checked(graph, given, array)
+        if name in stacked and not np.array_equal(stacked[name], checked):
+            raise disagreement(names[name], given)
+        stacked[name], names[name] = checked, given
+    return stacked
 
 
 def _checked(graph: LayeredGraph, name: str, array: Any) -> np.ndarray:
@@ -137,4 +149,4 @@ def _words(graph: LayeredGraph, name: str, masks: np.ndarray | None, chosen: sli
         return masks[chosen]
     parts = [masks[WORD * word : WORD * (word + 1)] for word in range(chosen.start, chosen.stop)]
     turned = [across(part.reshape(len(part), -1).view(np.uint8)) for part in parts]
-    return np.stack(turned).reshape(-1, *masks.shape[1:])
+    return np.stack(turned).reshape(len(turned), *masks.shape[1:])
