@@ -6,6 +6,7 @@ A channel's rows stay in the cache while its kept taps are written, so the cost 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,10 +86,11 @@ class _Part:
     def __init__(self, block: KernelBlock, values: Mapping[str, Mask]):
         kernel = block.view.of(values[block.mask].unpack().reshape(-1))
         self.block, self.table = block, block.taps.table
-        columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(-1, kernel.shape[1]))
-        self.bounds = np.searchsorted(columns, np.arange(kernel.shape[0] * kernel.shape[2] + 1))
-        self.sources = block.sources.reshape(-1, block.sources.shape[2])
-        self.per_group = kernel.shape[2]
+        groups, rows, per_group = kernel.shape
+        columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(groups * per_group, rows))
+        self.bounds = np.searchsorted(columns, np.arange(groups * per_group + 1))
+        self.sources = block.sources.reshape(prod(block.sources.shape[:2]), block.sources.shape[2])
+        self.per_group = per_group
 
     @staticmethod
     def of(block: Block, values: Mapping[str, Mask]) -> _Part | _Pairs:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 import graphsparse as gs
-from graphsparse.algebras import MAX_MIN_64, MAX_PLUS, PLUS_TIMES, SHORTEST, Element, from_pairs, log10_of_pairs
+from graphsparse.algebras import MAX_MIN_64, MAX_PLUS, OR_AND, PLUS_TIMES, SHORTEST, Element, from_pairs, log10_of_pairs
 from graphsparse.blocks import Gate, KernelBlock
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.kernels.numbers import Numbers
@@ -252,6 +253,60 @@ def test_many_masks_as_words():
     one, two = gs.sparsity_of(graph, words), gs.sparsity_of(graph, masks)
     np.testing.assert_array_equal(one.active, two.active)
     np.testing.assert_array_equal(one.kept, two.kept)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint64])
+def test_no_masks_have_no_counts(dtype):
+    graph = next(graphs())
+    found = gs.sparsity_of(graph, {name: np.zeros((0, *shape), dtype) for name, shape in graph.shapes.items()})
+    assert found.kept.shape == found.active.shape == (0, len(graph.shapes))
+    assert found.direct.shape == (0,) and not len(found.frame)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_kernels_without_entries():
+    """Nothing passes a layer of no units, in any algebra, for many masks, and by every metric."""
+    layers = nn.Sequential(nn.Linear(3, 0, bias=False), nn.Linear(0, 2, bias=False), nn.Linear(2, 1, bias=False))
+    graph = gs.export(layers, torch.zeros(1, 3), {})
+    for algebra in (OR_AND, MAX_MIN_64, PLUS_TIMES):
+        found = sweep(graph, algebra=algebra)
+        assert list(found.count().values()) == [0, 0, 0]
+        assert [np.shape(each) for each in found.connections().values()] == [(0, 3), (2, 0), (1, 2)]
+    masks = {name: np.ones((70, *shape), bool) for name, shape in graph.shapes.items()}
+    many = gs.sparsity_of(graph, masks)
+    assert not many.active.any() and many.kept.tolist() == [[0, 0, 2]] * 70
+    total = gs.topology(graph).total
+    assert total.loc[["connections", "dead", "beyond_revival", "cut_from_sources"], "kept"].tolist() == [2, 2, 2, 2]
+
+
+class OneOfTwo(nn.Module):
+    """Two modules with one kernel, one of which is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.two(x)
+
+
+def test_many_masks_of_a_use_that_keeps_less_and_of_two_names():
+    """The one use of a parameter may keep less than the parameter, and masks under two names must agree."""
+    model = OneOfTwo()
+    prune.custom_from_mask(model.two, "weight", torch.eye(3))
+    graph = gs.export(model, torch.zeros(1, 3))
+    kept = np.ones((2, 3, 3), bool)
+    found, one = gs.sparsity_of(graph, {"one.weight": kept}), gs.sparsity(graph.with_masks({"one.weight": kept[0]}))
+    assert (
+        found.kept.tolist() == [[9], [9]] == [[one.kept]] * 2
+        and found.active.tolist() == [[3], [3]] == [[one.active]] * 2
+    )
+    assert gs.sparsity_of(graph, {"one.weight": kept, "two.weight": kept}).kept.tolist() == [[9], [9]]
+    with pytest.raises(
+        MaskError, match="masks under two names of one parameter must agree, at one.weight and two.weight"
+    ):
+        gs.sparsity_of(graph, {"one.weight": kept, "two.weight": ~kept})
 
 
 def test_masks_that_do_not_fit_are_refused():

@@ -104,8 +104,8 @@ class Numbers:
             loops.write(self.element, x.reshape(ids.shape), ids, own_table(ids.shape[1]), vector)
             return
         rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
-        groups, columns = kernel.targets.shape[0], rows.shape[1]
-        x = self._empty(groups * columns, kernel.taps.positions).reshape(groups, columns, -1)
+        groups, columns, positions = kernel.targets.shape[0], rows.shape[1], kernel.taps.positions
+        x = self._empty(groups * columns, positions).reshape(groups, columns, positions)
         if kernel.many:
             ceiling = self._ceiling(y.reshape(groups, -1, y.shape[1]))
             over(
@@ -122,7 +122,9 @@ class Numbers:
                 lambda a, b: loops.backwards(self.element, rows, y[:, 0], flat, a, b),
                 CACHE_LINE,
             )
-        loops.write(self.element, x.reshape(groups * columns, -1), ids_of(kernel.sources), kernel.taps.table, vector)
+        loops.write(
+            self.element, x.reshape(groups * columns, positions), ids_of(kernel.sources), kernel.taps.table, vector
+        )
 
     def connections(
         self,
@@ -193,7 +195,7 @@ class Numbers:
         flat = np.ascontiguousarray(values).reshape(-1)
         view = kernel.view  # strides say where every element lies; only places may have elements that are always zero
         found = view.of(flat, self.zero) if isinstance(view, Places) else view.of(flat)
-        rows = found.reshape(-1, found.shape[2])
+        rows = found.reshape(prod(found.shape[:2]), found.shape[2])
         return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
     def _empty(self, rows: int, positions: int) -> np.ndarray:

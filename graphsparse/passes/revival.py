@@ -34,11 +34,13 @@ class Revival(Numbers):
         if isinstance(kernel.view, Places):
             return super().backwards(kernel, _costs(values), vector)
         rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
-        groups, columns = kernel.targets.shape[0], rows.shape[1]
-        least = y.reshape(groups, -1, y.shape[1]).min(1, initial=np.inf) + 1
-        x = np.repeat(least, columns, axis=0).reshape(groups, columns, -1)
+        groups, columns, positions = kernel.targets.shape[0], rows.shape[1], kernel.taps.positions
+        least = y.reshape(groups, -1, positions).min(1, initial=np.inf) + 1
+        x = np.repeat(least, columns, axis=0).reshape(groups, columns, positions)
         _kept_backwards(rows, y, x)
-        loops.write(self.element, x.reshape(groups * columns, -1), ids_of(kernel.sources), kernel.taps.table, vector)
+        loops.write(
+            self.element, x.reshape(groups * columns, positions), ids_of(kernel.sources), kernel.taps.table, vector
+        )
 
     def _carried(self, kernel: Kernel, values: np.ndarray, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each element of a kernel costs, the least over its positions."""

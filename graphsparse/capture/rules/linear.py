@@ -27,7 +27,7 @@ def linear(call: Call, value: Value, weight: Value, bias: Value | None = None) -
     lead = ids.shape[1:]
     kernel = torch.atleast_2d(weight.layout).unsqueeze(0)
     inside = bias if at_once(bias) else None
-    out = dense(call.draft, ids.reshape(1, ids.size(0), -1), weight, kernel, inside)
+    out = dense(call.draft, ids.reshape(1, ids.size(0), lead.numel()), weight, kernel, inside)
     out = out[0].reshape(-1, *(lead if out.size(2) > 1 else [1] * len(lead)))
     out = out[0] if weight.view.dim() == 1 else out.movedim(0, -1)
     made = _with_added(call, value, _transposed(weight), Units(out.expand(call.shape)))
