@@ -1,8 +1,9 @@
 """Random masks of random networks, swept as bits, as elements and many at once: connection for connection the same.
 
-Networks have skips, gates, groups, strides, kernels used twice, joined and transposed kernels, in both resolutions. Masks
-keep random scores above ten thresholds: one sweep of the scores in (max, min) answers for all ten.
-Run: python benchmarks/agreement.py [NETWORKS] [DRAWS OF EACH] [SEED]   (1,000 networks x 10 draws: 100,000 masks)
+Networks have skips, gates, groups, strides, kernels used twice, joined and transposed kernels, in both resolutions. Half of
+the masks keep random scores above ten thresholds: one sweep of the scores in (max, min) answers for all ten. The others are
+drawn one by one, each parameter at a random density; every fifth is also swept in (max, min), as scores of 0 and 1.
+Run: python benchmarks/agreement.py [NETWORKS] [MASKS OF EACH] [SEED]   (1,000 networks x 100 masks: 100,000 masks)
 """
 
 from __future__ import annotations
@@ -68,51 +69,88 @@ class Drawn(nn.Module):
         return self.head(x.mean((2, 3)) @ self.mixed)
 
 
-def differences(graph: gs.LayeredGraph, scores: dict[str, np.ndarray], thresholds: np.ndarray) -> int:
-    """How many masks give other active connections in one way than in another.
+Masks = dict[str, np.ndarray]
 
-    ``scores`` are stacked, (draws, *shape); the masks are those of each draw at each threshold.
-    """
+
+def nested(graph: gs.LayeredGraph, draws: int, rng: np.random.Generator) -> tuple[Masks, dict[int, Masks]]:
+    """Masks (draws * thresholds, *shape) that keep random scores above thresholds; and what (max, min) finds active."""
+    scores = {name: rng.random((draws, *shape), np.float32) for name, shape in graph.shapes.items()}
     masks = {
-        name: np.concatenate([drawn >= thresholds.reshape(-1, *[1] * drawn.ndim) for drawn in stacked])
+        name: np.concatenate([drawn >= THRESHOLDS.reshape(-1, *[1] * drawn.ndim) for drawn in stacked])
         for name, stacked in scores.items()
     }
+    active = {}
+    for draw in range(draws):
+        widest = sweep(graph, {name: drawn[draw] for name, drawn in scores.items()}, MAX_MIN).connections()
+        for level, threshold in enumerate(THRESHOLDS):
+            active[draw * len(THRESHOLDS) + level] = {name: found >= threshold for name, found in widest.items()}
+    return masks, active
+
+
+def independent(graph: gs.LayeredGraph, count: int, rng: np.random.Generator) -> tuple[Masks, dict[int, Masks]]:
+    """Masks (count, *shape), each parameter at a density of its own, some empty or whole; and what (max, min) finds active
+    under every fifth."""
+    masks, active = {}, {}
+    for name, shape in graph.shapes.items():
+        densities = rng.uniform(-0.02, 1.08, (count, *[1] * len(shape)))
+        masks[name] = rng.random((count, *shape)) < densities
+    for k in range(0, count, 5):
+        widest = sweep(graph, {name: stacked[k].astype(np.float32) for name, stacked in masks.items()}, MAX_MIN)
+        active[k] = {name: found >= 1 for name, found in widest.connections().items()}
+    return masks, active
+
+
+def differences(graph: gs.LayeredGraph, masks: Masks, widest: dict[int, Masks]) -> int:
+    """How many masks give other active connections in one way than in another.
+
+    ``masks`` are stacked, (count, *shape); ``widest`` has what (max, min) finds active under some of them, by their number.
+    """
     count, wrong = len(next(iter(masks.values()))), 0
     together = gs.sparsity_of(graph, masks)
-    words = {
-        n: across(m[:64].reshape(min(64, count), -1).view(np.uint8)).reshape(m.shape[1:]) for n, m in masks.items()
-    }
-    at_once = sweep(graph, words, WORDS).connections()
+    at_once = [
+        words_swept(graph, {n: m[first : first + 64] for n, m in masks.items()}) for first in range(0, count, 64)
+    ]
     for k in range(count):
-        draw, level = divmod(k, len(thresholds))
-        if level == 0:
-            widest = sweep(graph, {name: drawn[draw] for name, drawn in scores.items()}, MAX_MIN).connections()
-        bits = sweep(graph.with_masks({name: stacked[k] for name, stacked in masks.items()})).connections()
-        active = {name: mask.unpack() for name, mask in bits.items()}
-        same = all(np.array_equal(active[name], widest[name] >= thresholds[level]) for name in bits)
-        if k < 64:
-            same &= all(np.array_equal(active[n], at_once[n] >> np.uint64(k) & np.uint64(1) == 1) for n in bits)
-        same &= [int(active[name].sum()) for name in graph.shapes] == together.active[k].tolist()
+        found = sweep(graph.with_masks({name: stacked[k] for name, stacked in masks.items()}))
+        active = {name: mask.unpack() for name, mask in found.connections().items()}
+        words, bit = at_once[k // 64], np.uint64(k % 64)
+        same = all(np.array_equal(active[name], words[name] >> bit & np.uint64(1) == 1) for name in active)
+        same &= k not in widest or all(np.array_equal(active[name], widest[k][name]) for name in active)
+        counts = [int(active[name].sum()) for name in graph.shapes]
+        same &= counts == together.active[k].tolist() == list(found.count().values())
+        same &= [int(masks[name][k].sum()) for name in graph.shapes] == together.kept[k].tolist()
         wrong += not same
     return wrong
 
 
-def main(networks: int = 1000, draws: int = 10, seed: int = 0) -> None:
+def words_swept(graph: gs.LayeredGraph, masks: Masks) -> Masks:
+    """Under which of at most 64 masks each connection is active, by the bits of words."""
+    words = {name: across(m.reshape(len(m), -1).view(np.uint8)).reshape(m.shape[1:]) for name, m in masks.items()}
+    return sweep(graph, words, WORDS).connections()
+
+
+def main(networks: int = 1000, masks: int = 100, seed: int = 0) -> None:
     """Print how many networks and masks were tried and how many differ."""
     print(f"seed {seed}")
-    rng, tried, wrong = np.random.default_rng(seed), 0, 0
+    rng, draws = np.random.default_rng(seed), masks // 2 // len(THRESHOLDS)
+    alone, wrong = masks - draws * len(THRESHOLDS), 0
     for number in range(networks):
         torch.manual_seed(int(rng.integers(2**31)))
         model = Drawn(rng).eval()
         resolution = ("unrolled", "channel")[number % 2]
         graph = gs.export(model, torch.zeros(1, 4, model.size, model.size), {}, resolution=resolution)
-        scores = {name: rng.random((draws, *shape), np.float32) for name, shape in graph.shapes.items()}
-        found = differences(graph, scores, THRESHOLDS)
-        tried, wrong = tried + draws * len(THRESHOLDS), wrong + found
+        drawn = [independent(graph, alone, rng), *([nested(graph, draws, rng)] if draws else [])]
+        found = sum(differences(graph, *each) for each in drawn)
+        wrong += found
         if found:
             print(f"network {number}, {resolution}: {found} masks differ", model)
-    report(f"Random masks swept in four ways, seed {seed} (goal: no difference)",
-           [{"networks": networks, "masks": tried, "masks that differ": wrong}], HERE / "agreement.json")  # fmt: skip
+    row = {
+        "networks": networks,
+        "masks": networks * masks,
+        "drawn one by one": networks * alone,
+        "masks that differ": wrong,
+    }
+    report(f"Random masks swept in four ways, seed {seed} (goal: no difference)", [row], HERE / "agreement.json")
     sys.exit(bool(wrong))
 
 

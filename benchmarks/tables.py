@@ -19,7 +19,7 @@ left in the table as it is.
 | script | takes | what |
 |---|---|---|
 | `liveness.py` | three minutes | masks to effective masks, against copies, gradients, counting and graph libraries; many masks at once |
-| `agreement.py` | two minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
+| `agreement.py` | three minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
 | `on_device.py` | a minute | liveness of masks that live on a GPU, swept there, against the gradient |
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
 | `topology.py` | ten minutes | topology of unrolled graphs, with its memory, against igraph and networkx |
