@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize, prune
 
 import graphsparse as gs
@@ -561,3 +562,34 @@ class Logits(nn.Module):
 
     def forward(self, tokens):
         return self.model(tokens).logits
+
+
+class Repeated(nn.Module):
+    """A kernel whose rows, columns, groups or windows are the same entries of a parameter."""
+
+    def __init__(self, shape: tuple[int, ...], made: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.made, self.weight = made, nn.Parameter(torch.ones(shape))
+
+    def forward(self, x):
+        return self.made(x, self.weight)
+
+
+REPEATED = {
+    "rows": ((5,), (1, 5), lambda x, w: F.linear(x, w.expand(3, 5))),
+    "columns": ((3, 1), (1, 5), lambda x, w: F.linear(x, w.expand(3, 5))),
+    "groups": ((1, 1, 3, 3), (1, 4, 5, 5), lambda x, w: F.conv2d(x, w.expand(4, 1, 3, 3), groups=4)),
+    "windows": ((5,), (1, 3), lambda x, w: F.linear(x, w.unfold(0, 3, 1))),
+}
+
+
+@pytest.mark.parametrize("resolution", ["unrolled", "channel"])
+@pytest.mark.parametrize("kind", REPEATED)
+def test_entries_that_a_kernel_repeats_are_counted_once(kind, resolution):
+    shape, size, made = REPEATED[kind]
+    graph = gs.export(Repeated(shape, made), torch.zeros(size), {}, resolution=resolution)
+    masks = torch.rand((70, *shape), generator=torch.Generator().manual_seed(0)) < 0.6
+    many = gs.sparsity_of(graph, {"weight": masks})
+    for mask, kept, active in zip(masks, many.kept[:, 0], many.active[:, 0], strict=True):
+        found = gs.sparsity(graph.with_masks({"weight": mask}))
+        assert found.kept == found.active == kept == active == mask.sum()

@@ -107,7 +107,7 @@ class Bits:
     ) -> int:
         """How many entries of a parameter are active; those of a single use are counted without being made."""
         uses = list(uses)
-        if len(uses) != 1 or not uses[0][0].in_place:
+        if len(uses) != 1 or not (uses[0][0].in_place and _distinct(uses[0][0].lines[0])):
             return self.connections(uses, shape, origin, reach).count()
         return sum(_over_active(*uses[0], origin, reach, (loops.count, line_maps.count_maps)))
 
@@ -165,6 +165,13 @@ def _outputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
 def _n_lines(kernel: Kernel) -> int:
     lines = kernel.lines[0]
     return lines.groups * lines.count
+
+
+def _distinct(lines: Lines) -> bool:
+    """Whether no two lines share an entry; they do where a parameter is expanded, or where its windows overlap."""
+    axes = sorted(axis for axis in ((lines.step, lines.count), (lines.group_step, lines.groups)) if axis[1] > 1)
+    ends = [lines.length, *(step * count for step, count in axes)]
+    return all(step >= end for (step, _), end in zip(axes, ends))
 
 
 def _work(lines: Lines) -> int:
