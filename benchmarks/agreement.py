@@ -1,8 +1,9 @@
 """Random masks of random networks, swept as bits, as elements and many at once: connection for connection the same.
 
-Networks have skips, gates, groups, strides, kernels used twice, joined and transposed kernels, in both resolutions. Half of
-the masks keep random scores above ten thresholds: one sweep of the scores in (max, min) answers for all ten. The others are
-drawn one by one, each parameter at a random density; every fifth is also swept in (max, min), as scores of 0 and 1.
+Networks have skips, gates, groups, strides, kernels used twice, joined, repeated and transposed kernels, in both
+resolutions. Half of the masks keep random scores above ten thresholds: one sweep of the scores in (max, min) answers for all
+ten. The others are drawn one by one, each parameter at a random density; every fifth is also swept in (max, min), as scores
+of 0 and 1.
 Run: python benchmarks/agreement.py [NETWORKS] [MASKS OF EACH] [SEED]   (1,000 networks x 100 masks: 100,000 masks)
 """
 
@@ -35,7 +36,7 @@ class Drawn(nn.Module):
     def __init__(self, rng: np.random.Generator):
         super().__init__()
         self.kinds = rng.choice(
-            ["conv", "strided", "grouped", "skip", "twice", "gate", "pool", "joined"], rng.integers(1, 5)
+            ["conv", "strided", "grouped", "skip", "twice", "gate", "pool", "joined", "repeated"], rng.integers(1, 5)
         )
         self.width, self.size = 4, int(rng.integers(4, 8))
         self.kernels = nn.ModuleList(self._block(kind, rng) for kind in self.kinds)
@@ -47,6 +48,8 @@ class Drawn(nn.Module):
         make: Callable[..., nn.Module] = partial(nn.Conv2d, 4, 4, kernel, padding=kernel // 2, bias=bias)
         if kind == "joined":
             return nn.ModuleList([nn.Conv2d(4, 2, 1, bias=False), nn.Conv2d(4, 2, 1, bias=False)])
+        if kind == "repeated":
+            return nn.Conv2d(1, 1, 3, bias=False)
         if kind == "gate":
             return nn.ModuleList([make(), make()])
         return make(**{"strided": {"stride": 2}, "grouped": {"groups": 2}}.get(kind, {}))
@@ -62,6 +65,8 @@ class Drawn(nn.Module):
                 x = block[0](x) * torch.sigmoid(block[1](x))
             elif kind == "pool":
                 x = functional.max_pool2d(block(x), 2, ceil_mode=True)
+            elif kind == "repeated":
+                x = functional.conv2d(x, block.weight.expand(4, 1, 3, 3), padding=1, groups=4)
             elif kind == "joined":
                 x = functional.conv2d(x, torch.cat([part.weight for part in block]))
             else:
