@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.rules.bodies import WRAPPED
 from graphsparse.errors import CaptureError
+
+_COLUMNS = 1 << 27  # numbers, 1 GiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ def _doubled(value: Any) -> Any:
     if isinstance(value, torch.dtype):
         return torch.float64 if value.is_floating_point else value
     if isinstance(value, torch.Tensor):
-        return value.detach().double() if value.is_floating_point() else value.detach().clone()
+        return value.detach().to(torch.float64 if value.is_floating_point() else value.dtype, copy=True)
     return value
 
 
@@ -88,14 +91,48 @@ def _of(arguments: Any, values: Mapping[Node, Any]) -> Any:
 def _call(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         return _of_bodies(str(node.target), args)
+    _check_columns(node, args)
     try:
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+        made = node.target(*args, **kwargs)  # type: ignore[operator]
     except Exception as error:  # any operation may have been captured
         brief = (str(error).splitlines() or [""])[0][:160]
         raise CaptureError(
             "an operation must be one that torch can run in double precision", place=f"{node.name} ({node.target})",
             received=f"{type(error).__name__}: {brief}",
         ) from error  # fmt: skip
+    found, said = _shapes(made), _shapes(node.meta.get("val"))
+    if len(found) != len(said) or not all(map(_fits, found, said)):  # bytes taken for other numbers grow call by call
+        raise CaptureError(
+            "an operation must give values of the same shapes in double precision", place=f"{node.name} ({node.target})",
+            received=f"{', '.join(map(str, map(tuple, found)))[:60]}",
+        )  # fmt: skip
+    return made
+
+
+def _shapes(value: Any) -> list[torch.Size]:
+    return [leaf.shape for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _fits(found: torch.Size, said: torch.Size) -> bool:
+    """Whether sizes are those that were said; some may be open."""
+    return len(found) == len(said) and all(type(b) is not int or a == b for a, b in zip(found, said, strict=True))
+
+
+def _check_columns(node: Node, args: Sequence[Any]) -> None:
+    """Raises where a convolution in double precision would copy its windows into too large a matrix."""
+    name = str(node.target)
+    if "conv" not in name or len(args) < 2 or not all(isinstance(each, torch.Tensor) for each in args[:2]):
+        return
+    value, weight = args[:2]
+    turned = "transpose" in name or (name == "aten.convolution.default" and bool(args[6]))
+    over = value.shape if turned else next(iter(_shapes(node.meta.get("val"))), value.shape)
+    samples = value.shape[0] if value.dim() == weight.dim() else 1
+    count = weight[:1].numel() * samples * prod(int(size) for size in over[2 - weight.dim() :])
+    if count > _COLUMNS:
+        raise CaptureError(
+            "a convolution to be run in double precision must have windows that fit in memory",
+            place=f"{node.name} ({node.target})", received=f"{count:,} numbers in all windows",
+        )  # fmt: skip
 
 
 def _of_bodies(kind: str, args: Sequence[Any]) -> Any:
