@@ -156,3 +156,25 @@ def test_what_only_a_comparison_reads_stays():
     assert_same(masked(model, masks), found.model, (x,))
     far = torch.randn(9, 4).double() * 1e3  # where the switch turns
     torch.testing.assert_close(found.model(far), masked(model, masks)(far))
+
+
+def test_a_list_of_experts_of_a_class_of_its_own_stays_one():
+    class Experts(nn.ModuleList):
+        def forward(self, x, gates):
+            return sum(gates[..., at : at + 1] * expert(x) for at, expert in enumerate(self))
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.router, self.head = nn.Linear(6, 4), nn.Linear(5, 2)
+            self.experts = Experts(nn.Linear(6, 5, bias=False) for _ in range(4))
+
+        def forward(self, x):
+            return self.head(self.experts(x, self.router(x).sigmoid()))
+
+    model, x = drawn(Mixed()), torch.zeros(1, 6).double()
+    masks = full(model)
+    masks["experts.1.weight"][:] = False
+    found = gs.compact(model, x, masks)
+    assert type(found.model.experts) is Experts and len(found.model.experts) == found.model.router.out_features == 3
+    assert_same(masked(model, masks), found.model, (x,))

@@ -106,8 +106,9 @@ def without(model: nn.Module, mixtures: Iterable[Mixture]) -> Fewer:
     for path, kept in stay.items():
         whole = made.get_submodule(path)
         assert isinstance(whole, nn.ModuleList)
-        owner, _, leaf = path.rpartition(".")
-        setattr(made.get_submodule(owner), leaf, nn.ModuleList([whole[number] for number in kept]))
+        for number in reversed(range(len(whole))):  # in its place: the list may be of a class of its own
+            if number not in kept:
+                del whole[number]
     for each in mixtures:
         for module in made.get_submodule(each.owner).modules():
             for name, held in list(vars(module).items()):
