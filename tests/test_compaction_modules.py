@@ -143,3 +143,26 @@ def test_units_of_a_bilinear_layer_leave():
     assert [at.tolist() for at in found.unit_map["pair.weight"]] == [[0, 1, 3], [0, 2, 3, 4], [0, 1, 2, 4]]
     for made in (found.model, found.expand()):
         assert_same(masked(model, masks), made, (x,))
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_key_and_a_value_that_attention_adds_keep_its_width(verify):
+    """Nobody reads head 1; bias_k and bias_v are as wide as all heads, and nothing but the module's code says so."""
+
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.query, self.head = nn.Linear(5, 12, bias=False), nn.Linear(12, 2)
+            self.attention = nn.MultiheadAttention(12, 3, kdim=5, vdim=5, add_bias_kv=True, batch_first=True)
+
+        def forward(self, x):
+            return self.head(self.attention(torch.tanh(self.query(x)), x, x, need_weights=False)[0])
+
+    model, x = drawn(Added()), torch.zeros(1, 4, 5).double()
+    masks = {name: mask for name, mask in full(model).items() if "bias" not in name}
+    masks["attention.out_proj.weight"][:, 4:8] = masks["query.weight"][:4] = masks["head.weight"][:, 3] = False
+    found = gs.compact(model, x, masks, verify=verify)
+    attention = found.model.attention
+    assert (attention.embed_dim, attention.num_heads, attention.out_proj.out_features) == (12, 3, 11)
+    assert "code" not in why(found)
+    assert_same(masked(model, masks), found.model, (x,))

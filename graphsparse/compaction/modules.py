@@ -126,7 +126,7 @@ def equal_widths(model: nn.Module) -> list[list[tuple[str, int]]]:
     """Axes of parameters, as (name, axis), that a module's code wants to be as long as each other.
 
     All layers and directions of a recurrence have one hidden size. The heads of nn.MultiheadAttention together have as
-    many channels as its query.
+    many channels as its query, and as the key and value that it adds.
     """
     found: list[list[tuple[str, int]]] = []
     for path, module in model.named_modules():
@@ -136,5 +136,7 @@ def equal_widths(model: nn.Module) -> list[list[tuple[str, int]]]:
                 found.append([(f"{path}.{name}".lstrip("."), 1) for name in names if name.startswith(part)])
         elif isinstance(module, nn.MultiheadAttention):
             query = "q_proj_weight" if module.in_proj_weight is None else "in_proj_weight"
-            found.append([(f"{path}.{name}".lstrip("."), 1) for name in (query, "out_proj.weight")])
+            axes = [(query, 1), ("out_proj.weight", 1)]
+            axes += [("bias_k", 2), ("bias_v", 2)] if module.bias_k is not None else []
+            found.append([(f"{path}.{name}".lstrip("."), axis) for name, axis in axes])
     return [axes for axes in found if len(axes) > 1]
