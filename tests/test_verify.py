@@ -205,3 +205,80 @@ def test_at_the_command_line(tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["analyze", str(tmp_path / "net.pt2"), "--verify"])
     assert "Verified on 3 random inputs" in capsys.readouterr().out
+
+
+class Taken(nn.Module):
+    """Numbers whose bytes are taken for other numbers, again and again: twice as many each time in double precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x):
+        made = torch.zeros(4)
+        for _ in range(3):
+            made = made.view(torch.int32).float()
+        return self.body(x) + made.sum()
+
+
+class Wide(nn.Module):
+    """A small kernel with wide windows: all of them as a matrix take 4 GB."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(64, 1, 8, bias=False)
+
+    def forward(self, x):
+        return self.body(x.expand(1, 64, 368, 368))
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "rule"),
+    [
+        (Taken(), torch.ones(1, 4), "values of the same shapes in double precision"),
+        (Wide(), torch.ones(1, 1, 1, 1), "must have windows that fit in memory"),
+    ],
+)
+def test_what_grows_in_double_precision_is_refused(model, x, rule):
+    """A file of a few KB would take any amount of memory."""
+    program = torch.export.export(model.eval(), (x,))
+    with pytest.raises(gs.CaptureError, match=rule):
+        Runnable(program, {})(x)
+
+
+class Writing(nn.Module):
+    """Writes into its input, as code that normalises images does."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 6), nn.Linear(6, 2)
+        with torch.no_grad():
+            self.head.weight[:, 2] = 0
+
+    def forward(self, x):
+        return self.head(torch.relu(self.body(x.sub_(0.5).mul_(2))))
+
+
+def test_a_model_that_writes_into_its_inputs():
+    model, x = Writing(), torch.ones(1, 4)
+    proof = gs.analyze(model, x, verify=True).verification
+    assert proof.relative < 1e-12 and proof.dropped == 4 and bool((x == 1).all())
+    found = gs.compact(Writing().double(), x.double())
+    assert found.model.body.out_features == 5 and found.report.notes == ()
+
+
+def test_a_program_writes_into_no_tensor_of_its_own():
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(4, 4)
+            self.register_buffer("seen", torch.zeros(4))
+
+        def forward(self, x):
+            self.seen.add_(1)
+            return self.body(x) + self.seen
+
+    program = torch.export.export(Counted().double().eval(), (torch.ones(1, 4).double(),))
+    run = Runnable(program, {})
+    one, other = run(torch.ones(1, 4)), run(torch.ones(1, 4))
+    assert torch.equal(one[0], other[0]) and not program.state_dict["seen"].any()

@@ -35,8 +35,9 @@ class Inputs:
 
 @torch.no_grad()
 def run(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    """The tensors that a model returns."""
-    made = model(*inputs.args, **inputs.kwargs)
+    """The tensors that a model returns. It gets copies of its inputs: its code may write into them."""
+    own = inputs.map(torch.clone)
+    made = model(*own.args, **own.kwargs)
     return [leaf for leaf in tree_leaves(made) if isinstance(leaf, torch.Tensor)]
 
 

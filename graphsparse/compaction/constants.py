@@ -17,7 +17,7 @@ from torch import nn
 from torch.func import functional_call
 
 from graphsparse.compaction.bundles import Bundles
-from graphsparse.compaction.checking import Inputs
+from graphsparse.compaction.checking import Inputs, run
 from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.dead import Life
 from graphsparse.compaction.modules import CONVOLUTIONS, TRANSPOSED, is_kernel
@@ -116,9 +116,8 @@ def measure(model: nn.Module, readers: Iterable[Reader], inputs: Iterable[Inputs
     """Run the model and let readers note what they are given."""
     hooks = [model.get_submodule(reader.path).register_forward_pre_hook(reader.record) for reader in readers]
     try:
-        with torch.no_grad():
-            for given in inputs:
-                model(*given.args, **given.kwargs)
+        for given in inputs:
+            run(model, given)
     finally:
         for hook in hooks:
             hook.remove()

@@ -123,7 +123,8 @@ def _compared(
     largest = greatest = 0.0
     for _ in range(trials):
         given = _drawn(example, graph, generator)
-        for one, other in zip(_outputs(before(given)), _outputs(after(given)), strict=True):
+        first, second = before(_copied(given)), after(given)  # a model may write into its inputs
+        for one, other in zip(_outputs(first), _outputs(second), strict=True):
             largest = max(largest, float((one - other).abs().max()))
             greatest = max(greatest, float(one.abs().max()))
     return largest if not math.isnan(largest) else math.inf, greatest
@@ -142,6 +143,10 @@ def _drawn(inputs: Any, graph: LayeredGraph, generator: torch.Generator) -> Any:
         elif rows:
             leaves[place] = torch.randint(min(rows), leaf.shape, dtype=leaf.dtype, generator=generator)
     return tree_unflatten(leaves, form)
+
+
+def _copied(values: Any) -> Any:
+    return tree_map(lambda each: each.clone() if isinstance(each, torch.Tensor) else each, values)
 
 
 def _outputs(result: Any) -> list[torch.Tensor]:
