@@ -135,26 +135,33 @@ def test_heads_of_parameters_with_an_axis_of_heads():
     assert_same(masked(model, masks), found.expand(), (x,))
 
 
-def test_what_only_a_comparison_reads_stays():
-    """The graph takes what a comparison computes as a constant. This one comes out the same for inputs of usual size."""
+class Switch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.value, self.level, self.switch = nn.Linear(4, 6), nn.Linear(4, 5), nn.Linear(5, 1)
+        self.head = nn.Linear(6, 2)
 
-    class Switch(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.value, self.level, self.switch = nn.Linear(4, 6), nn.Linear(4, 5), nn.Linear(5, 1)
-            self.head = nn.Linear(6, 2)
+    def forward(self, x):
+        value = self.value(x)
+        return self.head(torch.where(self.switch(torch.relu(self.level(x))) > -20, value, -value))
 
-        def forward(self, x):
-            value = self.value(x)
-            return self.head(torch.where(self.switch(torch.relu(self.level(x))) > -20, value, -value))
 
-    model, x = drawn(Switch()), torch.zeros(1, 4).double()
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("constant", [False, True])
+def test_what_only_a_comparison_reads_stays(constant, seed):
+    """The graph takes what a comparison computes as a constant. This one comes out the same for inputs of usual size;
+    with a constant in it, it turns further away still."""
+    model, x = drawn(Switch(), seed), torch.zeros(1, 4).double()
     masks = full(model)
     masks["value.weight"][2] = False
+    if constant:
+        masks["level.weight"][3] = False
+        with torch.no_grad():
+            model.level.bias[3], model.switch.weight[0, 3] = 3, 2
     found = gs.compact(model, x, masks)
     assert found.model.level.out_features == 5 and why(found)["compared"] == 4
     assert_same(masked(model, masks), found.model, (x,))
-    far = torch.randn(9, 4).double() * 1e3  # where the switch turns
+    far = torch.randn(99, 4, generator=torch.Generator().manual_seed(0)).double() * 1e3  # where the switch turns
     torch.testing.assert_close(found.model(far), masked(model, masks)(far))
 
 

@@ -18,7 +18,8 @@ from graphsparse.compaction.tensors import remade
 
 Lines = Mapping[str, tuple[int, np.ndarray]]
 """Of some tensors, by name, an axis and indices along it."""
-SCALE = 30.0
+SCALES = (30.0, -30.0, 1e4, -1e4)
+"""How wild: small ones meet what saturates, large ones reach far levels; the same numbers of either sign."""
 
 
 def unseen_rows(plan: Plan, cut: Cut) -> dict[str, tuple[int, np.ndarray]]:
@@ -40,19 +41,19 @@ def unseen_rows(plan: Plan, cut: Cut) -> dict[str, tuple[int, np.ndarray]]:
 
 
 def shaken(model: nn.Module, lines: Lines) -> Iterator[nn.Module]:
-    """Copies of a model with wild numbers in these lines, of either sign."""
-    for sign in (SCALE, -SCALE):
+    """Copies of a model with wild numbers in these lines."""
+    for scale in SCALES:
         generator = torch.Generator().manual_seed(0)
 
         def wild(
-            name: str, tensor: torch.Tensor, sign: float = sign, generator: torch.Generator = generator
+            name: str, tensor: torch.Tensor, scale: float = scale, generator: torch.Generator = generator
         ) -> torch.Tensor:
             made = tensor.clone()
             if name in lines:
                 axis, at = lines[name]
                 part = made.movedim(axis, 0)
                 noise = torch.randn(part[at].shape, generator=generator, dtype=torch.float64)
-                part[at] = (sign * noise).to(made.dtype).to(made.device)
+                part[at] = (scale * noise).to(made.dtype).to(made.device)
             return made
 
         yield remade(model, wild)
