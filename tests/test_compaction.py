@@ -374,7 +374,7 @@ def test_masks_are_read_off_the_model():
 
 def test_what_cannot_be_compacted_is_refused():
     model, x = chain(), torch.zeros(1, 3)
-    with pytest.raises(gs.ArgumentError, match="round_to must be a whole number from 1 on; received 0"):
+    with pytest.raises(gs.ArgumentError, match="round_to= must be a whole number from 1 on; received 0"):
         gs.compact(model, x, {}, 0)
     with pytest.raises(gs.ModelError, match=r"must be a torch.nn.Module; received an exported program"):
         gs.compact(torch.export.export(model, (x,)), masks={})

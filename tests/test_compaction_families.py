@@ -80,7 +80,7 @@ def test_parameters_that_are_to_keep_their_widths():
     found = gs.compact(model, x, masks, keep=["fc1.*"])
     assert found.model.fc1.out_features == 300 and found.model.fc2.out_features < 100 and why(found)["keep"] > 100
     assert_same(masked(model, masks), found.model, (x,))
-    with pytest.raises(gs.MaskError, match=r"a name in keep must be one of a parameter.*received nope"):
+    with pytest.raises(gs.MaskError, match=r"keep= must hold names of parameters.*received nope"):
         gs.compact(model, x, masks, keep=["nope"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -52,14 +53,14 @@ def compact(
     """  # fmt: skip
     given.check()
     wanted = outputs.Outputs(json).check()
-    with working() as console, bars(console):
+    with working() as console, bars(console), ExitStack() as undone:
         from graphsparse.cli.scoring import network
         from graphsparse.compaction.checking import Inputs
         from graphsparse.compaction.compact import compact as run
-        from graphsparse.compaction.saving import made_folder, read_config, save, save_pretrained, sayable
+        from graphsparse.compaction.saving import making, read_config, save, save_pretrained, sayable
         from graphsparse.networks.pretrained import is_pretrained
 
-        made_folder(out)
+        undone.enter_context(making(out))
         loaded = network(checkpoint, given, methods=["snip"])
         source = given.model if given.model is not None and is_pretrained(given.model) else checkpoint
         folder = is_pretrained(source)

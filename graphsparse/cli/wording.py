@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import typer
 
 from graphsparse.cli.signals import Stopped
-from graphsparse.errors import GraphsparseError
+from graphsparse.errors import ArgumentError, GraphsparseError
 
 UsageError = typer.BadParameter.__mro__[1]  # click's, wherever this version of typer keeps it
 BAD_INPUT, DEFECT = 2, 3
@@ -64,6 +64,7 @@ def in_options(error: GraphsparseError, known: Mapping[str, str]) -> str:
             return found[0]
         return known[name] if value in ("", "True") else f"{known[name]} {value}"
 
-    parts = {"place": error.place, "received": error.received}
+    place = known.get(error.place or "", error.place) if isinstance(error, ArgumentError) else error.place
+    parts = {"place": place, "received": error.received}
     way_out = None if error.way_out is None else _ARGUMENT.sub(option, error.way_out)
     return str(GraphsparseError(_ARGUMENT.sub(option, error.rule), way_out=way_out, **parts))  # type: ignore[arg-type]

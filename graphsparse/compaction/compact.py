@@ -102,10 +102,10 @@ def _check(network: Network, round_to: int) -> None:
     if not isinstance(network.model, nn.Module):
         raise ModelError(
             "a model to be compacted must be a torch.nn.Module", received="an exported program",
-            way_out="give the module itself: a program has its widths written into it",
+            way_out="give the module itself, or its package.module:factory: a program has its widths written into it",
         )  # fmt: skip
     if type(round_to) is not int or round_to < 1:
-        raise ArgumentError("round_to must be a whole number from 1 on", received=repr(round_to))
+        raise ArgumentError("round_to= must be a whole number from 1 on", received=repr(round_to))
 
 
 def _finished(

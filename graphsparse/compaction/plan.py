@@ -69,7 +69,7 @@ def fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
         fitting = fnmatch.filter(names, pattern)
         if not fitting:
             raise MaskError(
-                "a name in keep must be one of a parameter, or a pattern as 'layer1.*' that fits some", received=pattern
+                "keep= must hold names of parameters, or patterns as 'layer1.*' that fit some", received=pattern
             )
         found.update(fitting)
     return found

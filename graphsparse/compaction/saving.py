@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def made_folder(folder: str | os.PathLike[str]) -> Path:
             "a folder must be writable, inside a folder that is there", place=str(folder), received=error.strerror
         ) from error
     return place
+
+
+@contextmanager
+def making(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folder, made where it is not there. Where what follows fails, one that was made goes again, if it is empty."""
+    new = not Path(folder).exists()
+    place = made_folder(folder)
+    try:
+        yield place
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from graphsparse.errors import ArgumentError, GraphsparseError, MissingExtra
+from graphsparse.errors import ArgumentError, GraphsparseError, MissingExtra, brief
 from graphsparse.runs.sidecar import Sidecar
 from graphsparse.runs.snapshot import Snapshot
 from graphsparse.runs.snapshot import snapshot_of as snapshot_of
@@ -114,7 +114,8 @@ def _client(cluster: Any) -> Iterator[Any]:
         client = Client(cluster, timeout=PATIENCE)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise ArgumentError(
-            "a cluster must be the address of a Dask scheduler", place=cluster, received=type(error).__name__,
+            "a cluster must be the address of a Dask scheduler", place=cluster,
+            received="no answer" if isinstance(error, OSError) else brief(error),
             way_out="for example tcp://host:8786",
         ) from error  # fmt: skip
     with client:
