@@ -387,3 +387,22 @@ def test_a_notebook_shows_totals_alerts_and_the_ends_of_the_table(monkeypatch):
     assert "0.weight" in report._repr_html_()
     with pytest.raises(gs.MissingExtra):
         report.to_html()
+
+
+def test_marks_that_turn_text_are_not_in_a_page():
+    """They would change what the sentence around a name seems to say."""
+    turning = "a\u202eb\u2066c\u200f"
+
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add_module(turning, nn.Linear(3, 2))
+
+        def forward(self, x):
+            return getattr(self, turning)(x)
+
+    report, state = gs.analyze(Turned(), torch.zeros(1, 3)), Turned().state_dict()
+    both = gs.compare([state, state], Turned(), torch.zeros(1, 3))
+    for text in (report.to_html(), report._repr_html_(), both.to_html()):
+        assert "b\N{REPLACEMENT CHARACTER}c" in text and not set(turning) - set("abc") & set(text)
+        assert "\\u202e" not in text

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 LIBRARY, LICENCES = "vendor/d3.js", "vendor/LICENSES.txt"
 CORE = "assets/core.js"
+_TURNING = dict.fromkeys(
+    [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\N{REPLACEMENT CHARACTER}"
+)
+"""Marks that turn the direction of the text around them, so that a name would change what a sentence seems to say."""
 
 
 def render(page: Page) -> str:
@@ -57,12 +61,24 @@ def as_json(value: Any) -> str:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {straight(str(key)): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
+    if isinstance(value, str):
+        return straight(value)
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def straight(value: Any) -> Any:
+    """A text without marks that turn its direction; anything else as it is.
+
+    Example:
+        >>> straight("fc\\u202e1.weight"), straight(3)
+        ('fc\ufffd1.weight', 3)
+    """
+    return value.translate(_TURNING) if isinstance(value, str) else value
 
 
 def _library() -> str:
@@ -87,7 +103,7 @@ def _environment() -> Environment:
         raise MissingExtra("a page needs Jinja2", way_out="pip install 'graphsparse[html]'") from error
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined, finalize=straight,
     )  # fmt: skip
     made.filters |= {
         "count": count,
