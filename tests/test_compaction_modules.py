@@ -166,3 +166,21 @@ def test_a_key_and_a_value_that_attention_adds_keep_its_width(verify):
     assert (attention.embed_dim, attention.num_heads, attention.out_proj.out_features) == (12, 3, 11)
     assert "code" not in why(found)
     assert_same(masked(model, masks), found.model, (x,))
+
+
+@pytest.mark.parametrize(
+    ("norm", "attributes"),
+    [
+        (nn.GroupNorm(4, 8, affine=False), {"num_groups": 3, "num_channels": 6}),
+        (nn.InstanceNorm2d(8), {"num_features": 6}), (nn.BatchNorm2d(8, affine=False), {"num_features": 6}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verify", [False, True])
+def test_normalisation_without_weights_follows_its_channels(norm, attributes, verify):
+    """Nobody reads channels 2 and 3, a whole group."""
+    model = drawn(nn.Sequential(nn.Conv2d(2, 8, 3), norm, nn.ReLU(), nn.Conv2d(8, 3, 1)))
+    x, masks = torch.zeros(1, 2, 6, 6).double(), full(model)
+    masks["3.weight"][:, 2:4] = False
+    found = gs.compact(model, x, masks, verify=verify)
+    assert {name: getattr(found.model[1], name) for name in attributes} == attributes and why(found) == {}
+    assert_same(masked(model, masks), found.model, (x,))

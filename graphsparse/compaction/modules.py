@@ -80,7 +80,8 @@ def _cell(module: Any, groups: int | None) -> dict[str, Any]:
     return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
 
 
-_BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d
+_INSTANCE_NORMS = nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d
+_BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *_INSTANCE_NORMS
 _ATTRIBUTES: tuple[tuple[tuple[type, ...], Attributes], ...] = (
     ((nn.Linear,), _linear), (CONVOLUTIONS, _convolution), (TRANSPOSED, _transposed), (_BATCH_NORMS, _norm),
     ((nn.GroupNorm,), _group_norm), ((nn.LayerNorm, nn.RMSNorm), _layer_norm), ((nn.Embedding, nn.EmbeddingBag), _embedding),
@@ -110,10 +111,23 @@ def set_widths(model: nn.Module, groups: Mapping[str, int], sizes: Mapping[str, 
             for name, value in attributes(module, groups.get(path)).items():
                 setattr(module, name, value)
         changed = dict(sizes.get(path, ()))
+        for name, value in _without_tensors(module, changed).items():
+            setattr(module, name, value)
         for name in (*HEADS, *WIDTHS):
             held = vars(module).get(name)
             if type(held) is int and held in changed:
                 setattr(module, name, changed[held])
+
+
+def _without_tensors(module: Any, changed: Mapping[int, int]) -> dict[str, int]:
+    """The attributes of a normalisation by groups or instances that has no tensors, by the widths of its values."""
+    counted = {nn.GroupNorm: "num_channels", **dict.fromkeys(_INSTANCE_NORMS, "num_features")}
+    name = next((name for kind, name in counted.items() if isinstance(module, kind)), None)
+    if name is None or any(True for _ in (*module.parameters(), *module.buffers())):
+        return {}
+    before = getattr(module, name)
+    after = changed.get(before, before)
+    return {name: after} | ({"num_groups": after * module.num_groups // before} if name == "num_channels" else {})
 
 
 def _attributes_of(module: nn.Module) -> list[Attributes]:
