@@ -121,7 +121,7 @@ def set_widths(model: nn.Module, groups: Mapping[str, int], sizes: Mapping[str, 
 
 def _without_tensors(module: Any, changed: Mapping[int, int]) -> dict[str, int]:
     """The attributes of a normalisation by groups or instances that has no tensors, by the widths of its values."""
-    counted = {nn.GroupNorm: "num_channels", **dict.fromkeys(_INSTANCE_NORMS, "num_features")}
+    counted: dict[Any, str] = {nn.GroupNorm: "num_channels", **dict.fromkeys(_INSTANCE_NORMS, "num_features")}
     name = next((name for kind, name in counted.items() if isinstance(module, kind)), None)
     if name is None or any(True for _ in (*module.parameters(), *module.buffers())):
         return {}
