@@ -151,11 +151,17 @@ def check_resolution(name: str | None) -> None:
 
 
 def check_outputs(*paths: str | Path | None) -> None:
-    """Raises CheckpointError where a file could not be written, before the work for it begins."""
+    """Raises before the work begins where a file could not be written, or is meant to be standard output."""
     if any(path is not None for path in paths):
         from graphsparse.checkpoints.atomic import check_writable
 
         for path in paths:
+            if str(path) == "-":
+                raise ModelError(
+                    "only --json and --csv can go to standard output",
+                    received="- for another file",
+                    way_out="name a file",
+                )
             if path is not None:
                 check_writable(path)
 
