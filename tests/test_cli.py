@@ -147,7 +147,7 @@ class TestAnalyze:
         (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--compression", "1e5"], "compression 100,000. Way out: the highest"),
         (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--sparsity", "0.99999"], "sparsity 0.99999. Way out: the highest"),
         (["prune", "NET", "--model", "chain", "--out", "OUT.pt", "--sparsity", "0.9", "--compression", "2"], "sparsity 0.9 and"),
-        (["analyze", "NET", "--model", "chain", "--html", "-"], "only --json and --csv can go to standard output"),
+        (["analyze", "NET", "--model", "chain", "--html", "-"], "what goes to standard output must be of --json or --csv"),
         (["analyze", "NET", "--model", "chain", "--select", "nope"], "at --select; received nope"),
         (["compact", "NET", "--model", "chain", "--out", "OUT", "--round-to", "0"], "--round-to must be a whole number"),
         (["compact", "NET", "--model", "chain", "--out", "OUT", "--keep", "nope"], "--keep must hold names of parameters"),

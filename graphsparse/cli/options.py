@@ -158,7 +158,7 @@ def check_outputs(*paths: str | Path | None) -> None:
         for path in paths:
             if str(path) == "-":
                 raise ModelError(
-                    "only --json and --csv can go to standard output",
+                    "what goes to standard output must be of --json or --csv",
                     received="- for another file",
                     way_out="name a file",
                 )
