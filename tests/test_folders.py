@@ -232,3 +232,19 @@ def test_sizes_that_are_trusted_are_built(tmp_path):
         gs.analyze(tmp_path)
     with pytest.raises(ModelError, match=r"missing: model\.layers\.2\."):
         gs.analyze(tmp_path, trust_sizes=True)
+
+
+@pytest.mark.parametrize(
+    "kind, config",
+    [
+        ("GPT2LMHeadModel", {"n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 20}),
+        ("RobertaModel", {**TEXT, "num_hidden_layers": 1, "max_position_embeddings": 4, "pad_token_id": 1}),
+    ],
+)
+def test_a_sample_fits_into_a_short_table_of_positions(tmp_path, kind, config):
+    made = getattr(hf, kind)
+    model = thinned(made(made.config_class(**config, bos_token_id=0, eos_token_id=0)))
+    model.save_pretrained(tmp_path)
+    read = gs.export(gs.network(str(tmp_path)))
+    by_hand = live(model, {"input_ids": torch.zeros(1, 2, dtype=torch.int64)})
+    assert gs.sparsity(read).active == gs.sparsity(by_hand).active

@@ -93,3 +93,18 @@ def test_long_tables_say_what_short_ones_do(model, monkeypatch):
     assert set(rows(narrow)[0]) < set(rows(plain)[0]) and len(rows(narrow)) == 7
     assert max(len(line) for line in narrow.splitlines() if "layer" in line) <= 45
     assert plain.splitlines()[-2:] == drawn.splitlines()[-2:]
+
+
+def test_inputs_that_are_longer_than_a_table_are_refused_in_words():
+    class Placed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.body = nn.Embedding(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.body(x + self.table(torch.arange(x.shape[1])))
+
+    with torch.device("meta"):
+        model = Placed()
+    with pytest.raises(CaptureError, match=r"at table; received aten.embedding.default of a parameter of shape \(5, 4\)"):
+        gs.export(model, torch.zeros(1, 9, 4))

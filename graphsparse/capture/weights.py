@@ -10,8 +10,10 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.nodes import place_of
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import NEVER, Joint, Known, Weight, unknown
+from graphsparse.errors import CaptureError, brief
 
 
 def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -53,7 +55,14 @@ def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], k
     )
     if row.weights == "reshapes":
         return layout.reshape(node.meta["val"].shape)
-    return _run(node, *plain[0], **plain[1])
+    try:
+        return _run(node, *plain[0], **plain[1])
+    except Exception as error:  # an index out of range, say: example inputs that are longer than a table
+        raise CaptureError(
+            "an operation that moves a parameter must be one that torch can run", place=place_of(node)[0] or "the model",
+            received=f"{node.target} of a parameter of shape {tuple(layout.shape)}: {brief(error)}",
+            way_out="try the model on its example inputs",
+        ) from error  # fmt: skip
 
 
 def _run(node: Node, *args: Any, **kwargs: Any) -> Any:

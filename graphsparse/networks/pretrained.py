@@ -21,6 +21,9 @@ from graphsparse.networks.configuration import CONFIG, read_configuration
 from graphsparse.networks.sealed import sealed
 
 TOKENS = 16  # any length gives the same graph in channel resolution
+POSITIONS = ("max_position_embeddings", "max_source_positions", "max_target_positions")
+"""Entries of a configuration that say how many rows a table of positions has."""
+FIRST_ROWS = 2  # some models (RoBERTa) give no token the first rows of that table
 PIXELS = 1 << 26
 """More numbers than this are no image that a model is made for."""
 WAY_OUT = "name the model as package.module:factory"
@@ -131,7 +134,7 @@ def _inputs(model: Any, config: Any, place: str, most: float) -> dict[str, Any] 
     """One sample of tokens or one image, of the sizes that the configuration gives; an image takes no memory."""
     main, sides = model.main_input_name, getattr(config, "image_size", None)
     if main == "input_ids":
-        tokens = torch.zeros(1, TOKENS, dtype=torch.int64)
+        tokens = torch.zeros(1, _length(config), dtype=torch.int64)
         return {main: tokens, **({"decoder_input_ids": tokens} if config.is_encoder_decoder else {})}
     if main == "pixel_values" and sides is not None:
         height_width = tuple(sides) if isinstance(sides, (list, tuple)) else (sides, sides)
@@ -146,3 +149,10 @@ def _inputs(model: Any, config: Any, place: str, most: float) -> dict[str, Any] 
             )
         return {main: torch.empty(1, *shape, device="meta")}
     return None
+
+
+def _length(config: Any) -> int:
+    """How many tokens a sample has: fewer than usual where a table of positions is short."""
+    sizes = [getattr(part, name, None) for part in (config, getattr(config, "text_config", None)) for name in POSITIONS]
+    shortest = min((size for size in sizes if type(size) is int and size > 0), default=TOKENS + FIRST_ROWS)
+    return max(1, min(TOKENS, shortest - FIRST_ROWS))
