@@ -57,7 +57,11 @@ def unpickled() -> Iterator[Row]:
     same = (1 << 61) - 1
     collide = c.table((c.number(same * step), b"N") for step in range(1, 60_000))
     yield "collide.pt", c.torch_zip(collide), "keys must be names or numbers"
-    many = c.table((c.number(key), b"N") for key in range(50_000))
+    long = b"]" + c.text("a" * MEGABYTE) + b"q\x00a"
+    named = c.table((c.group(*[b"h\x00"] * 15, c.number(key)), b"N") for key in range(4096))
+    attributes = c.new("argparse.Namespace") + named + b"q\x01b" + b"h\x01b" * 5
+    yield "attributes.pt", c.torch_zip(long + attributes), "as torch.save wrote it"
+    many = c.table((c.text(str(key)), b"N") for key in range(50_000))
     built = c.new("argparse.Namespace") + many + b"q\x01b" + b"h\x01b" * 50_000
     yield "build.pt", c.torch_zip(built), "bear out its size"
     yield "lists.pt", c.torch_zip(b"]" * (4 * MEGABYTE) + b"0" * 10), "bear out its size"

@@ -124,7 +124,9 @@ def _build(machine: Machine) -> None:
     target = machine.stack[-1]
     if type(target) is argparse.Namespace and type(state) is dict:
         machine.budget.spend(cost.ENTRY * (len(state) + 1))
-        vars(target).update({str(key)[:LONGEST_NAME]: value for key, value in state.items()})
+        if not all(type(key) is str for key in state):
+            raise ValueError("an attribute without a name")
+        vars(target).update({key[:LONGEST_NAME]: value for key, value in state.items()})
     elif type(target) is not dict:
         raise would_run(f"a change of a {type(target).__name__}", machine.budget.place)
 
