@@ -57,7 +57,9 @@ def unpickled() -> Iterator[Row]:
     same = (1 << 61) - 1
     collide = c.table((c.number(same * step), b"N") for step in range(1, 60_000))
     yield "collide.pt", c.torch_zip(collide), "keys must be names or numbers"
-    long = b"]" + c.text("a" * MEGABYTE) + b"q\x00a"
+    equal = b"]" + c.text("a" * MEGABYTE) + b"q\x00a" + c.text("a" * MEGABYTE) + b"q\x01a"
+    yield "equal.pt", c.torch_zip(equal + b"}(h\x00N" + b"h\x01N" * 300_000 + b"u"), "names must be short"
+    long = b"]" + c.text("a" * 4000) + b"q\x00a"
     named = c.table((c.group(*[b"h\x00"] * 15, c.number(key)), b"N") for key in range(4096))
     attributes = c.new("argparse.Namespace") + named + b"q\x01b" + b"h\x01b" * 5
     yield "attributes.pt", c.torch_zip(long + attributes), "as torch.save wrote it"

@@ -17,6 +17,7 @@ LONGEST_NAME = 256  # of a module, a function or a class
 _SAFE_INTEGER = 1 << 60  # integers below hash to themselves: nobody can make them collide
 _RARE_KEYS = 4096  # keys whose hashes can be made to collide
 _LONGEST_KEY = 16  # entries of a tuple that is a key
+_LONGEST_TEXT = 1 << 12  # of a key: equal ones are compared whenever they meet
 _SCALARS = {str, bytes, int, bool, float, type(None)}
 
 # Bytes that Python takes for what an opcode makes, with its place in the container around it; and for each item of it.
@@ -50,6 +51,13 @@ def would_run(what: str, place: str) -> CheckpointError:
     """The error for a pickle that wants more than data."""
     rule = "a checkpoint must be readable without code execution"
     return CheckpointError(rule, place=place, received=f"a pickle that asks for {what}", way_out=_WAY_OUT)
+
+
+def check_key(key: Any, place: str) -> None:
+    """Raises CheckpointError where a key is, or holds, a very long text."""
+    for each in key if type(key) is tuple else (key,):
+        if type(each) in (str, bytes) and len(each) > _LONGEST_TEXT:
+            raise CheckpointError("names must be short", place=place, received=f"one of {len(each):,} characters")
 
 
 class Machine:
@@ -101,6 +109,7 @@ class Machine:
                 raise CheckpointError(
                     "keys must be names or numbers", place=self.budget.place, received=type(key).__name__
                 )
+        check_key(key, self.budget.place)
         target[key] = value
 
     def extend(self, items: list[Any]) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.mapped import Octets
-from graphsparse.checkpoints.archives.pickle_machine import Function, Vocabulary, would_run
+from graphsparse.checkpoints.archives.pickle_machine import Function, Vocabulary, check_key, would_run
 from graphsparse.checkpoints.checks import DTYPES, naturals
 from graphsparse.errors import CheckpointError
 
@@ -206,6 +206,8 @@ def _ordered(budget: Budget, pairs: Any = ()) -> dict[Any, Any]:
     budget.spend(200 * (len(pairs) + 1))
     if not all(type(key) is str for key, _ in pairs):
         raise TypeError("a table whose keys are no names")
+    for key, _ in pairs:
+        check_key(key, budget.place)
     return dict(pairs)
 
 
