@@ -35,27 +35,30 @@ def key_of(*parts: Any) -> str:
 def _code() -> str:
     """A digest of the package's own code: a change of a rule must not find what the rule before it made."""
     home, found = Path(__file__).parent, sha256()
-    for path in sorted([*home.glob("*.py"), *home.glob("capture/**/*.py"), *home.glob("kernels/layout.py")]):
+    parts = ("*.py", "capture/**/*.py", "networks/*.py", "kernels/layout.py")
+    for path in sorted(path for part in parts for path in home.glob(part)):
         found.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 
 
 def find(key: str) -> tuple[LayeredGraph, Json] | None:
     """The graph that was kept under a key, and what was said about it; None where there is none that is whole."""
-    path = folder() / (key + ENDING)
     try:
+        path = folder() / (key + ENDING)
         with path.open("rb") as file:
-            found = graph_from_bytes(file.read(LARGEST + 1))
-    except (OSError, ValueError):
+            graph, about = graph_from_bytes(file.read(LARGEST + 1))
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: no home
+        return None
+    if about.pop("key", None) != key:  # a file under the name of another
         return None
     with suppress(OSError):
         os.utime(path)  # the least recently used goes first
-    return found
+    return graph, about
 
 
 def keep(key: str, graph: LayeredGraph, about: Json) -> None:
     """Keep a graph under a key; nothing where it is too large or the folder cannot be written."""
-    content = graph_to_bytes(graph, about)
+    content = graph_to_bytes(graph, {**about, "key": key})
     if len(content) > LARGEST:
         return
     with suppress(OSError, RuntimeError):  # no home, no place, no right: what is kept only saves time

@@ -277,3 +277,58 @@ def test_what_is_kept_is_data_alone(cache, tmp_path):
     for path in kept:
         digest, header, _ = path.read_bytes().split(b"\n", 2)
         assert len(digest) == 64 and json.loads(header)["about"]
+
+
+def rewritten(path: Path, change) -> None:
+    path.write_bytes(forged(path.read_bytes(), change))
+
+
+def test_a_file_under_the_name_of_another_is_none(cache):
+    graph_store.keep("a", gs.export(nn.Linear(3, 2), torch.zeros(1, 3), {}), {"of": "a"})
+    assert graph_store.find("a")[1] == {"of": "a"}
+    (cache / "a.graph").rename(cache / "b.graph")
+    assert graph_store.find("b") is None
+
+
+def test_without_a_home_nothing_is_found(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("GRAPHSPARSE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert graph_store.find("a") is None
+    graph_store.keep("a", gs.export(nn.Linear(3, 2), torch.zeros(1, 3), {}), {})
+
+
+def smaller_modulator(header) -> None:
+    """Every scale as if its parameter were twice as long, with the room that this takes."""
+    for each in header["modulators"]:
+        each[1][0] *= 2
+        header["arrays"][each[2]][2] = [-(-each[1][0] // 64)]
+
+
+KEPT_FORGERIES = {
+    "modules without end": lambda h: h["about"]["buffers"].append([".".join("a" * 100_000), [1]]),
+    "a function as a type": lambda h: h["about"]["parameters"][0].__setitem__(2, "load"),
+    "a parameter of another name": lambda h: h["shapes"][0].__setitem__(0, "nobody"),
+    "a table of another shape": lambda h: h["shapes"][0][1].__setitem__(0, 33),
+    "a longer scale": smaller_modulator,
+    "a scale that is none": lambda h: h["about"].update(scales=["nobody"]),
+}
+
+
+@pytest.mark.parametrize("name", KEPT_FORGERIES)
+def test_what_is_kept_of_another_model_is_captured_anew(name, cache, tmp_path, monkeypatch):
+    folder = llama(tmp_path / "llama")
+    plain = gs.analyze(folder, cache=True).to_json()
+    captures, trace = [], network_module.trace
+    monkeypatch.setattr(network_module, "trace", lambda *a, **k: captures.append(1) or trace(*a, **k))
+    of_model = name in ("modules without end", "a function as a type")
+    for path in cache.glob("*.graph"):
+        if ("parameters" in json.loads(path.read_bytes().split(b"\n", 2)[1])["about"]) == of_model:
+            rewritten(path, KEPT_FORGERIES[name])
+    modules = []
+    monkeypatch.setattr(nn.Module, "add_module", lambda self, *a, add=nn.Module.add_module: modules.append(1) or add(self, *a))
+    assert gs.analyze(folder, cache=True).to_json() == plain
+    assert len(captures) == (not of_model) and len(modules) < 1000

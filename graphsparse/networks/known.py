@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -17,14 +17,17 @@ from torch import nn
 from graphsparse import graph_store
 from graphsparse.capture.structure import Structure
 from graphsparse.checkpoints import Part
+from graphsparse.checkpoints.checks import DTYPES
 from graphsparse.checkpoints.content import look_into
 from graphsparse.checkpoints.forms import Reading
 from graphsparse.checkpoints.opening import opened
 from graphsparse.graph import LayeredGraph
 from graphsparse.graph_file import Json
+from graphsparse.networks.pretrained import Beside
 
 CONFIG = "config.json"
 LARGEST = 1 << 24  # bytes of a config.json; larger ones are refused elsewhere
+KINDS = {str(kind).removeprefix("torch."): kind for kind in DTYPES}
 LIBRARIES = ("torch", "transformers", "numpy")
 EMPTY = LayeredGraph(layers=(), sources=np.empty(0, np.int32), sinks=np.empty(0, np.int32), shapes={})
 """What is kept with the names and shapes of a model, whose graphs are kept beside it, one for each way to read it."""
@@ -34,16 +37,18 @@ EMPTY = LayeredGraph(layers=(), sources=np.empty(0, np.int32), sinks=np.empty(0,
 class Known:
     """What is kept of one folder's network: nothing but names, numbers and arrays of numbers, and nothing that is run.
 
-    ``about`` are the names and shapes of its model; None where they are not kept yet.
+    ``about`` are the names and shapes of its model; None where they are not kept yet. ``most``: how many modules,
+    parameters and buffers the model may have.
     """
 
     key: str
     about: Json | None = None
+    most: int = 0
 
     def stand_in(self) -> nn.Module | None:
         """A model of the same names and shapes, which computes nothing; None where none is kept."""
         try:
-            return None if self.about is None else _stand_in(self.about["parameters"], self.about["buffers"])
+            return None if self.about is None else _stand_in(self.about["parameters"], self.about["buffers"], self.most)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):  # another program's file
             return None
 
@@ -59,12 +64,22 @@ class Known:
         return replace(self, about={"parameters": parameters, "buffers": buffers})
 
     def find(self, way: tuple[Any, ...]) -> Structure | None:
-        """The structure that the network was read as in this way, if it is kept."""
+        """The structure that the network was read as in this way, if it is kept, and of the shapes of its parameters.
+
+        Compiled loops go by the shapes of a graph, and do not look whether those of the model are the same.
+        """
         kept = graph_store.find(graph_store.key_of(self.key, way))
+        if kept is None or self.about is None:
+            return None
+        graph, about = kept
+        own = {name: tuple(shape) for name, shape, *_ in self.about["parameters"]}
+        shapes = {**graph.constants, **graph.shapes, **{name: mask.shape for name, mask in graph.modulators.items()}}
+        fits = all(own.get(name) == shape for name, shape in shapes.items())
         try:
-            return None if kept is None else Structure(kept[0], frozenset(kept[1]["scales"]))
+            scales = frozenset(about["scales"])
         except (KeyError, TypeError):
             return None
+        return Structure(graph, scales) if fits and scales <= graph.modulators.keys() else None
 
     def keep(self, way: tuple[Any, ...], structure: Structure) -> None:
         """Keep a structure, and the names and shapes of its model."""
@@ -89,7 +104,7 @@ def known_of(folder: Any, source: Any, part: Part, options: Mapping[str, Any]) -
     versions = [*map(_version, LIBRARIES), sys.version]
     key = graph_store.key_of(digests, part, sorted(options.items()), versions)
     kept = graph_store.find(key)
-    return Known(key, None if kept is None else kept[1])
+    return Known(key, None if kept is None else kept[1], int(Beside(len(tensors)).parts))
 
 
 def _version(library: str) -> str:
@@ -114,13 +129,19 @@ class Watched:
         return result
 
 
-def _stand_in(parameters: Iterable[Any], buffers: Iterable[Any]) -> nn.Module:
-    """Modules with these parameters and buffers, on the meta device; a parameter that is tied is one."""
+def _stand_in(parameters: Sequence[Any], buffers: Sequence[Any], most: int) -> nn.Module:
+    """Modules with these parameters and buffers, on the meta device; a parameter that is tied is one.
+
+    Raises ValueError where they are more than ``most``, modules too.
+    """
+    names = [name for name, *_ in (*parameters, *buffers)]
+    if len(names) + sum(name.count(".") for name in names) > most:
+        raise ValueError("names must be those of a model of so many tensors")
     root, made = nn.Module(), dict[str, nn.Parameter]()
     for name, shape, kind, first in parameters:
         if first == name:
-            dtype = getattr(torch, kind)
-            made[name] = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"), requires_grad=False)
+            empty = torch.empty(shape, dtype=KINDS[kind], device="meta")
+            made[name] = nn.Parameter(empty, requires_grad=False)
         place, leaf = _module(root, name)
         place.register_parameter(leaf, made[first])
     for name, shape in buffers:
