@@ -89,3 +89,17 @@ def test_a_captured_program_runs_and_torch_is_as_it_was():
         assert config.do_not_emit_stack_traces
         raise ZeroDivisionError
     assert config.do_not_emit_stack_traces is before
+
+
+def test_an_input_may_have_a_name_that_code_does_not_allow():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(4, 3)
+
+        def forward(this, self, **given):
+            return torch.einsum("bi,oi->bo", self, this.body.weight) * given["input"] + given["input_1"]
+
+    scales = {"input": torch.zeros(1, 3), "input_1": torch.zeros(1, 3)}
+    graph = gs.export(Named(), torch.zeros(1, 4), kwargs=scales)
+    assert [each.name for each in graph.inputs] == ["self", "input", "input_1"] and graph.n_connections == 12

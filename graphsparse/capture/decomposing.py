@@ -15,6 +15,7 @@ from torch._guards import detect_fake_mode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ExportGraphSignature
 from torch.fx import Graph, GraphModule, Node
+from torch.fx._lazy_graph_module import _make_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -73,7 +74,7 @@ def _with_parts(program: ExportedProgram, table: Apart) -> ExportedProgram | Non
             now[node] = made.node_copy(node, now.__getitem__)
             if node.op == "placeholder":
                 now[node].name = node.name  # the signature goes by it; a copy of "input" would be called "input_1"
-    whole = GraphModule(module, made)
+    whole = _make_graph_module(module, made)
     whole.meta.update(module.meta)
     return program._update(whole, _renamed(program, now))
 
