@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from graphsparse.capture.rules import RULES
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Units
 from graphsparse.errors import CaptureError
+from graphsparse.passes.liveness import active_connections
 
 aten = torch.ops.aten
 MASK = torch.tensor([[True, False], [True, False], [False, False]])
@@ -217,3 +219,16 @@ def test_operations_that_the_table_calls_functions_of_an_entry_are_that():
             assert not found.several.any() and not moved.any(), operation
             tried += 1
     assert tried > 80
+
+
+def test_sizes_that_depend_on_a_parameter_are_refused():
+    model = Through(lambda kernel: kernel.masked_select(kernel > 0).reshape(3, -1))
+    with pytest.raises(CaptureError, match="sizes of values must not depend on the values of inputs or parameters"):
+        gs.export(model, torch.zeros(1, 3))
+
+
+def test_entries_that_a_mask_of_the_model_selects_are_connections():
+    chosen = torch.eye(3, dtype=torch.bool)
+    model = Through(lambda kernel: kernel.masked_select(chosen).diag(), (3, 3))
+    graph = gs.export(model, torch.zeros(1, 3), {"kernel": torch.ones(3, 3, dtype=torch.bool)})
+    assert np.array_equal(active_connections(graph)["kernel"], chosen.numpy())

@@ -67,7 +67,7 @@ def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
     sizes = [size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size for size in value.shape]
     if None in sizes:
         raise CaptureError(
-            "the sizes of values must not depend on the values of inputs", place=place_of(node)[0] or "the model",
+            "the sizes of values must not depend on the values of inputs or parameters", place=place_of(node)[0] or "the model",
             received=f"a result of {node.target} of shape ({', '.join(map(str, value.shape))})",
             way_out="export the model without that step, or a form of it whose sizes are fixed",
         )  # fmt: skip

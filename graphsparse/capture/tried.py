@@ -9,7 +9,7 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from graphsparse.capture.nodes import place_of
+from graphsparse.capture.nodes import place_of, result_of
 from graphsparse.capture.operations import is_computed
 from graphsparse.capture.origins import MOST, Origins, origins
 from graphsparse.capture.values import NEVER, Known, Weight, unknown
@@ -20,8 +20,9 @@ def tried(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Every result of a call: the parameter with its entries where they have come to be, or a number of unknown size.
 
     Raises:
-        CaptureError: the operation cannot be tried, or trying does not tell.
+        CaptureError: the operation cannot be tried, trying does not tell, or sizes depend on the parameter's values.
     """
+    result_of(node)
     values, structure = tree_flatten(node.meta.get("val"))
     return tree_unflatten([_result(node, place, values, args, kwargs) for place in range(len(values))], structure)
 
@@ -40,7 +41,7 @@ def _result(node: Node, place: int, values: list[Any], args: tuple[Any, ...], kw
         raise _untold(node, "a function whose results hardly change")
     one_each = not bool(found.several.any()) and bool((found.copies | (found.place != NEVER)).all())
     if one_each and (len(weights) == 1 or zero):
-        return _moved(weight, value.shape, found)
+        return _moved(weight, torch.Size(map(int, value.shape)), found)  # a size may be a symbol of one value
     if weight.shape == value.shape and found.vanishes:
         return replace(weight, transformed=True)
     return unknown(value)
