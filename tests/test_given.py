@@ -106,5 +106,37 @@ def test_inputs_that_are_longer_than_a_table_are_refused_in_words():
 
     with torch.device("meta"):
         model = Placed()
-    with pytest.raises(CaptureError, match=r"at table; received aten.embedding.default of a parameter of shape \(5, 4\)"):
+    with pytest.raises(
+        CaptureError, match=r"at table; received aten.embedding.default of a parameter of shape \(5, 4\)"
+    ):
         gs.export(model, torch.zeros(1, 9, 4))
+
+
+def test_a_program_without_example_inputs_takes_those_that_are_given(tmp_path):
+    bare = program(scale=torch.ones(1, 2))
+    bare._example_inputs = None
+    torch.export.save(bare, tmp_path / "bare.pt2")
+    given = {"example_inputs": torch.zeros(1, 3), "kwargs": {"scale": torch.zeros(1, 2)}}
+    for call in (gs.export, gs.analyze, gs.network):
+        with pytest.raises(
+            CaptureError, match="must have example inputs, at the program; received none. Way out: give"
+        ):
+            call(bare)
+        assert call(bare, **given) is not None and bare.example_inputs is None
+    with pytest.raises(CaptureError, match="must be those that it was captured with"):
+        gs.export(bare, torch.zeros(1, 3))
+    with pytest.raises(CaptureError, match="must be arranged as those that it was captured with"):
+        gs.export(bare, (torch.zeros(1, 3), torch.zeros(1, 2)))
+    report = gs.analyze(tmp_path / "bare.pt2", **given)
+    assert report.graph.n_connections == gs.export(program(scale=torch.ones(1, 2))).n_connections == 6
+
+
+def test_an_archive_without_example_inputs_at_the_command_line(tmp_path, capsys):
+    bare = program()
+    bare._example_inputs = None
+    torch.export.save(bare, tmp_path / "bare.pt2")
+    for options, status in (([], 2), (["--input", "3"], 0)):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["analyze", str(tmp_path / "bare.pt2"), *options])
+        err = capsys.readouterr().err
+        assert end.value.code == status and ("must have example inputs" in err and "--input" in err) == bool(status)

@@ -329,6 +329,8 @@ def test_what_is_kept_of_another_model_is_captured_anew(name, cache, tmp_path, m
         if ("parameters" in json.loads(path.read_bytes().split(b"\n", 2)[1])["about"]) == of_model:
             rewritten(path, KEPT_FORGERIES[name])
     modules = []
-    monkeypatch.setattr(nn.Module, "add_module", lambda self, *a, add=nn.Module.add_module: modules.append(1) or add(self, *a))
+    monkeypatch.setattr(
+        nn.Module, "add_module", lambda self, *a, add=nn.Module.add_module: modules.append(1) or add(self, *a)
+    )
     assert gs.analyze(folder, cache=True).to_json() == plain
     assert len(captures) == (not of_model) and len(modules) < 1000

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from graphsparse.errors import CaptureError
+from graphsparse.errors import CaptureError, brief
 
 
 def as_args(example_inputs: Any) -> tuple[Any, ...] | None:
@@ -27,6 +28,30 @@ def as_kwargs(kwargs: Any) -> dict[str, Any]:
             way_out="give kwargs={name: tensor}, or example_inputs= for inputs by their place",
         )  # fmt: skip
     return dict(kwargs or {})
+
+
+def with_examples(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> ExportedProgram:
+    """The program itself, which brings its inputs; or with these inputs where it brings none.
+
+    Raises CaptureError where they are not of the shapes and types, or not under the names, that it was captured with.
+    """
+    if args is None and not kwargs:
+        return program
+    if program.example_inputs is not None:
+        require_inputs(program, args, kwargs)
+        return program
+    _, named = program.call_spec.in_spec.children()
+    ordered = {name: kwargs[name] for name in (*named.context, *kwargs) if name in kwargs}
+    require_inputs(program, args, ordered)
+    found = copy(program)
+    try:
+        found.example_inputs = (args or (), ordered)
+    except ValueError as error:
+        raise CaptureError(
+            "the inputs of a captured program must be arranged as those that it was captured with", received=brief(error),
+            way_out="give example_inputs= for inputs by their place, and kwargs={name: tensor} for others",
+        ) from error  # fmt: skip
+    return found
 
 
 def require_inputs(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> None:

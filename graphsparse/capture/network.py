@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.given import as_args, as_kwargs, require_inputs
+from graphsparse.capture.given import as_args, as_kwargs, with_examples
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
@@ -119,8 +119,9 @@ class Network:
         if example_inputs is None and not kwargs:
             return self
         if isinstance(self.model, ExportedProgram):
-            require_inputs(self.model, as_args(example_inputs), as_kwargs(kwargs))
-            return self
+            model = with_examples(self.model, as_args(example_inputs), as_kwargs(kwargs))
+            args, named = model.example_inputs
+            return self if model is self.model else replace(self, model=model, inputs=args, kwargs=named)
         return replace(self, inputs=as_args(example_inputs), kwargs=as_kwargs(kwargs), known=None)
 
     def built(self) -> Network:
@@ -202,8 +203,7 @@ def network_of(
             )  # fmt: skip
         return model
     if isinstance(model, ExportedProgram):
-        if example_inputs is not None or kwargs:
-            require_inputs(model, as_args(example_inputs), as_kwargs(kwargs))
+        model = with_examples(model, as_args(example_inputs), as_kwargs(kwargs))
         args, named = model.example_inputs or (None, {})
         room = model.graph_module.meta.get(ROOM, inf)
         return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **_there(belonging))

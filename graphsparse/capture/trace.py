@@ -59,18 +59,21 @@ def _apart(value: Any) -> Any:
 
 
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
-    """A program as it is given, functional; one whose sizes were left open is captured again at those of its example."""
+    """A program as it is given, functional; one whose sizes were left open is captured again at those of its example.
+
+    Raises CaptureError where it has no example inputs: what they are decides what is a source and what is fixed.
+    """
+    if program.example_inputs is None and program.graph_signature.user_inputs:
+        raise CaptureError(
+            "a captured program must have example inputs", place="the program", received="none",
+            way_out="give example_inputs=, of the shapes and types that it was captured with",
+        )  # fmt: skip
     free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node)) or any(
         type(node.meta.get("val")) is int for node in program.graph.nodes if node.op == "call_function"
     )
     if not free:
         return _without_writes(program)
-    if program.example_inputs is None:
-        raise CaptureError(
-            "inputs must have one shape in a graph", place="the program", received="sizes left open and no example inputs",
-            way_out="export it with its example inputs, or without dynamic_shapes",
-        )  # fmt: skip
-    args, kwargs = program.example_inputs
+    args, kwargs = program.example_inputs or ((), {})
     return trace(program.module(), args, kwargs, batch_axis)
 
 
