@@ -85,7 +85,7 @@ def unpickled() -> Iterator[Row]:
     yield "tensors.pt", c.torch_zip(c.sequence([args, again] + [b"h\x01h\x03R"] * 400_000)), "bear out its size"
     yield "message.pt", c.torch_zip(c.named("x" * 25_000_000 + ".y")), "as torch.save wrote it"
     yield "message2.pt", c.torch_zip(c.state({"a" * 25_000_000: c.tensor([4], [1], offset=9)})), "within its storage"
-    yield "message3.pt", c.torch_zip(c.table([(c.text("b" * 10_000_000), c.number(1))])), "tensors by name"
+    yield "message3.pt", c.torch_zip(c.table([(c.text("b" * 10_000_000), c.number(1))])), "names must be short"
 
 
 def expanded() -> Iterator[Row]:
