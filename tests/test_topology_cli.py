@@ -89,7 +89,10 @@ def test_json_and_csv(capsys, net, tmp_path):
         (["--model", "chain", "--metric", "starvd"], "did you mean starved?"),
         (["--model", "chain", "--json", "-", "--csv", "-"], "standard output must be for one of --json and --csv"),
         (["--model", "chain", "--csv", "no/such/folder.csv"], "no/such"),
-        (["--model", "chain", "--encoding", "flat"], "an encoding must be one of channel, rolled and unrolled, at --encoding"),
+        (
+            ["--model", "chain", "--encoding", "flat"],
+            "an encoding must be one of channel, rolled and unrolled, at --encoding",
+        ),
         (
             ["--model", "chain", "--encoding", "unrolled", "--resolution", "channel"],
             "must have a graph of unrolled resolution",
