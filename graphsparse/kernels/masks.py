@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphsparse.kernels.compiling import compiled
-from graphsparse.kernels.threads import over, summed
+from graphsparse.kernels.threads import summed
 
 WORD = 64
 CACHE_LINE_WORDS = 8
@@ -137,7 +137,7 @@ def unpack(words: np.ndarray, shape: Shape) -> np.ndarray:
                [False, False,  True]])
     """
     flags = np.empty(words.size * WORD, np.uint8)
-    over(words.size, flags.nbytes, lambda first, last: _unpack(words, flags, first, last), CACHE_LINE_WORDS)
+    _unpack(words, flags, 0, words.size)  # new memory: two threads that touch its pages hinder each other
     return flags[: prod(shape)].view(bool).reshape(shape)
 
 
