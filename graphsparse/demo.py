@@ -13,7 +13,7 @@ from graphsparse import data, zoo
 from graphsparse.capture import export
 from graphsparse.checkpoints import read_checkpoint
 from graphsparse.effective import effective_masks
-from graphsparse.networks.loading import load_model
+from graphsparse.networks.filling import load_model
 from graphsparse.reports.report import report_of
 from graphsparse.reports.terminal import show, wide
 from graphsparse.surgery import write_masks

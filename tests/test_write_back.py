@@ -20,7 +20,7 @@ import graphsparse as gs
 from graphsparse import data, zoo
 from graphsparse.checkpoints import read_checkpoint
 from graphsparse.errors import MaskError
-from graphsparse.networks.loading import load_model
+from graphsparse.networks.filling import load_model
 
 
 def perceptron() -> nn.Module:

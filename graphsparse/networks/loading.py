@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.export import ExportedProgram
 
 from graphsparse.capture import Network, network_of
-from graphsparse.capture.sharing import Shared, shared
+from graphsparse.capture.sharing import Shared
 from graphsparse.checkpoints import WHOLE, Checkpoint, OpenCheckpoint, Part, open_checkpoint, read_checkpoint
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import nonzero
@@ -26,6 +24,7 @@ from graphsparse.checkpoints.opening import place_of
 from graphsparse.errors import ModelError
 from graphsparse.kernels.masks import Mask
 from graphsparse.networks.chain import build_chain
+from graphsparse.networks.filling import by_parameter, load_model, zeroed
 from graphsparse.networks.fitting import absent, check_fit, misfit, strangers, told, without_mask
 from graphsparse.networks.known import Known, Watched, known_of
 from graphsparse.networks.models import (
@@ -34,7 +33,6 @@ from graphsparse.networks.models import (
     is_factory,
     make_bare,
     named_model,
-    parameter_names,
     parameters_of,
     read_program,
 )
@@ -171,23 +169,6 @@ def _beside(source: Any, part: Part) -> Beside:
     return Beside(len(tensors), max((max(tensor.shape, default=1) for tensor in tensors), default=1))
 
 
-def load_model(model: Model, checkpoint: Checkpoint) -> Network:
-    """Put a checkpoint's weights on a model, dropped ones as zeros. Raises ModelError where the two do not fit."""
-    notes = []
-    masks = {name: Mask.of(mask.numpy()) for name, mask in checkpoint.masks.items()}
-    found = Shared(masks, {})
-    if any(name in checkpoint.weights for name in masks):
-        found = _by_parameter(model, masks, checkpoint.by_zeros)
-    if checkpoint.weights:
-        _fit(model, _zeroed(checkpoint, found.masks, parameter_names(model)), checkpoint.place)
-    else:
-        notes = told(model, checkpoint.masks, unknown(checkpoint.ignored))
-    return replace(
-        network_of(model), masks=found.masks if checkpoint.form != "zeros" else {}, weights=checkpoint.weights,
-        notes=(*checkpoint.notes, *notes), uses=found.uses, by_zeros=checkpoint.by_zeros,
-    )  # fmt: skip
-
-
 def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Network:
     """A model without weights under the masks of a checkpoint, as bits."""
     lacking = without_mask(model, opened.shapes)
@@ -197,16 +178,11 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
     if opened.has_weights and (lost := absent(model, opened)):
         notes.append(f"Not in the file, taken as not zero: {shown(lost)}.")
     masks, zeros = stream(opened, progress), _by_zeros(opened)
-    found = _by_parameter(model, masks, zeros) if opened.has_weights else Shared(masks, {})
+    found = by_parameter(model, masks, zeros) if opened.has_weights else Shared(masks, {})
     return replace(
         network_of(model), masks=found.masks, weights=opened.weights, notes=(*opened.told(), *notes),
         uses=found.uses, by_zeros=zeros,
     )  # fmt: skip
-
-
-def _by_parameter(model: Model, masks: Mapping[str, Mask], by_zeros: frozenset[str]) -> Shared:
-    """The masks of a state dict by the model's parameters: where it masks only some uses of one, those have their own."""
-    return shared(masks, parameter_names(model), masks.keys() - by_zeros)
 
 
 def _by_zeros(opened: OpenCheckpoint) -> frozenset[str]:
@@ -236,7 +212,7 @@ def title_of(source: Any) -> str:
 
 def _chained(checkpoint: Checkpoint) -> Network:
     tensors = (
-        _zeroed(checkpoint, checkpoint.masks, {})
+        zeroed(checkpoint, checkpoint.masks, {})
         if checkpoint.weights
         else {name: mask.float() for name, mask in checkpoint.masks.items()}
     )
@@ -261,33 +237,3 @@ def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Network:
         chained, masks=stream(opened, progress), by_zeros=_by_zeros(opened),
         notes=(*opened.told(), *chained.notes),
     )  # fmt: skip
-
-
-def _fit(model: nn.Module | ExportedProgram, weights: Mapping[str, torch.Tensor], place: str) -> None:
-    check_fit(model, {name: tensor.shape for name, tensor in weights.items()}, place)
-    if isinstance(model, ExportedProgram):
-        names = parameter_names(model)
-        first = {names.get(name, name): tensor for name, tensor in weights.items()}
-        whole = {**first, **{name: first[parameter] for name, parameter in names.items()}}  # what is tied stays tied
-        made = {id(tensor): _as_held(tensor, model.state_dict.get(name)) for name, tensor in whole.items()}
-        model.state_dict.update({name: made[id(tensor)] for name, tensor in whole.items()})
-    else:
-        model.load_state_dict(dict(weights), strict=False)  # tied ones may be there once
-
-
-def _as_held(tensor: torch.Tensor, held: torch.Tensor | None) -> torch.Tensor:
-    """A tensor as what a program holds under its name: torch takes programs apart only where parameters are parameters."""
-    return nn.Parameter(tensor, requires_grad=held.requires_grad) if isinstance(held, nn.Parameter) else tensor
-
-
-def _zeroed(checkpoint: Checkpoint, masks: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """The checkpoint's tensors with zeros where masks drop them; ``names`` are the masks' names for the tensors."""
-
-    def zeroed(weight: torch.Tensor, mask: Any) -> torch.Tensor:
-        return (
-            weight
-            if mask is None
-            else torch.where(torch.from_numpy(np.asarray(mask)), weight, torch.zeros((), dtype=weight.dtype))
-        )
-
-    return {name: zeroed(weight, masks.get(names.get(name, name))) for name, weight in checkpoint.weights.items()}
