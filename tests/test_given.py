@@ -72,9 +72,9 @@ def test_sources_must_be_names(sources):
 
 
 def shown(report, width: int) -> str:
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    terminal.show(report, console)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    screen = io.StringIO()
+    terminal.show(report, Console(file=screen, width=width, force_terminal=True, color_system=None))
+    return screen.getvalue()
 
 
 def rows(text: str) -> list[list[str]]:

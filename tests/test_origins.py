@@ -212,7 +212,7 @@ def test_operations_that_the_table_calls_functions_of_an_entry_are_that():
             try:
                 if run(torch.rand(16)).numel() != 16 or not run(torch.rand(16)).is_floating_point():
                     continue
-            except (RuntimeError, TypeError, IndexError, NotImplementedError, AttributeError):
+            except (RuntimeError, TypeError, IndexError, AttributeError):  # of other arguments than these
                 continue
             found = origins(run, 16, torch.float32)
             moved = (found.place != torch.arange(16)) & (found.place >= 0)

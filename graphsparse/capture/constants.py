@@ -8,6 +8,7 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.nodes import called
 from graphsparse.capture.operations import is_computed
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import Known
@@ -37,8 +38,8 @@ def _computed(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if len({leaf.is_meta for leaf in tensors}) > 1:  # some are not known; scatter would read numbers that are not there
         return tree_map(_shape_only, node.meta.get("val"))
     try:
-        result = node.target(*args, **kwargs)  # type: ignore[operator]
-    except (RuntimeError, NotImplementedError):
+        result = called(node, args, kwargs)
+    except RuntimeError:  # of an operation that has no form for these devices, NotImplementedError too
         return tree_map(_shape_only, node.meta.get("val"))
     except Exception as error:  # an index out of range, say
         raise CaptureError(

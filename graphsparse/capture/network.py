@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,7 +16,7 @@ from graphsparse.capture.given import as_args, as_kwargs, with_examples
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
-from graphsparse.capture.structure import Structure
+from graphsparse.capture.structure import Kept, Structure
 from graphsparse.capture.table import Apply, Rule
 from graphsparse.capture.telling import told
 from graphsparse.capture.trace import settled, trace
@@ -26,16 +26,6 @@ from graphsparse.kernels.masks import Mask
 Model = nn.Module | ExportedProgram
 ROOM = "room of a graph"
 """Under this name a program from a file keeps how many units and links a graph of it may have, in ``meta``."""
-
-
-class Kept(Protocol):
-    """Structures that are kept from one run to the next, by the way in which a network was read."""
-
-    def find(self, way: tuple[Any, ...]) -> Structure | None:
-        """The structure, if it is kept."""
-
-    def keep(self, way: tuple[Any, ...], structure: Structure) -> None:
-        """Keep a structure."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,3 +73,9 @@ def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
             way_out="export the model without that step, or a form of it whose sizes are fixed",
         )  # fmt: skip
     return torch.Size(sizes), value.dtype
+
+
+def called(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What the operation of a call gives of other arguments."""
+    operation: Any = node.target
+    return operation(*args, **kwargs)

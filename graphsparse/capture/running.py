@@ -18,8 +18,9 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.nodes import called
 from graphsparse.capture.rules.bodies import WRAPPED
-from graphsparse.errors import CaptureError
+from graphsparse.errors import CaptureError, brief
 
 _COLUMNS = 1 << 27  # numbers, 1 GiB
 
@@ -93,12 +94,11 @@ def _call(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return _of_bodies(str(node.target), args)
     _check_columns(node, args)
     try:
-        made = node.target(*args, **kwargs)  # type: ignore[operator]
+        made = called(node, args, kwargs)
     except Exception as error:  # any operation may have been captured
-        brief = (str(error).splitlines() or [""])[0][:160]
         raise CaptureError(
             "an operation must be one that torch can run in double precision", place=f"{node.name} ({node.target})",
-            received=f"{type(error).__name__}: {brief}",
+            received=brief(error),
         ) from error  # fmt: skip
     found, said = _shapes(made), _shapes(node.meta.get("val"))
     if len(found) != len(said) or not all(map(_fits, found, said)):  # bytes taken for other numbers grow call by call

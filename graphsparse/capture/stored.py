@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.costs import RECURRENT, UNITS, Costs, allowed, calls_of
 from graphsparse.capture.network import ROOM
+from graphsparse.capture.nodes import called
 from graphsparse.capture.operations import check_operations
 from graphsparse.capture.quiet import quiet
 from graphsparse.capture.rules.bodies import WRAPPED
@@ -151,7 +152,7 @@ def _call(run: _Run, node: Node) -> None:
     else:
         given = _in_order(node.target, args, kwargs)
         run.costs.runs(run.times * calls_of(name, node.target, given))
-        value = _of_one_step(node.target, given) if name in RECURRENT else node.target(*args, **kwargs)  # type: ignore[operator]
+        value = _of_one_step(node.target, given) if name in RECURRENT else called(node, args, kwargs)
     if node.target is not operator.getitem:
         run.costs.call(name, _tensors(given), _tensors(value), given, not moved, run.times)
     run.moved.update([node] if moved else [])

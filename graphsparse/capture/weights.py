@@ -10,7 +10,7 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.nodes import place_of
+from graphsparse.capture.nodes import called, place_of
 from graphsparse.capture.table import Rule
 from graphsparse.capture.values import NEVER, Joint, Known, Weight, unknown
 from graphsparse.errors import CaptureError, brief
@@ -56,18 +56,13 @@ def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], k
     if row.weights == "reshapes":
         return layout.reshape(node.meta["val"].shape)
     try:
-        return _run(node, *plain[0], **plain[1])
+        return called(node, *plain)
     except Exception as error:  # an index out of range, say: example inputs that are longer than a table
         raise CaptureError(
             "an operation that moves a parameter must be one that torch can run", place=place_of(node)[0] or "the model",
             received=f"{node.target} of a parameter of shape {tuple(layout.shape)}: {brief(error)}",
             way_out="try the model on its example inputs",
         ) from error  # fmt: skip
-
-
-def _run(node: Node, *args: Any, **kwargs: Any) -> Any:
-    operation: Any = node.target
-    return operation(*args, **kwargs)
 
 
 def _shares(part: Any, view: torch.Tensor) -> bool:
@@ -98,7 +93,7 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
         ]
         size = sum(w.shape.numel() for w in weights)
         parts = [(name, _among(size, starts[w], index)) for w in weights for name, index in w.stored(w.index)]
-        entries = _run(node, grids, *args[1:])
+        entries = called(node, (grids, *args[1:]), {})
     name = " and ".join(w.name for w in weights)
     # a sum is not zero where only one of its terms is: as a scale it cuts nothing that a mask of one term would cut
     changed = adds or any(w.transformed for w in weights)
@@ -138,8 +133,8 @@ def _without_zeros(
     try:
         plain = tree_map(lambda a: torch.ones(a.shape) if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a,
                          (args, kwargs))  # fmt: skip
-        kept = _run(node, *plain[0], **plain[1])
-    except (RuntimeError, NotImplementedError):
+        kept = called(node, *plain)
+    except RuntimeError:
         return weight.entries
     if kept.is_meta or bool((kept != 0).all()):
         return weight.entries

@@ -18,7 +18,7 @@ from graphsparse.compaction.modules import set_widths
 from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
 from graphsparse.compaction.shaking import shaken, unseen_rows
 from graphsparse.compaction.tensors import in_double, remade, taken
-from graphsparse.errors import ModelError
+from graphsparse.errors import ModelError, brief
 
 LOOSE = 1e-3  # where a model does not run in double precision
 MOST_TRIALS = 400
@@ -165,9 +165,8 @@ def _require_run(model: nn.Module, given: Inputs) -> None:
     try:
         run(model, given)
     except Exception as error:
-        brief = (str(error).splitlines() or [""])[0][:160]
         raise ModelError(
-            "a model to be compacted must run on its example inputs", received=f"{type(error).__name__}: {brief}",
+            "a model to be compacted must run on its example inputs", received=brief(error),
             way_out="give example_inputs that the model takes, of its own type and on its device",
         ) from error  # fmt: skip
 

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters
 from graphsparse.checkpoints import open_program
-from graphsparse.errors import CheckpointError, GraphsparseError, ModelError
+from graphsparse.errors import CheckpointError, GraphsparseError, ModelError, brief
 from graphsparse.networks.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 
 Model = nn.Module | ExportedProgram
@@ -84,10 +84,9 @@ def make(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
         raise
     except Exception as error:  # the user's own code
         called = f"called with {', '.join(arguments)}" if arguments else "called without arguments"
-        brief = (str(error).splitlines() or [""])[0][:200]
         raise ModelError(
             f"a model's factory must run when it is imported and {called}", place=spec,
-            received=f"{type(error).__name__}: {brief}", way_out="check the module path, the name after the colon and the arguments",
+            received=brief(error, 200), way_out="check the module path, the name after the colon and the arguments",
         ) from error  # fmt: skip
     if not isinstance(made, nn.Module):
         raise ModelError("a factory must return a torch.nn.Module", place=spec, received=type(made).__name__)

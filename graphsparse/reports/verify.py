@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
@@ -88,7 +89,8 @@ def verify_outputs(network: Network, graph: LayeredGraph, trials: int = TRIALS, 
 
 def _of_module(network: Network, graph: LayeredGraph) -> tuple[Run, Run, Written]:
     """A module's copies before and after, and what was written to the second."""
-    first = masked_copy(network.model, graph).eval()  # type: ignore[arg-type]
+    assert isinstance(network.model, nn.Module), "programs are run call by call"
+    first = masked_copy(network.model, graph).eval()
     second = copy.deepcopy(first)
     written = write_masks(
         second, effective_masks(graph), example_inputs=_doubled(network.inputs), kwargs=_doubled(dict(network.kwargs)),

@@ -92,7 +92,7 @@ def _on_cluster(work: Callable[[Step], Outcome], steps: Sequence[Step], cluster:
 
         shared = client.scatter(work, broadcast=True)
         futures = [client.submit(_call, shared, step, pure=False) for step in steps]
-        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        for future in as_completed(futures):
             yield future.result()
 
 
@@ -111,7 +111,7 @@ def _client(cluster: Any) -> Iterator[Any]:
         yield cluster
         return
     try:
-        client = Client(cluster, timeout=PATIENCE)  # type: ignore[no-untyped-call]
+        client = Client(cluster, timeout=PATIENCE)
     except (OSError, ValueError, TypeError) as error:
         raise ArgumentError(
             "a cluster must be the address of a Dask scheduler", place=cluster,
