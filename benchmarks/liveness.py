@@ -1,10 +1,12 @@
 """Masks in memory to effective masks: against the gradient method, counting non-zeros, networkx and igraph.
 
-Run: python benchmarks/liveness.py   (some two minutes)
+Run: OMP_NUM_THREADS=1 GRAPHSPARSE_THREADS=1 python benchmarks/liveness.py   (some two minutes), for one thread each; without
+the two variables for all threads each, which has files of its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,11 @@ HERE = Path(__file__).parent
 
 
 COMPRESSIONS = (1, 10, 100, 1000)
+
+
+def results(name: str) -> Path:
+    """The file for a table."""
+    return HERE / (f"{name}.json" if os.environ.get("GRAPHSPARSE_THREADS") == "1" else f"{name}_all_threads.json")
 
 
 def drawn(graph: gs.LayeredGraph, compression: float) -> dict[str, torch.Tensor]:
@@ -61,7 +68,7 @@ def against_gradients() -> None:
                      "copies": times["ours"] / times["copy"], "copies as bits": times["bits"] / times["copy"],
                      "times faster than the gradient": times["gradient"] / times["ours"], "agree": agree})  # fmt: skip
     report("VGG-19, unrolled: masks to effective masks, bools in and out and as bits (goals: 3 copies, 1 copy, 40 times)",
-           rows, HERE / "gradient.json")  # fmt: skip
+           rows, results("gradient"))  # fmt: skip
 
 
 def against_counting() -> None:
@@ -88,7 +95,7 @@ def against_counting() -> None:
     report(
         "Channel resolution: gs.sparsity against np.count_nonzero (goal: 2x, + 2 ms for the networks)",
         rows,
-        HERE / "counting.json",
+        results("counting"),
     )
 
 
@@ -109,7 +116,7 @@ def against_graph_libraries() -> None:
         {"library": name, "ms": seconds * 1e3, "in ours": seconds / times["ours"]} for name, seconds in times.items()
     ]
     report(f"VGG-19, unrolled, compression 200, the same graph of {matrix.nnz:,} edges (goal: ahead of every one by 3)",
-           found, HERE / "libraries.json")  # fmt: skip
+           found, results("libraries"))  # fmt: skip
 
 
 def library_searches(whole: sparse.csr_array, n: int) -> dict[str, Callable[[], object]]:
@@ -189,7 +196,7 @@ def many_masks() -> None:
         at_once, alone = count / times["at once"], len(single) / times["one at a time"]
         rows.append({"network": name, "masks": count, "a second, at once": at_once, "one at a time": alone,
                      "times": at_once / alone})  # fmt: skip
-    report("Direct and effective counts of many masks of one network, masks as words", rows, HERE / "many_masks.json")
+    report("Direct and effective counts of many masks of one network, masks as words", rows, results("many_masks"))
 
 
 def random_words(rng: np.random.Generator, shape: tuple[int, ...], compression: int) -> np.ndarray:
@@ -208,7 +215,7 @@ def building() -> None:
     times = medians({"adjacency": masked.adjacency, "capture": lambda: captured("resnet18", "unrolled")}, 3)
     rows = [{"edges": edges, "csr s": times["adjacency"], "million edges a second (goal 20)": edges / times["adjacency"] / 1e6,
              "capture s (goal 3)": times["capture"]}]  # fmt: skip
-    report("ResNet-18, 64 x 64, unrolled: csr at compression 100, and capture", rows, HERE / "building.json")
+    report("ResNet-18, 64 x 64, unrolled: csr at compression 100, and capture", rows, results("building"))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ left in the table as it is.
 
 | script | takes | what |
 |---|---|---|
-| `liveness.py` | three minutes | masks to effective masks, against copies, gradients, counting and graph libraries; many masks at once |
+| `liveness.py` | three minutes, for one thread and for all | masks to effective masks, against copies, gradients, counting and graph libraries; many masks at once |
 | `agreement.py` | three minutes | 100,000 random masks of 1,000 random networks, swept in four ways |
 | `on_device.py` | a minute | liveness of masks that live on a GPU, swept there, against the gradient |
 | `sweeps.py` | a minute | ViT-B/16 and ResNet-50 against a forward pass |
@@ -37,7 +37,7 @@ left in the table as it is.
 """
 SCRIPTS = {
     "agreement.py": ("agreement",),
-    "liveness.py": ("gradient", "counting", "libraries", "many_masks", "building"), "sweeps.py": ("sweeps",), "topology.py": ("topology",),
+    "liveness.py": ("gradient", "gradient_all_threads", "counting", "counting_all_threads", "libraries", "libraries_all_threads", "many_masks", "many_masks_all_threads", "building"), "sweeps.py": ("sweeps",), "topology.py": ("topology",),
     "capture_llama.py": ("capture",), "capture_steps.py": ("capture_steps",),
     "prune.py": ("bisection", "sorting", "igq", "size"),
     "compaction.py": ("compaction",), "compaction_families.py": ("compaction_families",),
