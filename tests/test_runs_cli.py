@@ -155,10 +155,11 @@ class TestAnalyzeSeveral:
         assert status == 0 and not err
         assert re.search(r"digits-mlp-200x\.pt +50,200 +251 +202 +200\.0x +248\.5x", out)
 
-    def test_what_each_says_alone(self, capsys):
-        _, out, _ = run(capsys, "analyze", *MLP, *MODEL, "--json", "-")
+    @pytest.mark.parametrize("options", [(), ("--resolution", "channel", "--norm-statistics")])
+    def test_what_each_says_alone(self, capsys, options):
+        _, out, _ = run(capsys, "analyze", *MLP, *MODEL, *options, "--json", "-")
         for several, file in zip(json.loads(out)["reports"], MLP):
-            _, alone, _ = run(capsys, "analyze", file, *MODEL, "--json", "-")
+            _, alone, _ = run(capsys, "analyze", file, *MODEL, *options, "--json", "-")
             several.pop("checkpoint")
             assert several == json.loads(alone)
 
