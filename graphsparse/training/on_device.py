@@ -34,7 +34,7 @@ class OnDevice:
     def __init__(self, device: torch.device | str):
         self.device = torch.device(device)
         self.dtype = torch.float32 if self.device.type == "cpu" else torch.float16
-        self._held: dict[tuple[int, str], tuple[Any, torch.Tensor]] = {}
+        self._held: dict[tuple[int, str | bytes], tuple[Any, torch.Tensor]] = {}
 
     def vector(self, n_units: int) -> torch.Tensor:
         """The zero of every unit, then that of the constant and of no unit."""
@@ -45,8 +45,9 @@ class OnDevice:
         return vector.clone()
 
     def put(self, vector: torch.Tensor, units: np.ndarray, one: bool) -> None:
-        """Make units one or zero."""
-        vector[self._ids(units)] = float(one)
+        """Make units one or zero. Which ones, a block may work out at each sweep: they are known by their ids."""
+        ids = self._moved(units, units.tobytes(), lambda: torch.from_numpy(np.asarray(units, np.int64)))
+        vector[ids] = float(one)
 
     def units(self, vector: torch.Tensor) -> np.ndarray:
         """The value of each unit, bool (n_units,), on the host."""
@@ -156,9 +157,12 @@ class OnDevice:
         """The index in the flat parameter of each element of a kernel, -1 where it is always zero."""
         return self._moved(kernel, "entries", lambda: torch.from_numpy(kernel.view.entries()))
 
-    def _moved(self, owner: Any, what: str, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """A tensor on the device, made once for its owner, which is held so that nothing else takes its identity."""
-        key = (id(owner), what)
+    def _moved(self, owner: Any, what: str | bytes, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """A tensor on the device, made once for its owner, which is held so that nothing else takes its identity.
+
+        Bytes say all that there is to know of the owner, whichever it is.
+        """
+        key = (id(owner) if isinstance(what, str) else 0, what)
         if key not in self._held:
             self._held[key] = (owner, make().to(self.device))
         return self._held[key][1]
@@ -204,7 +208,7 @@ class DeviceSweep:
         return self._swept(self._values(masks)).connections()
 
     def sparsity(self, masks: Mapping[str, torch.Tensor]) -> Sparsity:
-        """Direct and effective sparsity under the masks, as `graphsparse.sparsity` gives it; only counts come back."""
+        """Direct and effective sparsity under the masks, as `graphsparse.sparsity` gives it; only counts and two booleans of each unit come back."""
         values = self._values(masks)
         found = self._swept(values)
         kept = torch.stack([(value > 0).sum() for value in values.values()])
