@@ -282,3 +282,36 @@ def test_a_program_writes_into_no_tensor_of_its_own():
     run = Runnable(program, {})
     one, other = run(torch.ones(1, 4)), run(torch.ones(1, 4))
     assert torch.equal(one[0], other[0]) and not program.state_dict["seen"].any()
+
+
+class Placed(nn.Module):
+    """Positions and a mask that are made where the tokens are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places, self.head = nn.Embedding(11, 8), nn.Embedding(6, 8), nn.Linear(8, 4)
+
+    def forward(self, tokens):
+        at = torch.arange(tokens.shape[1], device=tokens.device).to(torch.device("cpu"))
+        earlier = torch.ones(len(at), len(at), device=tokens.device).tril()
+        return self.head(earlier @ (self.words(tokens) + self.places(at)))
+
+
+@pytest.mark.parametrize(
+    "device", [torch.device("cuda:0"), "cuda:0"], ids=["captured", "moved"]
+)  # torch moves to a name
+def test_a_program_that_names_a_gpu_is_read_and_run_where_there_is_none(device):
+    program = torch.export.export(Placed().eval(), (torch.tensor([[1, 2, 3]]),))
+    expected, named = gs.analyze(program, verify=True), 0
+    for node in program.graph.nodes:
+        if "device" in node.kwargs:
+            node.kwargs, named = {**node.kwargs, "device": device}, named + 1
+        elif node.target is torch.ops.aten.to.device:
+            node.args, named = (node.args[0], device, *node.args[2:]), named + 1
+    assert named >= 3
+    found = gs.analyze(program, verify=True)
+    assert found.sparsity.rows == expected.sparsity.rows and list(found.sparsity.rows) == [
+        "words.weight",
+        "head.weight",
+    ]
+    assert found.verification.largest == 0

@@ -76,6 +76,13 @@ def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
 
 
 def called(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What the operation of a call gives of other arguments."""
+    """What the operation of a call gives of other arguments, where those are.
+
+    A program that was captured on a GPU names it, and may be read where there is none.
+    """
     operation: Any = node.target
+    if str(kwargs.get("device")) != "meta":
+        kwargs = {key: value for key, value in kwargs.items() if key != "device"}
+    if operation is torch.ops.aten.to.device:
+        args = (args[0], args[0].device, *args[2:])
     return operation(*args, **kwargs)

@@ -59,6 +59,11 @@ def _doubled(value: Any) -> Any:
     return value
 
 
+def _doubled_once(value: Any) -> Any:
+    single = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
+    return value.double() if single else value
+
+
 def _run(program: GraphModule, *given: Any) -> Any:
     values: dict[Node, Any] = {}
     inputs, last = iter(given), _last_uses(program)
@@ -94,7 +99,7 @@ def _call(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return _of_bodies(str(node.target), args)
     _check_columns(node, args)
     try:
-        made = called(node, args, kwargs)
+        made = tree_map(_doubled_once, called(node, args, kwargs))  # `torch.ones` names no type
     except Exception as error:  # any operation may have been captured
         raise CaptureError(
             "an operation must be one that torch can run in double precision", place=f"{node.name} ({node.target})",
