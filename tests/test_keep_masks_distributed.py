@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
 
+import graphsparse as gs
 from tests import two_processes as two
 
 
@@ -35,7 +36,7 @@ def by_hand(ranks: tuple[int, ...]) -> dict:
     return {"weights": dict(model.named_parameters()), "gradients": gradients, "norms": norms}
 
 
-@pytest.mark.parametrize("case", [case.__name__ for case in two.CASES if case is not two.saved_and_loaded])
+@pytest.mark.parametrize("case", [case.__name__ for case in two.CASES if case not in two.APART])
 def test_every_process_trains_what_is_kept_and_nothing_else(done, case):
     expected = by_hand((0,) if case == "sharded_in_part" else (0, 1))
     for rank in range(2):
@@ -54,3 +55,10 @@ def test_masks_come_back_from_a_distributed_checkpoint(done):
         found = done[rank]["saved_and_loaded"]
         for name, mask in two.masks().items():
             assert torch.equal(found["masks"][name], mask) and torch.equal(found["others"][name], ~mask)
+
+
+def test_a_sharded_model_has_no_network_and_one_made_before_has(done):
+    expected = gs.sparsity(gs.export(two.build(), torch.zeros(1, 6), two.masks()))
+    for rank in range(2):
+        assert "a model must hold its parameters whole, at 0.weight" in done[rank]["captured"]["said"]
+        assert done[rank]["captured"]["active"] == expected.active

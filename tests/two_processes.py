@@ -108,6 +108,20 @@ def sharded_in_part(rank: int, folder: Path) -> Any:
     return train(model, optimizer, 0)
 
 
+def captured(rank: int, folder: Path) -> Any:
+    """A network of a sharded model is refused; one that was made before is pruned by the handle's masks."""
+    model = build()
+    network = gs.network(model, torch.zeros(1, 6))
+    graph = gs.export(network, {})
+    handle = gs.keep_masks(sharded(model), masks())
+    try:
+        gs.network(model, torch.zeros(1, 6))
+        said = ""
+    except gs.CaptureError as error:
+        said = str(error)
+    return {"said": said, "active": gs.sparsity(graph.with_masks(handle.masks)).active}
+
+
 def saved_and_loaded(rank: int, folder: Path) -> Any:
     """Masks in a distributed checkpoint, and back into a handle that has others by then."""
     model = sharded(build())
@@ -120,8 +134,9 @@ def saved_and_loaded(rank: int, folder: Path) -> Any:
 
 
 CASES: tuple[Callable[[int, Path], Any], ...] = (
-    spread_before, spread_after, sharded_before, sharded_after, sharded_in_part, saved_and_loaded,
+    spread_before, spread_after, sharded_before, sharded_after, sharded_in_part, captured, saved_and_loaded,
 )  # fmt: skip
+APART = (captured, saved_and_loaded)  # they do not train
 
 
 def work(rank: int, folder: str) -> None:

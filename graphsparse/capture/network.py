@@ -217,6 +217,12 @@ def _require_module(model: Any) -> None:
             received=received,
             way_out=f"{way_out}, not its state dict, its class or a function",
         )
+    spread = next((name for name, tensor in model.named_parameters() if hasattr(tensor, "device_mesh")), None)
+    if spread is not None:
+        raise CaptureError(
+            "a model must hold its parameters whole", place=spread, received="one spread over processes (DTensor)",
+            way_out="make the network before the model is sharded: network = graphsparse.network(model, example_inputs)",
+        )  # fmt: skip
     scripted = next((each for each in _modules(model) if isinstance(each, torch.jit.ScriptModule)), None)
     if scripted is not None:
         raise CaptureError(
