@@ -66,8 +66,8 @@ class Inputs:
             draft.place = (given.name, "input")
             return draft.source(given.name, example.shape, batch_axis_of(example, self.batch_axis, self.samples))
         if node not in self.constants:
-            return Known(example, token=given.name)
-        return Known(example.to("meta") if self._any_content(given) else example)
+            return Known.of(example, token=given.name)
+        return Known.of(example.to("meta") if self._any_content(given) else example)
 
     @property
     def samples(self) -> int | None:

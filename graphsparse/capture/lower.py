@@ -64,7 +64,7 @@ class Lowering:
 
     def constant(self, tensor: torch.Tensor) -> Known:
         """The tensor itself."""
-        return Known(tensor)
+        return Known.of(tensor)
 
     def given(self, name: str, example: Any) -> Any:
         """A source, tokens or a constant, as was decided for each input."""

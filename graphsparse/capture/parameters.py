@@ -72,10 +72,9 @@ def first_names(named: Mapping[str, torch.Tensor]) -> dict[str, str]:
 
 
 def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Two names are one parameter where storage, place and shape agree; meta tensors have no storage address."""
-    if tensor.is_meta or tensor.numel() == 0:
-        return (id(tensor),)
-    return (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+    """Two names are one parameter where memory, shape and type agree; what has no address is one where it is one object."""
+    address = 0 if tensor.is_meta else tensor.data_ptr()
+    return (address, tuple(tensor.shape), tensor.stride(), tensor.dtype) if address else (id(tensor),)
 
 
 def _as_numpy(tensor: torch.Tensor) -> np.ndarray:

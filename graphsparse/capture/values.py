@@ -107,6 +107,11 @@ class Known:
         """A value of which only the shape is known."""
         return cls(torch.empty(tuple(shape), dtype=dtype, device="meta"))
 
+    @classmethod
+    def of(cls, tensor: torch.Tensor, token: str | None = None) -> Known:
+        """A tensor of the model or of its inputs, brought to the host, where graphs are made."""
+        return cls(tensor if tensor.is_meta else tensor.cpu(), token)
+
     @property
     def shape(self) -> torch.Size:
         return self.tensor.shape
