@@ -12,7 +12,7 @@ import graphsparse as gs
 from graphsparse.errors import MaskError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.training.callbacks.loop import Loop
-from graphsparse.training.on_device import DeviceSweep, _raise
+from graphsparse.training.on_device import DeviceSweep, OnDevice
 from tests.families import MODELS, Recurrent
 from tests.small_graphs import graphs
 
@@ -75,8 +75,8 @@ def test_a_product_of_products():
 
 
 def test_what_no_unit_collects_is_left_out():
-    vector = torch.zeros(5)
-    _raise(vector, torch.tensor([0, -1, -2, 2]), torch.tensor([1.0, 1, 1, 0]))
+    algebra, vector = OnDevice("cpu"), torch.zeros(5)
+    algebra._add(vector, algebra._places(np.array([0, -1, -2, 2])), torch.tensor([3.0, 1, 1, 0]))
     assert vector.tolist() == [1, 0, 0, 0, 0]
 
 
