@@ -43,8 +43,8 @@ class Far(torch.Tensor):
         return far
 
     @classmethod
-    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return computed(operation, args, kwargs or {})
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        return computed(func, args, kwargs or {})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         made: torch.Tensor = Far(self.held.detach().clone())
@@ -61,15 +61,15 @@ class Far(torch.Tensor):
         """The numbers on the host."""
         return self.cpu().tolist()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Far({self.held!r})"
 
 
 class Devices(TorchDispatchMode):
     """Sees what makes tensors on the second device."""
 
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return computed(operation, args, kwargs or {})
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return computed(func, args, kwargs or {})
 
 
 def computed(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
