@@ -14,13 +14,12 @@ import numpy as np
 
 from graphsparse.errors import ArgumentError
 from graphsparse.graph import LayeredGraph
-from graphsparse.metrics.changes import changes
 from graphsparse.metrics.comparison import TABLE as PAIRS
 from graphsparse.metrics.comparison import compare_masks
 from graphsparse.metrics.topology import check_metrics, topology
-from graphsparse.runs.comparison import CheckpointComparison
+from graphsparse.runs.comparison import UNITS, CheckpointComparison
 from graphsparse.runs.deaths import Deaths, deaths, within_layers
-from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
+from graphsparse.runs.rows import Places, Row, change_row, changes_of, overlap_row, rows_of, scope_of
 from graphsparse.runs.snapshot import Snapshot, snapshot_of
 from graphsparse.runs.template import Way, template
 from graphsparse.runs.workers import Progress
@@ -161,30 +160,23 @@ def _side_by_side(
 
 
 def _rows(name: str, base: LayeredGraph, places: Places, first: Snapshot, now: Snapshot, gone: Deaths) -> Iterator[Row]:
-    kept, active = changes(first.kept, now.kept, base.shapes), changes(first.active, now.active, base.shapes)
-    cut = {**dict.fromkeys(base.shapes, 0), **dict(zip(gone.names, gone.cut.sum(1).tolist()))}
-    cut[""] = int(gone.cut.any(0).sum()) if gone.names else 0
+    found, cut = changes_of(first, now, base.shapes), gone.cut_counts()
     for place, row in rows_of(now, places).items():
-        of_kept, of_active = changed(kept, place), changed(active, place)
-        born, died = unit_changes(first, now, places, place)
         yield {
-            "checkpoint": name, "scope": PARAMETER if place else ALL, "place": place, **row,
-            "born": of_kept.born, "died": of_kept.died, "active_born": of_active.born, "active_died": of_active.died,
-            "units_born": born, "units_died": died, "units_cut": cut[place],
-            "overlap": of_kept.overlap, "active_overlap": of_active.overlap,
+            "checkpoint": name, **scope_of(place), **row, **change_row(found[place], first, now, places.units[place]),
+            "units_cut": cut[place], **overlap_row(found[place]),
         }  # fmt: skip
 
 
 def _units(name: str, base: LayeredGraph, first: Snapshot, now: Snapshot, gone: Deaths) -> Iterator[Row]:
-    born = np.flatnonzero(now.live & ~first.live)
-    for layer, unit, lost, cut_by in zip(*within_layers(base, gone.units), gone.lost(), gone.cut_by()):
-        yield {"checkpoint": name, "layer": layer, "unit": unit, "change": "died", "lost": lost, "cut_by": cut_by}
-    for layer, unit in zip(*within_layers(base, born)):
-        yield {"checkpoint": name, "layer": layer, "unit": unit, "change": "came to life", "lost": "", "cut_by": ""}
+    blank = dict.fromkeys(UNITS, "") | {"checkpoint": name}
+    for row in gone.rows(base):
+        yield blank | row | {"change": "died"}
+    for row in within_layers(base, np.flatnonzero(now.live & ~first.live)):
+        yield blank | row | {"change": "came to life"}
 
 
 def _overlaps(base: LayeredGraph, snapshots: Mapping[str, Snapshot]) -> Iterator[Row]:
     for one, other in combinations(snapshots, 2):
-        kept = changed(changes(snapshots[one].kept, snapshots[other].kept, base.shapes), "").overlap
-        active = changed(changes(snapshots[one].active, snapshots[other].active, base.shapes), "").overlap
-        yield {"one": one, "other": other, "kept": kept, "active": active}
+        kept, active = changes_of(snapshots[one], snapshots[other], base.shapes)[""]
+        yield {"one": one, "other": other, "kept": kept.overlap, "active": active.overlap}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,48 +20,52 @@ LOST = {(True, False): "sources", (False, True): "sinks", (True, True): "sources
 
 @dataclass(frozen=True, eq=False)
 class Deaths:
-    """The units that are alive in one checkpoint and dead in the next: their ids; whether sources do not reach them and
-    whether they reach no sink; and ``cut`` (masks, units), whether the drops of one mask alone were enough.
+    """The units that are alive in one checkpoint and dead in the next, and why.
 
-    A unit is cut by a mask where it would be alive had only this mask kept what it dropped.
+    ``units`` are their ids. ``starved``: no source reaches them any more; ``stranded``: they reach no sink. ``cut`` says by
+    mask which of them it cuts: they would be alive had only this mask kept what it dropped. None where nobody looked.
     """
 
     units: np.ndarray
     starved: np.ndarray
     stranded: np.ndarray
-    names: tuple[str, ...]
-    cut: np.ndarray
+    cut: Mapping[str, np.ndarray] | None
 
-    def lost(self) -> list[str]:
-        """What each unit lost: sources, sinks, or both."""
-        return [LOST[bool(one), bool(other)] for one, other in zip(self.starved, self.stranded)]
+    def rows(self, base: LayeredGraph) -> Iterator[dict[str, Any]]:
+        """Of each unit its layer and number there, what it lost, and which masks cut it."""
+        places = within_layers(base, self.units)
+        for place, starved, stranded, cut_by in zip(places, self.starved, self.stranded, self._cut_by()):
+            yield {**place, "lost": LOST[bool(starved), bool(stranded)], "cut_by": cut_by}
 
-    def cut_by(self) -> list[str]:
-        """Whose drops were enough for each unit's death; "several together" where no mask's alone were."""
-        patterns, which = np.unique(self.cut.T, axis=0, return_inverse=True)
-        texts = [_listed(np.asarray(self.names)[pattern]) for pattern in patterns]
+    def _cut_by(self) -> list[str]:
+        if self.cut is None:
+            return [""] * len(self.units)
+        table = np.stack([np.zeros(len(self.units), bool), *self.cut.values()], 1)  # its first column is of no mask
+        patterns, which = np.unique(table, axis=0, return_inverse=True)
+        names = np.asarray(["", *self.cut])
+        texts = [", ".join(names[pattern]) or SEVERAL for pattern in patterns]
         return [texts[index] for index in np.ravel(which)]
 
+    def cut_counts(self) -> Counter[str]:
+        """How many units each mask cuts; under "" how many are cut by any."""
+        cut = self.cut or {}
+        counts = Counter({name: np.count_nonzero(flags) for name, flags in cut.items()})
+        counts[""] = np.count_nonzero(np.any([*cut.values()], axis=0))
+        return counts
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) else SEVERAL
 
-
-def deaths(base: LayeredGraph, before: Snapshot, after: Snapshot) -> Deaths:
-    """Find who cut the units that died, by one sweep for each mask that dropped something."""
+def deaths(base: LayeredGraph, before: Snapshot, after: Snapshot, causes: bool = True) -> Deaths:
+    """The units that died; with ``causes`` also which masks cut them: one sweep for each mask that dropped something."""
     units = np.flatnonzero(before.live & ~after.live)
-    starved, stranded = ~after.units["signal"][units], ~after.units["reaches"][units]
-    names, cut = [], []
-    if units.size:
+    cut: dict[str, np.ndarray] = {}
+    if units.size and causes:
         graph = after.on(base)
         for name, mask in before.kept.items():
             back = mask.either(after.kept[name])
-            if name in base.uses or back.same(after.kept[name]):
-                continue
-            found = sweep(_with(graph, name, back))
-            names.append(name)
-            cut.append((found.signal & found.reaches)[units])
-    return Deaths(units, starved, stranded, tuple(names), np.asarray(cut, bool).reshape(len(names), len(units)))
+            if name not in base.uses and not back.same(after.kept[name]):
+                found = sweep(_with(graph, name, back))
+                cut[name] = (found.signal & found.reaches)[units]
+    return Deaths(units, ~after.units["signal"][units], ~after.units["reaches"][units], cut if causes else None)
 
 
 def _with(graph: LayeredGraph, name: str, mask: Mask) -> LayeredGraph:
@@ -70,20 +74,16 @@ def _with(graph: LayeredGraph, name: str, mask: Mask) -> LayeredGraph:
     return replace(graph, modulators={**graph.modulators, name: mask})
 
 
-def within_layers(base: LayeredGraph, units: np.ndarray) -> tuple[list[str], list[int]]:
-    """The name of each unit's layer, and its number there."""
-    names, starts = (
-        np.asarray([layer.name for layer in base.layers]),
-        np.asarray([layer.start for layer in base.layers]),
-    )
-    owner = base.owner[units]
-    return names[owner].tolist(), (units - starts[owner]).tolist()
+def within_layers(base: LayeredGraph, units: np.ndarray) -> Iterator[dict[str, Any]]:
+    """The name of each unit's layer, and the unit's number there."""
+    for unit, owner in zip(units.tolist(), base.owner[units].tolist()):
+        layer = base.layers[owner]
+        yield {"layer": layer.name, "unit": unit - layer.start}
 
 
-def counted(rows: Iterable[Mapping[str, Any]], without: str = "unit") -> list[dict[str, Any]]:
+def counted(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of units as counts: how many there are of each kind, their own numbers left out."""
-    kinds = Counter(tuple((key, value) for key, value in row.items() if key != without) for row in rows)
-    return [{**dict(kind), "units": count} for kind, count in kinds.items()]
+    return [{**kind, "units": len(units)} for kind, units in _kinds(rows)]
 
 
 def grouped(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -93,11 +93,16 @@ def grouped(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         >>> grouped([{"layer": "fc", "unit": unit} for unit in (7, 3, 4, 5)])
         [{'layer': 'fc', 'units': 4, 'which': '3-5, 7'}]
     """
+    return [{**kind, "units": len(units), "which": _ranges(sorted(units))} for kind, units in _kinds(rows)]
+
+
+def _kinds(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
+    """Rows that differ by their unit alone as one: what they share, and the numbers of their units."""
     units: dict[tuple[tuple[str, Any], ...], list[int]] = {}
     for row in rows:
         kind = tuple((key, value) for key, value in row.items() if key != "unit")
         units.setdefault(kind, []).append(row["unit"])
-    return [{**dict(kind), "units": len(of), "which": _ranges(sorted(of))} for kind, of in units.items()]
+    return ((dict(kind), numbers) for kind, numbers in units.items())
 
 
 def _ranges(numbers: Sequence[int]) -> str:

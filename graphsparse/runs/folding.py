@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import nan
 
@@ -10,9 +11,9 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
-from graphsparse.metrics import changes
-from graphsparse.runs.deaths import Deaths, deaths, within_layers
-from graphsparse.runs.rows import ALL, PARAMETER, Places, Row, changed, rows_of, unit_changes
+from graphsparse.metrics.changes import ever
+from graphsparse.runs.deaths import deaths
+from graphsparse.runs.rows import Places, Row, change_row, changes_of, overlap_row, rows_of, scope_of
 from graphsparse.runs.snapshot import Snapshot
 from graphsparse.runs.steps import Step
 
@@ -28,7 +29,7 @@ DEATHS = ("step", "layer", "unit", "lost", "cut_by", "back")
 
 @dataclass(eq=False)
 class Folding:
-    """What is known of a run up to a step. ``rows`` and ``deaths`` grow; all else is of the step before."""
+    """What is known of a run up to a step. ``rows`` and ``deaths`` grow; ``before`` and ``ever`` are of the step before."""
 
     base: LayeredGraph
     last: Snapshot
@@ -36,7 +37,7 @@ class Folding:
     rows: list[Row] = field(default_factory=list)
     deaths: list[Row] = field(default_factory=list)
     before: Snapshot | None = None
-    ever: tuple[dict[str, Mask], dict[str, Mask]] | None = None
+    ever: tuple[dict[str, Mask] | None, dict[str, Mask] | None] = (None, None)
 
     def __post_init__(self) -> None:
         self.places = Places.of(self.base)
@@ -45,75 +46,38 @@ class Folding:
 
     def add(self, step: Step, now: Snapshot) -> None:
         """Go on to the next checkpoint."""
-        kept_before, active_before = self.ever or (None, None)
-        self.ever = changes.ever(kept_before, now.kept, self.names), changes.ever(active_before, now.active, self.names)
-        found = rows_of(now, self.places)
-        since, gone = self._since(now), self._deaths(step, now)
-        to_last = self._between(now, self.last)
-        for name, row in found.items():
-            row |= {**since(name), **_overlaps(to_last, name, "last"), **self._ever_shares(name, row["connections"])}
-            row["units_cut"] = gone(name)
-            scope = {"scope": PARAMETER if name else ALL, "place": name}
-            self.rows.append({"step": step.number, "checkpoint": step.name, **scope, **row})
-        self.before = now
-
-    def _between(self, one: Snapshot, other: Snapshot) -> tuple[Mapping[str, changes.Change], ...]:
-        return changes.changes(one.kept, other.kept, self.names), changes.changes(one.active, other.active, self.names)
+        kept, active = (ever(of, part, self.names) for of, part in zip(self.ever, (now.kept, now.active)))
+        found, since, cut = rows_of(now, self.places), self._since(now), self._deaths(step, now)
+        to_last = changes_of(now, self.last, self.names)
+        for place, row in found.items():
+            names, connections = (place,) if place else self.names, max(1, row["connections"])
+            self.rows.append({
+                "step": step.number, "checkpoint": step.name, **scope_of(place), **row, **since(place),
+                **overlap_row(to_last[place], "_last"),
+                "itop": sum(kept[name].count() for name in names) / connections,
+                "active_itop": sum(active[name].count() for name in names) / connections,
+                "units_cut": cut[place],
+            })  # fmt: skip
+        self.before, self.ever = now, (kept, active)
 
     def _since(self, now: Snapshot) -> Callable[[str], Row]:
-        """What changed since the step before, by parameter."""
+        """What changed since the step before, by place."""
         before = self.before
         if before is None:
             nothing = ("born", "died", "active_born", "active_died", "units_born", "units_died")
-            return lambda name: {**dict.fromkeys(nothing, 0), "overlap_before": nan, "active_overlap_before": nan}
-        found = self._between(before, now)
+            return lambda place: {**dict.fromkeys(nothing, 0), "overlap_before": nan, "active_overlap_before": nan}
+        found, units = changes_of(before, now, self.names), self.places.units
+        return lambda place: {
+            **change_row(found[place], before, now, units[place]), **overlap_row(found[place], "_before"),
+        }  # fmt: skip
 
-        def row(name: str) -> Row:
-            kept, active = (changed(each, name) for each in found)
-            born, died = unit_changes(before, now, self.places, name)
-            return {
-                "born": kept.born, "died": kept.died, "active_born": active.born, "active_died": active.died,
-                "units_born": born, "units_died": died, **_overlaps(found, name, "before"),
-            }  # fmt: skip
-
-        return row
-
-    def _ever_shares(self, name: str, connections: int) -> Row:
-        names = (name,) if name else self.names
-        kept, active = (sum(part[each].count() for each in names) for part in self.ever or ({}, {}))
-        return {"itop": kept / max(1, connections), "active_itop": active / max(1, connections)}
-
-    def _deaths(self, step: Step, now: Snapshot) -> Callable[[str], int]:
-        """Note who died and who came back; how many units each parameter's drops were enough to cut."""
+    def _deaths(self, step: Step, now: Snapshot) -> Counter[str]:
+        """Note who came back and who died; how many units each parameter's drops were enough to cut, in all under ""."""
         if self.before is None:
-            return lambda name: 0
-        self._note_lives(step, self.before, now)
-        if not self.causes:
-            found = _without_causes(self.before, now)
-        else:
-            found = deaths(self.base, self.before, now)
-        self._note_deaths(step, found)
-        cut = dict(zip(found.names, np.count_nonzero(found.cut, axis=1).tolist()))
-        return lambda name: cut.get(name, 0) if name else int(found.cut.any(0).sum()) if found.names else 0
-
-    def _note_lives(self, step: Step, before: Snapshot, now: Snapshot) -> None:
-        for unit in np.flatnonzero(now.live & ~before.live & (self.died_last >= 0)).tolist():
+            return Counter()
+        for unit in np.flatnonzero(now.live & ~self.before.live & (self.died_last >= 0)).tolist():
             self.deaths[self.died_last[unit]]["back"] = step.number
-
-    def _note_deaths(self, step: Step, found: Deaths) -> None:
-        causes = found.cut_by() if self.causes else [""] * len(found.units)
+        found = deaths(self.base, self.before, now, self.causes)
         self.died_last[found.units] = len(self.deaths) + np.arange(len(found.units))
-        for layer, unit, lost, cut_by in zip(*within_layers(self.base, found.units), found.lost(), causes):
-            told = {"step": step.number, "layer": layer, "unit": unit}
-            self.deaths.append({**told, "lost": lost, "cut_by": cut_by, "back": None})
-
-
-def _overlaps(found: Iterable[Mapping[str, changes.Change]], name: str, with_whom: str) -> Row:
-    kept, active = (changed(each, name).overlap for each in found)
-    return {f"overlap_{with_whom}": kept, f"active_overlap_{with_whom}": active}
-
-
-def _without_causes(before: Snapshot, now: Snapshot) -> Deaths:
-    units = np.flatnonzero(before.live & ~now.live)
-    starved, stranded = ~now.units["signal"][units], ~now.units["reaches"][units]
-    return Deaths(units, starved, stranded, (), np.empty((0, len(units)), bool))
+        self.deaths += [{"step": step.number, **row, "back": None} for row in found.rows(self.base)]
+        return found.cut_counts()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -12,20 +12,22 @@ import numpy as np
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 from graphsparse.measures.sparsity import compression_of, fed_units, sparsity_of
-from graphsparse.metrics.changes import Change, in_all
+from graphsparse.metrics.changes import Change, changes, in_all
 from graphsparse.metrics.parts import touched
 from graphsparse.runs.snapshot import Snapshot
 
-ALL = "all"
-PARAMETER = "parameter"
+ALL, PARAMETER = "all", "parameter"
 Row = dict[str, Any]
+Pair = tuple[Change, Change]
+"""The change of what is kept, and that of what is active."""
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """What numbers are of: of everything, and of each parameter with the units that it feeds; bool arrays (n_units,).
+    """What numbers are of: under "" the whole network, and each parameter.
 
-    ``prunable`` are the units at an end of a connection, kept or not.
+    ``units`` are the units there, of a parameter those that it feeds; bool arrays (n_units,). ``prunable`` are all units at
+    an end of a connection, kept or not.
     """
 
     units: Mapping[str, np.ndarray]
@@ -35,7 +37,8 @@ class Places:
     def of(cls, base: LayeredGraph) -> Places:
         """Of a network."""
         whole = {key: Mask.whole(mask.shape) for key, mask in base.kept.items()}
-        return cls({name: _fed(base, name) for name in base.shapes}, touched(base, whole))
+        units = {"": np.ones(base.n_units, bool), **{name: _fed(base, name) for name in base.shapes}}
+        return cls(units, touched(base, whole))
 
 
 def _fed(base: LayeredGraph, name: str) -> np.ndarray:
@@ -45,27 +48,35 @@ def _fed(base: LayeredGraph, name: str) -> np.ndarray:
     return flags
 
 
+def scope_of(place: str) -> Row:
+    """Whether a row is of all or of a parameter, and of which."""
+    return {"scope": PARAMETER if place else ALL, "place": place}
+
+
 def rows_of(snapshot: Snapshot, places: Places) -> dict[str, Row]:
-    """The numbers of one checkpoint, by parameter; under "" those of all."""
-    by_name = {name: _counts(snapshot, name) for name in places.units}
-    total = {key: sum(row[key] for row in by_name.values()) for key in ("connections", "kept", "active")}
-    everything = np.ones(len(places.prunable), bool)
-    rows = {"": {**_shares(total), **_of_units(snapshot, everything, places.prunable), "fan_in": nan}}
-    rows[""] |= {"fan_in_variation": nan, "active_fan_in_variation": nan}
-    for name, fed in places.units.items():
-        rows[name] = {**_shares(by_name[name]), **_of_units(snapshot, fed, fed), **_fan_in(snapshot, name)}
-    return rows
-
-
-def _counts(snapshot: Snapshot, name: str) -> dict[str, int]:
-    kept = snapshot.kept[name]
-    return {"connections": kept.size, "kept": kept.count(), "active": snapshot.active[name].count()}
-
-
-def _shares(counts: dict[str, int]) -> Row:
-    connections, kept, active = counts["connections"], counts["kept"], counts["active"]
+    """The numbers of one checkpoint, by place."""
+    counts = {name: _counts(snapshot, name) for name in places.units if name}
+    counts[""] = tuple(map(sum, zip((0, 0, 0), *counts.values())))
     return {
-        **counts,
+        name: {
+            **_shares(*counts[name]),
+            **_of_units(snapshot, units, units if name else places.prunable),
+            **_fan_in(*snapshot.fan_in.get(name, (nan, nan, nan, nan))),
+        }
+        for name, units in places.units.items()
+    }
+
+
+def _counts(snapshot: Snapshot, name: str) -> tuple[int, ...]:
+    kept = snapshot.kept[name]
+    return kept.size, kept.count(), snapshot.active[name].count()
+
+
+def _shares(connections: int, kept: int, active: int) -> Row:
+    return {
+        "connections": connections,
+        "kept": kept,
+        "active": active,
         "direct": sparsity_of(kept, connections),
         "effective": sparsity_of(active, connections),
         "direct_compression": compression_of(kept, connections),
@@ -76,24 +87,19 @@ def _shares(counts: dict[str, int]) -> Row:
 
 def _of_units(snapshot: Snapshot, units: np.ndarray, prunable: np.ndarray) -> Row:
     """Counts of units; ``anp`` and ``active_anp`` are shares of the prunable ones."""
-    signal, reaches = snapshot.units["signal"], snapshot.units["reaches"]
-
-    def count(flags: np.ndarray) -> int:
-        return int(np.count_nonzero(flags & units))
-
-    of = max(1, int(np.count_nonzero(prunable)))
+    flags = snapshot.units
+    of = max(1, np.count_nonzero(prunable))
     return {
-        "units": int(np.count_nonzero(units)),
-        "live": count(signal & reaches),
-        "starved": count(~signal),
-        "stranded": count(~reaches),
-        "anp": int(np.count_nonzero(snapshot.units["joined"] & prunable)) / of,
-        "active_anp": int(np.count_nonzero(snapshot.units["joined_active"] & prunable)) / of,
+        "units": np.count_nonzero(units),
+        "live": np.count_nonzero(snapshot.live & units),
+        "starved": np.count_nonzero(~flags["signal"] & units),
+        "stranded": np.count_nonzero(~flags["reaches"] & units),
+        "anp": np.count_nonzero(flags["joined"] & prunable) / of,
+        "active_anp": np.count_nonzero(flags["joined_active"] & prunable) / of,
     }
 
 
-def _fan_in(snapshot: Snapshot, name: str) -> Row:
-    mean, deviation, active_mean, active_deviation = snapshot.fan_in[name]
+def _fan_in(mean: float, deviation: float, active_mean: float, active_deviation: float) -> Row:
     return {
         "fan_in": mean,
         "fan_in_variation": deviation / mean if mean else nan,
@@ -101,13 +107,27 @@ def _fan_in(snapshot: Snapshot, name: str) -> Row:
     }
 
 
-def changed(found: Mapping[str, Change], name: str) -> Change:
-    """The change of one parameter, or of all together for ""."""
-    return found[name] if name else in_all(found)
+def changes_of(before: Snapshot, after: Snapshot, names: Iterable[str]) -> dict[str, Pair]:
+    """What changed from one checkpoint to another, by parameter; under "" all together."""
+    names = list(names)
+    kept, active = changes(before.kept, after.kept, names), changes(before.active, after.active, names)
+    return {"": (in_all(kept), in_all(active)), **{name: (kept[name], active[name]) for name in names}}
 
 
-def unit_changes(before: Snapshot, after: Snapshot, places: Places, name: str) -> tuple[int, int]:
-    """How many units came to life and how many died, of all or of those that a parameter feeds."""
-    old, new = before.live, after.live
-    units = places.units[name] if name else np.ones(len(old), bool)
-    return int(np.count_nonzero(new & ~old & units)), int(np.count_nonzero(old & ~new & units))
+def change_row(change: Pair, before: Snapshot, after: Snapshot, units: np.ndarray) -> Row:
+    """Births and deaths of connections, and of these units."""
+    (kept, active), old, new = change, before.live, after.live
+    return {
+        "born": kept.born,
+        "died": kept.died,
+        "active_born": active.born,
+        "active_died": active.died,
+        "units_born": np.count_nonzero(new & ~old & units),
+        "units_died": np.count_nonzero(old & ~new & units),
+    }
+
+
+def overlap_row(change: Pair, ending: str = "") -> Row:
+    """Intersection over union of what is kept and of what is active."""
+    kept, active = change
+    return {f"overlap{ending}": kept.overlap, f"active_overlap{ending}": active.overlap}
