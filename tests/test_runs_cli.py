@@ -127,6 +127,7 @@ class TestTrack:
             (["nowhere"], "a run must be a folder, or several files, at nowhere; received nothing there"),
             (["--pattern", "x.pt"], "a pattern must have {step} once"),
             (["--jobs", "0"], "jobs must not be 0"),
+            (["--cluster", "nowhere:1", "--jobs", "2"], "--cluster must stand without --jobs, since the cluster has"),
             (["--model", "none"], "a trajectory must have a network"),
             (["--cluster", "nowhere:1"], "a cluster must be the address of a Dask scheduler"),
         ],

@@ -16,7 +16,7 @@ from graphsparse.pages.sections import Page, Section
 from graphsparse.pages.table import Cell, Head, Table, cell, cells_of, heads_of, same, section
 from graphsparse.runs.conditions import Values, holds
 from graphsparse.runs.deaths import counted, grouped
-from graphsparse.runs.result import Result
+from graphsparse.runs.result import Result, framed, in_scope
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class CheckpointComparison(Result):
     @property
     def totals(self) -> pandas.DataFrame:
         """A column per checkpoint: what holds in all."""
-        frame = self.frame
-        return frame[frame["scope"] == ALL].drop(columns=["scope", "place"]).set_index("checkpoint").T
+        return self.frame[self.frame["scope"] == ALL].drop(columns=["scope", "place"]).set_index("checkpoint").T
 
     @property
     def parameters(self) -> pandas.DataFrame:
@@ -72,27 +71,19 @@ class CheckpointComparison(Result):
 
     @cached_property
     def units(self) -> pandas.DataFrame:
-        """A row per unit that died or came to life since A: its layer and number there, and for the dead what they lost
-        and whose drops were enough for it."""
-        import pandas
-
-        return pandas.DataFrame(self.unit_rows, columns=list(UNITS))
+        """A row per unit that died or came to life since A: its layer and number there; of the dead also what they lost
+        and which masks cut them."""
+        return framed(self.unit_rows, UNITS)
 
     @cached_property
     def overlaps(self) -> pandas.DataFrame:
         """A row per pair of checkpoints: ``kept`` and ``active``, intersection over union."""
-        import pandas
-
-        return pandas.DataFrame(self.overlap_rows, columns=["one", "other", "kept", "active"]).set_index(
-            ["one", "other"]
-        )
+        return framed(self.overlap_rows, ("one", "other", "kept", "active")).set_index(["one", "other"])
 
     @cached_property
     def topology(self) -> pandas.DataFrame:
         """A row per metric, columns (checkpoint, part)."""
-        import pandas
-
-        found = pandas.DataFrame(self.topology_rows, columns=["metric", "checkpoint", "kept", "active"])
+        found = framed(self.topology_rows, ("metric", "checkpoint", "kept", "active"))
         names = list(dict.fromkeys(found["metric"]))
         wide = found.pivot(index="metric", columns="checkpoint", values=["kept", "active"]).reindex(names)
         wide.columns = wide.columns.swaplevel()
@@ -100,12 +91,14 @@ class CheckpointComparison(Result):
 
     @property
     def measures(self) -> Values:
-        """What a condition may name, by checkpoint: what holds in all, and the metrics, with ``active_`` those of what is
-        active."""
-        found = {row["checkpoint"]: _numbers(row) for row in self.rows if row["scope"] == ALL}
+        """What a condition may name, by checkpoint: the numbers in all, and the metrics; ``active_`` and a metric's name is
+        the metric of what is active."""
+        found: dict[str, dict[str, float]] = {name: {} for name in self.files}
         for row in self.topology_rows:
-            metric = {row["metric"]: row["kept"], f"active_{row['metric']}": row["active"]}
-            found[row["checkpoint"]] = {**metric, **found[row["checkpoint"]]}
+            found[row["checkpoint"]] |= {row["metric"]: row["kept"], f"active_{row['metric']}": row["active"]}
+        for row in in_scope(ALL, self.rows):
+            numbers = {name: float(value) for name, value in row.items() if name not in NOT_MEASURES}
+            found[row["checkpoint"]] |= numbers
         return found
 
     def holds(self, condition: str) -> bool:
@@ -155,15 +148,12 @@ class CheckpointComparison(Result):
         return Page(" and ".join(names), "Checkpoints of one network side by side", tuple(sections))
 
 
-def _numbers(row: Row) -> dict[str, float]:
-    return {name: float(value) for name, value in row.items() if name not in NOT_MEASURES}
-
-
-def _heads(measure: str, names: Sequence[str], later: bool = True) -> list[Head]:
+def _heads(measure: str, names: Sequence[str]) -> list[Head]:
     """A column for each checkpoint, and for the difference of each later one to the first."""
     start = f"{measure} " if measure else ""
-    differences = [f"{name} - {names[0]}" for name in names[1:]] if later else []
-    return [Head(f"{start}{name}".replace("_", " ")) for name in (*names, *differences)]
+    return [
+        Head(f"{start}{name}".replace("_", " ")) for name in (*names, *(f"{name} - {names[0]}" for name in names[1:]))
+    ]
 
 
 def _cells(measure: str, values: Sequence[Any]) -> list[Cell]:
@@ -173,16 +163,15 @@ def _cells(measure: str, values: Sequence[Any]) -> list[Cell]:
 
 
 def _totals(found: CheckpointComparison) -> list[tuple[str, list[Cell]]]:
-    rows = [row for row in found.rows if row["scope"] == ALL]
+    rows = in_scope(ALL, found.rows)
     return [(measure.replace("_", " "), _cells(measure, [row[measure] for row in rows])) for measure in MEASURES]
 
 
 def _parameters(found: CheckpointComparison) -> Table:
     """A row for each parameter: densities of every checkpoint and their differences, then what changed since the first."""
     names, places = list(found.files), dict[str, list[Row]]()
-    for row in found.rows:
-        if row["scope"] == PARAMETER:
-            places.setdefault(row["place"], []).append(row)
+    for row in in_scope(PARAMETER, found.rows):
+        places.setdefault(row["place"], []).append(row)
     heads = [Head("connections"), *(head for measure in SPARSITIES for head in _heads(measure, names))]
     heads += [Head(f"{measure} {name}".replace("_", " ")) for measure in CHANGES for name in names[1:]]
     rows = []
@@ -197,14 +186,14 @@ def _parameters(found: CheckpointComparison) -> Table:
 
 def _pictures(found: CheckpointComparison) -> Iterator[tuple[str, Any]]:
     """Lines over the parameters in the network's order, a line for each checkpoint."""
-    places = list(dict.fromkeys(row["place"] for row in found.rows if row["scope"] == PARAMETER))
-    first = next(iter(found.files))
+    rows, first = in_scope(PARAMETER, found.rows), next(iter(found.files))
+    count = len({row["place"] for row in rows})
     for title, measure in (("Effective compression", "effective_compression"), (f"Overlap with {first}", "overlap")):
         series: dict[str, list[float]] = {}
-        for row in found.rows:
-            if row["scope"] == PARAMETER and (measure != "overlap" or row["checkpoint"] != first):
+        for row in rows:
+            if measure != "overlap" or row["checkpoint"] != first:
                 series.setdefault(row["checkpoint"], []).append(row[measure])
-        yield title, lines(title, range(1, len(places) + 1), series, "parameters")
+        yield title, lines(title, range(1, count + 1), series, "parameters")
 
 
 def _pairs(rows: Sequence[Row]) -> Table:

@@ -14,7 +14,6 @@ from graphsparse.errors import ArgumentError
 
 Values = Mapping[str, Mapping[str, float]]
 LONGEST = 500  # letters of a condition
-_PLACE = "the condition"
 _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
@@ -23,11 +22,11 @@ _OPERATORS: Mapping[type, Callable[[Any, Any], Any]] = {
 
 
 def holds(text: str, values: Values) -> bool:
-    """Whether a condition holds. It is parsed into a tree of which few kinds of nodes are known; nothing is evaluated.
+    """Whether a condition holds. Its text is parsed and its tree is walked here; Python evaluates none of it.
 
     Args:
         text: numbers and names with + - * / and brackets, compared by < <= > >= == !=, joined by and, or, not. A name is
-            that of a checkpoint, a dot, and a measure: ``A.active``; a measure alone is that of the last checkpoint.
+            a checkpoint, a dot and a measure, as ``A.active``; a measure alone is that of the last checkpoint.
         values: ``{checkpoint: {measure: number}}``, the last checkpoint last.
 
     Raises:
@@ -37,32 +36,20 @@ def holds(text: str, values: Values) -> bool:
         >>> holds("active < 0.9 * A.active", {"A": {"active": 100}, "B": {"active": 80}})
         True
     """
-    tree = _parsed(text)
-    if not isinstance(tree, (ast.Compare, ast.BoolOp)) and not _is_not(tree):
-        raise _refused(text, "no comparison")
-    return bool(_value(tree, values, text))
-
-
-def check_conditions(texts: list[str], values: Values) -> None:
-    """Raises what `holds` would for names and forms, before there are values: those given may be any."""
-    for text in texts:
-        holds(text, values)
-
-
-def _parsed(text: str) -> ast.expr:
     if len(text) > LONGEST:
         raise _refused(text[:40] + " ...", f"{len(text)} letters")
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refused(text, None) from error
-
-
-def _is_not(node: ast.expr) -> bool:
-    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    found = _value(tree, values, text)
+    if not isinstance(found, bool):
+        raise _refused(text, "no comparison")
+    return found
 
 
 def _value(node: ast.expr, values: Values, text: str) -> Any:
+    """The number or the truth of a part of a condition. Raises ArgumentError for any part of another kind."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if isinstance(node, ast.Name):
@@ -70,7 +57,7 @@ def _value(node: ast.expr, values: Values, text: str) -> Any:
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         return _measure(node.value.id, node.attr, values)
     if isinstance(node, ast.BoolOp):
-        found = [bool(_truth(each, values, text)) for each in node.values]
+        found = [_truth(each, values, text) for each in node.values]
         return all(found) if isinstance(node.op, ast.And) else any(found)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         return not _truth(node.operand, values, text)
@@ -108,14 +95,14 @@ def _truth(node: ast.expr, values: Values, text: str) -> bool:
 def _measure(checkpoint: str, name: str, values: Values) -> float:
     if checkpoint not in values:
         raise ArgumentError(
-            "a condition must name one of the checkpoints", place=_PLACE, received=checkpoint,
+            "a condition must name one of the checkpoints", place="the condition", received=checkpoint,
             way_out=f"the checkpoints are {', '.join(values)}",
         )  # fmt: skip
     known = values[checkpoint]
     if name not in known:
         close = get_close_matches(name, known, 1)
-        listed = f"did you mean {close[0]}?" if close else f"the measures are {', '.join(known)}"
-        raise ArgumentError("a condition must name a measure", place=_PLACE, received=name, way_out=listed.rstrip("?"))
+        way_out = f"did you mean {close[0]}" if close else f"the measures are {', '.join(known)}"
+        raise ArgumentError("a condition must name a measure", place="the condition", received=name, way_out=way_out)
     return float(known[name])
 
 

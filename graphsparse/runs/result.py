@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,9 +27,7 @@ class Result(ABC):
     @cached_property
     def frame(self) -> pandas.DataFrame:
         """A row per checkpoint and place."""
-        import pandas  # here, for it takes a quarter of a second to import
-
-        return pandas.DataFrame(self.rows, columns=list(self.COLUMNS))
+        return framed(self.rows, self.COLUMNS)
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -56,3 +55,15 @@ class Result(ABC):
         ``command`` is what the page says was typed.
         """
         return written(render(self.page(command)), path)
+
+
+def framed(rows: Sequence[Row], columns: Iterable[str]) -> pandas.DataFrame:
+    """Rows as a frame with these columns."""
+    import pandas  # here, for it takes a quarter of a second to import
+
+    return pandas.DataFrame(rows, columns=list(columns))
+
+
+def in_scope(scope: str, rows: Iterable[Row]) -> list[Row]:
+    """The rows of all, or those of parameters."""
+    return [row for row in rows if row["scope"] == scope]

@@ -1,9 +1,8 @@
-"""What was found of each checkpoint, in a folder: so that a run that was stopped goes on where it was."""
+"""A folder in which what was found of each checkpoint is kept, so that a run that was stopped goes on where it was."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,8 +23,11 @@ OF_TRAINERS = ("optimizer", "scheduler", "scaler", "rng_state", "training_args",
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A folder with a file for each checkpoint that was read. Their names are digests of its content and of ``key``, so
-    that nothing is found for another file, other options or another version of the package."""
+    """A folder with a file for each checkpoint that was read.
+
+    The file's name is a digest of the checkpoint's content and of ``key``, so that nothing is found for another
+    checkpoint, other options or another version of the package.
+    """
 
     folder: Path
     key: str
@@ -51,42 +53,39 @@ class Sidecar:
     def find(self, entry: Path) -> Snapshot | None:
         """What is kept there, if it is whole."""
         try:
-            return from_bytes(entry.read_bytes())[0]
+            return from_bytes(entry.read_bytes())
         except Exception:  # not there, or not written by this class: found anew
             return None
 
-    def keep(self, entry: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
-        """Write it in one step."""
-        content = to_bytes(snapshot, about)
+    def keep(self, entry: Path, snapshot: Snapshot, name: str) -> None:
+        """Write it in one step; ``name`` tells people whose it is."""
+        content = to_bytes(snapshot, name)
         with replacing(entry) as file:
             file.write(content)
 
 
 def digest_of(path: Path) -> str:
     """A digest of a checkpoint's content: of a file, or of the files of a folder with their names."""
+    found, part = sha256(), bytearray(1 << 20)
     try:
-        found = sha256()
         for file in _files(path):
-            found.update((file.name if path.is_dir() else "").encode() + b"\0" + _digest(file))
-        return found.hexdigest()
+            own = sha256()
+            with file.open("rb", buffering=0) as opened:
+                while count := opened.readinto(part):
+                    own.update(memoryview(part)[:count])
+            found.update((file.name if path.is_dir() else "").encode() + b"\0" + own.digest())
     except OSError as error:
         raise CheckpointError(
             "a checkpoint must be readable", place=str(path), received=error.strerror, way_out="check the path"
         ) from error
+    return found.hexdigest()
 
 
-def _digest(file: Path) -> bytes:
-    found, part = sha256(), bytearray(1 << 20)
-    with file.open("rb", buffering=0) as opened:
-        while count := opened.readinto(part):
-            found.update(memoryview(part)[:count])
-    return found.digest()
-
-
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path) -> list[Path]:
+    """The file itself; of a folder the files that say something of the network."""
     if not path.is_dir():
-        yield path
-        return
-    for file in sorted(path.iterdir()):
-        if file.suffix in (*ENDINGS, ".json") and file.is_file() and not file.name.startswith(OF_TRAINERS):
-            yield file
+        return [path]
+    return [
+        file for file in sorted(path.iterdir())
+        if file.suffix in (*ENDINGS, ".json") and file.is_file() and not file.name.startswith(OF_TRAINERS)
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is kept and what is alive in one checkpoint, as bits: what runs and comparisons are made of."""
+"""What is kept and what is alive in one checkpoint, as bits. Runs and comparisons are made of these."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -26,16 +25,16 @@ UNITS = ("signal", "reaches", "joined", "joined_active")
 class Snapshot:
     """One checkpoint of a network.
 
-    ``kept`` are all masks of its graph by key, those of biases and scales too; ``active`` the active connections by
-    parameter. ``units`` hold a bit per unit for each of `UNITS`. ``fan_in`` is by parameter the mean and the standard
-    deviation of the fan-ins of its rows, of what is kept and of what is active.
+    ``kept`` are all masks of its graph by key, those of biases and scales too. ``active`` are the active connections by
+    parameter. ``units`` has a flag per unit for each of `UNITS`. ``fan_in`` has, by parameter, the mean and the standard
+    deviation of the fan-ins of its rows, first of what is kept, then of what is active.
     """
 
     kept: Mapping[str, Mask]
     active: Mapping[str, Mask]
     units: Mapping[str, np.ndarray]
     fan_in: Mapping[str, tuple[float, float, float, float]]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def live(self) -> np.ndarray:
@@ -72,12 +71,12 @@ def _moments(graph: LayeredGraph, name: str, mask: Mask) -> tuple[float, float]:
     return (float(rows.mean()), float(rows.std())) if rows.size else (float("nan"), float("nan"))
 
 
-def to_bytes(snapshot: Snapshot, about: Mapping[str, Any]) -> bytes:
-    """A snapshot and what is said about it, compressed."""
+def to_bytes(snapshot: Snapshot, name: str) -> bytes:
+    """A snapshot, compressed, with the name of its checkpoint."""
     masks = {"kept": snapshot.kept, "active": snapshot.active}
     told = {
         **{part: [(name, list(mask.shape)) for name, mask in own.items()] for part, own in masks.items()},
-        "units": len(snapshot.live), "fan_in": snapshot.fan_in, "notes": snapshot.notes, "about": dict(about),
+        "units": len(snapshot.live), "fan_in": snapshot.fan_in, "notes": snapshot.notes, "about": {"name": name},
     }  # fmt: skip
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
@@ -91,23 +90,22 @@ def to_bytes(snapshot: Snapshot, about: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def from_bytes(content: bytes) -> tuple[Snapshot, dict[str, Any]]:
-    """The inverse of `to_bytes`. Raises any exception for other bytes."""
+def from_bytes(content: bytes) -> Snapshot:
+    """The snapshot of `to_bytes`. Raises any exception for other bytes."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         told = json.loads(file.read("about.json"))
         kept, active = (_masks(told[part], file.read(part)) for part in ("kept", "active"))
         bits = {name: np.frombuffer(file.read(name), np.uint8) for name in UNITS}
     units = {name: np.unpackbits(each, count=told["units"]).view(bool) for name, each in bits.items()}
     fan_in = {name: tuple(values) for name, values in told["fan_in"].items()}
-    return Snapshot(kept, active, units, fan_in, tuple(told["notes"])), told["about"]
+    return Snapshot(kept, active, units, fan_in, tuple(told["notes"]))
 
 
 def _masks(shapes: list[tuple[str, list[int]]], content: bytes) -> dict[str, Mask]:
-    words = np.frombuffer(content, "<u8").astype(
-        np.uint64
-    )  # a copy: loops are compiled for arrays that can be written to
-    ends = np.cumsum([word_count(prod(shape)) for _, shape in shapes])
-    if len(words) != (ends[-1] if shapes else 0):
+    # a copy: loops are compiled for arrays that can be written to
+    words = np.frombuffer(content, "<u8").astype(np.uint64)
+    ends = np.cumsum([0, *(word_count(prod(shape)) for _, shape in shapes)])
+    if len(words) != ends[-1]:
         raise ValueError("too short")
-    parts = np.split(words, ends[:-1]) if shapes else []
+    parts = np.split(words, ends[1:])[:-1]
     return {name: Mask(tuple(shape), part) for (name, shape), part in zip(shapes, parts, strict=True)}

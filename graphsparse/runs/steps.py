@@ -1,4 +1,4 @@
-"""Which files of a run are its checkpoints, and in which order: the steps are told from the names."""
+"""Which files of a run are its checkpoints, and in which order. Their names tell the steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ ENDINGS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".npz", ".pt2")
 """How the names of files that may be checkpoints end."""
 WORDS = ("step", "iter", "iteration", "checkpoint", "ckpt", "update", "epoch")
 """What stands before the number of a step, best first; else it is the last whole number of the name."""
-_PLACE = "{step}"
+Rule = Callable[[str], int | None]
+"""The number of a step by the name of its file; None for a name without one."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def steps_of(source: Any, pattern: str | None = None) -> Steps:
         [100, 200]
     """
     if isinstance(source, Mapping):
-        found = [Step(_whole(number), _name_of(number, each), each) for number, each in source.items()]
+        found = [_given(number, each) for number, each in source.items()]
         return Steps(_in_order(found, "the mapping"))
     place, paths = _listed(source)
     rule = _rule_of([path.name for path in paths]) if pattern is None else _rule(pattern)
@@ -68,15 +69,12 @@ def steps_of(source: Any, pattern: str | None = None) -> Steps:
     return Steps(_in_order(found, place), tuple(path.name for path, number in numbers.items() if number is None))
 
 
-def _whole(number: Any) -> int:
+def _given(number: Any, source: Any) -> Step:
+    name = Path(source).name if isinstance(source, (str, os.PathLike)) else f"step {number}"
     try:
-        return int(number)
+        return Step(int(number), name, source)
     except (TypeError, ValueError) as error:
         raise CheckpointError("a step must be a whole number", place="the mapping", received=repr(number)) from error
-
-
-def _name_of(number: Any, source: Any) -> str:
-    return Path(source).name if isinstance(source, (str, os.PathLike)) else f"step {number}"
 
 
 def _in_order(found: Iterable[Step], place: str) -> tuple[Step, ...]:
@@ -92,17 +90,18 @@ def _in_order(found: Iterable[Step], place: str) -> tuple[Step, ...]:
 
 def _listed(source: Any) -> tuple[str, list[Path]]:
     """What the checkpoints are called together, and their paths."""
-    if isinstance(source, (str, os.PathLike)) and not Path(source).is_dir():
+    if not isinstance(source, (str, os.PathLike)):
+        return "the files", [Path(path) for path in source]
+    folder = Path(source)
+    if not folder.is_dir():
         raise CheckpointError(
             "a run must be a folder, or several files", place=str(source),
-            received="one file" if Path(source).exists() else "nothing there", way_out="name the folder or all the files",
+            received="one file" if folder.exists() else "nothing there", way_out="name the folder or all the files",
         )  # fmt: skip
-    if isinstance(source, (str, os.PathLike)):
-        return str(source), sorted(path for path in Path(source).iterdir() if is_checkpoint(path))
-    return "the files", [Path(path) for path in source]
+    return str(source), sorted(path for path in folder.iterdir() if _is_checkpoint(path))
 
 
-def is_checkpoint(path: Path) -> bool:
+def _is_checkpoint(path: Path) -> bool:
     """Whether a path may be a checkpoint by its name: a file with such an ending, or a folder with such files."""
     if path.name.startswith("."):
         return False
@@ -111,41 +110,29 @@ def is_checkpoint(path: Path) -> bool:
     return path.suffix in ENDINGS
 
 
-def _rule_of(names: list[str]) -> Callable[[str], int | None]:
+def _rule_of(names: list[str]) -> Rule:
     """How a number is read off a name: by the word that most names have, the best of those."""
-    rules = [*map(_after, WORDS), _last]
+    words = [re.compile(rf"(?<![a-z]){word}s?[-_=. ]*(\d+)", re.IGNORECASE) for word in WORDS]
+    rules = [*(_matched(word.search) for word in words), _last]
     return max(rules, key=lambda rule: sum(rule(name) is not None for name in names))
 
 
-def _after(word: str) -> Callable[[str], int | None]:
-    wanted = re.compile(rf"(?<![a-z]){word}s?[-_=. ]*(\d+)", re.IGNORECASE)
-
-    def rule(name: str) -> int | None:
-        found = wanted.search(name)
-        return None if found is None else int(found[1])
-
-    return rule
+def _matched(match: Callable[[str], re.Match[str] | None]) -> Rule:
+    return lambda name: None if (found := match(name)) is None else int(found[1])
 
 
 def _last(name: str) -> int | None:
-    stem = name
-    while stem.endswith(ENDINGS):
-        stem = os.path.splitext(stem)[0]
-    found = re.findall(r"(?<![\d.])\d+(?!\.?\d)", stem)
+    while name.endswith(ENDINGS):
+        name = os.path.splitext(name)[0]
+    found = re.findall(r"(?<![\d.])\d+(?!\.?\d)", name)
     return int(found[-1]) if found else None
 
 
-def _rule(pattern: str) -> Callable[[str], int | None]:
-    if pattern.count(_PLACE) != 1:
+def _rule(pattern: str) -> Rule:
+    if pattern.count("{step}") != 1:
         raise CheckpointError(
             "a pattern must have {step} once, where the number stands", place="pattern", received=repr(pattern),
             way_out="for example 'net_{step}.pt', with * for anything",
         )  # fmt: skip
-    parts = [re.escape(part).replace(r"\*", ".*") for part in pattern.split(_PLACE)]
-    wanted = re.compile(r"(\d+)".join(parts))
-
-    def rule(name: str) -> int | None:
-        found = wanted.fullmatch(name)
-        return None if found is None else int(found[1])
-
-    return rule
+    parts = [re.escape(part).replace(r"\*", ".*") for part in pattern.split("{step}")]
+    return _matched(re.compile(r"(\d+)".join(parts)).fullmatch)

@@ -42,18 +42,17 @@ class Way:
         cache: bool,
     ) -> Way:  # fmt: skip
         """Of the arguments as they are given."""
-        part = Part.of(key, ignore, prefix)
-        return cls(
-            resolution, norm_statistics, names_of(sources), form, dict(model_args or {}), part, trust_sizes, cache
-        )  # fmt: skip
+        part, arguments = Part.of(key, ignore, prefix), dict(model_args or {})
+        return cls(resolution, norm_statistics, names_of(sources), form, arguments, part, trust_sizes, cache)
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
     """A network that is captured, and how further checkpoints of it are read. It can be sent to other processes.
 
-    ``base`` is the graph of the checkpoint that was captured. ``model`` is on the meta device where the network's graph depends on names and shapes alone; ``buffers`` are those of
-    a model whose values may decide its graph: a checkpoint with others is captured on its own.
+    ``base`` is the graph of the checkpoint that was captured. ``model`` is on the meta device where the graph depends on
+    names and shapes alone. ``buffers`` are those whose values may decide the graph: a checkpoint with other values is
+    captured on its own.
     """
 
     model: Any
@@ -61,7 +60,7 @@ class Template:
     base: LayeredGraph
     structures: Mapping[tuple[Any, ...], Structure]
     way: Way
-    buffers: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    buffers: Mapping[str, torch.Tensor]
 
     def graph_of(self, source: Any) -> tuple[LayeredGraph, tuple[str, ...]]:
         """The graph of another checkpoint under its own masks, and what was taken for granted when it was read.
@@ -115,17 +114,12 @@ def template(
         )  # fmt: skip
     network = network.with_inputs(example_inputs, kwargs)
     way = replace(way, resolution=way.resolution or network.resolution)
-    base = _bare(_exported(network, way))
+    base = replace(_exported(network, way), weights={})
     model = network.model if network.is_meta else model
     buffers = {} if network.is_meta else _buffers(network.model)
     stand_in = network.model if network.is_meta else nn.Identity()  # its values are not sent to other processes
     first = replace(network, model=stand_in, masks={}, uses={}, weights={}, notes=(), rebuild=None, known=None)
     return Template(model, first, base, dict(network.structures), way, buffers)
-
-
-def _bare(graph: LayeredGraph) -> LayeredGraph:
-    """The graph without its weights."""
-    return replace(graph, weights={})
 
 
 def _exported(network: Network, way: Way) -> LayeredGraph:
@@ -145,11 +139,9 @@ def without_values(model: nn.Module) -> nn.Module:
     if needs_values(plain):
         return copy.deepcopy(plain)
     empty = {id(each): torch.empty_like(each, device="meta", requires_grad=False) for each in plain.buffers()}
-    bare = {
-        id(each): nn.Parameter(torch.empty_like(each, device="meta"), requires_grad=False)
-        for each in plain.parameters()
-    }
-    return copy.deepcopy(plain, {**empty, **bare})  # by identity, so that what is tied stays tied
+    for each in plain.parameters():
+        empty[id(each)] = nn.Parameter(torch.empty_like(each, device="meta"), requires_grad=False)
+    return copy.deepcopy(plain, empty)  # by identity, so that what is tied stays tied
 
 
 def _buffers(model: Any) -> dict[str, torch.Tensor]:
@@ -160,6 +152,5 @@ def _buffers(model: Any) -> dict[str, torch.Tensor]:
 
 
 def _same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(
-        each.is_meta or torch.equal(each, other[name]) for name, each in one.items()
-    )
+    same = (each.is_meta or torch.equal(each, other[name]) for name, each in one.items())
+    return one.keys() == other.keys() and all(same)

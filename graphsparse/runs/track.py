@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def track(
         jobs: how many checkpoints are read at a time, -1 for one per core. processes: in processes, which take seconds to
             start and pay from some dozens of checkpoints on; else in threads.
         cluster: the address of a Dask scheduler (``"tcp://host:8786"``) or a ``dask.distributed.Client``, whose workers read
-            them; they must see the same paths. Needs the extra ``dask``.
+            them, without ``jobs``; they must see the same paths. Needs the extra ``dask``.
         causes: also find which masks cut the units that died: a sweep for each mask that drops something at a step.
         progress: called with (checkpoints done, checkpoints in all).
 
@@ -82,7 +82,8 @@ def track(
     found = _captured(run.steps, model, example_inputs, kwargs, way)
     kept = None if sidecar is None else Sidecar.of(sidecar, found)
     each = outcomes(run.steps, found, kept, jobs=jobs, processes=processes, cluster=cluster, progress=progress)
-    return _folded(_title(source), run, found, kept, each, causes)
+    title = Path(source).resolve().name if isinstance(source, (str, os.PathLike)) else f"{len(source)} checkpoints"
+    return _folded(title, run, found, kept, each, causes)
 
 
 def _captured(
@@ -112,13 +113,14 @@ def _folded(
         folding.add(outcome.step, now)
         notes |= dict.fromkeys(now.notes)
     skipped = {outcome.step.name: outcome.error for outcome in each if outcome.error}
-    told = (*_left_out(run), *notes, *_coverage(found))
-    return Trajectory(title, tuple(folding.rows), tuple(folding.deaths), skipped, told)
+    said = tuple(_notes(run, notes, found))
+    return Trajectory(title, tuple(folding.rows), tuple(folding.deaths), skipped, said)
 
 
 def _again(outcome: Outcome, found: Template, kept: Sidecar | None) -> Snapshot:
     """The snapshot of a step, found once more where somebody removed it from the sidecar meanwhile."""
-    snapshot = outcome.read(kept) or outcome_of(outcome.step, found).snapshot
+    snapshot = outcome.snapshot if outcome.entry is None or kept is None else kept.find(outcome.entry)
+    snapshot = snapshot or outcome_of(outcome.step, found).snapshot
     if snapshot is None:
         raise CheckpointError(
             "checkpoints must stay while they are read", place=outcome.step.name, received="a file that has gone"
@@ -126,17 +128,10 @@ def _again(outcome: Outcome, found: Template, kept: Sidecar | None) -> Snapshot:
     return snapshot
 
 
-def _left_out(run: Steps) -> list[str]:
-    names = ", ".join(run.left_out[:LISTED]) + (", ..." if len(run.left_out) > LISTED else "")
-    return [f"Left out, their names tell no step: {names}."] if names else []
-
-
-def _coverage(found: Template) -> list[str]:
-    calls = len(found.base.coverage.conservative)
-    return [f"Decided on the safe side in {calls} calls; graphsparse.analyze says which."] if calls else []
-
-
-def _title(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return Path(source).resolve().name
-    return f"{len(source)} checkpoints"
+def _notes(run: Steps, notes: Iterable[str], found: Template) -> Iterator[str]:
+    if run.left_out:
+        names = ", ".join(run.left_out[:LISTED]) + (", ..." if len(run.left_out) > LISTED else "")
+        yield f"Left out, their names tell no step: {names}."
+    yield from notes
+    if calls := len(found.base.coverage.conservative):
+        yield f"Decided on the safe side in {calls} calls; graphsparse.analyze says which."

@@ -19,7 +19,7 @@ from graphsparse.pages.sections import Page, Section
 from graphsparse.pages.table import Table, cells_of, heads_of, same, section
 from graphsparse.runs.deaths import counted, grouped
 from graphsparse.runs.folding import COLUMNS, DEATHS
-from graphsparse.runs.result import Result
+from graphsparse.runs.result import Result, framed, in_scope
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
@@ -69,35 +69,31 @@ class Trajectory(Result):
     @property
     def totals(self) -> pandas.DataFrame:
         """A row per step: what holds in all."""
-        frame = self.frame
-        return frame[frame["scope"] == ALL].drop(columns=["scope", "place"]).set_index("step")
+        return self.frame[self.frame["scope"] == ALL].drop(columns=["scope", "place"]).set_index("step")
 
     @property
     def parameters(self) -> pandas.DataFrame:
         """A row per parameter and step."""
-        frame = self.frame
-        chosen = frame[frame["scope"] == PARAMETER].drop(columns="scope").rename(columns={"place": "parameter"})
-        return chosen.set_index(["parameter", "step"]).sort_index(
-            level="parameter", sort_remaining=False, kind="stable"
+        chosen = (
+            self.frame[self.frame["scope"] == PARAMETER].drop(columns="scope").rename(columns={"place": "parameter"})
         )
+        by_name = chosen.set_index(["parameter", "step"])
+        return by_name.sort_index(level="parameter", sort_remaining=False, kind="stable")
 
     @cached_property
     def deaths(self) -> pandas.DataFrame:
-        """A row per death of a unit: at which step, its layer and number there, what it lost ("sources", "sinks"), whose
-        drops were enough for it, and at which step it came back, if it did."""
-        import pandas
-
-        return pandas.DataFrame(self.death_rows, columns=list(DEATHS)).astype({"back": "Int64"})
+        """A row per death of a unit: the step, its layer and number there, what it lost ("sources", "sinks"), which masks
+        cut it, and the step at which it came back, if it did."""
+        return framed(self.death_rows, DEATHS).astype({"back": "Int64"})
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The steps that were read, rising."""
-        return tuple(row["step"] for row in self.rows if row["scope"] == ALL)
+        return tuple(row["step"] for row in in_scope(ALL, self.rows))
 
     @property
     def collapses(self) -> dict[str, int]:
-        """By parameter the first step at which nothing of it is active, though something was before or it is the first
-        step; under "" that of the whole network."""
+        """By parameter the first step at which nothing of it is active; under "" that of the whole network."""
         found: dict[str, int] = {}
         for row in self.rows:
             if row["collapsed"]:
@@ -141,8 +137,7 @@ class Trajectory(Result):
 
     def page(self, command: str | None = None) -> Page:
         """Alerts, pictures over the steps, and tables of steps, of deaths and of parameters; ``command`` was typed."""
-        rows, parameters = ([row for row in self.rows if row["scope"] == scope] for scope in (ALL, PARAMETER))
-        steps = [row["step"] for row in rows]
+        rows, parameters, steps = in_scope(ALL, self.rows), in_scope(PARAMETER, self.rows), self.steps
         last = [row for row in parameters if row["step"] == steps[-1]]
         sections = [
             alerts.section(_alerts(self), "None: every checkpoint was read, and something was active in every parameter."),
@@ -159,13 +154,10 @@ class Trajectory(Result):
 
 def _alerts(found: Trajectory) -> Iterator[Alert]:
     gone = [
-        Alert(
-            "severe",
-            f"From step {step} on nothing is active in {place or 'the network'}.",
-            "#parameters" if place else "#steps",
-        )
+        Alert("severe", f"From step {step} on nothing is active in {place or 'the network'}.",
+              "#parameters" if place else "#steps")
         for place, step in found.collapses.items()
-    ]
+    ]  # fmt: skip
     yield from few(gone, "parameters in which nothing is active", "#parameters")
     yield from few([Alert("warning", f"Skipped: {error}") for error in found.skipped.values()], "were skipped", "")
     yield from (Alert("note", note) for note in found.notes)

@@ -22,26 +22,22 @@ PATIENCE = "10s"  # for a scheduler to answer
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a step: its snapshot, or the entry of the sidecar that holds it, or why it cannot be read."""
+    """What became of a step: its snapshot, or the file in the sidecar that holds it, or why it cannot be read."""
 
     step: Step
     snapshot: Snapshot | None = None
     entry: Path | None = None
     error: str = ""
 
-    def read(self, sidecar: Sidecar | None) -> Snapshot | None:
-        """The snapshot; None where an entry is gone by now."""
-        return self.snapshot if self.entry is None or sidecar is None else sidecar.find(self.entry)
-
 
 def outcome_of(step: Step, template: Template, sidecar: Sidecar | None = None) -> Outcome:
-    """Find what is kept and what is alive in one checkpoint, or recall it. Every process runs this one function."""
+    """Find what is kept and what is alive in one checkpoint, or look it up. Every process runs this one function."""
     try:
-        if sidecar is None or isinstance(step.source, dict):
+        entry = None if sidecar is None or isinstance(step.source, dict) else sidecar.entry(step.source)
+        if sidecar is None or entry is None:
             return Outcome(step, snapshot_of(*template.graph_of(step.source)))
-        entry = sidecar.entry(step.source)
         if sidecar.find(entry) is None:
-            sidecar.keep(entry, snapshot_of(*template.graph_of(step.source)), {"name": step.name})
+            sidecar.keep(entry, snapshot_of(*template.graph_of(step.source)), step.name)
         return Outcome(step, entry=entry)
     except GraphsparseError as error:
         return Outcome(step, error=str(error))
@@ -61,12 +57,20 @@ def outcomes(
 
     Args:
         jobs: how many at a time. processes: in processes of their own instead of threads.
-        cluster: a ``dask.distributed.Client``, or the address of its scheduler: its workers read the checkpoints, by the
-            paths that are given here.
+        cluster: a ``dask.distributed.Client``, or the address of its scheduler. Its workers read the checkpoints, by the
+            paths that are given here; it alone decides how many at a time.
         progress: called with (steps done, steps in all).
+
+    Raises:
+        ArgumentError: ``jobs`` is 0, or stands beside a cluster; or no scheduler answers. MissingExtra: no dask.
     """
     if jobs == 0:
         raise ArgumentError("jobs must not be 0", received=jobs, way_out="give 1, or -1 for a job per core")
+    if jobs != 1 and cluster is not None:
+        raise ArgumentError(
+            "cluster= must stand without jobs=, since the cluster has workers of its own", received=f"{jobs} jobs",
+            way_out="leave jobs= out, or cluster=",
+        )  # fmt: skip
     work = partial(outcome_of, template=template, sidecar=sidecar)
     found: dict[int, Outcome] = {}
     for each in _on_cluster(work, steps, cluster) if cluster is not None else _here(work, steps, jobs, processes):
