@@ -27,7 +27,8 @@ def brief(error: Exception, longest: int = 160) -> str:
         >>> brief(RuntimeError("no such size\\nand where"))
         'RuntimeError: no such size'
     """
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:longest]}"
+    lines = str(error).strip().splitlines() or ["no reason"]
+    return f"{type(error).__name__}: {lines[0].strip()[:longest]}"
 
 
 class GraphsparseError(ValueError):

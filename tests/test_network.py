@@ -143,6 +143,25 @@ def test_every_kind_of_source_gives_a_network(tmp_path):
         assert kept == {name: mask.sum() for name, mask in read_checkpoint(tmp_path / "out.pt").masks.items()} | kept
 
 
+class Distance(Tied):
+    """Its last operation has no row: torch takes it apart, and then wants every parameter to be an nn.Parameter still."""
+
+    def forward(self, x):
+        return nn.functional.huber_loss(super().forward(x), torch.zeros_like(x), reduction="none")
+
+
+def test_a_program_keeps_its_kinds_of_tensors_under_a_checkpoint():
+    model = Distance().eval()
+    torch_prune.random_unstructured(model.first, "weight", 0.5)
+    torch_prune.remove(model.first, "weight")
+    model.second.weight = model.first.weight
+    program = torch.export.export(Distance().eval(), (X,))
+    network = gs.network(model.state_dict(), model=program)
+    found, expected = gs.sparsity(gs.export(network)), gs.sparsity(gs.export(model, X))
+    assert (found.kept, found.active) == (expected.kept, expected.active) and 0 < expected.active < 36
+    assert network.model.state_dict["first.weight"] is network.model.state_dict["second.weight"]
+
+
 def test_a_network_of_a_file_keeps_its_masks_and_its_function(tmp_path):
     model, inputs = mlp(), torch.randn(5, 6)
     for layer in (model[0], model[2], model[4]):

@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from graphsparse.capture import Network
 from graphsparse.errors import ModelError
+from graphsparse.networks.configuration import WAY_OUT
+from graphsparse.networks.models import holder
 
 CONVOLUTIONS = {3: functional.conv1d, 4: functional.conv2d, 5: functional.conv3d}
 _DEEPEST = 64  # modules in modules: torch walks through them by recursion
-WAY_OUT = "name the model as package.module:factory"
 Tensors = Mapping[str, torch.Tensor]
 
 
@@ -25,44 +26,33 @@ class Chain(nn.Module):
         super().__init__()
         self._steps = [(name, bias_name(name) if bias_name(name) in biases else None) for name in kernels]
         for name, tensor in {**kernels, **biases}.items():
-            self._place(name, nn.Parameter(tensor, requires_grad=False))
-
-    def _place(self, name: str, parameter: nn.Parameter) -> None:
-        parent: nn.Module = self
-        *folders, leaf = name.split(".", _DEEPEST + 1)
-        if len(folders) > _DEEPEST:
-            raise ModelError(f"a chain's modules must lie at most {_DEEPEST} deep", place=name, way_out=WAY_OUT)
-        try:
-            for folder in folders:
-                if folder not in parent._modules:
-                    parent.add_module(folder, nn.Module())
-                parent = parent.get_submodule(folder)
-            parent.register_parameter(leaf, parameter)
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ModelError(
-                "a chain's tensors must have names that a module allows", place=name, way_out=WAY_OUT
-            ) from error
+            if name.count(".") > _DEEPEST:
+                raise ModelError(f"a chain's modules must lie at most {_DEEPEST} deep", place=name, way_out=WAY_OUT)
+            try:
+                parent, leaf = holder(self, name)
+                parent.register_parameter(leaf, nn.Parameter(tensor, requires_grad=False))
+            except (KeyError, AttributeError, TypeError) as error:
+                rule = "a chain's tensors must have names that a module allows"
+                raise ModelError(rule, place=name, way_out=WAY_OUT) from error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the kernels in order."""
         for position, (kernel, bias) in enumerate(self._steps):
             x = torch.relu(x) if position else x
-            x = _apply(x, self.get_parameter(kernel), self.get_parameter(bias) if bias else None)
+            weight, added = self.get_parameter(kernel), self.get_parameter(bias) if bias else None
+            if weight.dim() == 2:
+                x = functional.linear(x.flatten(1), weight, added)
+            else:
+                x = CONVOLUTIONS[weight.dim()](x, weight, added, padding="same")
         return x
-
-
-def _apply(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    if weight.dim() == 2:
-        return functional.linear(x.flatten(1), weight, bias)
-    return CONVOLUTIONS[weight.dim()](x, weight, bias, padding="same")
 
 
 def build_chain(weights: Tensors, place: str) -> Network:
     """The network of a state dict whose kernels follow each other.
 
     Kernels are the floating tensors of two to five axes, in the file's order. Each has as many inputs as the one before
-    has outputs; between the last convolution and the first linear layer positions are flattened. With convolutions only
-    the channel resolution means anything, since strides, padding and pooling are not in a state dict.
+    has outputs; between the last convolution and the first linear layer positions are flattened. A chain with convolutions
+    has a meaning in channel resolution alone, since strides, padding and pooling are not in a state dict.
 
     Raises:
         ModelError: there are no kernels, two do not follow each other, or a scale between them has zeros.
@@ -77,10 +67,15 @@ def build_chain(weights: Tensors, place: str) -> Network:
     sites = max([1, *(_sites(before, after) for before, after in pairwise(kernels.items()))])
     biases = {bias_name(n): _bias(n, t, weights) for n, t in kernels.items() if bias_name(n) in weights}
     left_out = tuple(name for name in weights if name not in kernels and name not in biases)
-    _check_scales({name: weights[name] for name in left_out})
+    for name in left_out:
+        if name.endswith("weight") and weights[name].is_floating_point() and bool((weights[name] == 0).any()):
+            rule = "a chain's other tensors must cut no unit"
+            raise ModelError(rule, place=name, received="a scale with zeros", way_out=WAY_OUT)
     first = next(iter(kernels.values()))
     shape = [1, first.shape[1]] + ([sites] + [1] * (first.dim() - 3) if first.dim() > 2 else [])
-    dtype = _common_dtype({**kernels, **biases})
+    dtypes = {tensor.dtype for tensor in (*kernels.values(), *biases.values())}
+    alone = len(dtypes) == 1 and all(dtype.itemsize > 1 for dtype in dtypes)
+    dtype = dtypes.pop() if alone else torch.float32  # only zeros matter, so single precision serves for all others
     chain = Chain(*({name: t.to(dtype) for name, t in part.items()} for part in (kernels, biases)))
     note = f"Read as a chain, in the file's order: {_few(list(kernels), ' > ')}."
     note += f" Left out: {_few(left_out, ', ')}." if left_out else ""
@@ -90,13 +85,13 @@ def build_chain(weights: Tensors, place: str) -> Network:
 def bias_name(kernel: str) -> str:
     """Where the bias of a kernel is looked for: "fc1.bias" for "fc1.weight" or "fc1.kernel"."""
     folder, dot, leaf = kernel.rpartition(".")
-    return (
-        folder + dot + (leaf.replace("weight", "bias") if "weight" in leaf else f"{leaf}_bias" if not dot else "bias")
-    )
+    if "weight" in leaf:
+        return folder + dot + leaf.replace("weight", "bias")
+    return f"{folder}.bias" if dot else f"{leaf}_bias"
 
 
 def _sites(before: tuple[str, torch.Tensor], after: tuple[str, torch.Tensor]) -> int:
-    """How many positions of the kernel before are one input axis of the kernel after."""
+    """How many positions of the kernel before make one input axis of the kernel after."""
     (name, kernel), (next_name, next_kernel) = before, after
     outputs, inputs = kernel.shape[0], next_kernel.shape[1]
     flattened = kernel.dim() > 2 and next_kernel.dim() == 2
@@ -117,20 +112,6 @@ def _bias(kernel: str, weight: torch.Tensor, weights: Tensors) -> torch.Tensor:
             way_out=WAY_OUT,
         )  # fmt: skip
     return bias
-
-
-def _check_scales(left_out: Tensors) -> None:
-    for name, tensor in left_out.items():
-        if tensor.is_floating_point() and name.endswith("weight") and bool((tensor == 0).any()):
-            raise ModelError(
-                "a chain's other tensors must cut no unit", place=name, received="a scale with zeros", way_out=WAY_OUT
-            )
-
-
-def _common_dtype(tensors: Tensors) -> torch.dtype:
-    """One type that torch computes in; only zeros matter, so single precision serves where the types differ."""
-    dtypes = {tensor.dtype for tensor in tensors.values()}
-    return dtypes.pop() if len(dtypes) == 1 and all(dtype.itemsize > 1 for dtype in dtypes) else torch.float32
 
 
 def _few(names: list[str] | tuple[str, ...], joint: str) -> str:

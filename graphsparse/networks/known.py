@@ -1,4 +1,4 @@
-"""A folder's network that was captured before: without transformers, without torch.export, by what is kept on disk."""
+"""A folder's network that was captured before, made of what is kept on disk, without transformers and torch.export."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from graphsparse.checkpoints.forms import Reading
 from graphsparse.checkpoints.opening import opened
 from graphsparse.graph import LayeredGraph
 from graphsparse.graph_file import Json
+from graphsparse.networks.configuration import CONFIG, LARGEST
+from graphsparse.networks.models import holder
 from graphsparse.networks.pretrained import Beside
 
-CONFIG = "config.json"
-LARGEST = 1 << 24  # bytes of a config.json; larger ones are refused elsewhere
 KINDS = {str(kind).removeprefix("torch."): kind for kind in DTYPES}
 LIBRARIES = ("torch", "transformers", "numpy")
 EMPTY = LayeredGraph(layers=(), sources=np.empty(0, np.int32), sinks=np.empty(0, np.int32), shapes={})
-"""What is kept with the names and shapes of a model, whose graphs are kept beside it, one for each way to read it."""
+"""The graph of the file that holds the names and shapes of a model. The model's own graphs have files of their own, one
+for each way to read it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is kept of one folder's network: nothing but names, numbers and arrays of numbers, and nothing that is run.
+    """What is kept of one folder's network: only names, numbers and arrays of numbers; nothing that is run.
 
-    ``about`` are the names and shapes of its model; None where they are not kept yet. ``most``: how many modules,
+    ``about`` are the names and shapes of its model, or None where they are not kept yet. ``most``: how many modules,
     parameters and buffers the model may have.
     """
 
@@ -64,9 +65,9 @@ class Known:
         return replace(self, about={"parameters": parameters, "buffers": buffers})
 
     def find(self, way: tuple[Any, ...]) -> Structure | None:
-        """The structure that the network was read as in this way, if it is kept, and of the shapes of its parameters.
+        """The structure that the network was read as in this way, if it is kept and its shapes are those of the parameters.
 
-        Compiled loops go by the shapes of a graph, and do not look whether those of the model are the same.
+        That is checked here: compiled loops go by the shapes of a graph and do not look at the masks' own.
         """
         kept = graph_store.find(graph_store.key_of(self.key, way))
         if kept is None or self.about is None:
@@ -89,13 +90,13 @@ class Known:
 
 
 def known_of(folder: Any, source: Any, part: Part, options: Mapping[str, Any]) -> Known | None:
-    """What is kept of a folder's network: by its configuration, the names and shapes of the tensors, options and versions.
+    """What is kept of a folder's network, for this configuration, these names and shapes of tensors, options and versions.
 
-    None where nothing can be: the configuration cannot be read.
+    None where the configuration cannot be read.
     """
     try:
         with Path(folder, CONFIG).open("rb") as file:
-            config = file.read(LARGEST)
+            config = file.read(LARGEST)  # a longer one is refused when it is read as a configuration
     except OSError:
         return None
     tensors = look_into(opened(source), part).tensors
@@ -115,7 +116,7 @@ def _version(library: str) -> str:
 
 
 class Watched:
-    """A translation of a file's tensors that says whether it left all as they are: then reading needs no model for it."""
+    """A translation of a file's tensors that notes whether it ``changed`` any. Where not, reading needs no model for it."""
 
     def __init__(self, translate: Callable[[Reading], Reading] | None):
         self.translate, self.changed = translate, False
@@ -142,19 +143,9 @@ def _stand_in(parameters: Sequence[Any], buffers: Sequence[Any], most: int) -> n
         if first == name:
             empty = torch.empty(shape, dtype=KINDS[kind], device="meta")
             made[name] = nn.Parameter(empty, requires_grad=False)
-        place, leaf = _module(root, name)
+        place, leaf = holder(root, name)
         place.register_parameter(leaf, made[first])
     for name, shape in buffers:
-        place, leaf = _module(root, name)
+        place, leaf = holder(root, name)
         place.register_buffer(leaf, torch.empty(shape, device="meta"))
     return root
-
-
-def _module(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that holds what goes by a name, made where it is not there, and the last part of the name."""
-    *path, leaf = name.split(".")
-    for part in path:
-        if part not in root._modules:
-            root.add_module(part, nn.Module())
-        root = root.get_submodule(part)
-    return root, leaf

@@ -18,28 +18,27 @@ from graphsparse.checkpoints import WHOLE, Checkpoint, OpenCheckpoint, Part, ope
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import nonzero
 from graphsparse.checkpoints.content import look_into
-from graphsparse.checkpoints.names import shown, unknown
+from graphsparse.checkpoints.opening import Translation, place_of
 from graphsparse.checkpoints.opening import opened as archive_of
-from graphsparse.checkpoints.opening import place_of
 from graphsparse.errors import ModelError
 from graphsparse.kernels.masks import Mask
 from graphsparse.networks.chain import build_chain
-from graphsparse.networks.filling import by_parameter, load_model, zeroed
-from graphsparse.networks.fitting import absent, check_fit, misfit, strangers, told, without_mask
-from graphsparse.networks.known import Known, Watched, known_of
-from graphsparse.networks.models import (
-    Model,
-    checked,
-    is_factory,
-    make_bare,
-    named_model,
-    parameters_of,
-    read_program,
+from graphsparse.networks.filling import (
+    by_parameter,
+    check_fit,
+    check_masked,
+    differences,
+    load_model,
+    strangers,
+    zeroed,
 )
+from graphsparse.networks.known import Known, Watched, known_of
+from graphsparse.networks.models import Model, checked, make_bare, make_model, parameters_of, read_program
 from graphsparse.networks.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 from graphsparse.networks.translation import translation
 
 Progress = Callable[[int, int], None]
+Opening = Callable[..., OpenCheckpoint]
 
 
 def load_network(
@@ -55,7 +54,7 @@ def load_network(
     trust_sizes: bool = False,
     cache: bool = False,
 ) -> Network:
-    """A checkpoint's network: the given model, or, without one, what the checkpoint itself says it is.
+    """A checkpoint's network: that of the given model, or without one that which the checkpoint itself describes.
 
     Args:
         source: a file, folder or state dict; weights, masks, or both. A ``.pt2`` archive and a transformers folder need
@@ -63,101 +62,99 @@ def load_network(
         model: a module, a program, or a name of one (see `graphsparse.networks.models`), or "chain".
         form, by_order: as for `graphsparse.checkpoints.read_checkpoint`.
         arguments: keyword arguments of the factory.
-        weightless: weights are not wanted, only masks. Then a chain, and a factory's model where that is safe, is built
-            on the meta device; as for every model there, each tensor is read once and held as bits, so that a checkpoint
-            may be larger than memory.
+        weightless: weights are not wanted, only masks. Then a chain is built on the meta device, and so is a factory's
+            model where that is safe. For every model there each tensor is read once and held as bits, so that a
+            checkpoint may be larger than memory.
         progress: called with (bytes read, bytes in all) where tensors are read one by one.
         part: which of the file's tensors are meant.
         trust_sizes: build the model of a ``config.json`` or a ``.pt2`` archive however much larger than the file it is.
-        cache: keep what a folder's network is read as in the user's cache, and find it there again. Its model is then not
-            built before it has to be captured.
+        cache: keep what a folder's network is read as in the user's cache, and find it there again. The model is then
+            built only when it has to be captured.
 
     Raises:
         ModelError: the name leads to no model, or model and checkpoint do not fit; both sides are listed.
         CheckpointError, MaskError: a file is damaged, would have to run code, or its masks are none.
     """
     if model is None and is_pretrained(source):
-        model = str(source)
+        model = source
     if model is None:
-        if isinstance(source, (str, os.PathLike)) and not os.path.exists(source):
-            open_checkpoint(source)  # what is wrong with a file that is not there is not that its model is not named
-        if isinstance(source, (str, os.PathLike)) and str(source).endswith(".pt2"):
-            if form not in (None, "zeros"):
-                raise ModelError(
-                    "the weights of a .pt2 archive must be read as zeros", place=str(source), received=f"form {form!r}",
-                    way_out="leave form= out",
-                )  # fmt: skip
-            return replace(network_of(read_program(str(source), trust_sizes)), title=title_of(source))
+        return replace(_of_program(source, form, trust_sizes), title=title_of(source))
+    model = checked(model, place_of(source))
+    opening = partial(open_checkpoint, source, form=form, by_order=by_order, part=part)
+    reading = partial(read_checkpoint, source, form=form, by_order=by_order, part=part)
+    if model == "chain":  # which has no order to match by: its names are the file's own
+        found = _bare_chain(opening(by_order=False), progress) if weightless else _chained(reading(by_order=False))
+    elif is_pretrained(model):
+        options = {"form": form, "by_order": by_order, "trust_sizes": trust_sizes}
+        known = known_of(model, source, part, options) if cache else None
+        rebuild = partial(build_pretrained, model, ANY_SIZE if trust_sizes else _beside(source, part))
+        found = replace(_of_folder(rebuild, known, opening, progress), resolution="channel")
+    else:
+        found = _of_model(model, arguments or {}, weightless, trust_sizes, opening, reading, progress)
+    return replace(found, title=title_of(source))
+
+
+def _of_program(source: Any, form: str | None, trust_sizes: bool) -> Network:
+    """The network of a ``.pt2`` archive, which is its own model. Raises ModelError for any other source."""
+    is_path = isinstance(source, (str, os.PathLike))
+    if is_path and not os.path.exists(source):
+        open_checkpoint(source)  # raises what is wrong: the file is not there, rather than its model not named
+    if not is_path or not str(source).endswith(".pt2"):
         raise ModelError(
             "the network must be known for effective sparsity, not only its tensors",
             place=place_of(source), received="no model",
             way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
         )  # fmt: skip
-    model = checked(model, place_of(source))
-    found = _found(source, model, form, by_order, arguments or {}, weightless, progress, part, trust_sizes, cache)
-    folder = is_pretrained(model)
-    return replace(found, title=title_of(source), resolution="channel" if folder else found.resolution)
+    if form not in (None, "zeros"):
+        raise ModelError(
+            "the weights of a .pt2 archive must be read as zeros", place=str(source), received=f"form {form!r}",
+            way_out="leave form= out",
+        )  # fmt: skip
+    return network_of(read_program(str(source), trust_sizes))
 
 
-def _found(
-    source: Any,
-    model: Any,
-    form: str | None,
-    by_order: bool,
+def _of_model(
+    model: str | Model,
     arguments: Mapping[str, Any],
     weightless: bool,
-    progress: Progress | None,
-    part: Part,
     trust_sizes: bool,
-    cache: bool,
+    opening: Opening,
+    reading: Callable[..., Checkpoint],
+    progress: Progress | None,
 ) -> Network:
-    """The network of a checkpoint and a model."""
-    opening = partial(open_checkpoint, source, form=form, part=part)
-    if isinstance(model, str) and model == "chain":
-        return (
-            _bare_chain(opening(), progress) if weightless else _chained(read_checkpoint(source, form=form, part=part))
-        )
-    if isinstance(model, str) and weightless and is_factory(model):
-        bare = make_bare(model, arguments)
-        opened = None if bare is None else _opened(opening, bare, by_order)
-        if bare is not None and opened is not None and opened.has_weights:
+    """The network of a checkpoint and a module, a program, or the name of one."""
+    if isinstance(model, str) and model.endswith(".pt2"):
+        model = read_program(model, trust_sizes)
+    elif isinstance(model, str):
+        bare = make_bare(model, arguments) if weightless else None
+        if bare is not None and (opened := _opened(opening, bare)).has_weights:
             check_fit(bare, opened.all_shapes, opened.place)
             return _on_meta(bare, opened, progress)
-    if isinstance(model, str) and is_pretrained(model):
-        options = {"form": form, "by_order": by_order, "trust_sizes": trust_sizes}
-        known = known_of(model, source, part, options) if cache else None
-        rebuild = partial(build_pretrained, model, ANY_SIZE if trust_sizes else _beside(source, part))
-        return _of_folder(rebuild, known, opening, by_order, progress)
-    if isinstance(model, str):
-        model, _ = named_model(model, arguments or {}, trust_sizes=trust_sizes)
+        model = make_model(model, arguments)
     parameters = parameters_of(model)
     if any(tensor.is_meta for tensor in parameters.values()):
-        return _on_meta(model, _opened(opening, model, by_order), progress)
-    return load_model(model, read_checkpoint(source, form=form, by_order=by_order, parameters=parameters, part=part))
+        return _on_meta(model, _opened(opening, model), progress)
+    return load_model(model, reading(parameters=parameters))
 
 
-def _opened(
-    opening: Callable[..., OpenCheckpoint], model: Model, by_order: bool, translate: Any = None
-) -> OpenCheckpoint:
-    translate = translate or translation(model)
-    return opening(by_order=by_order, parameters=parameters_of(model), translate=translate)
+def _opened(opening: Opening, model: Model, translate: Translation | None = None) -> OpenCheckpoint:
+    return opening(parameters=parameters_of(model), translate=translate or translation(model))
 
 
 def _of_folder(
     rebuild: Callable[..., tuple[nn.Module, dict[str, Any] | None]],
     known: Known | None,
-    opening: Callable[..., OpenCheckpoint],
-    by_order: bool,
+    opening: Opening,
     progress: Progress | None,
 ) -> Network:
     """The network of a transformers folder; a model of the same names and shapes stands in for a model that is known."""
     stand_in, inputs = None if known is None else known.stand_in(), None
     if stand_in is not None:
-        found = _on_meta(stand_in, _opened(opening, stand_in, by_order), progress)
+        found = _on_meta(stand_in, _opened(opening, stand_in), progress)
     else:
         model, inputs = rebuild()
         watched = Watched(translation(model))
-        found = _on_meta(model, _opened(opening, model, by_order, watched), progress)
+        found = _on_meta(model, _opened(opening, model, watched), progress)
         known = None if known is None or watched.changed else known.of_model(model)
     return replace(found, rebuild=rebuild, kwargs=inputs or {}, stand_in=stand_in is not None, known=known)
 
@@ -171,12 +168,9 @@ def _beside(source: Any, part: Part) -> Beside:
 
 def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) -> Network:
     """A model without weights under the masks of a checkpoint, as bits."""
-    lacking = without_mask(model, opened.shapes)
-    if lacking:
-        raise misfit(opened.place, {"missing": lacking, "not in the model": unknown(opened.ignored)})
-    notes = told(model, opened.shapes, strangers(model, opened))
-    if opened.has_weights and (lost := absent(model, opened)):
-        notes.append(f"Not in the file, taken as not zero: {shown(lost)}.")
+    check_masked(model, opened.shapes, opened.ignored, opened.place)
+    biases = [*opened.entries, *opened.others] if opened.has_weights else None
+    notes = differences(model, opened.shapes, strangers(model, opened.ignored, opened.others), biases)
     masks, zeros = stream(opened, progress), _by_zeros(opened)
     found = by_parameter(model, masks, zeros) if opened.has_weights else Shared(masks, {})
     return replace(
@@ -211,11 +205,9 @@ def title_of(source: Any) -> str:
 
 
 def _chained(checkpoint: Checkpoint) -> Network:
-    tensors = (
-        zeroed(checkpoint, checkpoint.masks, {})
-        if checkpoint.weights
-        else {name: mask.float() for name, mask in checkpoint.masks.items()}
-    )
+    tensors = zeroed(checkpoint, checkpoint.masks, {}) or {
+        name: mask.float() for name, mask in checkpoint.masks.items()
+    }
     chained = build_chain(tensors, checkpoint.place)
     masks = {} if checkpoint.form == "zeros" else {n: Mask.of(mask.numpy()) for n, mask in checkpoint.masks.items()}
     return replace(
@@ -226,13 +218,13 @@ def _chained(checkpoint: Checkpoint) -> Network:
 
 def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Network:
     """A chain on the meta device, by the shapes of a checkpoint's kernels and biases."""
-    tensors = {name: make() for name, make in opened.others.items()}
-    tensors.update({name: torch.empty(tensors[name].shape, device="meta") for name in tensors if name.endswith("bias")})
-    kernels = {
+    tensors = {
         name: torch.empty(entry.shape, device="meta") if len(entry.shape) > 1 else entry.pattern()
         for name, entry in opened.entries.items()
     }
-    chained = build_chain({**kernels, **tensors}, opened.place)
+    for name, make in opened.others.items():
+        tensors[name] = torch.empty(make().shape, device="meta") if name.endswith("bias") else make()
+    chained = build_chain(tensors, opened.place)
     return replace(
         chained, masks=stream(opened, progress), by_zeros=_by_zeros(opened),
         notes=(*opened.told(), *chained.notes),

@@ -1,11 +1,11 @@
-"""A model by its name: package.module:factory, a .pt2 archive, or a transformers folder."""
+"""A model by its name: package.module:factory or a .pt2 archive; and its tensors by their names."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -17,33 +17,11 @@ from torch.export import ExportedProgram
 from graphsparse.capture.parameters import Parameters
 from graphsparse.checkpoints import open_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError, brief
-from graphsparse.networks.pretrained import ANY_SIZE, Beside, build_pretrained, is_pretrained
 
 Model = nn.Module | ExportedProgram
 
 
-def named_model(
-    name: str, arguments: Mapping[str, Any], beside: Beside = ANY_SIZE, trust_sizes: bool = False
-) -> tuple[Model, dict[str, Any] | None]:
-    """The model of that name, and inputs for it by keyword where its folder makes them evident.
-
-    ``beside``: the tensors that the model is for, which bound how large a folder may make it; ``trust_sizes``: let an
-    archive describe activations of any size.
-
-    Raises:
-        ModelError: the name leads to no model. CheckpointError: an archive is damaged, or would have to run code.
-    """
-    if is_pretrained(name):
-        return build_pretrained(name, beside)
-    return (read_program(name, trust_sizes) if name.endswith(".pt2") else make(name, arguments)), None
-
-
-def is_factory(name: str) -> bool:
-    """Whether a name is one of a factory."""
-    return not is_pretrained(name) and not name.endswith(".pt2")
-
-
-def checked(model: Any, place: str) -> Any:
+def checked(model: Any, place: str) -> str | Model:
     """What is given as a checkpoint's model, a path as text. Raises ModelError where it is neither a model nor a name."""
     model = os.fspath(model) if isinstance(model, os.PathLike) else model
     if isinstance(model, (str, nn.Module, ExportedProgram)):
@@ -56,10 +34,26 @@ def checked(model: Any, place: str) -> Any:
 
 
 def parameters_of(model: Model) -> dict[str, torch.Tensor]:
-    """Every name of every parameter, tied ones too."""
+    """The parameters under all their names."""
     if isinstance(model, ExportedProgram):
         return {name: model.state_dict[name] for name in model.graph_signature.parameters}
     return dict(model.named_parameters(remove_duplicate=False))
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers under all their names."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def holder(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that holds what goes by a name, made where it is not there; and the last part of the name."""
+    *path, leaf = name.split(".")
+    for part in path:
+        if part not in root._modules:
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    return root, leaf
 
 
 def parameter_names(model: Model) -> Mapping[str, str]:
@@ -68,7 +62,7 @@ def parameter_names(model: Model) -> Mapping[str, str]:
     return known.canonical
 
 
-def make(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
+def make_model(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Call the factory that ``package.module:factory`` names; the current folder is searched too."""
     path, _, factory = spec.partition(":")
     if not path or not factory:
@@ -97,21 +91,23 @@ STATISTICS = {"running_mean", "running_var", "num_batches_tracked"}
 
 
 def make_bare(spec: str, arguments: Mapping[str, Any]) -> nn.Module | None:
-    """The factory's model on the meta device, without weights; None where it must have values.
+    """The factory's model on the meta device, without weights.
 
-    That is where the factory cannot build it so, or where its graph may depend on more than parameters: on buffers other
-    than those of batch normalisation, or on tensors that are plain attributes.
+    None where the factory cannot build it there, or where its graph may depend on values: see `needs_values`.
     """
     try:
         with torch.device("meta"):
-            made = make(spec, arguments)
+            made = make_model(spec, arguments)
     except ModelError:  # what is really wrong shows when it is built with weights
         return None
     return made if all(parameter.is_meta for parameter in made.parameters()) and not needs_values(made) else None
 
 
 def needs_values(model: nn.Module) -> bool:
-    """Whether a model's graph may depend on more than the names and shapes of its parameters."""
+    """Whether a model's graph may depend on more than the names and shapes of its parameters.
+
+    It may depend on buffers other than those of batch normalisation, and on tensors that are plain attributes.
+    """
     known = all(name.rpartition(".")[2] in STATISTICS for name, _ in model.named_buffers())
     own = any(isinstance(value, torch.Tensor) for module in model.modules() for value in vars(module).values())
     return own or not known
@@ -120,7 +116,7 @@ def needs_values(model: nn.Module) -> bool:
 def read_program(path: str, trust_sizes: bool = False) -> ExportedProgram:
     """Load a torch.export archive. Nothing in it is run, and no shape in it is believed: see `graphsparse.capture.stored`.
 
-    What it describes must be of a size that the file bears out, unless sizes are trusted.
+    What it describes must have a size that the file bears out, unless sizes are trusted.
 
     Raises:
         CheckpointError: no such archive, damaged, inconsistent, or with parts that would have to be run.

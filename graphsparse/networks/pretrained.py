@@ -1,8 +1,12 @@
-"""A model from a folder as transformers saves it: built from config.json alone, without weights, foreign code or questions."""
+"""A model from a folder that transformers saved: built from config.json alone, without weights or foreign code.
+
+While it is built, nothing may ask a question, fetch anything or start a program, whatever the file says.
+"""
 
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,30 +20,33 @@ from torch import nn
 from torch.nn.modules import module as registration
 
 from graphsparse.capture.quiet import quiet
-from graphsparse.errors import GraphsparseError, MissingExtra, ModelError
-from graphsparse.networks.configuration import CONFIG, read_configuration
-from graphsparse.networks.sealed import sealed
+from graphsparse.errors import GraphsparseError, MissingExtra, ModelError, brief
+from graphsparse.networks.configuration import CONFIG, TRUST, WAY_OUT, not_buildable, read_configuration, too_large
 
+FORBIDDEN = {
+    "builtins.input": "ask a question",
+    **dict.fromkeys(("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"), "use the network"),
+    **dict.fromkeys(("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"), "start a program"),
+}
+"""Events of Python's audit hooks (PEP 578), and what they are in words."""
 TOKENS = 16  # any length gives the same graph in channel resolution
 POSITIONS = ("max_position_embeddings", "max_source_positions", "max_target_positions")
 """Entries of a configuration that say how many rows a table of positions has."""
 FIRST_ROWS = 2  # some models (RoBERTa) give no token the first rows of that table
 PIXELS = 1 << 26
-"""More numbers than this are no image that a model is made for."""
-WAY_OUT = "name the model as package.module:factory"
-TRUST = "give trust_sizes=True if the configuration is right"
+"""Numbers of an image; no model is made for more."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """What lies beside a configuration: how many tensors, and their longest axis. Infinite where sizes are trusted."""
+    """The tensors beside a configuration: how many there are, and their longest axis. Infinite where sizes are trusted."""
 
     tensors: float = inf
     longest: float = inf
 
     @property
     def parts(self) -> float:
-        """How many modules, parameters and buffers a model of so many tensors may have: most have three a tensor."""
+        """How many modules, parameters and buffers a model of so many tensors may have. Most have three for each tensor."""
         return 4096 + 16 * self.tensors
 
 
@@ -59,8 +66,7 @@ def build_pretrained(
 ) -> tuple[nn.Module, dict[str, Any] | None]:
     """The model that ``config.json`` describes, and inputs for it by name where they are evident.
 
-    Nothing but ``config.json`` is read. Code that comes with a checkpoint is never run, no question is asked, nothing
-    is downloaded; attention is torch's own or written out.
+    Nothing but ``config.json`` is read; attention is torch's own or written out.
 
     Args:
         folder: where ``config.json`` lies.
@@ -80,24 +86,51 @@ def build_pretrained(
             "a folder with a config.json needs transformers", place=str(folder),
             way_out="pip install 'graphsparse[transformers]'",
         ) from error  # fmt: skip
+    place = Path(folder)
     try:
-        with quiet(), sealed():
-            config = read_configuration(Path(folder), beside.longest)
-            with _counted(beside.parts, str(folder)), torch.device(device):
+        with quiet(), _sealed():
+            config = read_configuration(place, beside.longest)
+            with _counted(beside.parts, place), torch.device(device):
                 model = _class_of(config, transformers)(config).eval()
-            return model, _inputs(model, config, str(folder), inf if beside.tensors == inf else PIXELS)
+            return model, _inputs(model, config, place, inf if beside.tensors == inf else PIXELS)
     except GraphsparseError:
         raise
     except Exception as error:  # a stranger's configuration makes transformers raise anything
-        brief = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")[:160]
-        raise ModelError(
-            "a config.json must describe a model that transformers has, without code of its own", place=str(folder),
-            received=f"{type(error).__name__}: {brief}", way_out=WAY_OUT,
-        ) from error  # fmt: skip
+        raise not_buildable(place, brief(error)) from error
+
+
+class _Here(threading.local):
+    active = False
+
+
+_HERE = _Here()
+_HOOKED = threading.Event()
 
 
 @contextmanager
-def _counted(most: float, place: str) -> Iterator[None]:
+def _sealed() -> Iterator[None]:
+    """Refuse, in this thread and inside the block, questions to the user, the network and other programs.
+
+    Raises ModelError at the place where one of these is tried.
+    """
+    if not _HOOKED.is_set():  # Python never takes a hook out again: it is put in once, when it is first needed
+        _HOOKED.set()
+        sys.addaudithook(_refuse)
+    before, _HERE.active = _HERE.active, True
+    try:
+        yield
+    finally:
+        _HERE.active = before
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in FORBIDDEN and _HERE.active:
+        rule = f"a model must be built from its config.json alone: nothing there may {FORBIDDEN[event]}"
+        raise ModelError(rule, received=event, way_out=WAY_OUT)
+
+
+@contextmanager
+def _counted(most: float, folder: Path) -> Iterator[None]:
     """Refuse a model of more than so many modules, parameters and buffers, as soon as it has them."""
     thread, count = threading.get_ident(), 0
 
@@ -105,10 +138,7 @@ def _counted(most: float, place: str) -> Iterator[None]:
         nonlocal count
         count += threading.get_ident() == thread
         if count > most:
-            raise ModelError(
-                "a config.json must describe a model of the size of the tensors beside it", place=place,
-                received=f"more than {int(most):,} modules and parameters", way_out=TRUST,
-            )  # fmt: skip
+            raise too_large(folder, f"more than {int(most):,} modules and parameters")
 
     with ExitStack() as hooks:
         for register in (
@@ -123,14 +153,12 @@ def _counted(most: float, place: str) -> Iterator[None]:
 def _class_of(config: Any, transformers: Any) -> type[nn.Module]:
     name = str((getattr(config, "architectures", None) or ["no architectures"])[0])
     found = getattr(transformers, name, None) if name.isidentifier() else None
-    if not (
-        inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel) and issubclass(found, nn.Module)
-    ):
+    if not inspect.isclass(found) or not issubclass(found, transformers.PreTrainedModel):
         raise ModelError("a config.json must name a model class of transformers", received=name, way_out=WAY_OUT)
     return found
 
 
-def _inputs(model: Any, config: Any, place: str, most: float) -> dict[str, Any] | None:
+def _inputs(model: Any, config: Any, folder: Path, most: float) -> dict[str, Any] | None:
     """One sample of tokens or one image, of the sizes that the configuration gives; an image takes no memory."""
     main, sides = model.main_input_name, getattr(config, "image_size", None)
     if main == "input_ids":
@@ -140,13 +168,11 @@ def _inputs(model: Any, config: Any, place: str, most: float) -> dict[str, Any] 
         height_width = tuple(sides) if isinstance(sides, (list, tuple)) else (sides, sides)
         shape = (getattr(config, "num_channels", 3), *height_width)
         if len(shape) != 3 or not all(type(size) is int and size > 0 for size in shape):
-            raise ModelError(
-                "an image must have channels, a height and a width", place=place, received=shape, way_out=WAY_OUT
-            )
+            rule = "an image must have channels, a height and a width"
+            raise ModelError(rule, place=str(folder), received=shape, way_out=WAY_OUT)
         if shape[0] * shape[1] * shape[2] > most:
-            raise ModelError(
-                f"an image must have at most {PIXELS:,} numbers", place=place, received=shape, way_out=TRUST
-            )
+            rule = f"an image must have at most {PIXELS:,} numbers"
+            raise ModelError(rule, place=str(folder), received=shape, way_out=TRUST)
         return {main: torch.empty(1, *shape, device="meta")}
     return None
 

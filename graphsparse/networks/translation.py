@@ -1,14 +1,14 @@
-"""Tensors as transformers' files hold them, turned into those that its models have today, by transformers' own table.
+"""Tensors of transformers' files turned into those that its models have today, by transformers' own table.
 
-Many of its models save the names of older versions (ViT among them), and a tensor for each expert where the model has
-one for all. It translates when it loads; here the masks go the same way, unread until their turn comes.
+Many of its models save names of older versions (ViT among them), or a tensor for each expert where the model has one for
+all. The library translates them when it loads a file. Here masks are translated the same way, and read when they are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,13 +19,13 @@ from graphsparse.checkpoints.forms import Entry, Reading
 from graphsparse.errors import CheckpointError
 
 MOVING = {"Chunk", "Concatenate", "Interleave", "MergeModulelist", "Split", "SplitModulelist", "Transpose"}
-"""Operations of the table that only move elements, so that they move masks too. Others leave their tensors untranslated."""
+"""Operations of the table that only move elements, so that they move masks too. Tensors of others stay untranslated."""
 
 Make = Callable[[], torch.Tensor]
 
 
 def translation(model: Any) -> Callable[[Reading], Reading] | None:
-    """How files of a model of transformers are read; None for other models, and before transformers 5, which has no table."""
+    """How files of a model of transformers are read; None for other models, and where transformers is older than 5."""
     if not type(model).__module__.startswith("transformers."):
         return None
     try:
@@ -34,22 +34,17 @@ def translation(model: Any) -> Callable[[Reading], Reading] | None:
     except ImportError:
         return None
     steps = get_model_conversion_mapping(model)
-    table = _Table(
-        model,
-        tuple(step for step in steps if isinstance(step, WeightRenaming)),
-        tuple(step for step in steps if isinstance(step, WeightConverter) and _only_moves(step)),
-        dot_natural_key,
-    )
-    return partial(_translated, table=table)
-
-
-def _only_moves(converter: Any) -> bool:
-    return all(type(operation).__name__ in MOVING for operation in converter.operations)
+    renamings = tuple(step for step in steps if isinstance(step, WeightRenaming))
+    moving = tuple(
+        step for step in steps
+        if isinstance(step, WeightConverter) and all(type(each).__name__ in MOVING for each in step.operations)
+    )  # fmt: skip
+    return partial(_translated, table=_Table(model, renamings, moving, dot_natural_key))
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The model, its steps of the table, and the order in which names are taken: numbers by value."""
+    """The model, the steps of the table that are for it, and the order in which names are taken: numbers by value."""
 
     model: Any
     renamings: tuple[Any, ...]
@@ -57,7 +52,7 @@ class _Table:
     order: Callable[[str], Any]
 
     def place_of(self, name: str, own: Mapping[str, Any]) -> tuple[str, Any, str | None]:
-        """(name today, the converter that makes it or None, which of its sources this is)."""
+        """The name today; and, where a converter makes it, that converter and the pattern of this source."""
         new = name
         for step in self.renamings:
             new = step.rename_source_key(new)[0]
@@ -69,7 +64,7 @@ class _Table:
         return (name if name in own and new not in own else new), None, None
 
     def _prefixed(self, name: str, own: Mapping[str, Any]) -> str:
-        """The name with or without the part that a model has beside its heads, whichever the model has."""
+        """The name with or without the part that holds all of a model but its heads, whichever the model has."""
         part = f"{self.model.base_model_prefix}."
         if name in own or part == ".":
             return name
@@ -78,10 +73,29 @@ class _Table:
 
 @dataclass(frozen=True, eq=False)
 class _Merge:
-    """The tensors of a file that one converter turns into one or several of the model: {source: names}."""
+    """The tensors of a file of which one converter makes one or several of the model; ``sources`` are names by pattern."""
 
+    target: str
     converter: Any
-    sources: dict[str, list[str]]
+    model: Any
+    sources: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all sources."""
+        return [name for names in self.sources.values() for name in names]
+
+    def run(self, made: Callable[[str], torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the converter makes of the tensors, by the model's names."""
+        converter = deepcopy(self.converter)  # it collects what it is given; transformers itself takes a copy, too
+        for pattern, names in self.sources.items():
+            for name in names:
+                converter.add_tensor(self.target, name, pattern, made(name))
+        return converter.convert(self.target, model=self.model, config=self.model.config)
+
+    def later(self, made: Callable[[str], torch.Tensor], result: str) -> Make:
+        """What makes one of the results when it is asked for."""
+        return lambda: self.run(made)[result]
 
 
 def _translated(reading: Reading, table: _Table) -> Reading:
@@ -94,16 +108,16 @@ def _translated(reading: Reading, table: _Table) -> Reading:
         if converter is None or pattern is None:
             found[name] = target
         else:
-            merge = merges.setdefault(target, _Merge(converter, {}))
+            merge = merges.setdefault(target, _Merge(target, converter, table.model))
             merge.sources.setdefault(pattern, []).append(name)
     _check_distinct(found)
     entries = {found[name]: entry for name, entry in reading.entries.items() if name in found}
     others = {found[name]: make for name, make in reading.others.items() if name in found}
-    for target, merge in merges.items():
-        if all(name in reading.entries for each in merge.sources.values() for name in each):
-            entries.update(_merged_entries(target, merge, reading.entries, table.model))
+    for merge in merges.values():
+        if all(name in reading.entries for name in merge.names):
+            entries.update(_merged_entries(merge, reading.entries))
         else:
-            others.update(_merged_others(target, merge, reading, table.model))
+            others.update(_merged_others(merge, reading))
     ignored = {found.get(name, name): why for name, why in reading.ignored.items()}
     return replace(reading, entries=entries, others=others, ignored=ignored)
 
@@ -119,45 +133,30 @@ def _check_distinct(found: Mapping[str, str]) -> None:
         names[new] = name
 
 
-def _merged_entries(target: str, merge: _Merge, entries: Mapping[str, Entry], model: Any) -> dict[str, Entry]:
+def _merged_entries(merge: _Merge, entries: Mapping[str, Entry]) -> dict[str, Entry]:
     """One entry for each tensor that the model has; their shapes are found without reading."""
-    names = [name for each in merge.sources.values() for name in each]
-    shapes = _run(merge, target, model, lambda name: torch.empty(entries[name].shape, device="meta"))
-    sources = tuple(tensor for name in names for tensor in entries[name].sources)
-    makers = {name: make for name in names if (make := entries[name].weight) is not None}
+    shapes = merge.run(lambda name: torch.empty(entries[name].shape, device="meta"))
+    sources = tuple(tensor for name in merge.names for tensor in entries[name].sources)
+    makers = {name: make for name in merge.names if (make := entries[name].weight) is not None}
+    whole = len(makers) == len(merge.names)
 
-    def pattern(result: str) -> torch.Tensor:
-        return _run(merge, target, model, lambda name: nonzero(entries[name].pattern()))[result]
+    def pattern(name: str) -> torch.Tensor:
+        return nonzero(entries[name].pattern())
 
-    def weight(result: str) -> torch.Tensor:
-        return _run(merge, target, model, lambda name: makers[name]())[result]
+    def weight(name: str) -> torch.Tensor:
+        return makers[name]()
 
     return {
         result: Entry(
-            tuple(shape.shape),
-            partial(pattern, result),
-            sources,
-            partial(weight, result) if len(makers) == len(names) else None,
+            tuple(tensor.shape), merge.later(pattern, result), sources, merge.later(weight, result) if whole else None
         )
-        for result, shape in shapes.items()
+        for result, tensor in shapes.items()
     }
 
 
-def _merged_others(target: str, merge: _Merge, reading: Reading, model: Any) -> dict[str, Make]:
+def _merged_others(merge: _Merge, reading: Reading) -> dict[str, Make]:
     def made(name: str) -> torch.Tensor:
         make = reading.others.get(name) or reading.entries[name].weight
         return reading.entries[name].pattern() if make is None else make()
 
-    return {
-        result: partial(lambda key: _run(merge, target, model, made)[key], result)
-        for result in _run(merge, target, model, made)
-    }
-
-
-def _run(merge: _Merge, target: str, model: Any, made: Callable[[str], torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What the converter makes of the tensors, by the model's names."""
-    converter = deepcopy(merge.converter)  # it collects what it is given, as transformers' own loading does with a copy
-    for pattern, names in merge.sources.items():
-        for name in names:
-            converter.add_tensor(target, name, pattern, made(name))
-    return converter.convert(target, model=model, config=model.config)
+    return {result: merge.later(made, result) for result in merge.run(made)}

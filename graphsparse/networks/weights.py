@@ -1,9 +1,8 @@
-"""A model that was built without weights, built again with those of its checkpoint, where memory allows it."""
+"""A model without weights, built again with those of its checkpoint, where memory allows it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +10,10 @@ import torch
 
 from graphsparse.capture import Network
 from graphsparse.errors import ModelError
-from graphsparse.networks.models import parameters_of
+from graphsparse.networks.models import named_tensors, parameters_of
 
 PER_PARAMETER = 28
-"""Bytes that running a model takes: itself in single precision, and a copy, gradients and scores in double."""
+"""Bytes that running a model takes for each parameter: itself in single precision; a copy, gradients and scores in double."""
 
 
 def bytes_to_run(network: Network) -> int:
@@ -41,18 +40,12 @@ def with_weights(network: Network) -> Network:
         )  # fmt: skip
     model, kwargs = network.rebuild(device="cpu")
     with torch.no_grad():
-        for name, tensor in _tensors(model):
+        for name, tensor in named_tensors(model):
             if name in network.weights:
                 tensor.copy_(network.weights[name])
-    inputs = {
-        name: _with_values(value) for name, value in (network.kwargs if network.has_inputs else kwargs or {}).items()
-    }
+    given = network.kwargs if network.has_inputs else kwargs or {}
+    inputs = {name: _with_values(value) for name, value in given.items()}
     return replace(network, model=model, kwargs=inputs, stand_in=False)
-
-
-def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from model.named_parameters(remove_duplicate=False)
-    yield from model.named_buffers(remove_duplicate=False)
 
 
 def _with_values(value: Any) -> Any:
@@ -60,7 +53,7 @@ def _with_values(value: Any) -> Any:
 
 
 def available_memory() -> int:
-    """Bytes that this machine can give without swapping; very many where it does not tell."""
+    """Bytes that this machine can give without swapping; a number beyond any memory where it does not tell."""
     try:
         with open("/proc/meminfo") as file:
             lines = dict(line.split(":", 1) for line in file)
