@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,12 @@ WIRE = -1
 Progress = Callable[[int, int], None]
 
 
-def _silent(done: int, total: int) -> None:
-    pass
+def silent(done: int, total: int) -> None:
+    """A progress that nobody looks at."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Edges into one layer: ``sources`` and ``targets`` are unit ids.
+class Rows(NamedTuple):
+    """Edges as columns: ``sources`` and ``targets`` are unit ids.
 
     ``weights`` are the kept weights, 1 for wires and where the values are not known. ``parameters`` are places in
     `Edges.names`, -1 for wires and products. ``active``: whether an edge lies on a source-sink path.
@@ -35,12 +35,21 @@ class Rows:
     parameters: np.ndarray
     active: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.sources)
-
     def chosen(self, use: np.ndarray) -> Rows:
-        """The rows that are used: flags, or places in the order that is wanted."""
-        return Rows(self.sources[use], self.targets[use], self.weights[use], self.parameters[use], self.active[use])
+        """Some of the rows: by flags, or by places in the order that is wanted."""
+        return Rows(*(column[use] for column in self))
+
+    def listed(self) -> Iterator[tuple[int, int, float, int, bool]]:
+        """The rows one by one, in Python's own types."""
+        return zip(*(column.tolist() for column in self), strict=True)
+
+
+NONE = Rows(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), np.empty(0, np.int32), np.empty(0, bool))
+
+
+def together(parts: Iterable[Rows]) -> Rows:
+    """All rows of several parts, one part after the other."""
+    return Rows(*map(np.concatenate, zip(NONE, *parts, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +57,11 @@ class Edges:
     """The edges of a graph: connections at each place where they act, wires, and operands of products.
 
     Parallel connections (the taps of a kernel in channel resolution) are one edge, whose weight is their norm.
-    ``progress`` is called with (layers done, layers in all) by who goes through them.
+    ``progress`` is called with (layers done, layers in all) while they are gone through.
     """
 
     graph: LayeredGraph
-    progress: Progress = _silent
+    progress: Progress = silent
 
     @cached_property
     def liveness(self) -> Reach:
@@ -77,7 +86,7 @@ class Edges:
 
     def into(self, layer: Layer) -> Rows:
         """The edges into one layer, by source and then by target, parallel ones joined."""
-        return _joined(_together([self.of(block) for block in layer.blocks]))
+        return _joined(together(self.of(block) for block in layer.blocks))
 
     def of(self, block: Block) -> Rows:
         """The edges of one block; none through units that a masked scale makes zero."""
@@ -101,24 +110,16 @@ class Edges:
         return nonzero[others][operands >= 0]
 
 
-def _together(parts: list[Rows]) -> Rows:
-    none = np.empty(0, np.int32)
-    if not parts:
-        return Rows(none, none, np.empty(0), none, np.empty(0, bool))
-    columns = zip(*((p.sources, p.targets, p.weights, p.parameters, p.active) for p in parts), strict=True)
-    return Rows(*(np.concatenate(column) for column in columns))
-
-
 def _joined(rows: Rows) -> Rows:
     """The rows in order, those of one pair of units as one."""
     rows = rows.chosen(np.lexsort((rows.targets, rows.sources)))
-    first = np.ones(len(rows), bool)
+    first = np.ones(len(rows.sources), bool)
     first[1:] = (np.diff(rows.sources) != 0) | (np.diff(rows.targets) != 0)
     if first.all():
         return rows
     starts = np.flatnonzero(first)
     norms = np.sqrt(np.add.reduceat(np.square(rows.weights), starts))
-    alone = np.diff(np.append(starts, len(rows))) == 1
+    alone = np.diff(np.append(starts, len(first))) == 1
     single = rows.chosen(starts)
     active = np.logical_or.reduceat(rows.active, starts)
-    return replace(single, weights=np.where(alone, single.weights, norms), active=active)
+    return single._replace(weights=np.where(alone, single.weights, norms), active=active)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphsparse.errors import MissingExtra
-from graphsparse.exports.edges import Edges, Rows
+from graphsparse.exports.edges import Edges, together
 from graphsparse.graph import LayeredGraph
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ def to_networkx(graph: LayeredGraph) -> networkx.DiGraph:
     import networkx  # takes half a second
 
     edges, result = Edges(graph), networkx.DiGraph()
+    names = [*edges.names, None]  # the last for -1, which is a wire
     for layer in graph.layers:
         live = edges.live[layer.start : layer.stop].tolist()
         for unit, active in enumerate(live, layer.start):
             result.add_node(unit, layer=layer.rank, name=layer.name, active=active)
     for rows in edges:
-        columns = rows.sources.tolist(), rows.targets.tolist(), rows.weights.tolist(), _named(edges, rows), rows.active.tolist()  # fmt: skip
         result.add_edges_from(
-            (u, v, {"weight": w, "parameter": p, "active": a}) for u, v, w, p, a in zip(*columns, strict=True)
+            (u, v, {"weight": w, "parameter": names[p], "active": a}) for u, v, w, p, a in rows.listed()
         )
     return result
 
@@ -43,19 +43,12 @@ def to_igraph(graph: LayeredGraph) -> igraph.Graph:
             "igraph must be installed for a graph of igraph", way_out="pip install 'graphsparse[igraph]'"
         ) from error
     edges = Edges(graph)
-    parts = list(edges)
-    every = np.concatenate([np.stack([rows.sources, rows.targets], 1) for rows in parts] or [np.empty((0, 2), int)])
-    result = igraph.Graph(n=graph.n_units, edges=every, directed=True)
+    rows, names = together(edges), [*edges.names, None]  # the last for -1, which is a wire
+    result = igraph.Graph(n=graph.n_units, edges=np.stack([rows.sources, rows.targets], 1), directed=True)
     result.vs["layer"] = [layer.rank for layer in graph.layers for _ in range(len(layer))]
     result.vs["part"] = [layer.name for layer in graph.layers for _ in range(len(layer))]
     result.vs["active"] = edges.live.tolist()
-    result.es["weight"] = [weight for rows in parts for weight in rows.weights.tolist()]
-    result.es["parameter"] = [name for rows in parts for name in _named(edges, rows)]
-    result.es["active"] = [active for rows in parts for active in rows.active.tolist()]
+    result.es["weight"] = rows.weights.tolist()
+    result.es["parameter"] = [names[number] for number in rows.parameters.tolist()]
+    result.es["active"] = rows.active.tolist()
     return result
-
-
-def _named(edges: Edges, rows: Rows) -> list[str | None]:
-    """The name of each edge's parameter; -1, a wire's, finds None at the end."""
-    names = [*edges.names, None]
-    return [names[number] for number in rows.parameters.tolist()]

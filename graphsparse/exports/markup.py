@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
 from graphsparse.checkpoints.boundary import printable
-from graphsparse.exports.edges import Edges, Progress, Rows
+from graphsparse.exports.edges import Edges, Progress
 from graphsparse.graph import LayeredGraph
 
 NODE = (("layer", "int"), ("name", "string"), ("active", "boolean"))
@@ -23,20 +23,17 @@ def write_graphml(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> No
     for kind, attributes in (("node", NODE), ("edge", EDGE)):
         head += [f'<key id="{kind[0]}{n}" for="{kind}" attr.name="{name}" attr.type="{of}"/>' for n, (name, of) in enumerate(attributes)]  # fmt: skip
     _write(file, [*head, '<graph edgedefault="directed">'])
-    _write(file, _nodes(edges, _graphml_node))
+    _write(file, (
+        f'<node id="{unit}"><data key="n0">{rank}</data><data key="n1">{escape(name)}</data><data key="n2">{active}</data></node>'
+        for unit, rank, name, active in _nodes(edges)
+    ))  # fmt: skip
     names = [f'<data key="e0">{escape(printable(name))}</data>' for name in edges.names] + [""]
     for rows in edges:
         _write(file, (
             f'<edge source="{u}" target="{v}">{names[p]}<data key="e1">{TRUTH[a]}</data><data key="e2">{_number(w)}</data></edge>'
-            for u, v, w, p, a in _columns(rows)
+            for u, v, w, p, a in rows.listed()
         ))  # fmt: skip
     _write(file, ["</graph>", "</graphml>"])
-
-
-def _graphml_node(unit: int, rank: int, name: str, active: bool) -> str:
-    values = (str(rank), escape(name), TRUTH[active])
-    data = "".join(f'<data key="n{n}">{value}</data>' for n, value in enumerate(values))
-    return f'<node id="{unit}">{data}</node>'
 
 
 def write_gexf(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
@@ -48,37 +45,32 @@ def write_gexf(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
         lines = (f'<attribute id="{n}" title="{name}" type="{"integer" if of == "int" else of}"/>' for n, (name, of) in enumerate(attributes))  # fmt: skip
         head += [f'<attributes class="{kind}" mode="static">', *lines, "</attributes>"]
     _write(file, [*head, "<nodes>"])
-    _write(file, _nodes(edges, _gexf_node))
+    _write(file, (
+        f'<node id="{unit}" label="{unit}"><attvalues>{_attributes(str(rank), name, active)}</attvalues></node>'
+        for unit, rank, name, active in _nodes(edges)
+    ))  # fmt: skip
     _write(file, ["</nodes>", "<edges>"])
-    names, number = [_attribute(0, printable(name)) for name in edges.names] + [""], 0
+    names, number = [_attributes(printable(name)) for name in edges.names] + [""], 0
     for rows in edges:
         _write(file, (
             f'<edge id="{e}" source="{u}" target="{v}" weight="{_number(w)}"><attvalues>{names[p]}<attvalue for="1" value="{TRUTH[a]}"/></attvalues></edge>'
-            for e, (u, v, w, p, a) in enumerate(_columns(rows), number)
+            for e, (u, v, w, p, a) in enumerate(rows.listed(), number)
         ))  # fmt: skip
-        number += len(rows)
+        number += len(rows.sources)
     _write(file, ["</edges>", "</graph>", "</gexf>"])
 
 
-def _gexf_node(unit: int, rank: int, name: str, active: bool) -> str:
-    values = "".join(_attribute(n, value) for n, value in enumerate((str(rank), name, TRUTH[active])))
-    return f'<node id="{unit}" label="{unit}"><attvalues>{values}</attvalues></node>'
+def _attributes(*values: str) -> str:
+    """The values of attributes in their order, as GEXF has them."""
+    return "".join(f'<attvalue for="{number}" value={quoteattr(value)}/>' for number, value in enumerate(values))
 
 
-def _attribute(number: int, value: str) -> str:
-    return f'<attvalue for="{number}" value={quoteattr(value)}/>'
-
-
-def _nodes(edges: Edges, line: Callable[[int, int, str, bool], str]) -> Iterator[str]:
+def _nodes(edges: Edges) -> Iterator[tuple[int, int, str, str]]:
+    """Of each unit its id, the rank and the name of its layer, and whether it is active."""
     for layer in edges.graph.layers:
         name = printable(layer.name)
         for unit, active in enumerate(edges.live[layer.start : layer.stop].tolist(), layer.start):
-            yield line(unit, layer.rank, name, active)
-
-
-def _columns(rows: Rows) -> Iterator[tuple[int, int, float, int, bool]]:
-    columns = rows.sources, rows.targets, rows.weights, rows.parameters, rows.active
-    return zip(*(column.tolist() for column in columns), strict=True)
+            yield unit, layer.rank, name, TRUTH[active]
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,7 +39,7 @@ def write_graph(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None
         arrays[name] = ready(to_tensor(np.ascontiguousarray(array), name))
         return name
 
-    masks = {name: mask for name, mask in graph.masks.items()} | {n: graph.kept[n] for n in graph.shapes}
+    masks = {**graph.masks, **{name: graph.kept[name] for name in graph.shapes}}
     contents: dict[str, Any] = {
         "version": VERSION,
         "masks": [[name, mask.shape, add(f"mask_{n}", mask.words)] for n, (name, mask) in enumerate(masks.items())],
@@ -51,41 +51,23 @@ def write_graph(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None
         "blocks": [],
     }  # fmt: skip
     add("structure", np.frombuffer(bytearray(graph_to_bytes(graph)), np.uint8))
-    pending = _Blocks(graph, progress)
+
+    unknown = replace(ready(to_tensor(np.empty(0, np.int32), "")), shape=(-1,))  # how long is known when it is made
+
+    @lru_cache(maxsize=1)
+    def matrix(number: int) -> sparse.csr_array:
+        progress(number, len(graph.edges))
+        return replace(graph.edges[number]).matrix  # an edge keeps its matrix; this copy of it does not stay
+
     for number, edge in enumerate(graph.edges):
         names = {part: f"block_{number}_{part}" for part in ("indptr", "indices")}
         shape = len(edge.source), len(edge.target)
         contents["blocks"].append({"source": edge.source.name, "target": edge.target.name, "parameter": edge.parameter, "shape": shape, **names})  # fmt: skip
         for part, name in names.items():
-            arrays[name] = pending.array(number, part)
+            make = partial(lambda number, part: to_tensor(getattr(matrix(number), part), part), number, part)
+            arrays[name] = replace(unknown, make=make)
     add("contents", np.frombuffer(bytearray(json.dumps(contents), "ascii"), np.uint8))
     write_npz(file, arrays, {})
-
-
-class _Blocks:
-    """The csr of each block, one in memory at a time; its arrays' sizes are not known before."""
-
-    def __init__(self, graph: LayeredGraph, progress: Progress):
-        self.graph, self.progress = graph, progress
-        self.matrix = lru_cache(maxsize=1)(self._matrix)
-
-    def _matrix(self, number: int) -> sparse.csr_array:
-        self.progress(number, len(self.graph.edges))
-        return self.graph.edges[number].matrix
-
-    def array(self, number: int, part: str) -> Pending:
-        """The array of a block's csr as something to be written."""
-        return _Late(lambda: to_tensor(getattr(self.matrix(number), part), part))
-
-
-class _Late(Pending):
-    """A tensor whose shape is known when it is made."""
-
-    def __init__(self, make: Any):
-        super().__init__((), ready(to_tensor(np.empty(0, np.int32), "")).dtype, make)
-
-    def tensor(self) -> Any:
-        return self.make()
 
 
 def _kernels(graph: LayeredGraph) -> Iterator[KernelBlock]:

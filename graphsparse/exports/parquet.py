@@ -30,7 +30,7 @@ def write_parquet(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> No
     with parquet.ParquetWriter(file, schema) as writer:
         for number, rows in enumerate(edges):
             wires = pyarrow.array(rows.parameters, mask=rows.parameters == WIRE)
-            places = np.full(len(rows), number, np.int32)
+            places = np.full(len(rows.sources), number, np.int32)
             columns = [
                 rows.sources.astype(np.int32), rows.targets.astype(np.int32), rows.weights,
                 pyarrow.DictionaryArray.from_arrays(wires, parameters), pyarrow.DictionaryArray.from_arrays(places, layers), rows.active,

@@ -10,14 +10,14 @@ from typing import BinaryIO, NamedTuple
 from graphsparse.checkpoints.atomic import check_writable, replacing
 from graphsparse.errors import ArgumentError, CheckpointError
 from graphsparse.exports.dot import write_dot
-from graphsparse.exports.edges import Progress
+from graphsparse.exports.edges import Progress, silent
 from graphsparse.exports.markup import write_gexf, write_graphml
 from graphsparse.exports.npz import read_graph, write_graph
 from graphsparse.exports.parquet import write_parquet
 from graphsparse.graph import LayeredGraph, checked_graph
 
 LARGEST_TEXT = 1_000_000
-"""Edges up to which GraphML and GEXF are written unasked: some 150 bytes each, and their readers need far more memory."""
+"""More edges are written as GraphML and GEXF only with ``force``: each takes some 150 bytes, and far more in their readers."""
 
 
 class Format(NamedTuple):
@@ -49,8 +49,8 @@ def save_graph(
         progress: called with (layers or blocks done, those in all).
 
     Raises:
-        ArgumentError: no path. CheckpointError: another ending, too many edges, or a file that cannot be written. MissingExtra: Parquet
-            without pyarrow.
+        ArgumentError: no path. CheckpointError: another ending, too many edges, or a file that cannot be written.
+        MissingExtra: Parquet without pyarrow.
 
     Example:
         >>> import tempfile, torch, graphsparse as gs
@@ -65,7 +65,7 @@ def save_graph(
     if form.bulky and not force:
         _check_size(checked_graph(graph), path)
     with replacing(path) as file:
-        form.write(file, checked_graph(graph), progress or (lambda done, total: None))
+        form.write(file, checked_graph(graph), progress or silent)
 
 
 def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:

@@ -153,9 +153,9 @@ def _counted(most: float, folder: Path) -> Iterator[None]:
 def _class_of(config: Any, transformers: Any) -> type[nn.Module]:
     name = str((getattr(config, "architectures", None) or ["no architectures"])[0])
     found = getattr(transformers, name, None) if name.isidentifier() else None
-    if not inspect.isclass(found) or not issubclass(found, transformers.PreTrainedModel):
-        raise ModelError("a config.json must name a model class of transformers", received=name, way_out=WAY_OUT)
-    return found
+    if inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel) and issubclass(found, nn.Module):
+        return found
+    raise ModelError("a config.json must name a model class of transformers", received=name, way_out=WAY_OUT)
 
 
 def _inputs(model: Any, config: Any, folder: Path, most: float) -> dict[str, Any] | None:

@@ -49,9 +49,8 @@ class Deaths:
     def cut_counts(self) -> Counter[str]:
         """How many units each mask cuts; under "" how many are cut by any."""
         cut = self.cut or {}
-        counts = Counter({name: np.count_nonzero(flags) for name, flags in cut.items()})
-        counts[""] = np.count_nonzero(np.any([*cut.values()], axis=0))
-        return counts
+        counts = {name: int(flags.sum()) for name, flags in cut.items()}
+        return Counter({**counts, "": int(np.any([*cut.values()], axis=0).sum())})
 
 
 def deaths(base: LayeredGraph, before: Snapshot, after: Snapshot, causes: bool = True) -> Deaths:

@@ -88,14 +88,14 @@ def _shares(connections: int, kept: int, active: int) -> Row:
 def _of_units(snapshot: Snapshot, units: np.ndarray, prunable: np.ndarray) -> Row:
     """Counts of units; ``anp`` and ``active_anp`` are shares of the prunable ones."""
     flags = snapshot.units
-    of = max(1, np.count_nonzero(prunable))
+    of = max(1, _count(prunable))
     return {
-        "units": np.count_nonzero(units),
-        "live": np.count_nonzero(snapshot.live & units),
-        "starved": np.count_nonzero(~flags["signal"] & units),
-        "stranded": np.count_nonzero(~flags["reaches"] & units),
-        "anp": np.count_nonzero(flags["joined"] & prunable) / of,
-        "active_anp": np.count_nonzero(flags["joined_active"] & prunable) / of,
+        "units": _count(units),
+        "live": _count(snapshot.live & units),
+        "starved": _count(~flags["signal"] & units),
+        "stranded": _count(~flags["reaches"] & units),
+        "anp": _count(flags["joined"] & prunable) / of,
+        "active_anp": _count(flags["joined_active"] & prunable) / of,
     }
 
 
@@ -105,6 +105,10 @@ def _fan_in(mean: float, deviation: float, active_mean: float, active_deviation:
         "fan_in_variation": deviation / mean if mean else nan,
         "active_fan_in_variation": active_deviation / active_mean if active_mean else nan,
     }
+
+
+def _count(flags: np.ndarray) -> int:
+    return int(np.count_nonzero(flags))
 
 
 def changes_of(before: Snapshot, after: Snapshot, names: Iterable[str]) -> dict[str, Pair]:
@@ -122,8 +126,8 @@ def change_row(change: Pair, before: Snapshot, after: Snapshot, units: np.ndarra
         "died": kept.died,
         "active_born": active.born,
         "active_died": active.died,
-        "units_born": np.count_nonzero(new & ~old & units),
-        "units_died": np.count_nonzero(old & ~new & units),
+        "units_born": _count(new & ~old & units),
+        "units_died": _count(old & ~new & units),
     }
 
 
