@@ -7,7 +7,7 @@ bundle: a residual stream, a head of attention, a gate and what it gates. Only a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,8 @@ def read_bundles(network: Network) -> Bundles:
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
     require_sinks(lowering, parameters.model_name)
     draft = lowering.draft
-    of = _connected(draft)
+    pairs = [pair for layer in draft.layers for block in layer.blocks for pair in _tied(block)]
+    of = np.append(connected(draft.mark - 1, pairs), [-1, -1])
     fixed = np.zeros(of.max() + 1, bool)
     for ids in [*map(as_ids, draft.sources), *(as_ids(ids.reshape(-1)) for ids in lowering.sinks)]:
         found = of[ids]
@@ -77,16 +78,16 @@ def _sides_apart(call: Call, left: Value, right: Value, weight: Weight, *bias: A
     return bilinear(call, one, two, weight, *bias)
 
 
-def _connected(draft: Draft) -> np.ndarray:
-    """The bundle of each unit, and -1 for no unit and for a constant."""
-    count = draft.mark - 1
-    pairs = [pair for layer in draft.layers for block in layer.blocks for pair in _tied(block)]
+def connected(count: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """What hangs together of so many things, (count,): a number from 0 on, in the order in which they first occur.
+
+    ``pairs`` are two arrays each, whose entries are tied one by one; an entry below 0 is nothing.
+    """
     left = np.concatenate([np.empty(0, np.int64), *(one for one, _ in pairs)])
     right = np.concatenate([np.empty(0, np.int64), *(two for _, two in pairs)])
     real = (left >= 0) & (right >= 0)
     ties = sparse.coo_array((np.ones(real.sum(), bool), (left[real], right[real])), (count, count))
-    _, labels = csgraph.connected_components(ties, directed=False)
-    return np.append(labels, [-1, -1]).astype(np.int64)
+    return csgraph.connected_components(ties, directed=False)[1].astype(np.int64)
 
 
 def _tied(block: KernelBlock | Wiring | Gate) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.errors import brief
+
 SAMPLES = 3
 TOLERANCE = 1e-10
 
@@ -96,5 +98,5 @@ def worst_difference(model: nn.Module, expected: list[list[torch.Tensor]], input
         try:
             worst = max(worst, difference(outputs, run(model, given)))
         except Exception as error:  # the model's own code, with widths that it has not met
-            return float("inf"), f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+            return float("inf"), brief(error)
     return worst, ""

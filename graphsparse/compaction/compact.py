@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from math import prod
 from typing import Any
 
+import numpy as np
+import pandas
+import torch
 from torch import nn
 
 from graphsparse.capture import Network, export, network_of
 from graphsparse.compaction.compacted import Compacted
 from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.experts import Fewer, attempts, mixtures_of, without
-from graphsparse.compaction.plan import fitting, plan_of, unit_map
-from graphsparse.compaction.report import cost_of
-from graphsparse.compaction.summary import summary
-from graphsparse.compaction.tensors import Index, masked_twin
-from graphsparse.compaction.trials import Trials
+from graphsparse.compaction.plan import Plan, fitting, plan_of, unit_map
+from graphsparse.compaction.report import Cost, Report, cost_of
+from graphsparse.compaction.tensors import Index, copy_modes, masked_twin
+from graphsparse.compaction.trials import LOOSE, Trials
 from graphsparse.errors import ArgumentError, ModelError
 
 
@@ -67,35 +71,33 @@ def compact(
     """
     network = network_of(model, example_inputs, kwargs)
     _check(network, round_to)
+    resolution = resolution or network.resolution
     graph = export(network, masks, resolution="channel")
     twin = masked_twin(network, graph)
     plain = network.of_copy(twin, same_names=not graph.uses)
-    trials = Trials.of(plain, plan_of(plain, resolution or network.resolution, keep))
-    trials, fewer = _fewer(plain, trials, resolution or network.resolution, keep, verify and not alike)
+    trials, fewer = Trials.of(plain, plan_of(plain, resolution, keep)), None
+    if verify and not alike:
+        trials, fewer = _fewer(plain, trials, resolution, keep)
     cut = trials.folded(trials.plan.cut)
-    exact = unit_map(cut, trials.twin, trials.plan.names)
+    exact = unit_map(trials.plan, cut)
     cut = (cut.alike() if alike else cut).round_to(round_to)
-    worst = None
-    if verify:
-        cut, worst = trials.verified(cut)
-    training = {path: module.training for path, module in network.runnable.named_modules()}
-    return _finished(trials, fewer, twin, cut, worst, training, exact)
-
-
-def _fewer(
-    plain: Network, trials: Trials, resolution: str, keep: Iterable[str], wanted: bool
-) -> tuple[Trials, Fewer | None]:
-    """The trials of the model without the experts that can leave as a whole, where a trial shows that they can."""
-    found = mixtures_of(trials.twin, trials.plan, fitting(keep, trials.plan.names)) if wanted else []
-    found = [each for each in found if all(trials.same(made) for made in attempts(trials.double, each))]
-    if not found:
-        return trials, None
-    fewer = without(trials.twin, found)
-    network = plain.of_copy(fewer.model, same_names=False)
-    fresh = Trials.of(network, plan_of(network, resolution, keep))
-    fresh.notes += [str(each) for each in found]
-    fresh.expected = trials.expected
-    return fresh, fewer
+    cut, worst = trials.verified(cut) if verify else (cut, None)
+    before = cost_of(twin.eval(), trials.example)
+    made, folded = trials.built(trials.twin, cut)
+    after = cost_of(made.eval(), trials.example)
+    copy_modes(network.runnable, made)
+    index = unit_map(trials.plan, cut)
+    report = _report(trials, cut, worst, (before, after), folded, index, exact)
+    names: Mapping[str, str] = {}
+    if fewer is not None:
+        index = {
+            name: tuple(old[at] for old, at in zip(fewer.index[name], each, strict=True))
+            for name, each in index.items()
+        }
+        names = {name: old for name, old in fewer.names.items() if name != old}
+    for name in folded:
+        index.setdefault(name, (trials.rows_left(name.rpartition(".")[0], cut),))
+    return Compacted(made, index, report, twin, folded, names)
 
 
 def _check(network: Network, round_to: int) -> None:
@@ -108,25 +110,56 @@ def _check(network: Network, round_to: int) -> None:
         raise ArgumentError("round_to= must be a whole number from 1 on", received=repr(round_to))
 
 
-def _finished(
-    trials: Trials, fewer: Fewer | None, twin: nn.Module, cut: Cut, worst: float | None, training: Mapping[str, bool],
-    exact: Index,
-) -> Compacted:  # fmt: skip
-    """The result in the model's own types, with its report."""
-    before = cost_of(twin.eval(), trials.example)
-    made, folded = trials.built(trials.twin, cut)
-    after = cost_of(made.eval(), trials.example)
-    for path, module in made.named_modules():
-        module.training = training.get(path, module.training)
-    report = summary(trials, cut, worst, (before, after), folded, exact)
-    index = unit_map(cut, trials.twin, trials.plan.names)
-    names: Mapping[str, str] = {}
-    if fewer is not None:
-        whole = fewer.index
-        index = {
-            name: tuple(old[at] for old, at in zip(whole[name], each, strict=True)) for name, each in index.items()
-        }
-        names = {name: old for name, old in fewer.names.items() if name != old}
-    for name in folded:
-        index.setdefault(name, (trials.rows_left(name.rpartition(".")[0], cut),))
-    return Compacted(made, index, report, twin, folded, names)
+def _fewer(plain: Network, trials: Trials, resolution: str, keep: Iterable[str]) -> tuple[Trials, Fewer | None]:
+    """The trials of the model without the experts that can leave as a whole, where a trial shows that they can."""
+    found = mixtures_of(trials.twin, trials.plan, fitting(keep, trials.plan.names))
+    found = [each for each in found if all(trials.same(made) for made in attempts(trials.double, each))]
+    if not found:
+        return trials, None
+    fewer = without(trials.twin, found)
+    network = plain.of_copy(fewer.model, same_names=False)
+    fresh = Trials.of(network, plan_of(network, resolution, keep))
+    fresh.notes += [str(each) for each in found]
+    fresh.expected = trials.expected
+    return fresh, fewer
+
+
+def _report(
+    trials: Trials, cut: Cut, worst: float | None, costs: tuple[Cost, Cost], folded: Mapping[str, torch.Tensor],
+    index: Index, exact: Index,
+) -> Report:  # fmt: skip
+    """The report; ``index`` are the indices that stay, ``exact`` those that would without ``round_to`` and ``alike``."""
+    rows = list(_rows(trials.plan, cut, index))
+    kept = [sum(prod(map(len, of[name])) for name, _ in trials.twin.named_parameters()) for of in (index, exact)]
+    counts = {name: int((amount != 0).sum()) for name, amount in folded.items()}
+    notes = [*trials.notes]
+    if trials.tolerance == LOOSE:
+        notes.append(
+            "The model does not run in double precision: constants stay where they are, and outputs were compared in its own."
+        )
+    if any("code" in row["why"] for row in rows):
+        notes.append("Parts of the model stay as wide as they were: its own code does not take other widths there.")
+    return Report(pandas.DataFrame(rows), *costs, counts, worst, kept[0] - kept[1], tuple(notes))
+
+
+def _rows(plan: Plan, cut: Cut, index: Index) -> Iterator[dict[str, Any]]:
+    """A row for each kernel, in program order. A unit of a kernel that is used several times is alive in any use."""
+    uses: dict[str, list[int]] = {}
+    for number, use in enumerate(plan.kernels):
+        same = uses.setdefault(use.name, [number])
+        if (
+            same[0] != number and plan.kernels[same[0]].rows.shape == use.rows.shape
+        ):  # a tied table has rows along either axis
+            same.append(number)
+    for name, numbers in uses.items():
+        live = np.any([plan.life.live[number] for number in numbers], axis=0)
+        bundles = np.stack([plan.kernels[number].rows[~live] for number in numbers])
+        stay = cut.stays[bundles].any(0)
+        first = np.take_along_axis(bundles, cut.stays[bundles].argmax(0)[None], 0)[0]
+        why = Counter(cut.reasons.get(int(bundle), "tied") for bundle in first[stay])
+        yield {
+            "parameter": name, "shape": "x".join(map(str, cut.ties.shapes[name])),
+            "new_shape": "x".join(str(len(at)) for at in index[name]), "units": live.size, "dead": int((~live).sum()),
+            "left": int((~stay).sum()), "masked": int(stay.sum()),
+            "why": ", ".join(f"{reason} {count}" for reason, count in sorted(why.items())),
+        }  # fmt: skip

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from graphsparse.compaction.report import Report
-from graphsparse.compaction.tensors import named_tensors, put_back, remade, taken
+from graphsparse.compaction.tensors import copy_modes, put_back, remade, taken
 from graphsparse.errors import MaskError
+from graphsparse.networks.models import named_tensors
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -19,8 +20,8 @@ class Compacted:
     """A smaller dense model and where its tensors come from.
 
     ``model`` needs no graphsparse: the modules and names are those of the model that was given, with fewer units.
-    ``unit_map`` gives for every parameter and buffer, axis by axis, the old index of each new one. ``names`` gives the old
-    name of each tensor that has a new one, since experts before it in a list left.
+    ``unit_map`` has for every parameter and buffer, axis by axis, the old index of each new index. Where experts leave a
+    list, those after them move up; ``names`` has the old name of each tensor whose name changed so.
     """
 
     model: nn.Module
@@ -65,24 +66,28 @@ class Compacted:
 
         What left comes back as it was, and constants leave the biases that took them over.
         """
-        now, new = dict(named_tensors(self.model)), self._new_names
+        new = self._new_names
+        now = {name: self._without_constants(name, tensor.detach()) for name, tensor in named_tensors(self.model)}
 
         def whole(old: str, tensor: torch.Tensor) -> torch.Tensor:
-            if new[old] is None:
-                return tensor.clone()
-            name = str(new[old])
-            held = now[name].detach()
-            if name in self.folded:
-                held = (held.double() - self.folded[name].to(held.device)).to(held.dtype)
-            return put_back(held, tensor.to(held.device), self.unit_map[name])
+            name = new[old]
+            return (
+                tensor.clone()
+                if name is None
+                else put_back(now[name], tensor.to(now[name].device), self.unit_map[name])
+            )
 
         made = remade(self.masked, whole)
         for name in self.folded.keys() - set(new.values()):
-            self._new_bias(made, name, now[name].detach())
-        training = {path: module.training for path, module in self.model.named_modules()}
-        for path, module in made.named_modules():
-            module.training = training.get(path, module.training)
+            self._new_bias(made, name, now[name])
+        copy_modes(self.model, made)
         return made
+
+    def _without_constants(self, name: str, held: torch.Tensor) -> torch.Tensor:
+        """A tensor of the smaller model without the constants that it took over."""
+        if name not in self.folded:
+            return held
+        return (held.double() - self.folded[name].to(held.device)).to(held.dtype)
 
     @cached_property
     def _old(self) -> dict[str, torch.Tensor]:
@@ -95,16 +100,15 @@ class Compacted:
         new = {self.names.get(name, name): name for name in self.unit_map}
         return {name: new.get(name) for name in self._old}
 
-    def _new_bias(self, made: nn.Module, name: str, held: torch.Tensor) -> None:
+    def _new_bias(self, made: nn.Module, name: str, rest: torch.Tensor) -> None:
         """A bias that only the smaller model has: what training has added to the constant, where there is anything."""
-        rest = (held.double() - self.folded[name].to(held.device)).to(held.dtype)
-        small = torch.finfo(held.dtype).eps * held.abs()
-        if bool((rest.abs() > small).any()):
+        held = rest.double() + self.folded[name].to(rest.device)
+        if bool((rest.abs() > torch.finfo(rest.dtype).eps * held.abs()).any()):
             weight = name.removesuffix("bias") + "weight"
-            module = made.get_submodule(self.names.get(weight, weight).rpartition(".")[0])
-            count = module.__dict__.get("out_features") or self._old[self.names.get(weight, weight)].shape[0]
-            whole = held.new_zeros(count).index_copy(0, self.unit_map[name][0].to(held.device), rest)
-            module.bias = nn.Parameter(whole)
+            old = self.names.get(weight, weight)
+            module = made.get_submodule(old.rpartition(".")[0])
+            count = vars(module).get("out_features") or self._old[old].shape[0]
+            module.bias = nn.Parameter(put_back(rest, rest.new_zeros(count), self.unit_map[name]))
 
     def _index(self, name: str, tensor: torch.Tensor, *, new: bool) -> tuple[torch.Tensor, ...] | None:
         """The indices that stay of each axis of a tensor, after a look at its shape."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from graphsparse.compaction.bundles import connected
 from graphsparse.compaction.uses import AxisUse, KernelUse, Shapes
 from graphsparse.compaction.values import Table
 
@@ -150,20 +151,10 @@ class Cut:
 
     def parts(self) -> list[np.ndarray]:
         """The bundles that leave, in parts that can be cut independently of each other: those that share no axis."""
-        parent = {int(bundle): int(bundle) for bundle in self.leaving()}
-
-        def root(bundle: int) -> int:
-            while parent[bundle] != bundle:
-                parent[bundle] = parent[parent[bundle]]
-                bundle = parent[bundle]
-            return bundle
-
-        for use in self.ties.uses:
-            found = np.unique(use.bundles)
-            inside = [root(int(bundle)) for bundle in found[~self.stays[found]]]
-            for other in inside[1:]:
-                parent[other] = inside[0]
-        members: dict[int, list[int]] = {}
-        for bundle in parent:
-            members.setdefault(root(bundle), []).append(bundle)
-        return [np.asarray(part) for part in members.values()]
+        leaving = self.leaving()
+        shared = [found[~self.stays[found]] for found in (np.unique(use.bundles) for use in self.ties.uses)]
+        ties = [(np.broadcast_to(found[:1], found[1:].shape), found[1:]) for found in shared]
+        labels = connected(len(self.stays), ties)[leaving]
+        order = np.argsort(labels, kind="stable")
+        parts = np.split(leaving[order], np.flatnonzero(np.diff(labels[order])) + 1)
+        return [part for part in parts if len(part)]

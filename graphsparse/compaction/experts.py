@@ -17,7 +17,8 @@ from torch import nn
 from graphsparse.compaction.modules import KERNELS, set_widths
 from graphsparse.compaction.plan import Plan
 from graphsparse.compaction.shaking import shaken
-from graphsparse.compaction.tensors import Index, named_tensors, remade, taken
+from graphsparse.compaction.tensors import Index, remade, taken
+from graphsparse.networks.models import named_tensors
 
 
 @dataclass(frozen=True, eq=False)

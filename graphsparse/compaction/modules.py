@@ -12,82 +12,58 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 KERNELS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
 HEADS = ("num_heads", "n_heads", "n_head", "heads", "num_attention_heads", "num_key_value_heads")
 WIDTHS = ("all_head_size", "inner_dim", "attn_dim", "split_size", "inner_size")
-Attributes = Callable[[Any, int | None], Mapping[str, Any]]
-"""The attributes of a module by its tensors' shapes, and its groups where their number changed."""
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *INSTANCE_NORMS)
+SIZES: tuple[tuple[tuple[type, ...], Mapping[str, tuple[str, int]]], ...] = (
+    ((nn.Linear,), {"out_features": ("weight", 0), "in_features": ("weight", 1)}),
+    ((nn.Embedding, nn.EmbeddingBag), {"num_embeddings": ("weight", 0), "embedding_dim": ("weight", 1)}),
+    ((nn.PReLU,), {"num_parameters": ("weight", 0)}),
+    ((nn.Bilinear,), {"out_features": ("weight", 0), "in1_features": ("weight", 1), "in2_features": ("weight", 2)}),
+    ((nn.RNNCellBase,), {"input_size": ("weight_ih", 1), "hidden_size": ("weight_hh", 1)}),
+)
+"""Attributes that are the size of a tensor along an axis, by the kinds of modules that have them."""
 
 
-def _linear(module: Any, groups: int | None) -> dict[str, Any]:
-    return {"out_features": module.weight.shape[0], "in_features": module.weight.shape[1]}
+def _convolution(module: Any) -> dict[str, Any]:
+    names = ("in_channels", "out_channels") if module.transposed else ("out_channels", "in_channels")
+    return dict(zip(names, (module.weight.shape[0], module.weight.shape[1] * module.groups)))
 
 
-def _convolution(module: Any, groups: int | None) -> dict[str, Any]:
-    count = groups or module.groups
-    return {"out_channels": module.weight.shape[0], "in_channels": module.weight.shape[1] * count, "groups": count}
-
-
-def _transposed(module: Any, groups: int | None) -> dict[str, Any]:
-    count = groups or module.groups
-    return {"in_channels": module.weight.shape[0], "out_channels": module.weight.shape[1] * count, "groups": count}
-
-
-def _norm(module: Any, groups: int | None) -> dict[str, Any]:
+def _norm(module: Any) -> dict[str, Any]:
     held = module.running_mean if module.weight is None else module.weight
     return {} if held is None else {"num_features": held.shape[0]}
 
 
-def _group_norm(module: Any, groups: int | None) -> dict[str, Any]:
+def _group_norm(module: Any) -> dict[str, Any]:
     if module.weight is None:
         return {}
     channels = module.weight.shape[0]
     return {"num_groups": channels * module.num_groups // module.num_channels, "num_channels": channels}
 
 
-def _layer_norm(module: Any, groups: int | None) -> dict[str, Any]:
+def _layer_norm(module: Any) -> dict[str, Any]:
     return {} if module.weight is None else {"normalized_shape": tuple(module.weight.shape)}
 
 
-def _embedding(module: Any, groups: int | None) -> dict[str, Any]:
-    return {"num_embeddings": module.weight.shape[0], "embedding_dim": module.weight.shape[1]}
-
-
-def _turned_linear(module: Any, groups: int | None) -> dict[str, Any]:
-    return {"nx": module.weight.shape[0], "nf": module.weight.shape[1]}
-
-
-def _per_channel(module: Any, groups: int | None) -> dict[str, Any]:
-    return {"num_parameters": module.weight.shape[0]}
-
-
-def _bilinear(module: Any, groups: int | None) -> dict[str, Any]:
-    return dict(zip(("out_features", "in1_features", "in2_features"), module.weight.shape, strict=True))
-
-
-def _attention(module: Any, groups: int | None) -> dict[str, Any]:
+def _attention(module: Any) -> dict[str, Any]:
     width = module.out_proj.weight.shape[1]
     packed = module.in_proj_weight is not None
     sides = (width, width) if packed else (module.k_proj_weight.shape[1], module.v_proj_weight.shape[1])
     return {"embed_dim": width, "kdim": sides[0], "vdim": sides[1], "num_heads": width // module.head_dim}
 
 
-def _recurrent(module: Any, groups: int | None) -> dict[str, Any]:
+def _recurrent(module: Any) -> dict[str, Any]:
     module._init_flat_weights()  # its list of the same parameters
     state, cell = module.weight_hh_l0.shape[1], getattr(module, "weight_hr_l0", None)
     sizes = {"hidden_size": state} if cell is None else {"hidden_size": cell.shape[1], "proj_size": state}
     return {"input_size": module.weight_ih_l0.shape[1], **sizes}
 
 
-def _cell(module: Any, groups: int | None) -> dict[str, Any]:
-    return {"input_size": module.weight_ih.shape[1], "hidden_size": module.weight_hh.shape[1]}
-
-
-_INSTANCE_NORMS = nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d
-_BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, *_INSTANCE_NORMS
-_ATTRIBUTES: tuple[tuple[tuple[type, ...], Attributes], ...] = (
-    ((nn.Linear,), _linear), (CONVOLUTIONS, _convolution), (TRANSPOSED, _transposed), (_BATCH_NORMS, _norm),
-    ((nn.GroupNorm,), _group_norm), ((nn.LayerNorm, nn.RMSNorm), _layer_norm), ((nn.Embedding, nn.EmbeddingBag), _embedding),
-    ((nn.PReLU,), _per_channel), ((nn.Bilinear,), _bilinear), ((nn.MultiheadAttention,), _attention),
-    ((nn.RNNBase,), _recurrent), ((nn.RNNCellBase,), _cell),
+ATTRIBUTES: tuple[tuple[tuple[type, ...], Callable[[Any], Mapping[str, Any]]], ...] = (
+    ((*CONVOLUTIONS, *TRANSPOSED), _convolution), (BATCH_NORMS, _norm), ((nn.GroupNorm,), _group_norm),
+    ((nn.LayerNorm, nn.RMSNorm), _layer_norm), ((nn.MultiheadAttention,), _attention), ((nn.RNNBase,), _recurrent),
 )  # fmt: skip
+"""What else the shapes of a module's tensors say of its attributes."""
 
 
 def is_turned_linear(module: nn.Module) -> bool:
@@ -103,15 +79,14 @@ def is_kernel(module: nn.Module) -> bool:
 def set_widths(model: nn.Module, groups: Mapping[str, int], sizes: Mapping[str, Iterable[tuple[int, int]]]) -> None:
     """Set the attributes of all modules by their tensors' shapes.
 
-    ``groups``: of each convolution whose number of groups changed, how many it has. ``sizes``: by module path, the
-    widths before and after of the values that the module makes, for counts of heads that a module keeps of its own.
+    ``groups``: how many each convolution has whose number of groups changed, by path. ``sizes``: by path the widths of the
+    values that a module makes, before and after; they say the new counts of heads that a module keeps as attributes.
     """
     for path, module in model.named_modules():
-        for attributes in _attributes_of(module):
-            for name, value in attributes(module, groups.get(path)).items():
-                setattr(module, name, value)
+        if path in groups and isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
+            module.groups = groups[path]
         changed = dict(sizes.get(path, ()))
-        for name, value in _without_tensors(module, changed).items():
+        for name, value in {**_attributes(module), **_without_tensors(module, changed)}.items():
             setattr(module, name, value)
         for name in (*HEADS, *WIDTHS):
             held = vars(module).get(name)
@@ -119,21 +94,29 @@ def set_widths(model: nn.Module, groups: Mapping[str, int], sizes: Mapping[str, 
                 setattr(module, name, changed[held])
 
 
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """The attributes of a module that the shapes of its tensors say."""
+    if is_turned_linear(module):
+        return {"nx": module.weight.shape[0], "nf": module.weight.shape[1]}  # type: ignore[union-attr, index]
+    found: dict[str, Any] = {}
+    for kinds, sizes in SIZES:
+        if isinstance(module, kinds):
+            found |= {name: getattr(module, tensor).shape[axis] for name, (tensor, axis) in sizes.items()}
+    for others, attributes in ATTRIBUTES:
+        if isinstance(module, others):
+            found |= attributes(module)
+    return found
+
+
 def _without_tensors(module: Any, changed: Mapping[int, int]) -> dict[str, int]:
     """The attributes of a normalisation by groups or instances that has no tensors, by the widths of its values."""
-    counted: dict[Any, str] = {nn.GroupNorm: "num_channels", **dict.fromkeys(_INSTANCE_NORMS, "num_features")}
+    counted: dict[Any, str] = {nn.GroupNorm: "num_channels", **dict.fromkeys(INSTANCE_NORMS, "num_features")}
     name = next((name for kind, name in counted.items() if isinstance(module, kind)), None)
     if name is None or any(True for _ in (*module.parameters(), *module.buffers())):
         return {}
     before = getattr(module, name)
     after = changed.get(before, before)
     return {name: after} | ({"num_groups": after * module.num_groups // before} if name == "num_channels" else {})
-
-
-def _attributes_of(module: nn.Module) -> list[Attributes]:
-    if is_turned_linear(module):
-        return [_turned_linear]
-    return [attributes for kinds, attributes in _ATTRIBUTES if isinstance(module, kinds)]
 
 
 def equal_widths(model: nn.Module) -> list[list[tuple[str, int]]]:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import fnmatch
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from graphsparse.capture import Network
 from graphsparse.compaction.bundles import Bundles, read_bundles
 from graphsparse.compaction.cut import Cut, Ties
 from graphsparse.compaction.dead import Life, life_of
 from graphsparse.compaction.modules import equal_widths
-from graphsparse.compaction.tensors import named_tensors
 from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use
 from graphsparse.compaction.values import asked_by_values
 from graphsparse.errors import MaskError
+from graphsparse.networks.models import named_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +39,12 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
     model = network.runnable
     bundles = read_bundles(network)
     life = life_of(network, bundles, resolution)
-    names = _first_names(model)
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(tensor), name) for name, tensor in named_tensors(model)}
     shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(model)}
     kernels = tuple(kernel_use(block, shapes[block.parameter], bundles.of) for block in bundles.kernels)
     uses, stuck = _uses(bundles, shapes)
-    asked = asked_by_values(bundles, shapes, _buffers(network))
+    asked = asked_by_values(bundles, shapes, dict(network.program.graph_signature.inputs_to_buffers))
     kernels = tuple(
         replace(use, columns=asked.sides[use.name][None]) if use.name in asked.sides else use for use in kernels
     )
@@ -75,17 +74,6 @@ def fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
     return found
 
 
-def _first_names(model: nn.Module) -> dict[str, str]:
-    """The first name of every parameter and buffer by each of its names."""
-    first: dict[int, str] = {}
-    return {name: first.setdefault(id(tensor), name) for name, tensor in named_tensors(model)}
-
-
-def _buffers(network: Network) -> dict[str, str]:
-    """The buffers that the program takes, by the names of its inputs."""
-    return dict(network.program.graph_signature.inputs_to_buffers)
-
-
 def _uses(bundles: Bundles, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[AxisUse], np.ndarray]:
     """The uses of biases and scales, and the bundles that they hold fast."""
     found, stuck = [], [np.empty(0, np.int64)]
@@ -107,17 +95,16 @@ def _distinct(uses: tuple[AxisUse, ...]) -> list[AxisUse]:
     return list(found.values())
 
 
-def unit_map(cut: Cut, model: nn.Module, names: Mapping[str, str]) -> dict[str, tuple[torch.Tensor, ...]]:
+def unit_map(plan: Plan, cut: Cut) -> dict[str, tuple[torch.Tensor, ...]]:
     """The old index of each index that stays, for every axis of every tensor."""
-    flags = cut.flags()
-    found = {}
-    for name, tensor in named_tensors(model):
-        first = names[name]
-        found[name] = tuple(
+    flags, shapes = cut.flags(), cut.ties.shapes
+    return {
+        name: tuple(
             torch.from_numpy(np.flatnonzero(flags[first, axis])) if (first, axis) in flags else torch.arange(size)
-            for axis, size in enumerate(tensor.shape)
+            for axis, size in enumerate(shapes[first])
         )
-    return found
+        for name, first in plan.names.items()
+    }
 
 
 def groups_left(plan: Plan, cut: Cut) -> dict[str, int]:
@@ -136,31 +123,3 @@ def sizes_left(cut: Cut) -> dict[str, list[tuple[int, int]]]:
         place: [(before, after.pop()) for before, after in sizes.items() if len(after) == 1]
         for place, sizes in found.items()
     }
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """What became of the units of one kernel; ``why`` counts the reasons for which dead units stay."""
-
-    parameter: str
-    units: int
-    dead: int
-    left: int
-    why: Mapping[str, int]
-
-
-def rows_of(plan: Plan, cut: Cut) -> list[Row]:
-    """A row for each kernel, in program order. A unit of a kernel that is used several times is alive in any use."""
-    uses: dict[tuple[str, tuple[int, ...]], list[int]] = {}
-    for number, use in enumerate(plan.kernels):
-        uses.setdefault((use.name, use.rows.shape), []).append(number)
-    found: dict[str, Row] = {}
-    for (name, _), numbers in uses.items():
-        if name not in found:
-            live = np.any([plan.life.live[number] for number in numbers], axis=0)
-            bundles = np.stack([plan.kernels[number].rows[~live] for number in numbers])
-            stay = cut.stays[bundles].any(0)
-            first = np.take_along_axis(bundles, cut.stays[bundles].argmax(0)[None], 0)[0]
-            why = Counter(cut.reasons.get(int(bundle), "tied") for bundle in first[stay])
-            found[name] = Row(name, live.size, int((~live).sum()), int((~stay).sum()), why)
-    return list(found.values())

@@ -19,9 +19,9 @@ from graphsparse.checkpoints import write_checkpoint
 from graphsparse.checkpoints.atomic import replacing
 from graphsparse.compaction.checking import Inputs
 from graphsparse.compaction.compacted import Compacted
-from graphsparse.compaction.tensors import named_tensors
-from graphsparse.errors import CheckpointError, GraphsparseError
+from graphsparse.errors import CheckpointError, GraphsparseError, brief
 from graphsparse.networks.configuration import CONFIG
+from graphsparse.networks.models import named_tensors
 from graphsparse.networks.pretrained import build_pretrained
 
 WIDTHS = (
@@ -32,29 +32,25 @@ WIDTHS = (
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".index.json")
 
 
-def save(compacted: Compacted, folder: str | os.PathLike[str], inputs: Inputs) -> list[Path]:
+def save(compacted: Compacted, folder: Path, inputs: Inputs) -> list[Path]:
     """Write ``model.safetensors``, ``map.json``, ``report.json`` and ``model.pt2`` into a folder, each in one step.
 
     ``inputs`` are what the program is exported for. Returns what was written.
 
     Raises:
-        CheckpointError: the folder cannot be made or written; or torch cannot export the model.
+        CheckpointError: the folder cannot be written; or torch cannot export the model.
     """
-    place = made_folder(folder)
-    program = _program(compacted.model, inputs)
-    weights = place / "model.safetensors"
-    write_checkpoint(weights, _state(compacted.model), {}, form="zeros")
-    written = [weights]
-    for name, content in (
-        ("map.json", json.dumps(map_of(compacted)).encode()), ("report.json", compacted.report.to_json().encode()),
-        ("model.pt2", program),
-    ):  # fmt: skip
-        _write(place / name, content)
-        written.append(place / name)
-    return written
+    contents = {
+        "map.json": json.dumps(_map_of(compacted)).encode(), "report.json": compacted.report.to_json().encode(),
+        "model.pt2": _program(compacted.model, inputs),
+    }  # fmt: skip
+    write_checkpoint(folder / "model.safetensors", _state(compacted.model), {}, form="zeros")
+    for name, content in contents.items():
+        _write(folder / name, content)
+    return [folder / name for name in ("model.safetensors", *contents)]
 
 
-def map_of(compacted: Compacted) -> dict[str, dict[str, Any]]:
+def _map_of(compacted: Compacted) -> dict[str, dict[str, Any]]:
     """The map of units as plain lists: for each tensor its old shape, its new one, and the indices that each axis keeps.
 
     An axis that keeps all of its indices has null. A tensor with a new name has its old one as ``name``.
@@ -70,29 +66,25 @@ def map_of(compacted: Compacted) -> dict[str, dict[str, Any]]:
     return found
 
 
-def made_folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder, made where it is not there."""
-    place = Path(folder)
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Make a folder where it is not there. Where the block fails and the folder is new and empty, it is removed again.
+
+    Raises CheckpointError where it cannot be made.
+    """
+    new = not folder.exists()
     try:
-        place.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise CheckpointError(
             "a folder must be writable, inside a folder that is there", place=str(folder), received=error.strerror
         ) from error
-    return place
-
-
-@contextmanager
-def making(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """The folder, made where it is not there. Where what follows fails, one that was made goes again, if it is empty."""
-    new = not Path(folder).exists()
-    place = made_folder(folder)
     try:
-        yield place
+        yield
     except BaseException:
         if new:
             with suppress(OSError):
-                place.rmdir()
+                folder.rmdir()
         raise
 
 
@@ -113,10 +105,7 @@ def _program(model: nn.Module, inputs: Inputs) -> bytes:
         program = torch.export.export(model.eval(), inputs.args, dict(inputs.kwargs), strict=False)
         torch.export.save(program, buffer)
     except Exception as error:
-        raise CheckpointError(
-            "a compacted model must be one that torch can export",
-            received=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}",
-        ) from error
+        raise CheckpointError("a compacted model must be one that torch can export", received=brief(error)) from error
     finally:
         for module, mode in training.items():
             module.training = mode
@@ -124,12 +113,11 @@ def _program(model: nn.Module, inputs: Inputs) -> bytes:
 
 
 def sayable(model: nn.Module, config: Mapping[str, Any]) -> list[str]:
-    """The parameters whose widths a configuration does not say, and which therefore keep them."""
+    """The parameters whose widths a configuration does not say. They must stay as wide."""
     widths = set(_widths(config).values())
     known = widths | {2 * width for width in widths}  # two kernels in one, for gates
-    return [
-        name for name, parameter in model.named_parameters() if parameter.dim() > 1 and not known & set(parameter.shape)
-    ]
+    kernels = {name: set(each.shape) for name, each in model.named_parameters() if each.dim() > 1}
+    return [name for name, shape in kernels.items() if not known & shape]
 
 
 def _widths(config: Mapping[str, Any]) -> dict[str, int]:
@@ -141,15 +129,15 @@ def _widths(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """A folder's configuration as it stands in its file, which has been read as a model's before."""
+    """A folder's configuration as its file has it. Call it after a model was built of it, which checks it."""
     return dict(json.loads((Path(folder) / CONFIG).read_text()))
 
 
 def save_pretrained(compacted: Compacted, source: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
-    """Put the configuration beside a compacted model's weights, so that transformers loads the folder; whether it can.
+    """Put the configuration beside a compacted model's weights, so that transformers loads the folder.
 
     Where the configuration cannot say the new widths, the whole masked model's weights and the old configuration are
-    written in place of the small ones. What else lies in the source folder (a tokenizer) is copied.
+    written instead. What else lies in the source folder (a tokenizer) is copied. Returns whether the small model is there.
     """
     place, config = Path(folder), read_config(source)
     smaller = {**config, **_new_widths(compacted, config)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,15 +13,10 @@ from graphsparse.capture import Network
 from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
 from graphsparse.graph import LayeredGraph
+from graphsparse.networks.models import named_tensors
 
 Index = Mapping[str, tuple[torch.Tensor, ...]]
 """The indices that stay of each axis, by the name of a tensor."""
-
-
-def named_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers under all their names."""
-    yield from model.named_parameters(remove_duplicate=False)
-    yield from model.named_buffers(remove_duplicate=False)
 
 
 def remade(model: nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]) -> nn.Module:
@@ -36,17 +31,15 @@ def remade(model: nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]
 
 
 def masked_twin(network: Network, graph: LayeredGraph) -> nn.Module:
-    """A plain copy with memory of its own whose weights are zero where masks say so, to each use its own mask."""
+    """A plain copy with memory of its own. Its weights are zero where masks drop them; each use has its own mask."""
     twin = unmasked(network.runnable).model
     keys = {use.name: key for key, use in graph.uses.items()}
     own = {name: keys[use] for name, use in separate(twin, keys).items()}
 
     def masked(name: str, tensor: torch.Tensor) -> torch.Tensor:
-        mask = graph.kept.get(own.get(name, graph.aliases.get(name, name)))
-        given = mask is not None and (
-            name in own or graph.aliases.get(name, name) in graph.shapes or mask is graph.masks.get(name)
-        )
-        if not given or mask is None:
+        first = graph.aliases.get(name, name)
+        mask = graph.kept.get(own.get(name, first))
+        if mask is None or not (name in own or first in graph.shapes or mask is graph.masks.get(name)):
             return tensor.clone()
         keep = torch.from_numpy(mask.unpack()).to(tensor.device)
         return torch.where(keep, tensor, torch.zeros((), dtype=tensor.dtype, device=tensor.device))
@@ -65,6 +58,13 @@ def taken(tensor: torch.Tensor, index: tuple[torch.Tensor, ...] | None) -> torch
         if len(at) < tensor.shape[axis]:
             tensor = tensor.index_select(axis, at.to(tensor.device))
     return tensor
+
+
+def copy_modes(source: nn.Module, target: nn.Module) -> None:
+    """Put each module into training or evaluation as the module of the same path is."""
+    modes = {path: module.training for path, module in source.named_modules()}
+    for path, module in target.named_modules():
+        module.training = modes.get(path, module.training)
 
 
 def put_back(tensor: torch.Tensor, whole: torch.Tensor, index: tuple[torch.Tensor, ...] | None) -> torch.Tensor:

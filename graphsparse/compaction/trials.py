@@ -73,7 +73,7 @@ class Trials:
     def built(self, source: nn.Module, cut: Cut) -> tuple[nn.Module, dict[str, torch.Tensor]]:
         """The smaller model of a masked one, and what was added to its biases, by their names, in double precision."""
         amounts = fold(self.readers, cut)
-        index = unit_map(cut, source, self.plan.names)
+        index = unit_map(self.plan, cut)
         made = remade(source, lambda name, tensor: _own(tensor, index[name]))
         groups = groups_left(self.plan, cut)
         set_widths(made, {name.rpartition(".")[0]: count for name, count in groups.items()}, sizes_left(cut))
