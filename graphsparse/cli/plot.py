@@ -153,7 +153,7 @@ def _frame(path: Path) -> Any:
     import pandas
 
     from graphsparse.measures.tables import check_parquet
-    from graphsparse.runs.folding import COLUMNS
+    from graphsparse.runs.trajectory import COLUMNS
 
     if path.suffix == ".parquet":
         check_parquet()

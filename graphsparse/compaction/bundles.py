@@ -1,8 +1,10 @@
-"""Bundles: the units of a network that can only leave together, since something ties them.
+"""Bundles: the units of a network that can only leave together, since something ties them; and which of them are dead.
 
 The program is read once more in channel resolution, statistics included. Whatever is added, multiplied, normalised,
 compared or joined element by element is wired in that reading, so what hangs together by wires and products is one
 bundle: a residual stream, a head of attention, a gate and what it gates. Only a kernel separates its rows from its columns.
+
+A bundle is dead where no unit of it is moved by an input and seen by an output, at any position. The exact graph says so.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Wiring
-from graphsparse.capture import Network
+from graphsparse.capture import Network, export
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.inputs import inputs_of
@@ -28,6 +30,8 @@ from graphsparse.capture.table import Rule, with_extra
 from graphsparse.capture.units import NOTHING
 from graphsparse.capture.values import Units, Value, Weight
 from graphsparse.capture.walk import Walk, read
+from graphsparse.graph import LayeredGraph
+from graphsparse.sweep import sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +104,53 @@ def _tied(block: KernelBlock | Wiring | Gate) -> Iterator[tuple[np.ndarray, np.n
         for ids in (block.targets, block.sources):
             if ids.shape[2] > 1:
                 yield np.broadcast_to(ids[..., :1], ids[..., 1:].shape).ravel(), ids[..., 1:].ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class Life:
+    """What the exact graph says of bundles, and of the rows of each kernel.
+
+    ``alive`` and ``constant`` (bundles,): some unit is alive; some unit is a constant that is not zero and that an output
+    sees. The others have an array (groups, rows) for each kernel of `Bundles.kernels`: ``live`` rows are alive, ``seen``
+    rows reach an output, ``filled`` rows are not zero.
+    """
+
+    alive: np.ndarray
+    constant: np.ndarray
+    live: tuple[np.ndarray, ...]
+    seen: tuple[np.ndarray, ...]
+    filled: tuple[np.ndarray, ...]
+
+
+def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
+    """Sweep the network's graph under the zeros of its weights, statistics included, and read the bundles' lives off it."""
+    graph = export(network, resolution=resolution, norm_statistics=True)
+    blocks = _kernels(graph)
+    if not _same(blocks, bundles.kernels):  # steps of a recurrence, which channel resolution takes together
+        graph = export(network, resolution="channel", norm_statistics=True)
+        blocks = _kernels(graph)
+    found = sweep(graph, states=True)
+    signal, nonzero, reaches = (np.append(each.astype(bool), [False, False]) for each in (
+        found.signal, found.nonzero, found.reaches,
+    ))  # fmt: skip
+    alive, constant = np.zeros(bundles.count, bool), np.zeros(bundles.count, bool)
+    live, seen, filled = [], [], []
+    for block, twin in zip(blocks, bundles.kernels, strict=True):
+        rows = bundles.of[twin.targets].max(2)
+        units = block.targets
+        live.append((signal & reaches)[units].any(2))
+        alive[rows[live[-1]]] = True
+        constant[rows[(nonzero & ~signal & reaches)[units].any(2)]] = True
+        seen.append(reaches[units].any(2))
+        filled.append(nonzero[units].any(2))
+    return Life(alive, constant, tuple(live), tuple(seen), tuple(filled))
+
+
+def _kernels(graph: LayeredGraph) -> list[KernelBlock]:
+    return [block for layer in graph.layers for block in layer.blocks if isinstance(block, KernelBlock)]
+
+
+def _same(*readings: Sequence[KernelBlock]) -> bool:
+    """Whether two readings of one program found the same kernels in the same order."""
+    one, other = ([(block.parameter, block.targets.shape[:2]) for block in blocks] for blocks in readings)
+    return one == other

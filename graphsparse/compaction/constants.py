@@ -16,10 +16,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from graphsparse.compaction.bundles import Bundles
+from graphsparse.compaction.bundles import Bundles, Life
 from graphsparse.compaction.checking import Inputs, run
 from graphsparse.compaction.cut import Cut
-from graphsparse.compaction.dead import Life
 from graphsparse.compaction.modules import CONVOLUTIONS, TRANSPOSED, is_kernel
 from graphsparse.compaction.uses import KernelUse
 

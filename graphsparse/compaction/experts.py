@@ -16,8 +16,7 @@ from torch import nn
 
 from graphsparse.compaction.modules import KERNELS, set_widths
 from graphsparse.compaction.plan import Plan
-from graphsparse.compaction.shaking import shaken
-from graphsparse.compaction.tensors import Index, remade, taken
+from graphsparse.compaction.tensors import Index, remade, shaken, taken
 from graphsparse.networks.models import named_tensors
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from graphsparse.capture import Network
-from graphsparse.compaction.bundles import Bundles, read_bundles
+from graphsparse.compaction.bundles import Bundles, Life, life_of, read_bundles
 from graphsparse.compaction.cut import Cut, Ties
-from graphsparse.compaction.dead import Life, life_of
 from graphsparse.compaction.modules import equal_widths
 from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use
 from graphsparse.compaction.values import asked_by_values

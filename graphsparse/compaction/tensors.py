@@ -1,11 +1,12 @@
-"""Models made of the tensors of another one: masked, in double precision, or cut."""
+"""Models made of the tensors of another one: masked, in double precision, with wild numbers, or cut."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,10 @@ from graphsparse.capture.sharing import separate
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.models import named_tensors
 
+Lines = Mapping[str, tuple[int, np.ndarray]]
+"""Of some tensors, by name, an axis and indices along it."""
+SCALES = (30.0, -30.0, 1e4, -1e4)
+"""How wild: small ones meet what saturates, large ones reach far levels; the same numbers of either sign."""
 Index = Mapping[str, tuple[torch.Tensor, ...]]
 """The indices that stay of each axis, by the name of a tensor."""
 
@@ -50,6 +55,27 @@ def masked_twin(network: Network, graph: LayeredGraph) -> nn.Module:
 def in_double(model: nn.Module) -> nn.Module:
     """A copy in double precision and evaluation mode."""
     return remade(model, lambda _, tensor: tensor.double() if tensor.is_floating_point() else tensor.clone()).eval()
+
+
+def shaken(model: nn.Module, lines: Lines) -> Iterator[nn.Module]:
+    """Copies of a model with wild numbers in these lines: if outputs do not see them, they stay as they are.
+
+    The graph takes what a comparison computes as a constant (docs/semantics.md), so a unit that only a comparison reads
+    counts as unseen. A small change of it may seldom show; a wild one does.
+    """
+    for scale in SCALES:
+        generator = torch.Generator().manual_seed(0)
+
+        def wild(name: str, tensor: torch.Tensor) -> torch.Tensor:
+            made = tensor.clone()
+            if name in lines:
+                axis, at = lines[name]
+                part = made.movedim(axis, 0)
+                noise = torch.randn(part[at].shape, generator=generator, dtype=torch.float64)
+                part[at] = (scale * noise).to(made.dtype).to(made.device)
+            return made
+
+        yield remade(model, wild)
 
 
 def taken(tensor: torch.Tensor, index: tuple[torch.Tensor, ...] | None) -> torch.Tensor:

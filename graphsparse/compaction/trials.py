@@ -16,8 +16,7 @@ from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.experts import unread
 from graphsparse.compaction.modules import set_widths
 from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
-from graphsparse.compaction.shaking import shaken, unseen_rows
-from graphsparse.compaction.tensors import in_double, remade, taken
+from graphsparse.compaction.tensors import Lines, in_double, remade, shaken, taken
 from graphsparse.errors import ModelError, brief
 
 LOOSE = 1e-3  # where a model does not run in double precision
@@ -118,7 +117,7 @@ class Trials:
 
     def unseen(self, cut: Cut) -> Cut:
         """The cut without rows that outputs see after all, by a comparison: wild numbers there change them."""
-        lines = unseen_rows(self.plan, cut)
+        lines = _unseen_rows(self.plan, cut)
         if not lines or all(map(self.same, shaken(self.double, lines))):
             return cut
         compared = {
@@ -159,6 +158,24 @@ class Trials:
             return extend(numbers[middle:], extend(numbers[:middle], accepted))
 
         return extend(list(range(len(parts))), accepted)
+
+
+def _unseen_rows(plan: Plan, cut: Cut) -> Lines:
+    """The rows of kernels that leave and that no output sees, though they are not zero.
+
+    A zero is the same for every comparison; and two of them may hide each other, as the two sides of a gate do.
+    """
+    seen = np.append(np.zeros(plan.bundles.count, bool), True)
+    for use, each in zip(plan.kernels, plan.life.seen, strict=True):
+        seen[use.rows[each]] = True
+    found: dict[str, tuple[int, np.ndarray]] = {}
+    for use, filled in zip(plan.kernels, plan.life.filled, strict=True):
+        rows = next((one for one in use.axes if np.array_equal(one.bundles.ravel(), use.rows.ravel())), None)
+        if rows is not None:
+            at = rows.at[~(seen | cut.stays)[rows.bundles].any(0) & filled.reshape(rows.bundles.shape).any(0)]
+            axis, before = found.get(use.name, (rows.axis, at))
+            found[use.name] = axis, np.intersect1d(before, at) if axis == rows.axis else at[:0]  # a tied table
+    return {name: (axis, at) for name, (axis, at) in found.items() if len(at)}
 
 
 def _require_run(model: nn.Module, given: Inputs) -> None:

@@ -1,4 +1,4 @@
-"""GraphML and GEXF, written line by line: no more than one layer's edges are in memory."""
+"""GraphML and GEXF, written line by line, so that no more than one layer's edges are in memory; and Graphviz, by layers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
+import numpy as np
+
 from graphsparse.checkpoints.boundary import printable
 from graphsparse.exports.edges import Edges, Progress
-from graphsparse.graph import LayeredGraph
+from graphsparse.graph import Edge, LayeredGraph
 
 NODE = (("layer", "int"), ("name", "string"), ("active", "boolean"))
 EDGE = (("parameter", "string"), ("active", "boolean"), ("weight", "double"))
@@ -82,3 +84,34 @@ def _number(value: float) -> str:
 
 def _write(file: BinaryIO, lines: Iterable[str]) -> None:
     file.writelines(f"{line}\n".encode() for line in lines)
+
+
+def write_dot(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
+    """Layers with their units and how many are active; between them the edges kept and active, wires dashed."""
+    edges, lines = Edges(graph, progress), ["digraph {", "  rankdir=LR;", "  node [shape=box];"]
+    for number, layer in enumerate(graph.layers):
+        live = int(np.count_nonzero(edges.live[layer.start : layer.stop]))
+        counts = f"{live:,} of {len(layer):,} units active"
+        names = dict.fromkeys((layer.name, layer.operation))  # an input's are the same
+        lines.append(f"  {number} [label={_quoted(*names, counts)}];")
+    places = {layer.start: number for number, layer in enumerate(graph.layers) if len(layer)}
+    for number, edge in enumerate(graph.edges, 1):
+        kept, active = _counts(edges, edge)
+        style = "" if edge.parameter else ", style=dashed"
+        label = _quoted(edge.parameter or "wires", f"{active:,} of {kept:,} active")
+        lines.append(f"  {places[edge.source.start]} -> {places[edge.target.start]} [label={label}{style}];")
+        progress(number, len(graph.edges))
+    file.write("\n".join([*lines, "}", ""]).encode())
+
+
+def _counts(edges: Edges, edge: Edge) -> tuple[int, int]:
+    """How many edges of a block leave one layer, and how many of them are active; parallel ones count each."""
+    rows = edges.of(edge.block)
+    here = (rows.sources >= edge.source.start) & (rows.sources < edge.source.stop)
+    return int(np.count_nonzero(here)), int(np.count_nonzero(rows.active[here]))
+
+
+def _quoted(*parts: str) -> str:
+    """A label of several lines; quotes and backslashes of names stay what they are."""
+    plain = (printable(part).replace("\\", "\\\\").replace('"', '\\"') for part in parts)
+    return '"' + "\\n".join(plain) + '"'

@@ -9,11 +9,10 @@ from typing import BinaryIO, NamedTuple
 
 from graphsparse.checkpoints.atomic import check_writable, replacing
 from graphsparse.errors import ArgumentError, CheckpointError
-from graphsparse.exports.dot import write_dot
 from graphsparse.exports.edges import Progress, silent
-from graphsparse.exports.markup import write_gexf, write_graphml
+from graphsparse.exports.libraries import write_parquet
+from graphsparse.exports.markup import write_dot, write_gexf, write_graphml
 from graphsparse.exports.npz import read_graph, write_graph
-from graphsparse.exports.parquet import write_parquet
 from graphsparse.graph import LayeredGraph, checked_graph
 
 LARGEST_TEXT = 1_000_000

@@ -46,7 +46,6 @@ def load_network(
     model: Any = None,
     *,
     form: str | None = None,
-    by_order: bool = False,
     arguments: Mapping[str, Any] | None = None,
     weightless: bool = False,
     progress: Progress | None = None,
@@ -60,7 +59,7 @@ def load_network(
         source: a file, folder or state dict; weights, masks, or both. A ``.pt2`` archive and a transformers folder need
             no model.
         model: a module, a program, or a name of one (see `graphsparse.networks.models`), or "chain".
-        form, by_order: as for `graphsparse.checkpoints.read_checkpoint`.
+        form: as for `graphsparse.checkpoints.read_checkpoint`.
         arguments: keyword arguments of the factory.
         weightless: weights are not wanted, only masks. Then a chain is built on the meta device, and so is a factory's
             model where that is safe. For every model there each tensor is read once and held as bits, so that a
@@ -80,13 +79,12 @@ def load_network(
     if model is None:
         return replace(_of_program(source, form, trust_sizes), title=title_of(source))
     model = checked(model, place_of(source))
-    opening = partial(open_checkpoint, source, form=form, by_order=by_order, part=part)
-    reading = partial(read_checkpoint, source, form=form, by_order=by_order, part=part)
-    if model == "chain":  # which has no order to match by: its names are the file's own
-        found = _bare_chain(opening(by_order=False), progress) if weightless else _chained(reading(by_order=False))
+    opening = partial(open_checkpoint, source, form=form, part=part)
+    reading = partial(read_checkpoint, source, form=form, part=part)
+    if model == "chain":
+        found = _bare_chain(opening(), progress) if weightless else _chained(reading())
     elif is_pretrained(model):
-        options = {"form": form, "by_order": by_order, "trust_sizes": trust_sizes}
-        known = known_of(model, source, part, options) if cache else None
+        known = known_of(model, source, part, {"form": form, "trust_sizes": trust_sizes}) if cache else None
         rebuild = partial(build_pretrained, model, ANY_SIZE if trust_sizes else _beside(source, part))
         found = replace(_of_folder(rebuild, known, opening, progress), resolution="channel")
     else:

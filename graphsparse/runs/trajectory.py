@@ -18,13 +18,20 @@ from graphsparse.pages.lines import lines
 from graphsparse.pages.sections import Page, Section
 from graphsparse.pages.table import Table, cells_of, heads_of, same, section
 from graphsparse.runs.deaths import counted, grouped
-from graphsparse.runs.folding import COLUMNS, DEATHS
 from graphsparse.runs.result import Result, framed, in_scope
 from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
     import pandas
 
+COLUMNS = (
+    "step", "checkpoint", "scope", "place", "connections", "kept", "active", "direct", "effective",
+    "direct_compression", "effective_compression", "collapsed", "units", "live", "starved", "stranded", "anp", "active_anp",
+    "itop", "active_itop", "born", "died", "active_born", "active_died", "units_born", "units_died", "units_cut",
+    "overlap_before", "overlap_last", "active_overlap_before", "active_overlap_last",
+    "fan_in", "fan_in_variation", "active_fan_in_variation",
+)  # fmt: skip
+DEATHS = ("step", "layer", "unit", "lost", "cut_by", "back")
 PANELS = {
     "Compression": {"direct": "direct_compression", "effective": "effective_compression"},
     "Overlap of masks": {"with the step before": "overlap_before", "with the last": "overlap_last"},
