@@ -7,6 +7,7 @@ not: then the unit stays. Measured on the masked model in double precision.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,10 +28,11 @@ UNEVEN = 1e-12  # relative, of numbers in double precision
 
 @dataclass(eq=False)
 class Reader:
-    """A module that applies a kernel: what it was given, and the bundles of its inputs ``columns`` in their order.
+    """A module that applies a kernel, and what it was given.
 
-    ``seen`` (outputs,): which of its outputs an output of the model sees. ``given``: of each call its arguments after the
-    first, the shape of that, and its part in the channels ``held``.
+    ``columns`` (uses, channels) are the bundles of its inputs. ``seen`` (outputs,): which of its outputs an output of the
+    model sees. ``own_bias``: no other module has its bias. ``held`` are the channels that are dead. ``given`` has for each
+    call the arguments after the first, the shape of the first, and its part in the channels ``held``.
     """
 
     path: str
@@ -81,32 +83,27 @@ def readers_of(
     uses: dict[str, list[int]] = {}
     for number, use in enumerate(kernels):
         uses.setdefault(use.name, []).append(number)
-    holders: dict[int, int] = {}
+    modules = dict(model.named_modules())
+    holders = Counter(id(each) for module in modules.values() for each in module._parameters.values())
     places: dict[str, list[str | None]] = {}
-    for path, module in model.named_modules(remove_duplicate=True):
+    for path, module in modules.items():
         for leaf, parameter in module._parameters.items():
             if parameter is not None:
-                holders[id(parameter)] = holders.get(id(parameter), 0) + 1
-                full = f"{path}.{leaf}" if path else leaf
-                plain = leaf == "weight" and is_kernel(module)
+                full, plain = f"{path}.{leaf}".lstrip("."), leaf == "weight" and is_kernel(module)
                 places.setdefault(names.get(full, full), []).append(path if plain else None)
     found, stuck = [], [np.empty(0, np.int64)]
-    modules = dict(model.named_modules())
     for name, numbers in uses.items():
         columns = [kernels[number].columns.ravel() for number in numbers]
         paths = [place for place in places.get(name, []) if place is not None]
         if not paths or None in places[name] or any(len(each) != len(columns[0]) for each in columns):
-            stuck += [each[(each >= 0)] for each in columns]
+            stuck += [each[each >= 0] for each in columns]
             continue
-        dead = ~np.append(life.alive, True)[np.stack(columns)].any(0)
-        if not dead.any():
-            continue
-        seen: np.ndarray = np.any([life.seen[number].ravel() for number in numbers], axis=0)
-        for path in paths:
-            module = modules[path]
-            bias = getattr(module, "bias", None)
+        dead = np.flatnonzero(~np.append(life.alive, True)[np.stack(columns)].any(0))
+        seen = np.any([life.seen[number].ravel() for number in numbers], axis=0)
+        for path in paths if len(dead) else ():
+            bias = getattr(modules[path], "bias", None)
             own = bias is None or holders[id(bias)] == 1
-            found.append(Reader(path, module, np.stack(columns), seen, own, np.flatnonzero(dead)))
+            found.append(Reader(path, modules[path], np.stack(columns), seen, own, dead))
     other = np.concatenate(stuck)
     return found, np.unique(other[life.constant[other]])
 
@@ -122,9 +119,8 @@ def measure(model: nn.Module, readers: Iterable[Reader], inputs: Iterable[Inputs
             hook.remove()
 
 
-def fold(readers: Iterable[Reader], cut: Cut) -> dict[str, torch.Tensor]:
-    """What each reader's bias takes over, by the module's path in float64; what no bias can take over stays in the cut."""
-    readers = list(readers)
+def fold(readers: Sequence[Reader], cut: Cut) -> dict[str, torch.Tensor]:
+    """What each reader's bias takes over, by the module's path, in float64. ``cut`` is changed: what no bias can take stays."""
     while True:
         cut.settle()
         biases, changed = {}, False
@@ -134,15 +130,10 @@ def fold(readers: Iterable[Reader], cut: Cut) -> dict[str, torch.Tensor]:
             if amounts is None:
                 continue
             largest = amounts.abs().amax(1)
-            uneven = (amounts.amax(1) - amounts.amin(1)) > UNEVEN * largest
+            uneven = (amounts.amax(1) - amounts.amin(1)) > UNEVEN * largest if reader.own_bias else largest > 0
             wanted = torch.from_numpy(reader.seen).to(amounts.device)
-            if not reader.own_bias:
-                uneven, reason = amounts.abs().amax(1) > 0, "bias"
-            else:
-                reason = "padding"
-            bad = uneven & wanted
-            if bool(bad.any()):
-                changed |= cut.keep(_blamed(reader, gone), reason)
+            if bool((uneven & wanted).any()):
+                changed |= cut.keep(_blamed(reader, gone), "padding" if reader.own_bias else "bias")
             biases[reader.path] = torch.where(wanted & ~uneven, amounts[:, 0], 0.0)
         if not changed:
             return {path: amount for path, amount in biases.items() if bool((amount != 0).any())}

@@ -13,7 +13,7 @@ from graphsparse.capture import Network
 from graphsparse.compaction.bundles import Bundles, Life, life_of, read_bundles
 from graphsparse.compaction.cut import Cut, Ties
 from graphsparse.compaction.modules import equal_widths
-from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use
+from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use, sort_out
 from graphsparse.compaction.values import asked_by_values
 from graphsparse.errors import MaskError
 from graphsparse.networks.models import named_tensors
@@ -75,13 +75,13 @@ def fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
 
 def _uses(bundles: Bundles, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[AxisUse], np.ndarray]:
     """The uses of biases and scales, and the bundles that they hold fast."""
-    found, stuck = [], [np.empty(0, np.int64)]
+    found, stuck = list[AxisUse](), [np.empty(0, np.int64)]
     for stage in bundles.stages:
         if not len(stage.units):
             continue
         assert stage.parameter is not None and stage.entries is not None
-        for use in entries_use(stage.parameter, shapes[stage.parameter], stage.entries, bundles.of[stage.units]):
-            found.append(use) if isinstance(use, AxisUse) else stuck.append(use)
+        of = bundles.of[stage.units]
+        sort_out(entries_use(stage.parameter, shapes[stage.parameter], stage.entries, of), found, stuck)
     return found, np.concatenate(stuck)
 
 

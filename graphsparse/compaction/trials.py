@@ -25,9 +25,9 @@ MOST_TRIALS = 400
 
 @dataclass(eq=False)
 class Trials:
-    """What a cut is tried on: the masked model in double precision, several inputs and what it gives for them.
+    """What a cut is tried on: the masked model in double precision, several inputs, and what it gives for them.
 
-    ``notes``: what the report has to say of it.
+    ``twin`` is the masked model in its own types, ``example`` its example inputs; ``notes`` are for the report.
     """
 
     plan: Plan
@@ -51,17 +51,21 @@ class Trials:
             run(double, given)
         except Exception:  # operations without a form in double precision: constants cannot be measured exactly
             double, given, tolerance = remade(twin, lambda _, tensor: tensor.clone()).eval(), example, LOOSE
-            _require_run(double, given)
+            try:
+                run(double, given)
+            except Exception as error:
+                raise ModelError(
+                    "a model to be compacted must run on its example inputs", received=brief(error),
+                    way_out="give example_inputs that the model takes, of its own type and on its device",
+                ) from error  # fmt: skip
         readers, stuck = readers_of(double, plan.names, plan.kernels, plan.bundles, plan.life)
         plan.cut.keep(stuck, "bias")
         if tolerance == LOOSE:
             plan.cut.keep(np.flatnonzero(plan.life.constant), "bias")
-        notes = list(unread(plan, twin))
         inputs = several(double, given, network.batch_axis)
         measure(double, readers, inputs)
-        return cls(
-            plan, twin, double, readers, inputs, [run(double, each) for each in inputs], tolerance, example, notes
-        )
+        expected = [run(double, each) for each in inputs]
+        return cls(plan, twin, double, readers, inputs, expected, tolerance, example, list(unread(plan, twin)))
 
     def folded(self, cut: Cut) -> Cut:
         """The cut without those constants that no bias can take over."""
@@ -81,7 +85,7 @@ class Trials:
         }
 
     def _take_over(self, made: nn.Module, path: str, amount: torch.Tensor, cut: Cut) -> torch.Tensor:
-        """Add constants to a module's bias, which it gets where it has none; what is subnormal there becomes zero."""
+        """Add constants to a module's bias, or give it one. Numbers that are subnormal there become zero."""
         module = made.get_submodule(path)
         rows = self.rows_left(path, cut)
         added = amount[rows]
@@ -101,28 +105,24 @@ class Trials:
 
     def verified(self, cut: Cut) -> tuple[Cut, float]:
         """The cut, or as much of it as leaves outputs as they were; and the largest difference."""
-        cut = self.unseen(cut)
+        cut = self._unseen(cut)
         worst, said = self._tried(cut)
         if worst <= self.tolerance:
             return cut, worst
         self.notes += [f"With other widths everywhere the model's code says: {said}"] if said else []
-        parts = cut.parts()
-        accepted = self._search(cut, parts, [])
-        cut = self._only(cut, parts, accepted)
+        cut = self._accepted(cut)
         return cut, self._tried(cut)[0]
 
     def same(self, model: nn.Module) -> bool:
         """Whether a model in double precision gives what the masked one does."""
         return worst_difference(model, self.expected, self.inputs)[0] <= self.tolerance
 
-    def unseen(self, cut: Cut) -> Cut:
+    def _unseen(self, cut: Cut) -> Cut:
         """The cut without rows that outputs see after all, by a comparison: wild numbers there change them."""
         lines = _unseen_rows(self.plan, cut)
         if not lines or all(map(self.same, shaken(self.double, lines))):
             return cut
-        compared = {
-            name: line for name, line in lines.items() if not all(map(self.same, shaken(self.double, {name: line})))
-        }
+        compared = {n: line for n, line in lines.items() if not all(map(self.same, shaken(self.double, {n: line})))}
         for made in shaken(self.double, compared):  # constants that a comparison changes are none
             measure(made, self.readers, self.inputs)
         cut = cut.copy()
@@ -137,27 +137,27 @@ class Trials:
         made, _ = self.built(self.double, cut)
         return worst_difference(made, self.expected, self.inputs)
 
-    def _only(self, cut: Cut, parts: list[np.ndarray], wanted: list[int]) -> Cut:
-        """The cut of some of its parts."""
-        some = cut.copy()
-        for number in set(range(len(parts))) - set(wanted):
-            some.keep(parts[number], "code")
-        return some.settle()
+    def _accepted(self, cut: Cut) -> Cut:
+        """As many parts of a cut as can leave together, found by halves."""
+        accepted = [np.empty(0, np.int64)]
 
-    def _search(self, cut: Cut, parts: list[np.ndarray], accepted: list[int]) -> list[int]:
-        """As many parts as can be cut together, found by halves."""
+        def only(parts: list[np.ndarray]) -> Cut:
+            some = cut.copy()
+            some.keep(np.setdiff1d(cut.leaving(), np.concatenate(parts)), "code")
+            return some.settle()
 
-        def extend(numbers: list[int], accepted: list[int]) -> list[int]:
-            if not numbers or self.count > MOST_TRIALS:
-                return accepted
-            if self._tried(self._only(cut, parts, accepted + numbers))[0] <= self.tolerance:
-                return accepted + numbers
-            if len(numbers) == 1:
-                return accepted
-            middle = len(numbers) // 2
-            return extend(numbers[middle:], extend(numbers[:middle], accepted))
+        def extend(parts: list[np.ndarray]) -> None:
+            if not parts or self.count > MOST_TRIALS:
+                return
+            if self._tried(only(accepted + parts))[0] <= self.tolerance:
+                accepted.extend(parts)
+            elif len(parts) > 1:
+                middle = len(parts) // 2
+                extend(parts[:middle])
+                extend(parts[middle:])
 
-        return extend(list(range(len(parts))), accepted)
+        extend(cut.parts())
+        return only(accepted)
 
 
 def _unseen_rows(plan: Plan, cut: Cut) -> Lines:
@@ -176,16 +176,6 @@ def _unseen_rows(plan: Plan, cut: Cut) -> Lines:
             axis, before = found.get(use.name, (rows.axis, at))
             found[use.name] = axis, np.intersect1d(before, at) if axis == rows.axis else at[:0]  # a tied table
     return {name: (axis, at) for name, (axis, at) in found.items() if len(at)}
-
-
-def _require_run(model: nn.Module, given: Inputs) -> None:
-    try:
-        run(model, given)
-    except Exception as error:
-        raise ModelError(
-            "a model to be compacted must run on its example inputs", received=brief(error),
-            way_out="give example_inputs that the model takes, of its own type and on its device",
-        ) from error  # fmt: skip
 
 
 def _own(tensor: torch.Tensor, index: tuple[torch.Tensor, ...]) -> torch.Tensor:

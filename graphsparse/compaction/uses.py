@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,12 @@ class KernelUse:
             if not wanted.any():
                 wanted[:1] = True
             yield side[np.ix_(groups, wanted)]
+
+
+def sort_out(found: Iterable[AxisUse | np.ndarray], uses: list[AxisUse], stuck: list[np.ndarray]) -> None:
+    """Add what is found to the uses, or to the bundles that must stay."""
+    for each in found:
+        stuck.append(each) if isinstance(each, np.ndarray) else uses.append(each)
 
 
 def kernel_use(block: KernelBlock, shape: tuple[int, ...], of: np.ndarray) -> KernelUse:

@@ -22,7 +22,7 @@ from graphsparse.capture.nodes import place_of
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.compaction.bundles import Bundles
-from graphsparse.compaction.uses import AxisUse, entries_use, varying_axes
+from graphsparse.compaction.uses import AxisUse, entries_use, sort_out, varying_axes
 
 NORMS = ("batch_norm", "native_batch_norm", "instance_norm")
 ELEMENT_WISE = "add sub rsub mul div where masked_fill maximum minimum pow clamp lerp".split()
@@ -43,16 +43,19 @@ class Table:
 
     def box(self, stays: np.ndarray) -> np.ndarray:
         """The bundles that must stay so that what stays is a box, and is not empty."""
-        alive = stays[self.bundles] & (self.bundles >= 0)
-        if not alive.any():
+        wanted = self._lines(stays)
+        if not stays[self.bundles[self.bundles >= 0]].any():
             return self.bundles[self.bundles >= 0][:1]
-        wanted = [alive.any(tuple(b for b in range(alive.ndim) if b != a)) for a in range(alive.ndim)]
         return self.bundles[np.ix_(*wanted)] if wanted else self.bundles.reshape(1)
 
     def left(self, stays: np.ndarray) -> tuple[int, ...]:
         """How many indices of each axis stay."""
+        return tuple(int(line.sum()) for line in self._lines(stays))
+
+    def _lines(self, stays: np.ndarray) -> list[np.ndarray]:
+        """Which indices of each axis have a bundle that stays."""
         alive = stays[self.bundles] & (self.bundles >= 0)
-        return tuple(int(alive.any(tuple(b for b in range(alive.ndim) if b != a)).sum()) for a in range(alive.ndim))
+        return [alive.any(others(axis, alive.ndim)) for axis in range(alive.ndim)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +87,21 @@ def asked_by_values(bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffer
                 stuck.append(_all(bundles.of, ids))
             else:
                 tables.setdefault((table.place, table.bundles.shape, table.bundles.tobytes()), table)
-        if (
-            node.op == "call_function"
-            and (ids := ids_of(made[0] if isinstance(made, tuple) and made else made)) is not None
-        ):
-            for use in _beside(node, ids, bundles, shapes, buffers):
-                stuck.append(use) if isinstance(use, np.ndarray) else uses.append(use)
+        first = ids_of(made[0] if isinstance(made, tuple) and made else made)
+        if node.op == "call_function" and first is not None:
+            sort_out(_beside(node, first, bundles, shapes, buffers), uses, stuck)
             if name_of(node) == "bilinear":
-                for use in _sides(node, bundles):
-                    stuck.append(use) if isinstance(use, np.ndarray) else uses.append(use)
-                    if isinstance(use, AxisUse):
-                        sides[use.name] = np.append(sides.get(use.name, stuck[0]), use.bundles)
+                both: list[AxisUse] = []
+                sort_out(_sides(node, bundles), both, stuck)
+                uses += both
+                for use in both:
+                    sides[use.name] = np.append(sides.get(use.name, stuck[0]), use.bundles)
     return Asked(tuple(tables.values()), tuple(uses), np.concatenate(stuck), sides)
+
+
+def others(axis: int, count: int) -> tuple[int, ...]:
+    """All axes but one."""
+    return tuple(each for each in range(count) if each != axis)
 
 
 def ids_of(value: Any) -> torch.Tensor | None:
@@ -113,6 +119,7 @@ def bundles_of(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
 
 
 def _all(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
+    """All bundles of a value."""
     found = np.unique(bundles_of(of, ids))
     return found[found >= 0]
 
@@ -124,7 +131,7 @@ def table_of(of: np.ndarray, ids: torch.Tensor, place: str) -> Table | None:
     for axis in reversed(range(table.ndim)):
         if axis not in axes:
             table = table.max(axis)
-    empty = any((table < 0).all(tuple(b for b in range(table.ndim) if b != a)).any() for a in range(table.ndim))
+    empty = any((table < 0).all(others(axis, table.ndim)).any() for axis in range(table.ndim))
     return None if empty else Table(table, tuple(table.shape), place)
 
 
@@ -158,11 +165,12 @@ def _beside(
     """What parameters, buffers and numbers beside the units of a call ask for."""
     name = name_of(node)
     values = bundles.walk.values
-    operands = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
     if name in COUNTED:
         yield from _counted(node, name, bundles)
     norm = any(part in name for part in NORMS)
-    for operand in operands:
+    for operand in tree_leaves((node.args, dict(node.kwargs))):
+        if not isinstance(operand, Node):
+            continue
         value = values.get(operand)
         if norm and operand.name in buffers and len(ids.shape) > 1:
             wanted = ids.movedim(1, 0).flatten(1).narrow(1, 0, 1) if ids.numel() else ids
@@ -207,15 +215,13 @@ def _aligned(
     weight: Weight, ids: torch.Tensor, of: np.ndarray, shapes: dict[str, tuple[int, ...]]
 ) -> Iterator[AxisUse | np.ndarray]:
     """A parameter that meets units element by element."""
-    table = bundles_of(of, ids)
-    table = np.broadcast_to(table, tuple(ids.shape))
+    table = np.broadcast_to(bundles_of(of, ids), tuple(ids.shape))
     extra = len(ids.shape) - len(weight.shape)
     axes = tuple(a for a in range(len(ids.shape)) if a < extra or weight.shape[a - extra] == 1)
-    small = table.max(axes, keepdims=True) if axes else table
-    if axes and set(axes) & set(varying_axes(table)):
-        yield np.unique(table[table >= 0])
-        return
-    yield from _stored(weight, small.reshape(tuple(weight.shape)), shapes)
+    if set(axes) & set(varying_axes(table)):
+        yield _all(of, ids)
+    else:
+        yield from _stored(weight, table.max(axes, keepdims=True).reshape(tuple(weight.shape)), shapes)
 
 
 def _held(node: Node, name: str, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
