@@ -38,8 +38,8 @@ from graphsparse.sweep import sweep
 class Bundles:
     """What hangs together.
 
-    ``of`` gives each unit its bundle; its last two places, which the ids of no unit and of a constant find, hold -1.
-    ``fixed`` (bundles,) are those of inputs and outputs, whose widths the caller knows. ``kernels`` are in program order.
+    ``of`` gives each unit its bundle; its last two places, for the ids of no unit and of a constant, hold -1. ``fixed``
+    (bundles,): whether a bundle is of an input or output, whose width the caller knows. ``kernels`` are in program order.
     """
 
     of: np.ndarray
@@ -77,13 +77,13 @@ def read_bundles(network: Network) -> Bundles:
 
 
 def _sides_apart(call: Call, left: Value, right: Value, weight: Weight, *bias: Any) -> Any:
-    """A bilinear layer that ties no inputs, though it multiplies them: each side has an axis of the parameter to itself."""
+    """The rule of a bilinear layer that ties no inputs: it multiplies them, but each side has an axis of the parameter."""
     one, two = (Units(torch.full(tuple(side.shape), NOTHING, dtype=torch.int32)) for side in (left, right))
     return bilinear(call, one, two, weight, *bias)
 
 
 def connected(count: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """What hangs together of so many things, (count,): a number from 0 on, in the order in which they first occur.
+    """The group of each of so many things, (count,): groups are numbered from 0 on, in the order of their first things.
 
     ``pairs`` are two arrays each, whose entries are tied one by one; an entry below 0 is nothing.
     """
@@ -95,12 +95,12 @@ def connected(count: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.
 
 
 def _tied(block: KernelBlock | Wiring | Gate) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of units that a block ties: all but what a kernel reads and what it feeds."""
+    """Pairs of units that a block ties. A kernel ties the positions of one row, and those of one column, but no more."""
     if isinstance(block, Wiring):
         yield block.sources, block.targets
     elif isinstance(block, Gate):
         yield from ((block.lefts, block.targets), (block.rights, block.targets), (block.lefts, block.rights))
-    else:  # the positions of one row, and those of one column
+    else:
         for ids in (block.targets, block.sources):
             if ids.shape[2] > 1:
                 yield np.broadcast_to(ids[..., :1], ids[..., 1:].shape).ravel(), ids[..., 1:].ravel()
@@ -123,7 +123,7 @@ class Life:
 
 
 def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
-    """Sweep the network's graph under the zeros of its weights, statistics included, and read the bundles' lives off it."""
+    """Find which bundles live, by one sweep of the exact graph. Its masks are the zeros of the weights and statistics."""
     graph = export(network, resolution=resolution, norm_statistics=True)
     blocks = _kernels(graph)
     if not _same(blocks, bundles.kernels):  # steps of a recurrence, which channel resolution takes together

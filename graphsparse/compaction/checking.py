@@ -44,7 +44,7 @@ def run(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
 
 
 def several(model: nn.Module, example: Inputs, batch_axis: int | None) -> list[Inputs]:
-    """The example and two random inputs; those with three samples, where the model takes so many."""
+    """The example and two random inputs, each of three samples where the model takes so many."""
     generator = torch.Generator().manual_seed(0)
     found = [example]
     for _ in range(2):
@@ -60,7 +60,7 @@ def several(model: nn.Module, example: Inputs, batch_axis: int | None) -> list[I
 
 
 def _other(leaf: torch.Tensor, samples: int | None, axis: int | None, generator: torch.Generator) -> torch.Tensor:
-    """Other numbers; other integers among those of the example."""
+    """Random numbers in place of an input; of integers random ones among its own."""
     shape = list(leaf.shape)
     if samples is not None and axis is not None and leaf.dim() > axis:
         shape[axis] = samples
@@ -74,7 +74,7 @@ def _other(leaf: torch.Tensor, samples: int | None, axis: int | None, generator:
 
 
 def difference(outputs: list[torch.Tensor], others: list[torch.Tensor]) -> float:
-    """The largest difference, relative to the largest output; infinite where shapes differ or only one is not finite."""
+    """The largest difference, relative to the largest output. Infinite where shapes differ, or only one of two is finite."""
     if [one.shape for one in outputs] != [two.shape for two in others]:
         return float("inf")
     worst = 0.0
@@ -92,7 +92,7 @@ def difference(outputs: list[torch.Tensor], others: list[torch.Tensor]) -> float
 
 
 def worst_difference(model: nn.Module, expected: list[list[torch.Tensor]], inputs: list[Inputs]) -> tuple[float, str]:
-    """The largest difference from what is expected, and what went wrong where the model does not run."""
+    """The largest difference from what is expected; infinite, with the error as text, where the model does not run."""
     worst = 0.0
     for given, outputs in zip(inputs, expected, strict=True):
         try:

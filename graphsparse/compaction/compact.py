@@ -44,14 +44,14 @@ def compact(
         model: a module, or the network of one.
         example_inputs, kwargs: what the model's forward takes, as for `graphsparse.export`.
         masks: ``{parameter name: bool tensor}``, True = kept; None reads them off the model.
-        round_to: let so many dead units stay that the rows and columns of every kernel are a multiple of this.
+        round_to: keep dead units until the rows and columns of every kernel are a multiple of this.
         resolution: "unrolled", where a unit is dead if it is at every position; or "channel". By default as for `export`.
-        verify: run both models on several inputs, in double precision where the model allows it. Parts of the cut after
-            which outputs differ by more than 1e-10 of the largest, or the model's own code does not run, are taken back.
+        verify: run both models on several inputs, in double precision where the model allows it. A part of the cut is
+            taken back if outputs then differ by more than 1e-10 of the largest, or the model's own code does not run.
             Without it, the model's code must take its widths from its tensors and attributes, not from fixed numbers.
         keep: names of parameters whose widths stay, or patterns as "head.*".
-        alike: let layers whose names differ by a number alone have the same widths, as the configuration of a
-            transformers model says them.
+        alike: give layers whose names differ by a number alone the same widths, since the configuration of a
+            transformers model says one width for all of them.
 
     Raises:
         ModelError: the model is an exported program, whose code has its widths written into it.
@@ -111,7 +111,7 @@ def _check(network: Network, round_to: int) -> None:
 
 
 def _fewer(plain: Network, trials: Trials, resolution: str, keep: Iterable[str]) -> tuple[Trials, Fewer | None]:
-    """The trials of the model without the experts that can leave as a whole, where a trial shows that they can."""
+    """The trials of the model without those experts that leave as a whole; of the same model where none can."""
     found = mixtures_of(trials.twin, trials.plan, fitting(keep, trials.plan.names))
     found = [each for each in found if all(trials.same(made) for made in attempts(trials.double, each))]
     if not found:

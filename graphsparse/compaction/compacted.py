@@ -34,8 +34,8 @@ class Compacted:
     def shrink(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Cut tensors of the whole model to those of the smaller one: masks, the state of an optimiser, gradients.
 
-        Numbers (of no axis) stay as they are, and tensors of experts that left as a whole are left out. Raises MaskError
-        where a name or a shape does not fit.
+        Numbers (tensors of no axis) stay as they are; tensors of experts that left as a whole are left out. Raises
+        MaskError where a name or a shape does not fit.
 
         Example:
             >>> import graphsparse as gs
@@ -111,7 +111,7 @@ class Compacted:
             module.bias = nn.Parameter(put_back(rest, rest.new_zeros(count), self.unit_map[name]))
 
     def _index(self, name: str, tensor: torch.Tensor, *, new: bool) -> tuple[torch.Tensor, ...] | None:
-        """The indices that stay of each axis of a tensor, after a look at its shape."""
+        """The indices that stay of each axis of a tensor. Raises MaskError where its name or shape does not fit."""
         if tensor.dim() == 0:
             return None
         if name not in self.unit_map:

@@ -56,7 +56,7 @@ class Reader:
 
     @torch.no_grad()
     def amounts(self, gone: np.ndarray) -> torch.Tensor | None:
-        """What the channels that are ``gone`` add to each output, (outputs, positions of all calls); None for nothing."""
+        """What the channels that are ``gone`` add to each output, (outputs, positions of all calls); None if nothing."""
         columns = []
         wanted = torch.from_numpy(gone[self.held])
         for rest, shape, part in self.given:
@@ -76,7 +76,7 @@ class Reader:
 def readers_of(
     model: nn.Module, names: Mapping[str, str], kernels: Sequence[KernelUse], bundles: Bundles, life: Life
 ) -> tuple[list[Reader], np.ndarray]:
-    """The modules that read dead channels, and the bundles of constants that something else reads.
+    """The modules that read dead channels; and the bundles of constants that are read by something else.
 
     ``names`` gives every name of a parameter its first one.
     """

@@ -19,7 +19,7 @@ Axis = tuple[str, int]
 class Ties:
     """All that restricts a cut: tables of values, kernels, what stands along the axes of tensors, and equal widths.
 
-    ``equal``: axes that have to be as long as each other, in each group by itself.
+    ``equal``: groups of axes; those of one group must be equally long.
     """
 
     tables: tuple[Table, ...]
@@ -31,7 +31,7 @@ class Ties:
 
 @dataclass(eq=False)
 class Cut:
-    """Which bundles stay, and why those stay that need not live: ``reasons`` by bundle, the first one found.
+    """Which bundles stay. ``reasons`` has for each dead bundle that stays the first reason that was found.
 
     ``stays`` has one place more than there are bundles: what is no bundle stays.
     """
@@ -42,7 +42,7 @@ class Cut:
 
     @classmethod
     def of(cls, ties: Ties, alive: np.ndarray) -> Cut:
-        """The cut of all that is not alive, before anything is asked for."""
+        """All that is not alive leaves, before anything is asked for."""
         return cls(ties, np.append(alive, True))
 
     def copy(self) -> Cut:
@@ -50,7 +50,7 @@ class Cut:
         return Cut(self.ties, self.stays.copy(), dict(self.reasons))
 
     def keep(self, bundles: Iterable[int] | np.ndarray, reason: str) -> bool:
-        """Let bundles stay; whether any of them was to leave."""
+        """Let bundles stay. Returns whether any of them was to leave."""
         wanted = np.unique(np.asarray(bundles, np.int64))
         new = wanted[~self.stays[wanted]]
         self.stays[new] = True
@@ -58,7 +58,7 @@ class Cut:
         return bool(len(new))
 
     def settle(self) -> Cut:
-        """Let stay what must, until all is met."""
+        """Let more bundles stay, until all ties hold."""
         while self._once():
             pass
         return self
@@ -81,7 +81,7 @@ class Cut:
         return changed or self._level()
 
     def _level(self) -> bool:
-        """Let dead units of the shorter ones of equal axes stay; whether any was to leave."""
+        """Keep dead units where an axis is shorter than its equals. Returns whether any was to leave."""
         flags, changed = self.flags(), False
         for axes in self.ties.equal:
             kept = {axis: flags.get(axis, np.ones(self.ties.shapes[axis[0]][axis[1]], bool)) for axis in axes}
@@ -111,29 +111,26 @@ class Cut:
         return np.flatnonzero(~self.stays[:-1])
 
     def round_to(self, multiple: int) -> Cut:
-        """Let so many dead units stay that the rows of every kernel are a multiple, or all of them."""
-        if multiple > 1:
-            for kernel in self.ties.kernels:
-                for use in kernel.axes:
-                    self._round(use, multiple)
+        """Keep dead units until the rows and columns of every kernel are a multiple, or all of them stay."""
+        for use in (use for kernel in self.ties.kernels for use in kernel.axes if multiple > 1):
+            kept = self._width(use)
+            self._widen(use, kept + -kept % multiple, "round_to")
         return self
 
-    def _round(self, use: AxisUse, multiple: int) -> None:
-        kept = int(self.flags()[use.name, use.axis].sum())
-        self._widen(use, kept + -kept % multiple, "round_to")
+    def _width(self, use: AxisUse) -> int:
+        return int(self.flags()[use.name, use.axis].sum())
 
     def _widen(self, use: AxisUse, width: int, reason: str) -> None:
-        """Let dead units of an axis stay until it is so wide, or nothing of it leaves."""
-        while True:
-            kept = self.flags()[use.name, use.axis]
-            left = np.flatnonzero(~kept[use.at])
-            if int(kept.sum()) >= width or not len(left):
+        """Keep dead units of an axis until it is so wide, or all of it stays."""
+        while self._width(use) < width:
+            left = np.flatnonzero(~self.flags()[use.name, use.axis][use.at])
+            if not len(left):
                 return
             self.keep(use.bundles[:, left[:1]], reason)
             self.settle()
 
     def alike(self) -> Cut:
-        """Let so many dead units stay that tensors whose names differ by numbers alone are as wide as the widest."""
+        """Keep dead units until tensors whose names differ by numbers alone are all as wide as the widest."""
         axes: dict[tuple[str, int, int], list[AxisUse]] = {}
         for kernel in self.ties.kernels:
             for use in kernel.axes:
@@ -143,14 +140,13 @@ class Cut:
         while before != self.stays.sum():
             before = self.stays.sum()
             for uses in axes.values():
-                flags = self.flags()
-                width = max(int(flags[use.name, use.axis].sum()) for use in uses)
+                width = max(map(self._width, uses))
                 for use in uses:
                     self._widen(use, width, "alike")
         return self
 
     def parts(self) -> list[np.ndarray]:
-        """The bundles that leave, in parts that can be cut independently of each other: those that share no axis."""
+        """The bundles that leave, in parts that share no axis: each can leave without the others."""
         leaving = self.leaving()
         shared = [found[~self.stays[found]] for found in (np.unique(use.bundles) for use in self.ties.uses)]
         ties = [(np.broadcast_to(found[:1], found[1:].shape), found[1:]) for found in shared]

@@ -22,9 +22,10 @@ from graphsparse.networks.models import named_tensors
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Experts that leave: ``gone`` (experts,); where all of them stand: lists of modules, and axes of tensors by name.
+    """Experts of which some leave, ``gone`` (experts,).
 
-    ``router``: the axes of the router's tensors, which are among the others.
+    All of them stand in ``lists`` of modules, and along ``axes`` of tensors, by name. ``router`` are those of ``axes`` that
+    are of the router.
     """
 
     owner: str
@@ -53,7 +54,7 @@ class Fewer:
 
 
 def mixtures_of(model: nn.Module, plan: Plan, keep: Iterable[str] = ()) -> list[Mixture]:
-    """The mixtures whose router has rows that no output sees, but not of all experts; without those that ``keep`` names."""
+    """The mixtures in which outputs see the router's rows of some experts alone; without those that ``keep`` names."""
     found: dict[str, Mixture] = {}
     seen: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}  # a tied table has rows along either of its axes
     for use, each in zip(plan.kernels, plan.life.seen, strict=True):
@@ -76,7 +77,7 @@ def mixtures_of(model: nn.Module, plan: Plan, keep: Iterable[str] = ()) -> list[
 
 
 def _experts(model: nn.Module, owner: str, router: str, count: int) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Lists of so many modules, and the parameters in which so many experts are stacked, within an owner."""
+    """Where so many experts stand within an owner: lists of modules, and parameters in which they are stacked."""
     lists: list[str] = []
     axes: dict[str, int] = {}
     for path, module in model.get_submodule(owner).named_modules(prefix=owner):
@@ -120,7 +121,7 @@ def without(model: nn.Module, mixtures: Iterable[Mixture]) -> Fewer:
 
 
 def attempts(model: nn.Module, mixture: Mixture) -> Iterator[nn.Module]:
-    """Models that have to give what a model does for its experts to leave."""
+    """Models whose outputs must be those of the model, or else the experts of the mixture stay."""
     yield without(model, [mixture]).model
     yield from shaken(model, {name: (axis, np.flatnonzero(mixture.gone)) for name, axis in mixture.router.items()})
 
@@ -132,7 +133,7 @@ def _old(name: str, stay: Mapping[str, list[int]]) -> str:
 
 
 def unread(plan: Plan, model: nn.Module) -> Iterator[str]:
-    """What to say of dead experts that stay, since outputs see their rows of the router."""
+    """Notes on dead experts that stay because outputs see their rows of the router."""
     live: dict[str, bool] = {}
     for use, each in zip(plan.kernels, plan.life.live, strict=True):
         live[use.name] = live.get(use.name, False) or bool(each.any())

@@ -72,7 +72,7 @@ def is_turned_linear(module: nn.Module) -> bool:
 
 
 def is_kernel(module: nn.Module) -> bool:
-    """Whether a module applies one kernel, its weight, and can take a bias."""
+    """Whether a module applies its weight as one kernel and can take a bias."""
     return type(module) in KERNELS or is_turned_linear(module)
 
 
@@ -109,7 +109,7 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def _without_tensors(module: Any, changed: Mapping[int, int]) -> dict[str, int]:
-    """The attributes of a normalisation by groups or instances that has no tensors, by the widths of its values."""
+    """The attributes of a normalisation without tensors, by groups or instances; the widths of its values say them."""
     counted: dict[Any, str] = {nn.GroupNorm: "num_channels", **dict.fromkeys(INSTANCE_NORMS, "num_features")}
     name = next((name for kind, name in counted.items() if isinstance(module, kind)), None)
     if name is None or any(True for _ in (*module.parameters(), *module.buffers())):
@@ -120,7 +120,7 @@ def _without_tensors(module: Any, changed: Mapping[int, int]) -> dict[str, int]:
 
 
 def equal_widths(model: nn.Module) -> list[list[tuple[str, int]]]:
-    """Axes of parameters, as (name, axis), that a module's code wants to be as long as each other.
+    """Groups of axes of parameters, as (name, axis), that must be equally long for a module's code.
 
     All layers and directions of a recurrence have one hidden size. The heads of nn.MultiheadAttention together have as
     many channels as its query, and as the key and value that it adds.

@@ -21,7 +21,8 @@ from graphsparse.networks.models import named_tensors
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """``kernels`` are in program order, as in ``bundles`` and ``life``; ``names`` gives every tensor its first name."""
+    """What a compaction goes by. ``kernels`` are in program order, as in ``bundles`` and ``life``; ``names`` gives every
+    name of a tensor its first one."""
 
     bundles: Bundles
     life: Life
@@ -31,7 +32,7 @@ class Plan:
 
 
 def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan:
-    """What may leave a network whose weights are zero where masks say so; ``keep`` are patterns of names.
+    """Find what may leave a network whose weights are zero where masks drop them; ``keep`` are patterns of names.
 
     Raises MaskError where a pattern fits no name.
     """
@@ -61,7 +62,7 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
 
 
 def fitting(patterns: Iterable[str], names: Iterable[str]) -> set[str]:
-    """The names that patterns fit. Raises MaskError where one fits none."""
+    """The names that patterns fit. Raises MaskError where a pattern fits none."""
     found = set()
     for pattern in patterns:
         fitting = fnmatch.filter(names, pattern)
@@ -107,13 +108,13 @@ def unit_map(plan: Plan, cut: Cut) -> dict[str, tuple[torch.Tensor, ...]]:
 
 
 def groups_left(plan: Plan, cut: Cut) -> dict[str, int]:
-    """How many groups each kernel has, by the names of its parameter."""
+    """How many groups are left of each kernel whose groups may leave, by all names of its parameter."""
     counts = {use.name: int(use.groups(cut.stays).sum()) for use in plan.kernels if use.leaving_groups}
     return {name: counts[first] for name, first in plan.names.items() if first in counts}
 
 
 def sizes_left(cut: Cut) -> dict[str, list[tuple[int, int]]]:
-    """The widths before and after of the values that each module makes, where they changed and leave no doubt."""
+    """The widths of the values that each module makes, before and after; only those that all changed to the same one."""
     found: dict[str, dict[int, set[int]]] = {}
     for table in cut.ties.tables:
         for before, after in zip(table.sizes, table.left(cut.stays), strict=True):

@@ -74,7 +74,7 @@ class Trials:
         return cut
 
     def built(self, source: nn.Module, cut: Cut) -> tuple[nn.Module, dict[str, torch.Tensor]]:
-        """The smaller model of a masked one, and what was added to its biases, by their names, in double precision."""
+        """The smaller model of a masked one; and by name what was added to its biases, in double precision."""
         amounts = fold(self.readers, cut)
         index = unit_map(self.plan, cut)
         made = remade(source, lambda name, tensor: _own(tensor, index[name]))
@@ -104,7 +104,7 @@ class Trials:
         return torch.from_numpy(np.flatnonzero(cut.stays[use.rows].ravel()))
 
     def verified(self, cut: Cut) -> tuple[Cut, float]:
-        """The cut, or as much of it as leaves outputs as they were; and the largest difference."""
+        """As much of the cut as leaves outputs as they were, and the largest difference."""
         cut = self._unseen(cut)
         worst, said = self._tried(cut)
         if worst <= self.tolerance:
@@ -118,7 +118,7 @@ class Trials:
         return worst_difference(model, self.expected, self.inputs)[0] <= self.tolerance
 
     def _unseen(self, cut: Cut) -> Cut:
-        """The cut without rows that outputs see after all, by a comparison: wild numbers there change them."""
+        """The cut without rows that outputs do see, by a comparison: wild numbers in them change outputs."""
         lines = _unseen_rows(self.plan, cut)
         if not lines or all(map(self.same, shaken(self.double, lines))):
             return cut
@@ -161,9 +161,9 @@ class Trials:
 
 
 def _unseen_rows(plan: Plan, cut: Cut) -> Lines:
-    """The rows of kernels that leave and that no output sees, though they are not zero.
+    """The rows of kernels that leave, that no output sees, and that are not zero.
 
-    A zero is the same for every comparison; and two of them may hide each other, as the two sides of a gate do.
+    A zero is the same for every comparison. And two zeros may hide each other, as the two sides of a gate do.
     """
     seen = np.append(np.zeros(plan.bundles.count, bool), True)
     for use, each in zip(plan.kernels, plan.life.seen, strict=True):

@@ -16,8 +16,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 class AxisUse:
     """The bundles (uses, m) that stand at the indices ``at`` (m,) of one axis of a tensor, each use by itself.
 
-    ``beside`` (uses, k): where each use is a group of a kernel, or a line of a grid, the other bundles that it needs.
-    Without any that stays the group or line leaves, and then it asks for nothing.
+    A use may be one group of a kernel, or one line of a grid. Then ``beside`` (uses, k) are its bundles along other axes.
+    Where no bundle of a group or line stays, it leaves as a whole and asks for nothing.
     """
 
     name: str
@@ -27,7 +27,7 @@ class AxisUse:
     beside: np.ndarray | None = None
 
     def asking(self, stays: np.ndarray) -> np.ndarray:
-        """Which uses there are at all, (uses,)."""
+        """Which uses are left, (uses,)."""
         if self.beside is None:
             return np.ones(len(self.bundles), bool)
         return stays[self.bundles].any(1) | stays[self.beside].any(1)
@@ -55,7 +55,7 @@ class KernelUse:
         return stays[self.rows].any(1) | stays[self.columns].any(1)
 
     def box(self, stays: np.ndarray) -> Iterator[np.ndarray]:
-        """The bundles that must stay so that all groups that stay have as many rows and as many channels."""
+        """The bundles that must stay: all groups that stay must have the same rows and the same channels."""
         if len(self.rows) == 1:
             return
         groups = self.groups(stays)
@@ -136,14 +136,14 @@ def _places(block: KernelBlock, shape: tuple[int, ...]) -> tuple[np.ndarray, np.
 
 
 def _coordinates(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(axes, *shape of flat); -1 everywhere where an entry lies nowhere."""
+    """The index of each entry along each axis, (axes, *shape of flat); all of them -1 where an entry lies nowhere."""
     if (flat < 0).any():
         return np.full((len(shape), *flat.shape), -1)
     return np.stack(np.unravel_index(flat, shape))
 
 
 def _varying(at: np.ndarray, axis: int) -> set[int]:
-    """The axes of the parameter along which one moves by moving along an axis of the table."""
+    """The axes of the parameter whose index changes along an axis of the table."""
     table = np.moveaxis(at, axis if axis < 0 else axis + 1, -1)
     return set(np.flatnonzero((table != table[..., :1]).reshape(len(at), -1).any(1)).tolist())
 
@@ -151,9 +151,9 @@ def _varying(at: np.ndarray, axis: int) -> set[int]:
 def entries_use(
     name: str, shape: tuple[int, ...], entries: np.ndarray, bundles: np.ndarray
 ) -> Iterator[AxisUse | np.ndarray]:
-    """A tensor whose ``entries`` (flat) meet these ``bundles`` one by one: biases, scales, shifts, buffers.
+    """The uses of a tensor whose ``entries`` (flat) meet these ``bundles`` one by one: a bias, a scale, a buffer.
 
-    Bundles that must stay where no axes of the tensor tell them apart.
+    Where no axes of the tensor tell the bundles apart, the bundles themselves, which must stay.
     """
     table = np.full(int(np.prod(shape)), -1)
     table[entries] = bundles

@@ -1,4 +1,4 @@
-"""What the values of the program ask for: that what stays of each is a box, which the model's own code can compute.
+"""What the values of a program ask for: what stays of each must be a box, so that the model's own code can compute it.
 
 A view of channels as heads and features, or as groups and members, is a table of bundles with two axes. If some features
 of a head leave, the same features of every head must leave: what is left has to be a table again.
@@ -35,7 +35,7 @@ COUNTED = ("slice", "roll")
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The bundles of a value along the axes along which they differ, and the module that it is made in."""
+    """The bundles of a value, along those of its axes along which they differ; ``place`` is the module that makes it."""
 
     bundles: np.ndarray
     sizes: tuple[int, ...]
@@ -105,7 +105,7 @@ def others(axis: int, count: int) -> tuple[int, ...]:
 
 
 def ids_of(value: Any) -> torch.Tensor | None:
-    """The ids of a value that has units; those of a product that waits are not made for this."""
+    """The ids of a value that has units; None of a product that waits, whose ids are not made for this."""
     if isinstance(value, Scores) or not isinstance(value, Units):
         return None
     ids = value.experts if isinstance(value, Routed) else value.ids
@@ -113,7 +113,7 @@ def ids_of(value: Any) -> torch.Tensor | None:
 
 
 def bundles_of(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
-    """The bundle of each element, with one index of every axis along which ids repeat; -1 where there is no unit."""
+    """The bundle of each element, -1 where there is no unit. An axis along which ids repeat has one index."""
     (small,), _ = collapse(ids)
     return of[as_ids(small)]
 
@@ -125,7 +125,7 @@ def _all(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
 
 
 def table_of(of: np.ndarray, ids: torch.Tensor, place: str) -> Table | None:
-    """The table of a value; None where whole rows of it hold no units, so that nothing may leave."""
+    """The table of a value; None where a whole row of it holds no unit: then nothing of it may leave."""
     table = bundles_of(of, ids)
     axes = varying_axes(table)
     for axis in reversed(range(table.ndim)):
@@ -141,7 +141,7 @@ def name_of(node: Node) -> str:
 
 
 def _sides(node: Node, bundles: Bundles) -> Iterator[AxisUse | np.ndarray]:
-    """The inputs of a bilinear layer, each along its own axis of the kernel (outputs, left, right)."""
+    """What the inputs of a bilinear layer ask for, each along its own axis of the kernel (outputs, left, right)."""
     left, right, weight = (bundles.walk.values[operand] for operand in node.args[:3] if isinstance(operand, Node))
     assert isinstance(weight, Weight)
     plain = weight.joint is None and torch.equal(weight.index.ravel(), torch.arange(weight.shape.numel()))
@@ -153,7 +153,7 @@ def _sides(node: Node, bundles: Bundles) -> Iterator[AxisUse | np.ndarray]:
 
 
 def _stored(weight: Weight, table: np.ndarray, shapes: dict[str, tuple[int, ...]]) -> Iterator[AxisUse | np.ndarray]:
-    """Where the bundles of a table as large as a weight stand in the parameters that it is made of."""
+    """Where a table of bundles, as large as a weight, stands in the parameters that the weight is made of."""
     for name, entries in weight.stored(weight.index):
         there = entries.numpy() >= 0
         yield from entries_use(name, shapes[name], entries.numpy()[there], table[there])
@@ -187,9 +187,9 @@ def _beside(
 
 
 def _counted(node: Node, name: str, bundles: Bundles) -> Iterator[np.ndarray]:
-    """What moves by counted places: with another width other elements stand there.
+    """The bundles that an operation moves by counted places: at another width it would meet other elements.
 
-    A slice without a step may be half of the width, or a fixed number of channels; the program does not tell which, and a
+    A slice without a step may mean half of the width, or a fixed number of channels. The program does not tell which; a
     trial finds out.
     """
     read = node.args[0]
@@ -214,7 +214,7 @@ def _fits(shape: torch.Size, whole: torch.Size) -> bool:
 def _aligned(
     weight: Weight, ids: torch.Tensor, of: np.ndarray, shapes: dict[str, tuple[int, ...]]
 ) -> Iterator[AxisUse | np.ndarray]:
-    """A parameter that meets units element by element."""
+    """What a parameter asks for that meets units element by element."""
     table = np.broadcast_to(bundles_of(of, ids), tuple(ids.shape))
     extra = len(ids.shape) - len(weight.shape)
     axes = tuple(a for a in range(len(ids.shape)) if a < extra or weight.shape[a - extra] == 1)
@@ -225,7 +225,7 @@ def _aligned(
 
 
 def _held(node: Node, name: str, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
-    """Numbers that the model holds and that no cut reaches: what varies along them stays."""
+    """The bundles that vary along numbers that the model holds. No cut changes the numbers, so these stay."""
     if name in RECURRENT and known.known and not known.tensor.any():
         return  # the initial state, which the module makes as wide as it is
     if name in ELEMENT_WISE and _fits(known.shape, ids.shape):

@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """A progress that nobody looks at."""
+    """Tell nobody of progress."""
 
 
 class Rows(NamedTuple):
@@ -89,7 +89,7 @@ class Edges:
         return _joined(together(self.of(block) for block in layer.blocks))
 
     def of(self, block: Block) -> Rows:
-        """The edges of one block; none through units that a masked scale makes zero."""
+        """The edges of one block, without those through units that a masked scale makes zero."""
         sources, targets, entries = block.pairs(self.graph.kept)
         weights, number = np.ones(len(sources)), WIRE
         if isinstance(block, KernelBlock):
@@ -111,7 +111,7 @@ class Edges:
 
 
 def _joined(rows: Rows) -> Rows:
-    """The rows in order, those of one pair of units as one."""
+    """The rows in order; those between the same two units become one."""
     rows = rows.chosen(np.lexsort((rows.targets, rows.sources)))
     first = np.ones(len(rows.sources), bool)
     first[1:] = (np.diff(rows.sources) != 0) | (np.diff(rows.targets) != 0)

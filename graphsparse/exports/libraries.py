@@ -82,5 +82,5 @@ def write_parquet(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> No
 
 
 def _text(name: str) -> str:
-    """The name as UTF-8 can hold it: halves of characters written out."""
+    """The name as UTF-8 can hold it: surrogates, which are halves of characters, are written out."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -87,7 +87,8 @@ def _write(file: BinaryIO, lines: Iterable[str]) -> None:
 
 
 def write_dot(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
-    """Layers with their units and how many are active; between them the edges kept and active, wires dashed."""
+    """A node per layer with its counts of units; an edge per block with its counts of kept and active edges, dashed for
+    wires."""
     edges, lines = Edges(graph, progress), ["digraph {", "  rankdir=LR;", "  node [shape=box];"]
     for number, layer in enumerate(graph.layers):
         live = int(np.count_nonzero(edges.live[layer.start : layer.stop]))
@@ -105,13 +106,13 @@ def write_dot(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
 
 
 def _counts(edges: Edges, edge: Edge) -> tuple[int, int]:
-    """How many edges of a block leave one layer, and how many of them are active; parallel ones count each."""
+    """How many edges of a block leave one layer, and how many of them are active. Each of parallel ones counts."""
     rows = edges.of(edge.block)
     here = (rows.sources >= edge.source.start) & (rows.sources < edge.source.stop)
     return int(np.count_nonzero(here)), int(np.count_nonzero(rows.active[here]))
 
 
 def _quoted(*parts: str) -> str:
-    """A label of several lines; quotes and backslashes of names stay what they are."""
+    """A label of several lines, in which quotes and backslashes of names are escaped."""
     plain = (printable(part).replace("\\", "\\\\").replace('"', '\\"') for part in parts)
     return '"' + "\\n".join(plain) + '"'

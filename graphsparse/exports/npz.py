@@ -75,7 +75,7 @@ def _kernels(graph: LayeredGraph) -> Iterator[KernelBlock]:
 
 
 def read_graph(path: Path) -> LayeredGraph:
-    """The graph of `write_graph`. Raises CheckpointError for every other or damaged file; nothing of it is run."""
+    """The graph that `write_graph` wrote; nothing of the file is run. Raises CheckpointError for any other file."""
     with refusing(str(path)):
         content = read_npz(path).content
         try:
@@ -111,7 +111,7 @@ def _graph(arrays: Arrays) -> LayeredGraph:
 
 
 def _under(graph: LayeredGraph, keys: list[str]) -> LayeredGraph:
-    """The graph whose kernels are swept under these masks: their parameter's own, or that of one use of it."""
+    """The graph whose kernels are swept under the masks of these keys: their parameter's own, or one use's."""
     masks = iter(keys)
     _require(len(keys) == sum(1 for _ in _kernels(graph)), f"masks of {len(keys)} kernels")
     layers = []
