@@ -197,7 +197,7 @@ def test_a_method_that_runs_the_model_loads_the_weights_and_says_what_it_takes(t
     expected = gs.prune(model, (), "snip", compression=6, kwargs=TOKENS, resolution="channel", data=[(x, y)])
     masks = gs.read_masks(tmp_path / "pruned.safetensors")
     assert all(torch.equal(masks[each], mask) for each, mask in expected.items())
-    monkeypatch.setattr("graphsparse.networks.weights.available_memory", lambda: 1000)
+    monkeypatch.setattr("graphsparse.networks.filling.available_memory", lambda: 1000)
     with pytest.raises(SystemExit) as status:
         cli.main(["prune", str(folder), "--method", "synflow", "--compression", "6", "--out", str(tmp_path / "no.pt")])
     printed = capsys.readouterr()

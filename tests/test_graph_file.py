@@ -19,9 +19,9 @@ from graphsparse.checkpoints import Part
 from graphsparse.graph_file import graph_from_bytes, graph_to_bytes
 from graphsparse.measures.sparsity import sparsity
 from graphsparse.networks import known
+from graphsparse.networks.filling import with_weights
 from graphsparse.networks.known import known_of
 from graphsparse.networks.loading import load_network
-from graphsparse.networks.weights import with_weights
 
 network_module = importlib.import_module("graphsparse.capture.network")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from graphsparse.capture import Network
 from graphsparse.cli.groups import NetworkOptions
 from graphsparse.errors import ModelError
-from graphsparse.networks.weights import bytes_to_run, size, with_weights
+from graphsparse.networks.filling import bytes_to_run, size, with_weights
 from graphsparse.pruning.methods import METHODS, method_named
 
 

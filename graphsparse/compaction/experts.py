@@ -65,9 +65,8 @@ def mixtures_of(model: nn.Module, plan: Plan, keep: Iterable[str] = ()) -> list[
             router, _, _ = use.name.rpartition(".")
             owner = router.rpartition(".")[0]
             lists, axes = _experts(model, owner, router, len(gone))
-            kept = [
-                name for name in keep if name in {use.name, *axes} or name.startswith(tuple(f"{p}." for p in lists))
-            ]
+            own = tuple(f"{path}." for path in lists)
+            kept = any(name in {use.name, *axes} or name.startswith(own) for name in keep)
             if (lists or axes) and owner not in found and not kept:
                 inside = [(name, tensor) for name, tensor in named_tensors(model) if name.rpartition(".")[0] == router]
                 rows = {name: 0 for name, tensor in inside if tuple(tensor.shape) == gone.shape}
@@ -138,16 +137,14 @@ def unread(plan: Plan, model: nn.Module) -> Iterator[str]:
     for use, each in zip(plan.kernels, plan.life.live, strict=True):
         live[use.name] = live.get(use.name, False) or bool(each.any())
     for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) > 1:
-            inside = [[live[name] for name in live if name.startswith(f"{path}.{at}.")] for at in range(len(module))]
-            dead = [str(at) for at, kernels in enumerate(inside) if kernels and not any(kernels)]
-            owner = path.rpartition(".")[0]
-            routed = any(
-                use.rows.size == len(module) and use.name.startswith(owner) and not use.name.startswith(f"{path}.")
-                for use in plan.kernels
+        if not isinstance(module, nn.ModuleList) or len(module) < 2:
+            continue
+        inside = [[live[name] for name in live if name.startswith(f"{path}.{at}.")] for at in range(len(module))]
+        dead = [str(at) for at, kernels in enumerate(inside) if kernels and not any(kernels)]
+        owner = path.rpartition(".")[0]
+        beside = [use for use in plan.kernels if use.name.startswith(owner) and not use.name.startswith(f"{path}.")]
+        if dead and any(use.rows.size == len(module) for use in beside):
+            yield (
+                f"Experts {', '.join(dead)} of {path} are dead and stay: outputs see their rows of the router, as with a "
+                "softmax over all rows or a choice of the best."
             )
-            if dead and routed:
-                yield (
-                    f"Experts {', '.join(dead)} of {path} are dead and stay: outputs see their rows of the router, as with a "
-                    "softmax over all rows or a choice of the best."
-                )

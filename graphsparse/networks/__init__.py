@@ -11,8 +11,8 @@ from torch.export import ExportedProgram
 
 from graphsparse.capture import Network, Rule, network_of
 from graphsparse.checkpoints import Part
+from graphsparse.networks.filling import with_weights
 from graphsparse.networks.loading import Progress, load_network
-from graphsparse.networks.weights import with_weights
 
 __all__ = ["Network", "network"]
 

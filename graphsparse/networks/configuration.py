@@ -38,8 +38,12 @@ def read_configuration(folder: Path, longest: float) -> Any:
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    with (folder / CONFIG).open("rb") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ModelError(f"a config.json must have at most {LARGEST:,} bytes", place=str(folder / CONFIG))
     try:
-        read = read_object(_read(folder / CONFIG), str(folder))
+        read = read_object(text, str(folder))
     except CheckpointError as error:
         raise not_buildable(folder, error.received) from error
     found = _plain(read, folder, max(MOST, longest))
@@ -67,14 +71,6 @@ def too_large(folder: Path, received: str) -> ModelError:
         "a config.json must describe a model of the size of the tensors beside it", place=str(folder),
         received=received, way_out=TRUST,
     )  # fmt: skip
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        text = file.read(LARGEST + 1)
-    if len(text) > LARGEST:
-        raise ModelError(f"a config.json must have at most {LARGEST:,} bytes", place=str(path))
-    return text
 
 
 def _plain(value: Any, folder: Path, most: float, key: str = "") -> Any:

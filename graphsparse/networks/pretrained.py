@@ -10,7 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -99,12 +101,13 @@ def build_pretrained(
         raise not_buildable(place, brief(error)) from error
 
 
-class _Here(threading.local):
-    active = False
+_SEALED = ContextVar("sealed", default=False)  # each thread has its own
 
 
-_HERE = _Here()
-_HOOKED = threading.Event()
+@cache
+def _hook() -> None:
+    """Put the hook in when it is first needed, once: Python never takes one out again."""
+    sys.addaudithook(_refuse)
 
 
 @contextmanager
@@ -113,18 +116,16 @@ def _sealed() -> Iterator[None]:
 
     Raises ModelError at the place where one of these is tried.
     """
-    if not _HOOKED.is_set():  # Python never takes a hook out again: it is put in once, when it is first needed
-        _HOOKED.set()
-        sys.addaudithook(_refuse)
-    before, _HERE.active = _HERE.active, True
+    _hook()
+    before = _SEALED.set(True)
     try:
         yield
     finally:
-        _HERE.active = before
+        _SEALED.reset(before)
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in FORBIDDEN and _HERE.active:
+    if event in FORBIDDEN and _SEALED.get():
         rule = f"a model must be built from its config.json alone: nothing there may {FORBIDDEN[event]}"
         raise ModelError(rule, received=event, way_out=WAY_OUT)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -39,19 +38,43 @@ def translation(model: Any) -> Callable[[Reading], Reading] | None:
         step for step in steps
         if isinstance(step, WeightConverter) and all(type(each).__name__ in MOVING for each in step.operations)
     )  # fmt: skip
-    return partial(_translated, table=_Table(model, renamings, moving, dot_natural_key))
+    return _Table(model, renamings, moving, dot_natural_key)
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """The model, the steps of the table that are for it, and the order in which names are taken: numbers by value."""
+    """The steps of the table for a model, and the order in which names are taken: numbers by value."""
 
     model: Any
     renamings: tuple[Any, ...]
     converters: tuple[Any, ...]
     order: Callable[[str], Any]
 
-    def place_of(self, name: str, own: Mapping[str, Any]) -> tuple[str, Any, str | None]:
+    def __call__(self, reading: Reading) -> Reading:
+        """What the file holds, by the names and in the shapes that the model has today."""
+        own = self.model.state_dict()
+        found: dict[str, str] = {}
+        merges: dict[str, _Merge] = {}
+        names = {*reading.entries, *reading.others}
+        for name in sorted(names, key=self.order):  # some steps go by what they have seen, in this order
+            target, converter, pattern = self._place_of(name, own)
+            if converter is None or pattern is None:
+                found[name] = target
+            else:
+                merge = merges.setdefault(target, _Merge(target, converter, self.model))
+                merge.sources.setdefault(pattern, []).append(name)
+        _check_distinct(found)
+        entries = {found[name]: entry for name, entry in reading.entries.items() if name in found}
+        others = {found[name]: make for name, make in reading.others.items() if name in found}
+        for merge in merges.values():
+            if all(name in reading.entries for name in merge.names):
+                entries.update(_merged_entries(merge, reading.entries))
+            else:
+                others.update(_merged_others(merge, reading))
+        ignored = {found.get(name, name): why for name, why in reading.ignored.items()}
+        return replace(reading, entries=entries, others=others, ignored=ignored)
+
+    def _place_of(self, name: str, own: Mapping[str, Any]) -> tuple[str, Any, str | None]:
         """The name today; and, where a converter makes it, that converter and the pattern of this source."""
         new = name
         for step in self.renamings:
@@ -96,30 +119,6 @@ class _Merge:
     def later(self, made: Callable[[str], torch.Tensor], result: str) -> Make:
         """What makes one of the results when it is asked for."""
         return lambda: self.run(made)[result]
-
-
-def _translated(reading: Reading, table: _Table) -> Reading:
-    own = table.model.state_dict()
-    found: dict[str, str] = {}
-    merges: dict[str, _Merge] = {}
-    names = {*reading.entries, *reading.others}
-    for name in sorted(names, key=table.order):  # some steps go by what they have seen, in this order
-        target, converter, pattern = table.place_of(name, own)
-        if converter is None or pattern is None:
-            found[name] = target
-        else:
-            merge = merges.setdefault(target, _Merge(target, converter, table.model))
-            merge.sources.setdefault(pattern, []).append(name)
-    _check_distinct(found)
-    entries = {found[name]: entry for name, entry in reading.entries.items() if name in found}
-    others = {found[name]: make for name, make in reading.others.items() if name in found}
-    for merge in merges.values():
-        if all(name in reading.entries for name in merge.names):
-            entries.update(_merged_entries(merge, reading.entries))
-        else:
-            others.update(_merged_others(merge, reading))
-    ignored = {found.get(name, name): why for name, why in reading.ignored.items()}
-    return replace(reading, entries=entries, others=others, ignored=ignored)
 
 
 def _check_distinct(found: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from graphsparse.capture.running import Runnable
 from graphsparse.effective import effective_masks
 from graphsparse.errors import ModelError
 from graphsparse.graph import LayeredGraph
-from graphsparse.networks.weights import with_weights
+from graphsparse.networks.filling import with_weights
 from graphsparse.surgery import write_masks
 from graphsparse.surgery.constants import carrying
 from graphsparse.surgery.write import Written, masked_copy

@@ -18,8 +18,7 @@ from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.changes import ever
 from graphsparse.runs.deaths import deaths
 from graphsparse.runs.rows import Places, Row, change_row, changes_of, overlap_row, rows_of, scope_of
-from graphsparse.runs.sidecar import Sidecar
-from graphsparse.runs.snapshot import Snapshot
+from graphsparse.runs.snapshot import Sidecar, Snapshot
 from graphsparse.runs.steps import Step, Steps, steps_of
 from graphsparse.runs.template import Template, Way, template
 from graphsparse.runs.trajectory import Trajectory

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from graphsparse.errors import ArgumentError, GraphsparseError, MissingExtra, brief
-from graphsparse.runs.sidecar import Sidecar
-from graphsparse.runs.snapshot import Snapshot
+from graphsparse.runs.snapshot import Sidecar, Snapshot
 from graphsparse.runs.snapshot import snapshot_of as snapshot_of
 from graphsparse.runs.steps import Step
 from graphsparse.runs.template import Template

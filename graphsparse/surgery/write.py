@@ -19,8 +19,7 @@ from graphsparse.capture.sharing import separate
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError, ModelError
 from graphsparse.graph import LayeredGraph
-from graphsparse.networks.filling import load_model
-from graphsparse.networks.weights import with_weights
+from graphsparse.networks.filling import load_model, with_weights
 from graphsparse.surgery.constants import Folding, carrying, fold
 from graphsparse.surgery.places import Masks, on_tied_tensors, put_on_module, under_every_name
 
