@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +51,10 @@ def several(model: nn.Module, example: Inputs, batch_axis: int | None) -> list[I
     for _ in range(2):
         for samples in (SAMPLES, None):
             other = example.map(lambda leaf: _other(leaf, samples, batch_axis, generator))
-            try:
+            with suppress(Exception):  # the batch size is written into the model's code
                 run(model, other)
-            except Exception:  # the batch size is written into the model's code
-                continue
-            found.append(other)
-            break
+                found.append(other)
+                break
     return found
 
 

@@ -155,16 +155,10 @@ def save_pretrained(compacted: Compacted, source: str | os.PathLike[str], folder
 def _new_widths(compacted: Compacted, config: Mapping[str, Any]) -> dict[str, int]:
     """The new width for each entry of the configuration, where all axes of the old width agree on one."""
     shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(compacted.masked)}
-    found: dict[str, int] = {}
-    for key, old in _widths(config).items():
-        new = {
-            len(at)
-            for name, index in compacted.unit_map.items()
-            for axis, at in enumerate(index)
-            if name in shapes and shapes[name][axis] == old and len(at) < old
-        }
-        found |= {key: new.pop()} if len(new) == 1 else {}
-    return found
+    axes = [(shapes[name][axis], len(at)) for name, index in compacted.unit_map.items() if name in shapes
+            for axis, at in enumerate(index)]  # fmt: skip
+    new = {key: {after for before, after in axes if after < before == old} for key, old in _widths(config).items()}
+    return {key: sizes.pop() for key, sizes in new.items() if len(sizes) == 1}
 
 
 def _fits(config: Mapping[str, Any], model: nn.Module) -> bool:
@@ -175,5 +169,5 @@ def _fits(config: Mapping[str, Any], model: nn.Module) -> bool:
             built, _ = build_pretrained(folder)
         except GraphsparseError:
             return False
-    shapes = [{name: tuple(tensor.shape) for name, tensor in each.state_dict().items()} for each in (built, model)]
-    return shapes[0] == shapes[1]
+    one, two = ({name: tensor.shape for name, tensor in each.state_dict().items()} for each in (built, model))
+    return one == two

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from graphsparse.checkpoints.atomic import check_writable, replacing
 from graphsparse.errors import ArgumentError, CheckpointError
@@ -19,16 +19,9 @@ LARGEST_TEXT = 1_000_000
 """More edges are written as GraphML and GEXF only with ``force``: each takes some 150 bytes, and far more in their readers."""
 
 
-class Format(NamedTuple):
-    """How a kind of file is written, and whether it takes many bytes per edge."""
-
-    write: Callable[[BinaryIO, LayeredGraph, Progress], None]
-    bulky: bool = False
-
-
-FORMATS = {
-    ".npz": Format(write_graph), ".graphml": Format(write_graphml, True), ".gexf": Format(write_gexf, True),
-    ".parquet": Format(write_parquet), ".dot": Format(write_dot),
+Write = Callable[[BinaryIO, LayeredGraph, Progress], None]
+FORMATS: dict[str, Write] = {
+    ".npz": write_graph, ".graphml": write_graphml, ".gexf": write_gexf, ".parquet": write_parquet, ".dot": write_dot,
 }  # fmt: skip
 
 
@@ -59,12 +52,15 @@ def save_graph(
         ...     gs.sparsity(gs.load_graph(f"{folder}/net.npz")).active
         2
     """
-    form = format_of(path)
+    write, is_text = format_of(path), Path(path).suffix.lower() in (".graphml", ".gexf")
     check_writable(path)
-    if form.bulky and not force:
-        _check_size(checked_graph(graph), path)
+    if is_text and not force and (count := checked_graph(graph).adjacency().nnz) > LARGEST_TEXT:
+        raise CheckpointError(
+            f"GraphML and GEXF must have at most {LARGEST_TEXT:,} edges", place=os.fspath(path), received=f"{count:,}",
+            way_out="write .npz or .parquet, or give force=True",
+        )  # fmt: skip
     with replacing(path) as file:
-        form.write(file, checked_graph(graph), progress or silent)
+        write(file, checked_graph(graph), progress or silent)
 
 
 def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:
@@ -80,8 +76,8 @@ def load_graph(path: str | os.PathLike[str]) -> LayeredGraph:
     return read_graph(Path(path))
 
 
-def format_of(path: str | os.PathLike[str]) -> Format:
-    """How a file of this ending is written. Raises CheckpointError for another ending."""
+def format_of(path: str | os.PathLike[str]) -> Write:
+    """What writes a file of this ending. Raises CheckpointError for another ending."""
     ending = _checked(path).suffix.lower()
     if ending not in FORMATS:
         raise CheckpointError(
@@ -97,12 +93,3 @@ def _checked(path: str | os.PathLike[str]) -> Path:
             "a path must be text or a path", place="path", received=repr(path), way_out="give 'net.npz'"
         )
     return Path(path)
-
-
-def _check_size(graph: LayeredGraph, path: str | os.PathLike[str]) -> None:
-    count = graph.adjacency().nnz
-    if count > LARGEST_TEXT:
-        raise CheckpointError(
-            f"GraphML and GEXF must have at most {LARGEST_TEXT:,} edges", place=os.fspath(path), received=f"{count:,}",
-            way_out="write .npz or .parquet, or give force=True",
-        )  # fmt: skip

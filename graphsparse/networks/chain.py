@@ -20,7 +20,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 class Chain(nn.Module):
-    """Kernels one after the other, relu between; every tensor stands under its name in the checkpoint."""
+    """Kernels one after the other, with relu between them. Each tensor has the name that it has in the checkpoint."""
 
     def __init__(self, kernels: Tensors, biases: Tensors):
         super().__init__()
@@ -65,7 +65,12 @@ def build_chain(weights: Tensors, place: str) -> Network:
             received=", ".join(empty[:3]) or "no floating tensor of two to five axes",
         )  # fmt: skip
     sites = max([1, *(_sites(before, after) for before, after in pairwise(kernels.items()))])
-    biases = {bias_name(n): _bias(n, t, weights) for n, t in kernels.items() if bias_name(n) in weights}
+    biases = {bias_name(name): weights[bias_name(name)] for name in kernels if bias_name(name) in weights}
+    for name, kernel in kernels.items():
+        bias = biases.get(bias_name(name))
+        if bias is not None and tuple(bias.shape) != (kernel.shape[0],):
+            rule = "a bias must have an entry for each output of its kernel"
+            raise ModelError(rule, place=bias_name(name), received=tuple(bias.shape), way_out=WAY_OUT)
     left_out = tuple(name for name in weights if name not in kernels and name not in biases)
     for name in left_out:
         if name.endswith("weight") and weights[name].is_floating_point() and bool((weights[name] == 0).any()):
@@ -102,16 +107,6 @@ def _sites(before: tuple[str, torch.Tensor], after: tuple[str, torch.Tensor]) ->
         place=f"{name} and {next_name}", received=f"shapes {tuple(kernel.shape)} and {tuple(next_kernel.shape)}",
         way_out=WAY_OUT,
     )  # fmt: skip
-
-
-def _bias(kernel: str, weight: torch.Tensor, weights: Tensors) -> torch.Tensor:
-    bias = weights[bias_name(kernel)]
-    if tuple(bias.shape) != (weight.shape[0],):
-        raise ModelError(
-            "a bias must have an entry for each output of its kernel", place=bias_name(kernel), received=tuple(bias.shape),
-            way_out=WAY_OUT,
-        )  # fmt: skip
-    return bias
 
 
 def _few(names: list[str] | tuple[str, ...], joint: str) -> str:

@@ -33,8 +33,8 @@ makes a module."""
 def read_configuration(folder: Path, longest: float) -> Any:
     """The configuration in a folder, made by transformers' own class for its ``model_type``.
 
-    Raises ModelError or CheckpointError where it is no configuration, or counts more things than ``longest``, the
-    longest axis of a tensor beside it, allows.
+    Raises ModelError where it is no configuration, or counts more layers, heads or labels than ``longest`` allows, the
+    longest axis of a tensor beside it.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

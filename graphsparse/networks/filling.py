@@ -43,7 +43,7 @@ def load_model(model: Model, checkpoint: Checkpoint) -> Network:
 
 
 def by_parameter(model: Model, masks: Mapping[str, Mask], by_zeros: frozenset[str]) -> Shared:
-    """The masks of a state dict by the model's parameters: where it masks only some uses of one, those have their own."""
+    """The masks of a state dict by the model's parameters. Uses of a parameter that are masked further have their own."""
     return shared(masks, parameter_names(model), masks.keys() - by_zeros)
 
 
@@ -85,7 +85,7 @@ def check_fit(model: Model, shapes: Mapping[str, Sequence[int]], place: str) -> 
 
 
 def check_masked(model: Model, masks: Iterable[str], ignored: Mapping[str, str], place: str) -> None:
-    """Raises ModelError where a model without weights has a kernel without a mask: nothing says what is kept of it."""
+    """Raises ModelError where a model without weights has a kernel without a mask: nothing says what it keeps."""
     if lacking := _unmasked(model, masks):
         raise _misfit(place, {"missing": lacking, EXTRA: unknown(ignored)})
 
@@ -105,10 +105,10 @@ def _misfit(place: str, sides: Mapping[str, Sequence[str]]) -> ModelError:
 def differences(
     model: Model, masks: Iterable[str], extra: Sequence[str], biases: Iterable[str] | None = None
 ) -> list[str]:
-    """Notes on what masks and a model do not have in common.
+    """Notes on what a file of masks and a model do not have in common.
 
-    ``extra``: what the file has and the model has not. ``biases``: all names of a file that has weights; then the model's
-    biases and scales that are not among them are said, too.
+    ``extra``: what the file has and the model has not. ``biases``: all names in the file, if it has weights; then there is
+    a note on the model's biases and scales that are not among them.
     """
     notes = []
     if lacking := _unmasked(model, masks):
@@ -151,7 +151,7 @@ def bytes_to_run(network: Network) -> int:
 
 
 def with_weights(network: Network) -> Network:
-    """The same network on the CPU with the checkpoint's weights, ready to run; one tensor is read after the other.
+    """The same network on the CPU with the checkpoint's weights, ready to run. Tensors are read one by one.
 
     Raises ModelError where the checkpoint has no weights, or the model with them does not fit into memory.
     """
@@ -172,12 +172,13 @@ def with_weights(network: Network) -> Network:
             if name in network.weights:
                 tensor.copy_(network.weights[name])
     given = network.kwargs if network.has_inputs else kwargs or {}
-    inputs = {name: _with_values(value) for name, value in given.items()}
+    inputs = {
+        name: torch.zeros(value.shape, dtype=value.dtype)
+        if isinstance(value, torch.Tensor) and value.is_meta
+        else value
+        for name, value in given.items()
+    }
     return replace(network, model=model, kwargs=inputs, stand_in=False)
-
-
-def _with_values(value: Any) -> Any:
-    return torch.zeros(value.shape, dtype=value.dtype) if isinstance(value, torch.Tensor) and value.is_meta else value
 
 
 def available_memory() -> int:

@@ -145,7 +145,7 @@ def _of_folder(
     opening: Opening,
     progress: Progress | None,
 ) -> Network:
-    """The network of a transformers folder; a model of the same names and shapes stands in for a model that is known."""
+    """The network of a transformers folder. If it is known, a model of its names and shapes stands in for its own."""
     stand_in, inputs = None if known is None else known.stand_in(), None
     if stand_in is not None:
         found = _on_meta(stand_in, _opened(opening, stand_in), progress)
@@ -178,12 +178,12 @@ def _on_meta(model: Model, opened: OpenCheckpoint, progress: Progress | None) ->
 
 
 def _by_zeros(opened: OpenCheckpoint) -> frozenset[str]:
-    """What `stream` reads off the zeros of weights, not off masks."""
+    """The names whose masks `stream` reads off zeros: no mask of the file says them."""
     return opened.by_zeros | set(opened.others)
 
 
 def stream(opened: OpenCheckpoint, progress: Progress | None = None) -> dict[str, Any]:
-    """The masks of a checkpoint as bits, each tensor read once; and which entries of its biases and scales are not zero."""
+    """The masks of a checkpoint as bits; of biases and scales, which entries are not zero. Each tensor is read once."""
     masks: dict[str, Any] = {}
     read, total = 0, opened.nbytes
     for name, mask, nbytes in opened.packed_masks():
@@ -215,7 +215,7 @@ def _chained(checkpoint: Checkpoint) -> Network:
 
 
 def _bare_chain(opened: OpenCheckpoint, progress: Progress | None) -> Network:
-    """A chain on the meta device, by the shapes of a checkpoint's kernels and biases."""
+    """A chain on the meta device: kernels and biases have shapes, and other tensors their values."""
     tensors = {
         name: torch.empty(entry.shape, device="meta") if len(entry.shape) > 1 else entry.pattern()
         for name, entry in opened.entries.items()

@@ -22,7 +22,7 @@ Model = nn.Module | ExportedProgram
 
 
 def checked(model: Any, place: str) -> str | Model:
-    """What is given as a checkpoint's model, a path as text. Raises ModelError where it is neither a model nor a name."""
+    """A checkpoint's model as it is given, a path as text. Raises ModelError where it is neither a model nor a name."""
     model = os.fspath(model) if isinstance(model, os.PathLike) else model
     if isinstance(model, (str, nn.Module, ExportedProgram)):
         return model

@@ -61,8 +61,8 @@ def compare(
         progress: called with (checkpoints done, checkpoints in all).
 
     Returns:
-        `CheckpointComparison`: ``.totals`` and ``.parameters`` side by side, ``.units`` that died or came to life, ``.overlaps`` of
-        masks, ``.topology``, and ``.holds("B.active < 0.9 * A.active")`` for checks.
+        `CheckpointComparison`: ``.totals`` and ``.parameters`` side by side, ``.units`` that died or came to life,
+        ``.overlaps`` of masks, ``.topology``, and ``.holds("B.active < 0.9 * A.active")`` for checks.
 
     Raises:
         ArgumentError: less than two checkpoints, or more than 26 without names.
@@ -90,7 +90,7 @@ def compare(
         if progress is not None:
             progress(len(snapshots), len(named))
     metric_rows += _pair_rows(found.base, snapshots, of_pairs)
-    files = {name: _file(source, name) for name, source in named.items()}
+    files = {n: str(Path(each)) if isinstance(each, (str, os.PathLike)) else n for n, each in named.items()}
     return _side_by_side(files, found.base, snapshots, tuple(metric_rows))
 
 
@@ -111,10 +111,6 @@ def _named(given: Any) -> dict[str, Any]:
     return dict(zip(ascii_uppercase, given))
 
 
-def _file(source: Any, name: str) -> str:
-    return str(Path(source)) if isinstance(source, (str, os.PathLike)) else name
-
-
 def _metric_rows(name: str, graph: LayeredGraph, metrics: list[str] | None) -> Iterator[Row]:
     if metrics == []:
         return
@@ -123,7 +119,7 @@ def _metric_rows(name: str, graph: LayeredGraph, metrics: list[str] | None) -> I
 
 
 def _sorted_out(metrics: Iterable[str] | None) -> tuple[list[str] | None, list[str]]:
-    """The metrics of one checkpoint, None for all of them, and those of two."""
+    """The metrics of one checkpoint, where None means all of them; and the metrics of two."""
     if metrics is None:
         return None, list(PAIRS)
     names = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -133,7 +129,7 @@ def _sorted_out(metrics: Iterable[str] | None) -> tuple[list[str] | None, list[s
 
 
 def _pair_rows(base: LayeredGraph, snapshots: Mapping[str, Snapshot], metrics: list[str]) -> Iterator[Row]:
-    """Metrics of the first checkpoint and each other one; of the first itself they are not defined."""
+    """Metrics of the first checkpoint with each other one. Of the first with itself they are not defined."""
     if not metrics:
         return
     sets = {name: {key: now.kept[key] for key in (*base.shapes, *base.modulators)} for name, now in snapshots.items()}

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.masks import Mask
 from graphsparse.runs.snapshot import Snapshot
 from graphsparse.sweep import sweep
 
@@ -54,23 +53,16 @@ class Deaths:
 
 
 def deaths(base: LayeredGraph, before: Snapshot, after: Snapshot, causes: bool = True) -> Deaths:
-    """The units that died; with ``causes`` also which masks cut them: one sweep for each mask that dropped something."""
+    """Find the units that died; with ``causes`` also the masks that cut them, by a sweep for each that dropped something."""
     units = np.flatnonzero(before.live & ~after.live)
     cut: dict[str, np.ndarray] = {}
     if units.size and causes:
-        graph = after.on(base)
         for name, mask in before.kept.items():
             back = mask.either(after.kept[name])
             if name not in base.uses and not back.same(after.kept[name]):
-                found = sweep(_with(graph, name, back))
+                found = sweep(replace(after, kept={**after.kept, name: back}).on(base))
                 cut[name] = (found.signal & found.reaches)[units]
     return Deaths(units, ~after.units["signal"][units], ~after.units["reaches"][units], cut if causes else None)
-
-
-def _with(graph: LayeredGraph, name: str, mask: Mask) -> LayeredGraph:
-    if name in graph.shapes:
-        return replace(graph, masks={**graph.masks, name: mask})
-    return replace(graph, modulators={**graph.modulators, name: mask})
 
 
 def within_layers(base: LayeredGraph, units: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -96,7 +88,7 @@ def grouped(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _kinds(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """Rows that differ by their unit alone as one: what they share, and the numbers of their units."""
+    """The kinds of rows: what rows share that differ by their unit alone, and the numbers of these units."""
     units: dict[tuple[tuple[str, Any], ...], list[int]] = {}
     for row in rows:
         kind = tuple((key, value) for key, value in row.items() if key != "unit")
@@ -105,7 +97,7 @@ def _kinds(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[dict[str, Any], 
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Rising numbers as text: those that follow each other by their ends."""
+    """Rising numbers as text, each run of consecutive ones as its first and last."""
     starts = [n for n, each in enumerate(numbers) if not n or numbers[n - 1] < each - 1]
     ends = zip(starts, [*starts[1:], len(numbers)])
     return ", ".join(f"{numbers[a]}" if b == a + 1 else f"{numbers[a]}-{numbers[b - 1]}" for a, b in ends)

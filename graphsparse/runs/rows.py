@@ -24,10 +24,10 @@ Pair = tuple[Change, Change]
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """What numbers are of: under "" the whole network, and each parameter.
+    """What rows of numbers are of: the whole network, under "", and each parameter.
 
-    ``units`` are the units there, of a parameter those that it feeds; bool arrays (n_units,). ``prunable`` are all units at
-    an end of a connection, kept or not.
+    ``units`` (n_units,) flags the units there; those of a parameter are the units that it feeds. ``prunable`` (n_units,)
+    flags the units at an end of a connection, kept or not.
     """
 
     units: Mapping[str, np.ndarray]
@@ -37,15 +37,12 @@ class Places:
     def of(cls, base: LayeredGraph) -> Places:
         """Of a network."""
         whole = {key: Mask.whole(mask.shape) for key, mask in base.kept.items()}
-        units = {"": np.ones(base.n_units, bool), **{name: _fed(base, name) for name in base.shapes}}
+        units = {"": np.ones(base.n_units, bool)}
+        for name in base.shapes:
+            first, fed = fed_units(base, name)
+            units[name] = np.zeros(base.n_units, bool)
+            units[name][first : first + len(fed)] = fed
         return cls(units, touched(base, whole))
-
-
-def _fed(base: LayeredGraph, name: str) -> np.ndarray:
-    first, fed = fed_units(base, name)
-    flags = np.zeros(base.n_units, bool)
-    flags[first : first + len(fed)] = fed
-    return flags
 
 
 def scope_of(place: str) -> Row:

@@ -43,8 +43,8 @@ def steps_of(source: Any, pattern: str | None = None) -> Steps:
     Args:
         source: a folder with a file or a subfolder per checkpoint; paths of checkpoints; or ``{step: checkpoint}``, whose
             checkpoints may also be state dicts or masks.
-        pattern: what the names are, with ``{step}`` for the number and ``*`` for anything: ``"net_{step}.pt"``. By default
-            the number follows the word step, iteration, checkpoint, update or epoch; or it is the name's last whole number.
+        pattern: the form of the names, with ``{step}`` for the number and ``*`` for anything: ``"net_{step}.pt"``. By
+            default the number is the one after the word step, iteration, checkpoint, update or epoch, else the last one.
 
     Raises:
         CheckpointError: there are no checkpoints, or two of one step.
@@ -89,7 +89,7 @@ def _in_order(found: Iterable[Step], place: str) -> tuple[Step, ...]:
 
 
 def _listed(source: Any) -> tuple[str, list[Path]]:
-    """What the checkpoints are called together, and their paths."""
+    """What messages call the run, and the paths of its checkpoints."""
     if not isinstance(source, (str, os.PathLike)):
         return "the files", [Path(path) for path in source]
     folder = Path(source)
@@ -111,7 +111,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _rule_of(names: list[str]) -> Rule:
-    """How a number is read off a name: by the word that most names have, the best of those."""
+    """How a number is read off a name: after the word that most names have; of several such words, after the best."""
     words = [re.compile(rf"(?<![a-z]){word}s?[-_=. ]*(\d+)", re.IGNORECASE) for word in WORDS]
     rules = [*(_matched(word.search) for word in words), _last]
     return max(rules, key=lambda rule: sum(rule(name) is not None for name in names))

@@ -1,4 +1,4 @@
-"""One capture for many checkpoints of a network: each is put on the structure that the first one was captured as."""
+"""One capture for many checkpoints of a network: the masks of each are put on the structure of the first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from graphsparse.networks.models import STATISTICS, needs_values
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """How checkpoints are read and as what: the arguments of `graphsparse.analyze` that all of them share."""
+    """How checkpoints are read, and as what: the arguments of `graphsparse.analyze` that all of them share."""
 
     resolution: str | None = None
     norm_statistics: bool = False
@@ -41,7 +41,7 @@ class Way:
         model_args: Mapping[str, Any] | None, key: str | None, ignore: str | Iterable[str], prefix: str | None, trust_sizes: bool,
         cache: bool,
     ) -> Way:  # fmt: skip
-        """Of the arguments as they are given."""
+        """Make it of the arguments as they are given."""
         part, arguments = Part.of(key, ignore, prefix), dict(model_args or {})
         return cls(resolution, norm_statistics, names_of(sources), form, arguments, part, trust_sizes, cache)
 
@@ -63,7 +63,7 @@ class Template:
     buffers: Mapping[str, torch.Tensor]
 
     def graph_of(self, source: Any) -> tuple[LayeredGraph, tuple[str, ...]]:
-        """The graph of another checkpoint under its own masks, and what was taken for granted when it was read.
+        """The graph of another checkpoint under its own masks, and notes on what was taken for granted.
 
         Raises:
             CheckpointError, ModelError, MaskError: it is damaged, or no checkpoint of this network.
@@ -78,7 +78,7 @@ class Template:
         return graph, network.notes
 
     def _network_of(self, source: Any) -> Network:
-        """The network of another checkpoint, its graph already captured where it is the same."""
+        """The network of another checkpoint. It takes over the structures of the first one where they are its own."""
         first = self.network
         model = self.model if first.is_meta or isinstance(self.model, str) else copy.deepcopy(self.model)
         found = replace(
@@ -134,7 +134,7 @@ def _loaded(source: Any, model: Any, way: Way, cache: bool = False) -> Network:
 
 
 def without_values(model: nn.Module) -> nn.Module:
-    """A copy of a module on the meta device, where its graph depends on names and shapes alone; else with its values."""
+    """A copy of a module: on the meta device where its graph depends on names and shapes alone, else with its values."""
     plain = unmasked(model).model
     if needs_values(plain):
         return copy.deepcopy(plain)

@@ -51,7 +51,7 @@ def track(
     causes: bool = True,
     progress: Progress | None = None,
 ) -> Trajectory:
-    """Say what became of a network from checkpoint to checkpoint. The network is captured once.
+    """Follow a network from checkpoint to checkpoint. It is captured once.
 
     Args:
         source: a folder with a checkpoint per step, paths, or ``{step: checkpoint, state dict or masks}``. The step is
@@ -126,7 +126,7 @@ def _folded(
 
 
 def _again(outcome: Outcome, found: Template, kept: Sidecar | None) -> Snapshot:
-    """The snapshot of a step, found once more where somebody removed it from the sidecar meanwhile."""
+    """The snapshot of a step. It is found once more where somebody has removed it from the sidecar."""
     snapshot = outcome.snapshot if outcome.entry is None or kept is None else kept.find(outcome.entry)
     snapshot = snapshot or outcome_of(outcome.step, found).snapshot
     if snapshot is None:
@@ -190,7 +190,7 @@ class Folding:
         }  # fmt: skip
 
     def _deaths(self, step: Step, now: Snapshot) -> Counter[str]:
-        """Note who came back and who died; how many units each parameter's drops were enough to cut, in all under ""."""
+        """Note which units came back and which died. Returns how many each mask cuts, and under "" how many any does."""
         if self.before is None:
             return Counter()
         for unit in np.flatnonzero(now.live & ~self.before.live & (self.died_last >= 0)).tolist():

@@ -54,7 +54,7 @@ class Trajectory(Result):
 
     ``frame`` has a row per step and place, in all (``scope`` "all") and for each parameter; ``totals`` and ``parameters``
     show one scope each. ``deaths`` has a row per death of a unit. ``collapses`` says at which step nothing was active any
-    more. ``skipped`` are checkpoints that could not be read, with the reason; ``notes`` what a reader should know.
+    more. ``skipped`` has the checkpoints that cannot be read, with the reason; ``notes``, what a reader should know.
 
     Columns of the frame, beside those of `graphsparse.sparsity` and `graphsparse.topology`: ``live`` units lie between a
     source and a sink. ``anp``: share of the units with a kept connection, of those that could have one; of a parameter, of
@@ -143,7 +143,7 @@ class Trajectory(Result):
         }
 
     def page(self, command: str | None = None) -> Page:
-        """Alerts, pictures over the steps, and tables of steps, of deaths and of parameters; ``command`` was typed."""
+        """Alerts, pictures over the steps, and tables of steps, deaths and parameters; ``command`` is what was typed."""
         rows, parameters, steps = in_scope(ALL, self.rows), in_scope(PARAMETER, self.rows), self.steps
         last = [row for row in parameters if row["step"] == steps[-1]]
         sections = [
@@ -183,7 +183,7 @@ def _pictures(steps: Sequence[int], rows: Sequence[Row], parameters: Sequence[Ro
 
 
 def _deaths(rows: Sequence[Row]) -> Table:
-    """Deaths of one kind in one row, the most units first."""
+    """A row for the deaths of each kind; the kinds with the most units first."""
     columns = ("step", "lost", "cut_by", "back", "units", "which")
     kinds = sorted(grouped(rows), key=lambda row: -row["units"])
     below = "" if len(kinds) <= MOST else f"The {MOST} largest of {len(kinds):,} kinds; the frame has all."

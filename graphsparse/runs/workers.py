@@ -30,7 +30,7 @@ class Outcome:
 
 
 def outcome_of(step: Step, template: Template, sidecar: Sidecar | None = None) -> Outcome:
-    """Find what is kept and what is alive in one checkpoint, or look it up. Every process runs this one function."""
+    """Find what is kept and alive in one checkpoint, or look it up in the sidecar. Every process runs this function."""
     try:
         entry = None if sidecar is None or isinstance(step.source, dict) else sidecar.entry(step.source)
         if sidecar is None or entry is None:
@@ -105,7 +105,7 @@ def _call(work: Callable[[Step], Outcome], step: Step) -> Outcome:
 
 @contextmanager
 def _client(cluster: Any) -> Iterator[Any]:
-    """A client of the scheduler that has this address, closed in the end; a client that is given stays open."""
+    """A client of the scheduler with this address, which is closed in the end; or the client that is given, left open."""
     try:
         from dask.distributed import Client
     except ImportError as error:
