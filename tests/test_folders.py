@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -18,6 +20,7 @@ import graphsparse as gs
 from graphsparse import cli
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.errors import CheckpointError, MaskError, ModelError
+from graphsparse.networks.pretrained import _sealed
 
 hf = pytest.importorskip("transformers")
 
@@ -248,3 +251,16 @@ def test_a_sample_fits_into_a_short_table_of_positions(tmp_path, kind, config):
     read = gs.export(gs.network(str(tmp_path)))
     by_hand = live(model, {"input_ids": torch.zeros(1, 2, dtype=torch.int64)})
     assert gs.sparsity(read).active == gs.sparsity(by_hand).active
+
+
+def test_nothing_is_asked_fetched_or_started_while_a_model_is_built():
+    with _sealed():
+        for words, act in (
+            ("start a program", lambda: os.system("true")),
+            ("use the network", lambda: socket.getaddrinfo("a", 1)),
+        ):
+            with pytest.raises(ModelError, match=f"nothing there may {words}"):
+                act()
+        elsewhere = ThreadPoolExecutor(1).submit(os.system, "true")
+        assert elsewhere.result() == 0
+    assert os.system("true") == 0

@@ -97,7 +97,7 @@ def set_widths(model: nn.Module, groups: Mapping[str, int], sizes: Mapping[str, 
 def _attributes(module: nn.Module) -> dict[str, Any]:
     """The attributes of a module that the shapes of its tensors say."""
     if is_turned_linear(module):
-        return {"nx": module.weight.shape[0], "nf": module.weight.shape[1]}  # type: ignore[union-attr, index]
+        return {"nx": module.weight.shape[0], "nf": module.weight.shape[1]}  # type: ignore[index]
     found: dict[str, Any] = {}
     for kinds, sizes in SIZES:
         if isinstance(module, kinds):
