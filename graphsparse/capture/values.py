@@ -22,6 +22,10 @@ class Units:
     def shape(self) -> torch.Size:
         return self.ids.shape
 
+    def moved(self, move: Callable[[torch.Tensor], torch.Tensor]) -> Units:
+        """The value after an operation that only moves its elements."""
+        return Units(move(self.ids))
+
 
 @dataclass(frozen=True, eq=False)
 class Masked(Units):
@@ -120,6 +124,10 @@ class Known:
     def known(self) -> bool:
         """Whether the content is known and not only the shape."""
         return not self.tensor.is_meta
+
+    def moved(self, move: Callable[[torch.Tensor], torch.Tensor]) -> Known:
+        """The value after an operation that only moves its elements."""
+        return Known(move(self.tensor), self.token)
 
 
 def unknown(value: Any) -> Any:

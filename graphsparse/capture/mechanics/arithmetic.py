@@ -88,11 +88,4 @@ def biased(call: Call, value: Units, bias: Value | None) -> Units:
 
 def per_channel(entries: Value | None, axes: int) -> Value | None:
     """One entry for each channel, as it broadcasts against channels that ``axes`` further axes follow."""
-    shape = (-1, *[1] * axes)
-    if entries is None:
-        return None
-    if isinstance(entries, Units):
-        return Units(entries.ids.reshape(shape))
-    if isinstance(entries, Known):
-        return Known(entries.tensor.reshape(shape))
-    return entries.moved(lambda layout: layout.reshape(shape))
+    return None if entries is None else entries.moved(lambda each: each.reshape(-1, *[1] * axes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -47,13 +48,8 @@ def scan(call: Call, body: Any, carried: Sequence[Any], over: Sequence[Any], ope
 
 def _rows(call: Call, over: Sequence[Any]) -> list[list[Any]]:
     """The rows of every value, step by step."""
-    return [[_row(call, value, step) for value in over] for step in range(over[0].shape[0])]
-
-
-def _row(call: Call, value: Any, step: int) -> Any:
-    if isinstance(value, Known):
-        return Known(value.tensor[step], value.token)
-    return Units(call.ids(value)[step])
+    values = [value if isinstance(value, Known) else Units(call.ids(value)) for value in over]
+    return [[value.moved(itemgetter(step)) for value in values] for step in range(over[0].shape[0])]
 
 
 def _stacked(call: Call, rows: Sequence[Any]) -> Any:

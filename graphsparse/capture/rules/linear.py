@@ -50,17 +50,11 @@ def product(call: Call, left: Value, right: Value) -> Units:
 
 def _transposed(value: Any) -> Any:
     """The last two axes exchanged; a vector is itself."""
-    if value.shape.numel() == 0 or len(value.shape) < 2:
-        return value
-    if isinstance(value, Units):
-        return Units(value.ids.mT)
-    if isinstance(value, Known):
-        return Known(value.tensor.mT)
-    return value.moved(lambda layout: layout.mT)
+    return value if len(value.shape) < 2 else value.moved(lambda each: each.mT)
 
 
 def _turned(value: Units, left: Any, right: Any) -> Units:
-    return Units(value.ids.mT) if len(left.shape) > 1 and len(right.shape) > 1 else value
+    return value.moved(lambda ids: ids.mT) if len(left.shape) > 1 and len(right.shape) > 1 else value
 
 
 def by_weight(call: Call, value: Value, weight: Weight) -> Units:

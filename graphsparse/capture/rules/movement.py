@@ -11,7 +11,7 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics import counting, steps
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import tidy
-from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.values import Units
 
 aten = torch.ops.aten
 
@@ -33,21 +33,14 @@ def move(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
 
 def reshape(call: Call, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Any view that keeps the order of elements; ids have strides of their own, so it may copy."""
-    if not isinstance(value, Units):
-        return _constant(value, lambda layout: layout.reshape(call.shape))
-    return Units(tidy(value.ids.reshape(call.shape), value.ids))
-
-
-def _constant(value: Any, move: Any) -> Any:
-    """What no input moves, in a shape that a value gives (view_as, expand_as)."""
-    return value.moved(move) if isinstance(value, Weight) else Known(move(value.tensor), value.token)
+    if isinstance(value, Units):
+        return Units(tidy(value.ids.reshape(call.shape), value.ids))
+    return value.moved(lambda each: each.reshape(call.shape))  # in a shape that a value gives (view_as)
 
 
 def expand(call: Call, value: Any, *args: Any, **kwargs: Any) -> Any:
     """Repeat along axes of size one."""
-    if not isinstance(value, Units):
-        return _constant(value, lambda layout: layout.expand(call.shape))
-    return Units(value.ids.expand(call.shape))
+    return value.moved(lambda each: each.expand(call.shape))
 
 
 def cat(call: Call, values: Any, dim: int = 0) -> Any:
@@ -82,9 +75,7 @@ def constant_pad(call: Call, value: Units, pad_sizes: Sequence[int], fill: float
 
 def copy(call: Call, value: Any, source: Any, *rest: Any) -> Any:
     """What is written over the whole of a value."""
-    if not isinstance(source, Units):
-        return Units(call.ids(source).expand(call.shape))
-    return Units(source.ids.expand(call.shape))
+    return Units(call.ids(source).expand(call.shape))
 
 
 def strided(call: Call, value: Units, *args: Any) -> Any:
