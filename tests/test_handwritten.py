@@ -373,6 +373,11 @@ def test_the_mean_of_a_scalar():
     assert active_connections(graph)["w"].all()
 
 
+def test_a_variance_that_is_told_how_to_count_is_over_all():
+    graph = gs.export(Written(lambda m, x: (x @ m.w).var(False), w=(4, 3)), rows.float(), {})
+    assert active_connections(graph)["w"].all()
+
+
 def test_biases_joined_with_zeros_lift_their_own_outputs():
     """As in BEiT, which has no bias for keys: a factor that is always zero ends its partner's kernel."""
 

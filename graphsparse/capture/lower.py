@@ -99,7 +99,9 @@ class Lowering:
             return made
 
         call = Call(self.draft, node.target, shape, dtype, place, place_of(node)[1], body=inside)
-        value = _by_rule(row, call, args, kwargs)
+        value, results = _by_rule(row, call, args, kwargs), node.meta.get("val")
+        if isinstance(value, (Units, Weight, Known)) and isinstance(results, (tuple, list)):
+            value = (value, *map(unknown, results[1:]))  # the rule says what the first is
         self.used[called] += 1
         self.said.append((called, call))
         return value

@@ -14,7 +14,8 @@ class Rule:
     """What one operation does to units, to parameters, to tokens, and to the signals of SynFlow.
 
     ``apply(call, *args, **kwargs)`` takes the operation's own arguments, tensors replaced by `Units`, `Weight` or
-    `Known`, and returns such a value or a tuple of them; ``call.draft`` makes units. None: no units go through.
+    `Known`, and returns such a value or a tuple of them; ``call.draft`` makes units. Where it returns one value for an
+    operation with several results, the other results are constants. None: no units go through.
 
     Args:
         counts: the rule where the result is integers that depend on an integer input with which the model computes;

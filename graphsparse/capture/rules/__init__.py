@@ -25,7 +25,6 @@ from graphsparse.capture.rules import (
     reductions,
     selection,
     softmax,
-    spectra,
     sums,
 )
 from graphsparse.capture.table import Rule, Table
@@ -44,7 +43,6 @@ RULES: Table = {
     **recurrent.RULES,
     **pooling.RULES,
     **interpolation.RULES,
-    **spectra.RULES,
     **normalisation.RULES,
     **embedding.RULES,
     **softmax.RULES,

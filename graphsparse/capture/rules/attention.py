@@ -41,12 +41,11 @@ def repeated(ids: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def attend_with_rest(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """The forms of a device: the output first, then what only a backward pass needs."""
+    """The forms of a device, which also return what only a backward pass needs."""
     given = call.named(args, kwargs)
     mask, grouped = given.get("attn_mask", given.get("attn_bias")), given.get("enable_gqa", False)
     query, key, value = args[:3]
-    made = attend(call, query, key, value, mask, is_causal=given["is_causal"], enable_gqa=grouped)
-    return made, *[None] * (len(call.target._schema.returns) - 1)
+    return attend(call, query, key, value, mask, is_causal=given["is_causal"], enable_gqa=grouped)
 
 
 ON_DEVICES = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.arithmetic import biased, multiply, pairwise, per_channel
 from graphsparse.capture.table import Rule
+from graphsparse.capture.units import tidy
 from graphsparse.capture.values import Known, Units, Value
 from graphsparse.capture.walk import REFUSED
 
@@ -29,7 +30,7 @@ def batch_norm(call: Call, value: Units, weight: Any, bias: Any, mean: Any, vari
     if isinstance(mean, Known):
         moved = call.ids(mean).reshape(-1, *[1] * (value.ids.dim() - axis - 1)) != 0
         value = call.lift(value, where=moved.expand(value.shape))
-    return affine(call, value, weight, bias, axis), None, None
+    return affine(call, value, weight, bias, axis)
 
 
 def centred(call: Call, value: Units, axes: list[int]) -> Units:
@@ -56,14 +57,14 @@ def group_norm(call: Call, value: Units, groups: int, weight: Any = None, bias: 
     """Over the channels of a group and all positions."""
     split = Units(value.ids.unflatten(1, (groups, -1)))
     normal = centred(call, split, list(range(2, split.ids.dim())))
-    return affine(call, Units(normal.ids.reshape(value.shape) if normal is not split else value.ids), weight, bias, 1)
+    return affine(call, Units(tidy(normal.ids.reshape(value.shape), value.ids)), weight, bias, 1)
 
 
 def native_group_norm(
     call: Call, value: Units, weight: Any, bias: Any, n: Any, channels: Any, positions: Any, groups: int, *rest: Any
 ) -> Any:
-    """group_norm with its arguments in another order, and the statistics."""
-    return group_norm(call, value, groups, weight, bias), call.constants(), call.constants()
+    """group_norm with its arguments in another order."""
+    return group_norm(call, value, groups, weight, bias)
 
 
 def instance_norm(
@@ -71,14 +72,14 @@ def instance_norm(
 ) -> Any:
     """Over the positions of each channel; with running statistics it is batch norm."""
     if not use_input_stats:
-        return batch_norm(call, value, weight, bias, mean, variance)[0]
+        return batch_norm(call, value, weight, bias, mean, variance)
     return affine(call, centred(call, value, list(range(2, value.ids.dim()))), weight, bias, 1)
 
 
 def batch_statistics(call: Call, value: Units, weight: Any, bias: Any, *rest: Any) -> Any:
     """Batch norm without running statistics: over the positions of each channel, and the batch, which makes no units."""
     axes = [axis for axis in range(value.ids.dim()) if axis != 1]
-    return affine(call, centred(call, value, axes), weight, bias, 1), call.constants(), call.constants()
+    return affine(call, centred(call, value, axes), weight, bias, 1)
 
 
 def whole_batch_norm(
@@ -86,17 +87,8 @@ def whole_batch_norm(
 ) -> Any:
     """Batch norm as a module calls it; where it would also write its running statistics it is taken apart."""
     if not training:
-        return batch_norm(call, value, weight, bias, mean, variance)[0]
-    return REFUSED if mean is not None else batch_statistics(call, value, weight, bias)[0]
-
-
-def first_of(rule: Callable[..., Any], others: int) -> Callable[..., Any]:
-    """The rule of an operation that also gives its statistics."""
-
-    def with_statistics(call: Call, *args: Any, **kwargs: Any) -> Any:
-        return rule(call, *args, **kwargs), *[call.constants() for _ in range(others)]
-
-    return with_statistics
+        return batch_norm(call, value, weight, bias, mean, variance)
+    return REFUSED if mean is not None else batch_statistics(call, value, weight, bias)
 
 
 RULES: dict[Any, Rule] = {
@@ -104,9 +96,9 @@ RULES: dict[Any, Rule] = {
     aten._native_batch_norm_legit_no_training.default: Rule(batch_norm, weights="function", flows="batch norm"),
     aten._native_batch_norm_legit.no_stats: Rule(batch_statistics, weights="function"),
     aten.layer_norm.default: Rule(layer_norm, weights="function", flows="normalises"),
-    aten.native_layer_norm.default: Rule(first_of(layer_norm, 2), weights="function"),
+    aten.native_layer_norm.default: Rule(layer_norm, weights="function"),
     aten.rms_norm.default: Rule(rms_norm, weights="function", flows="normalises"),
-    aten._fused_rms_norm.default: Rule(first_of(rms_norm, 1), weights="function"),
+    aten._fused_rms_norm.default: Rule(rms_norm, weights="function"),
     aten.group_norm.default: Rule(group_norm, weights="function", flows="normalises"),
     aten.native_group_norm.default: Rule(native_group_norm, weights="function"),
     aten.instance_norm.default: Rule(instance_norm, weights="function", flows="normalises"),

@@ -12,7 +12,7 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.windows import adaptive_table, convolution_table, per_axis, windowed
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import by_place
-from graphsparse.capture.values import Known, Sizes, Units
+from graphsparse.capture.values import Sizes, Units
 
 aten = torch.ops.aten
 
@@ -43,16 +43,6 @@ def adaptive(axes: int) -> Any:
         return windowed(call, value, adaptive_table(value.shape[-axes:], out), out)
 
     return rule
-
-
-def with_indices(rule: Any) -> Any:
-    """The same rule for an operation that also returns where the maximum stood, which is a constant."""
-
-    def both(call: Call, *args: Any, **kwargs: Any) -> Any:
-        pooled = rule(call, *args, **kwargs)
-        return pooled, Known.of_shape(pooled.shape, torch.int64)
-
-    return both
 
 
 def unpool(call: Call, value: Units, indices: Any, *sizes: Any) -> Any:
@@ -105,7 +95,7 @@ RULES: dict[Any, Rule] = {
     **rows([aten.max_unpool2d.default, aten.max_unpool3d.default], Rule(unpool)),
     **{getattr(aten, f"max_pool{n}d").default: Rule(pool(n), flows=f"maximum {n}d") for n in (1, 2, 3)},
     **{
-        getattr(aten, f"max_pool{n}d_with_indices").default: Rule(with_indices(pool(n)), flows=flows)
+        getattr(aten, f"max_pool{n}d_with_indices").default: Rule(pool(n), flows=flows)
         for n, flows in ((1, ""), (2, "maximum 2d, index"), (3, "maximum 3d, index"))
     },
     **{getattr(aten, f"avg_pool{n}d").default: Rule(pool(n), flows="moves") for n in (1, 2, 3)},
@@ -113,7 +103,7 @@ RULES: dict[Any, Rule] = {
     aten._adaptive_avg_pool2d.default: Rule(adaptive(2), flows="moves"),
     aten._adaptive_avg_pool3d.default: Rule(adaptive(3), flows="moves"),
     **{
-        getattr(aten, f"adaptive_max_pool{n}d").default: Rule(with_indices(adaptive(n)), flows=f"adaptive maximum {n}d")
+        getattr(aten, f"adaptive_max_pool{n}d").default: Rule(adaptive(n), flows=f"adaptive maximum {n}d")
         for n in (1, 2, 3)
     },
 }

@@ -1,4 +1,4 @@
-"""Reductions over axes: the result depends on every element that it is taken over."""
+"""Sums, extrema, transforms and matrix functions over axes: each result depends on every element along them."""
 
 from __future__ import annotations
 
@@ -14,33 +14,23 @@ from graphsparse.capture.values import Axes, Units
 aten = torch.ops.aten
 
 
-def reduce(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
-    """Sum, mean, maximum or norm over the axes ``dim`` (all where None or empty)."""
-    return Units(call.united_over(value.ids, dim).reshape(call.shape))
+def reduce(call: Call, value: Units, *args: Any, **kwargs: Any) -> Units:
+    """Sum, mean, norm, maximum or median over the axes ``dim`` of the call; over all where it names none."""
+    return Units(call.united_over(value.ids, call.named([value, *args], kwargs).get("dim")).reshape(call.shape))
 
 
-def lifted(call: Call, value: Units, dim: Axes = None, keepdim: bool = False, **kwargs: Any) -> Any:
+def lifted(call: Call, value: Units, *args: Any, **kwargs: Any) -> Units:
     """A reduction that is not zero at zero: the logarithm of a sum of exponentials."""
-    return call.lift(reduce(call, value, dim))
+    return call.lift(reduce(call, value, *args, **kwargs))
 
 
-def norm(call: Call, value: Units, order: float | None = 2, dim: Axes = None, *rest: Any, **kwargs: Any) -> Any:
-    """A vector norm over axes."""
-    return reduce(call, value, dim)
-
-
-def moments(call: Call, value: Units, dim: Axes = None, *rest: Any, **kwargs: Any) -> Any:
+def both(call: Call, value: Units, *args: Any, **kwargs: Any) -> tuple[Units, Units]:
     """Variance and mean together, or both extrema: each depends on all."""
-    found = reduce(call, value, dim)
+    found = reduce(call, value, *args, **kwargs)
     return found, found
 
 
-def chosen(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
-    """The largest, smallest or middle along an axis, and its index, which is an integer and so a constant."""
-    return reduce(call, value, call.named([value, *args], kwargs)["dim"]), call.constants(dtype=torch.int64)
-
-
-def multiplied(call: Call, value: Units, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Any:
+def multiplied(call: Call, value: Units, dim: int | None = None, keepdim: bool = False, **kwargs: Any) -> Units:
     """A product over an axis: zero where one factor is."""
     ids = value.ids.reshape(-1) if dim is None else value.ids.movedim(dim, 0)
     made = Units(ids[0])
@@ -49,24 +39,43 @@ def multiplied(call: Call, value: Units, dim: int | None = None, keepdim: bool =
     return Units(made.ids.reshape(call.shape))
 
 
-SUMS = [aten.mean.default, aten.sum.default]
+def fourier(call: Call, value: Units, dim: Axes, *settings: Any, **kwargs: Any) -> Units:
+    """A Fourier transform over axes, whose sizes it may change."""
+    return Units(call.united_over(value.ids, dim).expand(call.shape))
+
+
+def matrix(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Units:
+    """A function of whole matrices, the last two axes: inverses, factors, determinants."""
+    call.say_conservative("every entry of a matrix function is taken to depend on the whole matrix")
+    whole = call.united_over(value.ids, [-2, -1])
+    return Units((whole if len(call.shape) == value.ids.dim() else whole.reshape(call.shape)).expand(call.shape))
+
+
 SPREADS = [aten.amin.default, aten.max.default, aten.min.default, aten.var.default, aten.std.default]
-OTHERS = [aten.nanmean.default, aten.nansum.default, aten.median.default, aten.nanmedian.default, aten.trace.default]
-IN_NORMS = [aten.var.correction, aten.var.dim, aten.std.correction, aten.std.dim, aten.amax.default]
+OTHERS = [
+    aten.nanmean.default, aten.nansum.default, aten.median.default, aten.nanmedian.default, aten.trace.default,
+    aten.norm.Scalar, aten.median.dim, aten.kthvalue.default, aten.mode.default,
+]  # fmt: skip
+IN_NORMS = [
+    aten.var.correction, aten.var.dim, aten.std.correction, aten.std.dim, aten.amax.default,
+    aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim,
+]  # fmt: skip
 PAIRS = [aten.var_mean.correction, aten.std_mean.correction, aten.var_mean.dim, aten.std_mean.dim]
-NORMS = [aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim]
+MATRIX_FUNCTIONS = [
+    aten.linalg_inv.default, aten.inverse.default, aten.linalg_cholesky.default, aten.linalg_det.default,
+    aten.linalg_matrix_exp.default, aten.linalg_pinv.default,
+]  # fmt: skip
 RULES: dict[Any, Rule] = {
-    **rows(SUMS, Rule(reduce, flows="moves")),
+    **rows([aten.mean.default, aten.sum.default], Rule(reduce, flows="moves")),
     **rows([aten.mean.dim, aten.sum.dim_IntList], Rule(reduce, norm="measures", flows="moves")),
     **rows(SPREADS, Rule(reduce, flows="averages")),
     **rows(IN_NORMS, Rule(reduce, norm="measures", flows="averages")),
+    **rows([aten.max.dim, aten.min.dim], Rule(reduce, flows="extremum")),
     **rows(OTHERS, Rule(reduce)),
-    **rows(NORMS, Rule(norm, norm="measures", flows="averages")),
-    aten.norm.Scalar: Rule(norm),
-    **rows(PAIRS, Rule(moments, norm="measures")),
-    **rows([aten.max.dim, aten.min.dim], Rule(chosen, flows="extremum")),
-    **rows([aten.median.dim, aten.kthvalue.default, aten.mode.default], Rule(chosen)),
-    **rows([aten.prod.default, aten.prod.dim_int], Rule(multiplied)),
+    **rows(PAIRS, Rule(both, norm="measures")),
+    aten.aminmax.default: Rule(both),
     aten.logsumexp.default: Rule(lifted, flows="averages"),
-    aten.aminmax.default: Rule(moments),
+    **rows([aten.prod.default, aten.prod.dim_int], Rule(multiplied)),
+    **rows([aten._fft_r2c.default, aten._fft_c2r.default, aten._fft_c2c.default], Rule(fourier)),
+    **rows(MATRIX_FUNCTIONS, Rule(matrix)),
 }

@@ -168,30 +168,21 @@ def _anywhere(call: Call, value: Any, source: Any, dim: int | None = None) -> Un
 
 
 def sort(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
-    """sort and topk: any element along the axis may come to any place; the indices are integers."""
+    """sort, msort (of the first axis) and topk: any element along the axis may come to any place."""
     call.say_conservative("any element along the axis may come to any place")
-    joined = call.united_over(value.ids, call.named([value, *args], kwargs)["dim"])
-    return Units(joined.expand(call.shape)), call.constants(dtype=torch.int64)
-
-
-def sort_rows(call: Call, value: Units) -> Any:
-    """msort: along the first axis, without indices."""
-    call.say_conservative("any element along the axis may come to any place")
-    return Units(call.united_over(value.ids, 0).expand(call.shape))
+    joined = call.united_over(value.ids, call.named([value, *args], kwargs).get("dim", 0))
+    return Units(joined.expand(call.shape))
 
 
 def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
     """Running sums, products and extrema: each depends on all up to it."""
-    (small,), _ = collapse(value.ids.movedim(dim, 0) if value.ids.dim() else value.ids.reshape(1))
-    ids = running_unions(call, small, len(small))
-    whole = ids.expand(value.ids.movedim(dim, 0).shape).movedim(0, dim) if value.ids.dim() else ids[0]
-    if call.target in WITH_LIFT:
-        return call.lift(Units(whole))
-    return (Units(whole), call.constants(dtype=torch.int64)) if call.target in WITH_INDEX else Units(whole)
+    ids = torch.atleast_1d(value.ids).movedim(dim, 0)
+    (small,), _ = collapse(ids)
+    whole = running_unions(call, small, len(small)).expand(ids.shape).movedim(0, dim)
+    made = Units(whole.reshape(call.shape))
+    return call.lift(made) if call.target is aten.logcumsumexp.default else made
 
 
-WITH_INDEX = {aten.cummax.default, aten.cummin.default}
-WITH_LIFT = {aten.logcumsumexp.default}
 RULES: dict[Any, Rule] = {
     aten.where.self: Rule(where, weights="cuts", tokens="keeps", waits=steps.chosen, flows="moves"),
     aten.where.ScalarOther: Rule(where, weights="cuts", tokens="keeps", waits=steps.chosen, flows="chooses"),
@@ -214,8 +205,7 @@ RULES: dict[Any, Rule] = {
     **rows([aten.index_add.default, aten.index_copy.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor],
            Rule(index_along)),
     **rows([aten.sort.default, aten.topk.default], Rule(sort, flows="moves")),
-    aten.sort.stable: Rule(sort),
-    aten.msort.default: Rule(sort_rows),
+    **rows([aten.sort.stable, aten.msort.default], Rule(sort)),
     aten.cumsum.default: Rule(running, flows="moves"),
-    **rows([aten.cumprod.default, *WITH_INDEX, *WITH_LIFT], Rule(running)),
+    **rows([aten.cumprod.default, aten.cummax.default, aten.cummin.default, aten.logcumsumexp.default], Rule(running)),
 }  # fmt: skip
