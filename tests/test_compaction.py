@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 
 import graphsparse as gs
 from graphsparse import zoo
-from graphsparse.zoo.residual import BasicBlock
+from graphsparse.zoo.networks import BasicBlock
 from tests import families
 from tests.compacting import assert_same, drawn, masked, masks_of, why
 from tests.models import Random

@@ -1,8 +1,8 @@
 """The five architectures of the effective-sparsity paper, and the two small networks of the demo.
 
 Every name is a factory without needed arguments, so ``--model graphsparse.zoo:vgg19`` works on the command line.
-A factory's kernels stand in ``named_parameters()`` in the order in which the network computes them; in a residual
-block the skip's comes after the other two.
+``named_parameters()`` lists a network's kernels in the order in which it computes them. In a residual block the kernel of
+the skip comes last.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import torch
 from torch import nn
 
 from graphsparse.errors import ModelError
-from graphsparse.zoo.chains import lenet5, lenet300100, vgg16, vgg19
-from graphsparse.zoo.digits import digits_conv, digits_mlp
-from graphsparse.zoo.layers import initialise
-from graphsparse.zoo.residual import resnet18
+from graphsparse.zoo.networks import digits_conv, digits_mlp, initialise, lenet5, lenet300100, resnet18, vgg16, vgg19
 
 __all__ = [
     "ARCHITECTURES", "DIGITS", "Architecture", "build", "digits_conv", "digits_mlp", "initialise", "input_shape",
@@ -49,8 +46,8 @@ DIGITS = {
 def build(name: str, seed: int = 0, **options: bool) -> nn.Module:
     """Build an architecture, in training mode, with the paper's initialisation; torch's own random state stays as it was.
 
-    ``options`` go to the factory: ``batch_norm=True`` puts a batch norm after every kernel, the last one too, in place
-    of the biases (as by default in VGG and ResNet), ``False`` leaves biases of zero.
+    ``options`` go to the factory. ``batch_norm=True`` (the default of VGG and ResNet) puts a batch norm after every
+    kernel, the last one too, in place of the biases. With ``False`` there are biases, which are zero.
     Raises ModelError for a name that is not in ``ARCHITECTURES`` or ``DIGITS``.
 
     Example:
@@ -78,9 +75,7 @@ def _architecture(name: str) -> Architecture:
     known = {**ARCHITECTURES, **DIGITS}
     if name not in known:
         raise ModelError(
-            "an architecture must be one of the zoo",
-            place="name",
-            received=repr(name),
+            "an architecture must be one of the zoo", place="name", received=repr(name),
             way_out="take one of " + ", ".join(known),
-        )
+        )  # fmt: skip
     return known[name]
