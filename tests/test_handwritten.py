@@ -378,6 +378,16 @@ def test_a_variance_that_is_told_how_to_count_is_over_all():
     assert active_connections(graph)["w"].all()
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+@pytest.mark.parametrize("resolution", ["unrolled", "channel"])
+@pytest.mark.parametrize("product", [lambda m, x: m.one(x) @ m.w, lambda m, x: F.linear(m.one(x), m.w.T)])
+def test_a_kernel_without_inputs_connects_nothing(product, resolution):
+    model = Written(product, w=(0, 3))
+    model.one = nn.Linear(4, 0)
+    graph = gs.export(model, torch.rand(2, 5, 4), {}, resolution=resolution)
+    assert graph.n_connections == 0 and len(graph.sinks) == (15 if resolution == "unrolled" else 3)
+
+
 def test_biases_joined_with_zeros_lift_their_own_outputs():
     """As in BEiT, which has no bias for keys: a factor that is always zero ends its partner's kernel."""
 

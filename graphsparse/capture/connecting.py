@@ -74,7 +74,7 @@ def dense(draft: Draft, sources: torch.Tensor, weight: Weight, kernel: torch.Ten
     """
     if not draft.unrolled:
         groups, inputs, _ = sources.shape
-        sources = join(draft, sources.reshape(groups * inputs, -1)).reshape(groups, inputs, 1)
+        sources = join(draft, sources.flatten(0, 1)).reshape(groups, inputs, 1)
     positions = sources.size(2)
     return feed(draft, weight, kernel, sources, Taps.of(np.arange(positions)[None], positions), bias)
 

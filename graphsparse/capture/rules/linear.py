@@ -18,34 +18,26 @@ aten = torch.ops.aten
 COMPUTED = "a matrix that the model computes is taken as wholly not zero"
 
 
-def linear(call: Call, value: Value, weight: Value, bias: Value | None = None) -> Any:
+def linear(call: Call, value: Value, weight: Value, bias: Value | None = None) -> Units:
     """value (..., inputs) times weight (outputs, inputs), plus bias."""
     if not isinstance(weight, Weight):
         return biased(call, product(call, value, _transposed(weight)), bias)
-    (ids,), _ = collapse(call.ids(value).movedim(-1, 0))
-    ids = ids.expand(value.shape[-1], *ids.shape[1:])  # inputs that are one unit still have a connection each
-    lead = ids.shape[1:]
-    kernel = torch.atleast_2d(weight.layout).unsqueeze(0)
     inside = bias if at_once(bias) else None
-    out = dense(call.draft, ids.reshape(1, ids.size(0), lead.numel()), weight, kernel, inside)
-    out = out[0].reshape(-1, *(lead if out.size(2) > 1 else [1] * len(lead)))
-    out = out[0] if weight.view.dim() == 1 else out.movedim(0, -1)
-    made = _with_added(call, value, _transposed(weight), Units(out.expand(call.shape)))
+    made = by_weight(call, value, _transposed(weight), inside)
     return biased(call, made, None if inside is bias else bias)
 
 
 def product(call: Call, left: Value, right: Value) -> Units:
-    """A matrix product: of a value with a parameter a layer, with known numbers wiring, of two values gates."""
-    if isinstance(right, Weight) and not isinstance(left, Weight):
-        return by_weight(call, left, right)
-    if isinstance(left, Weight) and not isinstance(right, Weight):
-        return _turned(by_weight(call, _transposed(right), _transposed(left)), left, right)
+    """A matrix product: of a value with a parameter a layer, with known numbers wires, of two values gates."""
     if isinstance(left, Units) and isinstance(right, Units):
         return waiting.product(call, left, right)
+    if isinstance(right, Weight) and not isinstance(left, Weight):
+        return by_weight(call, left, right)
     if isinstance(left, Units) and isinstance(right, Known):
         return by_numbers(call, left, right)
-    assert isinstance(right, Units), "a product that no input moves is computed, not ruled"
-    return _turned(by_numbers(call, _transposed(right), _transposed(left)), left, right)
+    assert type(left) is not type(right), "a product that no input moves is computed, not ruled"
+    turned = product(call, _transposed(right), _transposed(left))
+    return turned if 1 in (len(left.shape), len(right.shape)) else _transposed(turned)
 
 
 def _transposed(value: Any) -> Any:
@@ -53,41 +45,29 @@ def _transposed(value: Any) -> Any:
     return value if len(value.shape) < 2 else value.moved(lambda each: each.mT)
 
 
-def _turned(value: Units, left: Any, right: Any) -> Units:
-    return value.moved(lambda ids: ids.mT) if len(left.shape) > 1 and len(right.shape) > 1 else value
-
-
-def by_weight(call: Call, value: Value, weight: Weight) -> Units:
-    """value (..., rows, inputs) @ weight (..., inputs, outputs); leading axes that the weight has of its own are groups."""
-    vector = len(value.shape) == 1
-    ids = call.ids(value).unsqueeze(0) if vector else call.ids(value)
+def by_weight(call: Call, value: Value, weight: Weight, bias: Any = None) -> Units:
+    """value (..., rows, inputs) @ weight (..., inputs, outputs) + bias; leading axes of the weight's own are groups."""
+    ids = torch.atleast_2d(call.ids(value))
     layout = weight.layout.unsqueeze(-1) if weight.layout.dim() == 1 else weight.layout
     own = [axis for axis in range(layout.dim() - 2) if layout.size(axis) > 1 and layout.stride(axis) != 0]
     lead = torch.broadcast_shapes(ids.shape[:-2], layout.shape[:-2])
-    shift = len(lead) - (layout.dim() - 2)
-    small = ids.expand(*lead, *ids.shape[-2:])
-    groups = [axis + shift for axis in own]
-    others = [axis for axis in range(small.dim() - 1) if axis not in groups]
-    (small,), _ = collapse(small.permute(*groups, -1, *others))
-    sizes = [lead[axis] for axis in groups]
-    small = small.expand(*sizes, ids.size(-1), *small.shape[len(groups) + 1 :])
-    rest = small.shape[len(groups) + 1 :]
+    groups = [axis + len(lead) - (layout.dim() - 2) for axis in own]
+    others = [axis for axis in range(len(lead) + 1) if axis not in groups]
+    (small,), _ = collapse(ids.expand(*lead, *ids.shape[-2:]).permute(*groups, -1, *others))
+    sizes, rest = [lead[axis] for axis in groups], small.shape[len(groups) + 1 :]
+    small = small.expand(*sizes, ids.size(-1), *rest)  # inputs that are one unit still have a connection each
     for axis in range(layout.dim() - 3, -1, -1):
         layout = layout if axis in own else layout.select(axis, 0)
     kernel = grouped(layout.mT)
-    out = dense(call.draft, small.reshape(kernel.size(0), ids.size(-1), -1), weight, kernel)
+    out = dense(call.draft, small.reshape(kernel.size(0), ids.size(-1), rest.numel()), weight, kernel, bias)
     out = out.reshape(*sizes, layout.size(-1), *(rest if out.size(2) > 1 else [1] * len(rest)))
     order = [groups.index(a) if a in groups else len(groups) + 1 + others.index(a) for a in range(len(lead) + 1)]
     out = out.permute(*order, len(groups)).expand(*lead, ids.size(-2), layout.size(-1))
-    out = out.select(-2, 0) if vector else out
-    return _with_added(call, value, weight, Units(out.select(-1, 0) if weight.view.dim() == 1 else out))
-
-
-def _with_added(call: Call, value: Value, weight: Weight, made: Units) -> Units:
-    """What a kernel gives, and what the numbers give that are added to it (low-rank updates)."""
+    out = out.select(-2, 0) if len(value.shape) == 1 else out
+    made = Units(out.select(-1, 0) if weight.view.dim() == 1 else out)
     if not weight.lifted or not isinstance(value, Units):
         return made
-    call.say_conservative(COMPUTED)
+    call.say_conservative(COMPUTED)  # numbers that are added to the kernel, as in a low-rank update
     return call.union([made, every_input(call, value, weight)])
 
 
@@ -96,42 +76,42 @@ def by_numbers(call: Call, value: Units, matrix: Known) -> Units:
     if not matrix.known:
         call.say_conservative(COMPUTED)
         return every_input(call, value, matrix)
-    if len(matrix.shape) < 3:
-        pattern = matrix.tensor != 0
-        return wired(call, value, pattern.T if len(matrix.shape) > 1 else pattern[None], vector=len(matrix.shape) == 1)
-    stack = (matrix.tensor != 0).reshape(-1, *matrix.shape[-2:])
-    if not bool((stack == stack[:1]).all()):
+    numbers = matrix.tensor.unsqueeze(-1) if len(matrix.shape) == 1 else matrix.tensor
+    patterns = (numbers != 0).unsqueeze(0).flatten(0, -3)
+    if not bool((patterns == patterns[:1]).all()):
         call.say_conservative("a stack of constant matrices of several patterns is taken as wholly not zero")
         return every_input(call, value, matrix)
-    lead = torch.broadcast_shapes(value.shape[:-2], matrix.shape[:-2])
-    rows = value.ids.unsqueeze(0) if len(value.shape) == 1 else value.ids
-    made = wired(call, Units(rows.expand(*lead, *rows.shape[-2:])), stack[0].T)
-    return Units(made.ids.squeeze(-2)) if len(value.shape) == 1 else made
+    ids = torch.atleast_2d(value.ids)
+    lead = torch.broadcast_shapes(ids.shape[:-2], numbers.shape[:-2])
+    made = wired(call, ids.expand(*lead, *ids.shape[-2:]), patterns[0].T)
+    made = made.select(-2, 0) if len(value.shape) == 1 else made
+    return Units(made.select(-1, 0) if len(matrix.shape) == 1 else made)
 
 
-def wired(call: Call, value: Units, pattern: torch.Tensor, vector: bool = False) -> Units:
-    """Each output (outputs, inputs of ``pattern``) depends on the inputs of its row, along the last axis of the value."""
+def wired(call: Call, ids: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
+    """The ids (..., rows, outputs), where each output depends on those of ids (..., rows, inputs) that its pattern says.
+
+    ``pattern`` is bool (outputs, inputs).
+    """
     first, kind = unique_rows(pattern.long())
-    (small,), _ = collapse(value.ids.movedim(-1, 0))
-    small = small.expand(value.shape[-1], *small.shape[1:])
+    (small,), _ = collapse(ids.movedim(-1, 0))
+    small = small.expand(ids.size(-1), *small.shape[1:])
     made = []
     for row in pattern[first]:
-        chosen = small[row].flatten(1).T if small.dim() > 1 else small[row][None]
+        chosen = small[row].flatten(1).T
         made.append(call.united(chosen) if chosen.size(1) else torch.full((len(chosen),), NOTHING))
     out = torch.stack(made)[kind].reshape(len(pattern), *small.shape[1:]).movedim(0, -1)
-    out = out.expand(*value.shape[:-1], len(pattern))
-    return Units(out.select(-1, 0) if vector else out)
+    return out.expand(*ids.shape[:-1], len(pattern))
 
 
 def every_input(call: Call, value: Units, matrix: Value) -> Units:
     """Every output depends on the whole row of inputs."""
-    joined = call.united(value.ids).unsqueeze(-1)
+    joined = call.united(value.ids)
     if len(matrix.shape) == 1:
-        return Units(joined.squeeze(-1))
-    lead = (
-        torch.broadcast_shapes(value.shape[:-1], (*matrix.shape[:-2], 1)) if len(value.shape) > 1 else matrix.shape[:-2]
-    )
-    return Units(joined.expand(*lead, matrix.shape[-1]))
+        return Units(joined)
+    lead = matrix.shape[:-2]
+    lead = torch.broadcast_shapes(value.shape[:-1], (*lead, 1)) if len(value.shape) > 1 else lead
+    return Units(joined.unsqueeze(-1).expand(*lead, matrix.shape[-1]))
 
 
 def addmm(call: Call, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1) -> Any:
