@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.mechanics.counting import tells
 from graphsparse.capture.nodes import kind_of, needed
-from graphsparse.capture.rules import RULES, attention, pointwise, softmax
+from graphsparse.capture.rules import RULES, attention, pointwise
 
 aten = torch.ops.aten
 SHAPE_ONLY = {*pointwise.LIKE, aten.sym_size.int, aten.sym_size.default}
@@ -36,8 +36,8 @@ CONDITIONS = {
     aten.index_fill.int_Tensor: 2, aten.masked_scatter.default: 1, aten.masked_select.default: 1,
 }  # fmt: skip
 """Operations that choose or place elements, and where what says which stands."""
-SOFTMAX = set(softmax.RULES)
-ATTENTION = set(attention.RULES)
+SOFTMAX = set(attention.SOFTMAX)
+ATTENTION = set(attention.ATTENTION)
 TAKES_KERNEL = {key for key, row in RULES.items() if row.kernel_at is not None}
 STEPS = {*CONDITIONS, *(key for key, row in RULES.items() if row.waits is not None or row.weights == "reshapes")}
 PRODUCTS = {aten.matmul.default, aten.bmm.default, aten.baddbmm.default, aten.einsum.default}

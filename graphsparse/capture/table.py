@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import torch
 
 Apply = Callable[..., Any]
 
@@ -62,6 +64,12 @@ def with_extra(table: Table, extra: Mapping[Any, Rule | Apply] | None) -> Table:
     return {**table, **{key: rule if isinstance(rule, Rule) else Rule(rule) for key, rule in (extra or {}).items()}}
 
 
-def rows(operations: Any, rule: Rule) -> dict[Any, Rule]:
-    """The same row for several operations."""
-    return dict.fromkeys(operations, rule)
+def rows(operations: str | Iterable[Any], rule: Rule) -> dict[Any, Rule]:
+    """The same row for several operations, or for those of aten that words name (`named`)."""
+    return dict.fromkeys(named(operations) if isinstance(operations, str) else operations, rule)
+
+
+def named(words: str) -> list[Any]:
+    """Operations of aten: ``relu`` is ``relu.default``, other overloads are named, as in ``add.Tensor``."""
+    parts = [word.partition(".") for word in words.split()]
+    return [getattr(getattr(torch.ops.aten, name), overload or "default") for name, _, overload in parts]

@@ -76,9 +76,9 @@ def divide(call: Call, left: Any, right: Any, **kwargs: Any) -> Any:
     return pairwise(call, left, inverse)
 
 
-def at_once(bias: Value | None) -> bool:
-    """Whether a bias is a parameter as it is stored, which a kernel's layer takes along."""
-    return isinstance(bias, Weight) and not bias.transformed
+def parted(bias: Value | None) -> tuple[Weight | None, Value | None]:
+    """A bias as what the layer of a kernel adds, and what is added after it: a layer adds parameters as they are stored."""
+    return (bias, None) if isinstance(bias, Weight) and not bias.transformed else (None, bias)
 
 
 def biased(call: Call, value: Units, bias: Value | None) -> Units:

@@ -1,4 +1,4 @@
-"""The steps of a recurrent layer as layers of units that share index arrays: one cell, over one sequence.
+"""Recurrent layers: each step of a cell over a sequence is a few layers of units, and all steps share index arrays.
 
 Units are arrays (rows, batch) of the graph's ids; a batch of one stands for all samples where they are the same units.
 """
@@ -27,7 +27,7 @@ State = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The parameters of one direction of one layer: of the inputs, of the hidden state, of a projection of it."""
+    """The parameters of one direction of one layer: for the inputs, the hidden state, and a projection of that state."""
 
     inputs: Weight
     hidden: Weight
@@ -38,7 +38,7 @@ class Kernels:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """One direction of one layer: ``values`` (steps, batch, inputs) in capture's ids, and what is the same at every step."""
+    """One direction of one layer over ``values``, (steps, batch, inputs) in capture's ids. What all steps share is made once."""
 
     call: Call
     values: torch.Tensor
@@ -47,28 +47,25 @@ class Sequence:
     @cached_property
     def given(self) -> np.ndarray:
         """What the inputs bring to each step, (rows, steps, batch): one layer for all steps."""
-        small = distinct(self.values)
+        small, weight = distinct(self.values), self.kernels.inputs
         sources = small.permute(2, 0, 1).reshape(1, small.size(2), -1)
-        made = dense(
-            self.call.draft, sources, self.kernels.inputs, _layout(self.kernels.inputs), self.kernels.input_bias
-        )[0]
-        lead = small.shape[:2] if made.size(1) > 1 else (1, 1)
-        return as_ids(made).reshape(-1, *lead)
+        made = dense(self.call.draft, sources, weight, weight.layout.unsqueeze(0), self.kernels.input_bias)[0]
+        return as_ids(made).reshape(-1, *(small.shape[:2] if made.size(1) > 1 else (1, 1)))
 
     @cached_property
     def hidden(self) -> list[KernelPart]:
         """The kernel of the hidden state."""
-        return parts(self.call.draft, self.kernels.hidden, _layout(self.kernels.hidden))
+        return parts(self.call.draft, self.kernels.hidden, self.kernels.hidden.layout.unsqueeze(0))
 
     @cached_property
     def projection(self) -> list[KernelPart]:
         """The kernel that projects the hidden state."""
         weight = self.kernels.projection
-        return [] if weight is None else parts(self.call.draft, weight, _layout(weight))
+        return [] if weight is None else parts(self.call.draft, weight, weight.layout.unsqueeze(0))
 
     @cached_property
     def bias(self) -> list[tuple[np.ndarray, str, np.ndarray]]:
-        """The bias of the hidden state: the rows that it lifts, the key of a mask, and the entries."""
+        """The bias of the hidden state, as (rows that it lifts, key of its mask, entries)."""
         bias = self.kernels.hidden_bias
         found = [] if bias is None else entries(self.call.draft, bias, bias.index)
         return [(there.numpy(), name, entries) for there, name, entries in found]
@@ -77,7 +74,7 @@ class Sequence:
         """What the inputs bring to one step, (rows, batch)."""
         return self.given[:, step if self.given.shape[1] > 1 else 0]
 
-    def sums(self, step: int, hidden: np.ndarray, added: int, never_zero: np.ndarray) -> np.ndarray:
+    def sums(self, step: int, hidden: np.ndarray, added: int, *never_zero: slice) -> np.ndarray:
         """What the hidden state brings to each row of the cell; the inputs are added to the first ``added`` rows.
 
         ``never_zero`` are the rows whose function is not zero at zero.
@@ -89,8 +86,8 @@ class Sequence:
         layer.blocks += _kernel(self.hidden, sources, ids)
         layer.blocks.append(_wires(given[:added], ids[:added]))
         layer.stages += [Lift(ids[rows].ravel(), name, np.repeat(entries, width)) for rows, name, entries in self.bias]
-        if len(never_zero):
-            layer.stages.append(Lift(ids[never_zero].ravel()))
+        if never_zero:
+            layer.stages.append(Lift(np.concatenate([ids[rows].ravel() for rows in never_zero])))
         return ids
 
     def projected(self, hidden: np.ndarray) -> np.ndarray:
@@ -106,7 +103,7 @@ class Sequence:
         """What a kernel reads: in channel resolution one unit for all samples."""
         if self.call.unrolled or ids.shape[1] == 1:
             return ids
-        return as_ids(join(self.call.draft, torch.from_numpy(ids.astype(np.int64)) + 1)[:, :1])
+        return as_ids(join(self.call.draft, as_units(ids))[:, :1])
 
     def layer(self, rows: int, width: int) -> tuple[LayerDraft, np.ndarray]:
         """A layer and its ids (rows, width)."""
@@ -142,7 +139,7 @@ def lstm(sequence: Sequence, step: int, state: State) -> State:
     """One step of a long short-term memory: the hidden state after its projection, and the cell's."""
     hidden, cell = state
     n = len(cell)
-    rows = sequence.sums(step, hidden, 4 * n, _without(4 * n, 2 * n, 3 * n))
+    rows = sequence.sums(step, hidden, 4 * n, slice(2 * n), slice(3 * n, None))
     entered, kept, new, out = rows.reshape(4, n, -1)
     cell = sequence.products((entered, new), (kept, cell))
     return sequence.projected(sequence.products((out, cell))), cell
@@ -152,15 +149,14 @@ def gru(sequence: Sequence, step: int, state: State) -> State:
     """One step of a gated recurrent unit: (hidden - new) * kept + new, with new = tanh(given + reset * brought)."""
     (hidden,) = state
     n = len(hidden)
-    reset, kept, brought = sequence.sums(step, hidden, 2 * n, _without(3 * n, 2 * n, 3 * n)).reshape(3, n, -1)
+    reset, kept, brought = sequence.sums(step, hidden, 2 * n, slice(2 * n)).reshape(3, n, -1)
     new = sequence.products((brought, reset), added=sequence.at(step)[2 * n :])
     return (sequence.products((sequence.union(hidden, new), kept), added=new),)
 
 
 def plain(sequence: Sequence, step: int, state: State) -> State:
     """One step of a plain recurrent cell, whose function is zero at zero."""
-    rows = len(sequence.given)
-    return (sequence.sums(step, state[0], rows, _without(0, 0, 0)),)
+    return (sequence.sums(step, state[0], len(sequence.given)),)
 
 
 def run(cell: Cell, sequence: Sequence, start: State, steps: int, backwards: bool) -> tuple[torch.Tensor, State]:
@@ -191,10 +187,6 @@ def starting(ids: torch.Tensor) -> np.ndarray:
     return as_ids(distinct(canonical(ids)).t()).astype(np.int32)
 
 
-def _layout(weight: Weight) -> torch.Tensor:
-    return weight.layout.unsqueeze(0)
-
-
 def _kernel(parts: list[KernelPart], sources: np.ndarray, targets: np.ndarray) -> Iterator[KernelBlock]:
     """The blocks of a kernel from (channels, 1 or batch) to (rows, batch)."""
     taps = _taps(sources.shape[1], targets.shape[1])
@@ -212,9 +204,3 @@ def _wires(sources: np.ndarray, targets: np.ndarray) -> Wiring:
     sources = np.broadcast_to(sources, targets.shape)
     there = sources >= 0
     return Wiring(sources[there], targets[there])
-
-
-@cache
-def _without(rows: int, start: int, stop: int) -> np.ndarray:
-    """All rows but some in the middle."""
-    return np.r_[0:start, stop:rows]

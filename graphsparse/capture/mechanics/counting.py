@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch.fx import Node
 
-from graphsparse.capture.call import Call
 from graphsparse.capture.nodes import kind_of
+from graphsparse.capture.table import named
 from graphsparse.capture.values import Units
 
-aten = torch.ops.aten
-PLACES = {
-    aten.argmax.default, aten.argmin.default, aten.argsort.default, aten.argsort.stable, aten.nonzero.default,
-    aten.searchsorted.Tensor, aten.bucketize.Tensor,
-}  # fmt: skip
+PLACES = set(named("argmax argmin argsort argsort.stable nonzero searchsorted.Tensor bucketize.Tensor"))
 """Operations that give places of elements."""
 
 
@@ -30,8 +25,3 @@ def carries(node: Node, values: Mapping[Node, Any]) -> bool:
     """Whether the integers that a call gives depend on an integer that an input changes."""
     moved = [each for each in node.all_input_nodes if isinstance(values.get(each), Units)]
     return any(kind_of(each) != "number" and tells(each, node) for each in moved)
-
-
-def keep(call: Call, value: Units, *args: Any, **kwargs: Any) -> Units:
-    """A copy, or another type of integers."""
-    return value

@@ -13,7 +13,7 @@ from graphsparse.kernels.layout import Taps
 
 
 def look_up(call: Call, weight: Weight | Known, indices: Known | Units) -> Units:
-    """One source per row of the table, read at every position; a table read at constant indices is constants."""
+    """One source per row of the table, read at every position; constants where the indices are constant."""
     if isinstance(weight, Known):
         return function_of(call, call.ids(indices), 0)
     token = call.place if isinstance(indices, Units) else indices.token
@@ -32,6 +32,6 @@ def look_up(call: Call, weight: Weight | Known, indices: Known | Units) -> Units
 
 
 def function_of(call: Call, ids: torch.Tensor, axis: int) -> Units:
-    """What an index finds in a table of plain numbers: its axes come in place of the table's, from ``axis`` on."""
+    """What an index finds in a table of plain numbers. The axes of the index stand in the result from ``axis`` on."""
     rest = len(call.shape) - axis - ids.dim()
     return call.lift(Units(ids.reshape(*ids.shape, *[1] * rest).expand(call.shape)))

@@ -1,4 +1,4 @@
-"""Rows of which each belongs to one of several experts: any expert may have made a row, but experts do not mix."""
+"""Rows that one of several experts makes: any expert may have made a row, but experts do not mix."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from graphsparse.capture.values import Known, Units, Weight
 
 
 class Routed(Units):
-    """Rows (rows, features) of which each is some expert's: ``experts`` (experts, rows, features) are the ids of all of them."""
+    """A value (rows, features) whose rows some expert makes. ``experts`` (experts, rows, features): the ids that each gives."""
 
     def __init__(self, experts: torch.Tensor, union: Callable[[torch.Tensor], torch.Tensor]):
-        for name, value in {"experts": experts, "union": union}.items():
-            object.__setattr__(self, name, value)
+        self.__dict__.update(experts=experts, union=union)  # ids are made when they are read
 
     experts: torch.Tensor
     union: Callable[[torch.Tensor], torch.Tensor]
@@ -56,7 +55,7 @@ def for_each_expert(
 
 
 def _fits(argument: Any, first: Routed) -> bool:
-    """Whether an argument means the same for a stack of experts: numbers that are no leading axis, values that broadcast."""
+    """Whether an argument means the same for a stack of experts: a setting, or a value that broadcasts against each."""
     if isinstance(argument, Routed):
         return len(argument.experts) == len(first.experts)
     return not isinstance(argument, (Units, Known, Weight)) or len(argument.shape) <= len(first.shape)

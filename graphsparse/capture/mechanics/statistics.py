@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils._pytree import tree_map
-
 from graphsparse.capture.call import Call
 from graphsparse.capture.values import Known, Units
 
 
 def measured(apply: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A mean or norm that is broadcast against what it was taken over: a number of unknown size where it does not count.
+    """A mean or norm with as many axes as its value, as statistics have: a number of unknown size where they do not count.
 
     NotImplemented where the call takes no such statistic.
     """
@@ -21,7 +19,7 @@ def measured(apply: Callable[..., Any], call: Call, args: tuple[Any, ...], kwarg
         return NotImplemented
     if call.statistics_count():
         return apply(call, *args, **kwargs)
-    return tree_map(lambda _: call.constants(), (0, 0) if "_mean" in str(call.target) else 0)
+    return call.constants()
 
 
 def without_statistic(call: Call, args: tuple[Any, ...]) -> Any:

@@ -26,20 +26,13 @@ def along_axis_transposed(size: int, out: int, kernel: int, stride: int, padding
     return np.where((scaled % stride == 0) & (position >= 0) & (position < size), position, -1)
 
 
-def adaptive_along_axis(size: int, out: int) -> np.ndarray:
-    """Positions (longest, out) that adaptive pooling reads along one axis."""
-    start, stop = np.arange(out) * size // out, -(-(np.arange(out) + 1) * size // out)
-    position = start + np.arange((stop - start).max())[:, None]
-    return np.where(position < stop, position, -1)
-
-
 def over_all_axes(axes: Sequence[np.ndarray], sizes: Sequence[int]) -> np.ndarray:
     """The table over all axes from the tables (taps, positions) along each."""
     table = np.zeros((1, 1), np.int64)
     for axis, size in zip(axes, sizes, strict=True):
-        whole = np.where((table[:, None, :, None] < 0) | (axis[None, :, None, :] < 0), -1, 0)
-        flat = table[:, None, :, None] * size + axis[None, :, None, :]
-        table = np.where(whole < 0, -1, flat).reshape(table.shape[0] * axis.shape[0], -1)
+        before, along = table[:, None, :, None], axis[None, :, None, :]
+        inside = (before >= 0) & (along >= 0)
+        table = np.where(inside, before * size + along, -1).reshape(len(table) * len(axis), -1)
     return table
 
 
@@ -62,7 +55,12 @@ def convolution_table(
 
 def adaptive_table(sizes: Sequence[int], out: Sequence[int]) -> np.ndarray:
     """The table of adaptive pooling over any number of axes."""
-    return over_all_axes([adaptive_along_axis(size, n) for size, n in zip(sizes, out, strict=True)], sizes)
+    axes = []
+    for size, n in zip(sizes, out, strict=True):
+        start, stop = np.arange(n) * size // n, -(-(np.arange(n) + 1) * size // n)
+        position = start + np.arange((stop - start).max())[:, None]
+        axes.append(np.where(position < stop, position, -1))
+    return over_all_axes(axes, sizes)
 
 
 def per_axis(value: Sizes, axes: int) -> tuple[int, ...]:

@@ -8,46 +8,28 @@ shortest to imitate. To add an operation without touching the package, give
 from __future__ import annotations
 
 from graphsparse.capture.rules import (
+    arithmetic,
     attention,
     bodies,
     convolution,
     embedding,
     experts,
-    integers,
     interpolation,
     linear,
     movement,
     normalisation,
     pointwise,
     pooling,
-    products,
     recurrent,
     reductions,
     selection,
-    softmax,
-    sums,
 )
 from graphsparse.capture.table import Rule, Table
 
 __all__ = ["RULES", "Rule"]
 
-RULES: Table = {
-    **movement.RULES,
-    **pointwise.RULES,
-    **sums.RULES,
-    **products.RULES,
-    **reductions.RULES,
-    **selection.RULES,
-    **linear.RULES,
-    **convolution.RULES,
-    **recurrent.RULES,
-    **pooling.RULES,
-    **interpolation.RULES,
-    **normalisation.RULES,
-    **embedding.RULES,
-    **softmax.RULES,
-    **attention.RULES,
-    **experts.RULES,
-    **bodies.RULES,
-    **integers.RULES,
-}
+_FAMILIES = (
+    arithmetic, attention, bodies, convolution, embedding, experts, interpolation, linear, movement, normalisation,
+    pointwise, pooling, recurrent, reductions, selection,
+)  # fmt: skip
+RULES: Table = {operation: row for family in _FAMILIES for operation, row in family.RULES.items()}

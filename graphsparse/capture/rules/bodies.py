@@ -14,12 +14,10 @@ from graphsparse.capture.table import Rule
 from graphsparse.capture.units import canonical
 from graphsparse.capture.values import Known, Units
 
-EITHER = "either branch may be taken"
-
 
 def cond(call: Call, predicate: Any, yes: Any, no: Any, operands: Sequence[Any] = ()) -> Any:
     """Both branches, each of whose results may be the result."""
-    call.say_conservative(EITHER)
+    call.say_conservative("either branch may be taken")
     results = [tree_leaves(call.body(branch, operands)) for branch in (yes, no)]
     return tuple(_either(call, *pair) for pair in zip(*results, strict=True))
 
@@ -31,25 +29,23 @@ def _either(call: Call, one: Any, other: Any) -> Any:
 
 
 def mapped(call: Call, body: Any, over: Sequence[Any], operands: Sequence[Any] = ()) -> Any:
-    """The body applied to every row of some values, one after the other."""
-    steps = [tree_leaves(call.body(body, [*rows, *operands])) for rows in _rows(call, over)]
-    return tuple(_stacked(call, made) for made in zip(*steps, strict=True))
+    """The body applied to every row of some values, one after the other: a scan that carries nothing."""
+    return scan(call, body, (), over, operands)
 
 
 def scan(call: Call, body: Any, carried: Sequence[Any], over: Sequence[Any], operands: Sequence[Any] = ()) -> Any:
-    """The body applied to what the step before gave and to the next row: what the last gave, and all rows."""
+    """The body applied at each step to what the step before carried on and to the next row of some values.
+
+    Returns what the last step carried on, and the rows that all steps gave.
+    """
+    values = [value if isinstance(value, Known) else Units(call.ids(value)) for value in over]
     state, rows = list(carried), []
-    for given in _rows(call, over):
+    for step in range(over[0].shape[0]):
+        given = [value.moved(itemgetter(step)) for value in values]
         made = tree_leaves(call.body(body, [*state, *given, *operands]))
         state = made[: len(state)]
         rows.append(made[len(state) :])
     return (*state, *(_stacked(call, each) for each in zip(*rows, strict=True)))
-
-
-def _rows(call: Call, over: Sequence[Any]) -> list[list[Any]]:
-    """The rows of every value, step by step."""
-    values = [value if isinstance(value, Known) else Units(call.ids(value)) for value in over]
-    return [[value.moved(itemgetter(step)) for value in values] for step in range(over[0].shape[0])]
 
 
 def _stacked(call: Call, rows: Sequence[Any]) -> Any:

@@ -10,15 +10,13 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.connecting import feed
-from graphsparse.capture.mechanics.arithmetic import at_once, biased, per_channel
-from graphsparse.capture.mechanics.windows import convolution_table, per_axis
+from graphsparse.capture.mechanics.arithmetic import biased, parted, per_channel
+from graphsparse.capture.mechanics.windows import convolution_table, over_all_axes, per_axis
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
 from graphsparse.capture.wiring import join
 from graphsparse.kernels.layout import Taps
-
-aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,7 @@ class Window:
 
     def table(self, sizes: torch.Size, out: torch.Size, kernel: torch.Size) -> np.ndarray:
         """Which position each tap reads at each output position, (taps, positions)."""
-        settings = self.stride, self.padding, self.dilation, self.transposed
-        return convolution_table(tuple(sizes), tuple(out), tuple(kernel), *settings)
+        return convolution_table(sizes, out, kernel, self.stride, self.padding, self.dilation, self.transposed)
 
     def grouped(self, weight: torch.Tensor) -> torch.Tensor:
         """A weight as (groups, rows, channels, *taps); a transposed one is stored channels first."""
@@ -43,32 +40,30 @@ class Window:
 
 
 def convolution(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """Every convolution of torch."""
+    """Every convolution of torch, of a value (batch, channels, *space) or (channels, *space).
+
+    The batch is more positions of the same channels.
+    """
     given = call.named(args, kwargs)
-    axes = len(given["weight"].shape) - 2
+    value, weight, bias = (given[name] for name in ("input", "weight", "bias"))
+    axes = len(weight.shape) - 2
     stride, dilation, padding = (given[name] for name in ("stride", "dilation", "padding"))
     stride, dilation = per_axis(stride, axes), per_axis(dilation, axes)
     if isinstance(padding, str):
-        spans = [d * (k - 1) for d, k in zip(dilation, given["weight"].shape[2:], strict=True)]
+        spans = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
         padding = [span // 2 if padding == "same" else 0 for span in spans]
     transposed = given.get("transposed", "transpose" in call.target._schema.name)
     window = Window(stride, per_axis(padding, axes), dilation, given["groups"], transposed)
-    return convolve(call, given["input"], given["weight"], given["bias"], window)
-
-
-def convolve(call: Call, value: Value, weight: Value, bias: Any, window: Window) -> Any:
-    """value (batch, channels, *space) or (channels, *space); the batch is more positions of the same channels."""
-    axes = len(weight.shape) - 2
     ids = call.ids(value)
     ids = ids if ids.dim() > axes + 1 else ids.unsqueeze(0)
     if not isinstance(weight, Weight):
         assert isinstance(value, Units), "a kernel that is no parameter over constants is computed, not ruled"
         return biased(call, by_numbers(call, ids, weight, window), per_channel(bias, axes))
-    inside = bias if at_once(bias) else None
+    inside, after = parted(bias)
     made = by_weight(call, ids, weight, inside, window)
     if weight.lifted and isinstance(value, Units):
         made = call.union([made, by_numbers(call, ids, Known.of_shape(weight.shape), window)])
-    return made if inside is bias else biased(call, made, per_channel(bias, axes))
+    return biased(call, made, per_channel(after, axes))
 
 
 def by_weight(call: Call, ids: torch.Tensor, weight: Weight, bias: Any, window: Window) -> Units:
@@ -79,7 +74,10 @@ def by_weight(call: Call, ids: torch.Tensor, weight: Weight, bias: Any, window: 
     if call.unrolled:
         batch, space = small.size(0), out
         sources = small.expand(batch, channels, *sizes).transpose(0, 1).reshape(groups, channels // groups, -1)
-        reads = Taps.of(per_sample(window.table(sizes, out, taps), batch, sizes.numel()), sources.size(2))
+        table = window.table(sizes, out, taps)
+        if batch > 1:  # samples side by side are one more axis
+            table = over_all_axes([np.arange(batch)[None], table], [batch, sizes.numel()])
+        reads = Taps.of(table, sources.size(2))
     else:
         batch, space = 1, torch.Size([1] * len(out))
         every = small.expand(small.size(0), channels, *small.shape[2:]).transpose(0, 1).reshape(channels, -1)
@@ -88,14 +86,6 @@ def by_weight(call: Call, ids: torch.Tensor, weight: Weight, bias: Any, window: 
     made = feed(call.draft, weight, window.grouped(weight.layout), sources, reads, bias)
     made = made.reshape(-1, batch, *space).transpose(0, 1).expand(ids.size(0), -1, *out)
     return Units(made.reshape(call.shape))
-
-
-def per_sample(table: np.ndarray, batch: int, size: int) -> np.ndarray:
-    """The table for several samples of so many positions side by side."""
-    if batch == 1:
-        return table
-    shift = np.arange(batch)[None, :, None] * size
-    return np.where(table[:, None] < 0, -1, table[:, None] + shift).reshape(table.shape[0], -1)
 
 
 def by_numbers(call: Call, ids: torch.Tensor, weight: Value, window: Window) -> Units:
@@ -121,8 +111,8 @@ def by_numbers(call: Call, ids: torch.Tensor, weight: Value, window: Window) -> 
     return Units(result.ids.reshape(call.shape))
 
 
-FORWARD = [getattr(getattr(aten, f"conv{axes}d"), form) for axes in (1, 2, 3) for form in ("default", "padding")]
-TRANSPOSED = [aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input]
-RULES: dict[Any, Rule] = rows(
-    [*FORWARD, *TRANSPOSED, aten.convolution.default], Rule(convolution, kernel_at=1, flows="layer")
-)
+NAMES = """
+    conv1d conv2d conv3d conv1d.padding conv2d.padding conv3d.padding convolution
+    conv_transpose1d conv_transpose2d.input conv_transpose3d.input
+"""
+RULES: dict[Any, Rule] = rows(NAMES, Rule(convolution, kernel_at=1, flows="layer"))

@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 def embedding(call: Call, weight: Weight | Known, indices: Known | Units, *rest: Any, **kwargs: Any) -> Units:
-    """The row of each index; how gradients are counted does not matter."""
+    """The row of each index; the other settings concern gradients alone."""
     return look_up(call, weight, indices)
 
 

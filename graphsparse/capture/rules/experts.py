@@ -18,14 +18,11 @@ from graphsparse.capture.units import canonical
 from graphsparse.capture.values import Units, Weight
 
 aten = torch.ops.aten
-ANY_EXPERT = "the expert is chosen from the input: any token may go to any expert"
 
 
-def grouped_product(
-    call: Call, value: Units, weight: Any, offsets: Any = None, bias: Any = None, *rest: Any, **kwargs: Any
-) -> Any:
+def grouped_product(call: Call, value: Units, weight: Any, *rest: Any, **kwargs: Any) -> Any:
     """value (rows, inputs) times weight (experts, inputs, outputs), each row with some expert's matrix."""
-    call.say_conservative(ANY_EXPERT)
+    call.say_conservative("the expert is chosen from the input: any token may go to any expert")
     assert isinstance(weight, Weight)
     experts, inputs, outputs = weight.shape
     ids = value.experts if isinstance(value, Routed) else call.ids(value).expand(experts, *value.shape)
@@ -36,7 +33,6 @@ def grouped_product(
 
 
 RULES: dict[Any, Rule] = {
-    "transformers.grouped_mm_fallback.default": Rule(grouped_product),
-    **({aten._grouped_mm.default: Rule(grouped_product)} if hasattr(aten, "_grouped_mm") else {}),
+    aten._grouped_mm.default: Rule(grouped_product),
+    "transformers.grouped_mm_fallback.default": Rule(grouped_product),  # it exists once its library is imported
 }
-"""By name where the operation exists only once its library is imported."""

@@ -14,8 +14,6 @@ from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units
 
-aten = torch.ops.aten
-
 
 def interpolate(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
     """Nearest, linear, cubic, with or without antialiasing, over one to three axes: all separable."""
@@ -30,7 +28,7 @@ def interpolate(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Any:
 
 
 def _taps(call: Call, axis: int, sizes: torch.Size, settings: tuple[Any, ...], kwargs: dict[str, Any]) -> np.ndarray:
-    """Positions (taps, out) read along one axis: where impulses there come out."""
+    """The positions (taps, out) that outputs read along one axis, found by where impulses come out."""
     size = sizes[axis]
     shape = [1] * len(sizes)
     shape[axis] = size
@@ -66,25 +64,18 @@ def sampled(call: Call, value: Units, grid: Any, *settings: Any, **kwargs: Any) 
     return call.union([Units(whole), Units(place.expand(whole.shape))])
 
 
-NEAREST_OR_LINEAR = """
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d
-""".split()
-CUBIC = ["upsample_bicubic2d"]
-OTHERS = """
-    _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa
-    _upsample_bicubic2d_aa
-""".split()
-
-
-def _both_forms(names: list[str], flows: str) -> dict[Any, Rule]:
-    """The rows of operations that exist with sizes and with factors."""
-    forms = [getattr(getattr(aten, name), overload) for name in names for overload in ("default", "vec")]
-    return rows(forms, Rule(interpolate, flows=flows))
-
-
-RULES: dict[Any, Rule] = {
-    **_both_forms(NEAREST_OR_LINEAR, "moves"),
-    **_both_forms(CUBIC, "enlarges"),
-    **_both_forms(OTHERS, ""),
-    **rows([aten.grid_sampler.default, aten.grid_sampler_2d.default, aten.grid_sampler_3d.default], Rule(sampled)),
+KINDS = {
+    "moves": """
+        upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d
+    """,
+    "enlarges": "upsample_bicubic2d",
+    "": """
+        _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d _upsample_bilinear2d_aa
+        _upsample_bicubic2d_aa
+    """,
 }
+"""Operations by their flow."""
+RULES: dict[Any, Rule] = rows("grid_sampler grid_sampler_2d grid_sampler_3d", Rule(sampled))
+for flows, names in KINDS.items():
+    for form in ("default", "vec"):  # with sizes, and with factors
+        RULES |= rows(" ".join(f"{name}.{form}" for name in names.split()), Rule(interpolate, flows=flows))

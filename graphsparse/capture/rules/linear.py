@@ -9,7 +9,7 @@ import torch
 from graphsparse.capture.call import Call
 from graphsparse.capture.connecting import dense, grouped
 from graphsparse.capture.mechanics import waiting
-from graphsparse.capture.mechanics.arithmetic import add, at_once, biased, pairwise
+from graphsparse.capture.mechanics.arithmetic import add, biased, pairwise, parted
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
@@ -22,9 +22,8 @@ def linear(call: Call, value: Value, weight: Value, bias: Value | None = None) -
     """value (..., inputs) times weight (outputs, inputs), plus bias."""
     if not isinstance(weight, Weight):
         return biased(call, product(call, value, _transposed(weight)), bias)
-    inside = bias if at_once(bias) else None
-    made = by_weight(call, value, _transposed(weight), inside)
-    return biased(call, made, None if inside is bias else bias)
+    inside, after = parted(bias)
+    return biased(call, by_weight(call, value, _transposed(weight), inside), after)
 
 
 def product(call: Call, left: Value, right: Value) -> Units:
@@ -127,11 +126,10 @@ def bilinear(call: Call, left: Units, right: Units, weight: Weight, bias: Any = 
     return biased(call, by_weight(call, flat, weight.moved(lambda layout: layout.flatten(1).T)), bias)
 
 
-MATRICES = [aten.matmul.default, aten.mm.default, aten.bmm.default]
 RULES: dict[Any, Rule] = {
     aten.linear.default: Rule(linear, kernel_at=1, flows="layer"),
-    **rows(MATRICES, Rule(product, kernel_at=1, product=True, flows="multiplies")),
-    **rows([aten.mv.default, aten.dot.default], Rule(product)),
+    **rows("matmul mm bmm", Rule(product, kernel_at=1, product=True, flows="multiplies")),
+    **rows("mv dot", Rule(product)),
     aten.addmm.default: Rule(addmm, kernel_at=2, product=True, flows="adds product"),
     aten.baddbmm.default: Rule(addmm, flows="adds product"),
     aten.addmv.default: Rule(addmm),

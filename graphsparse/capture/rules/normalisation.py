@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,13 +19,20 @@ aten = torch.ops.aten
 
 def affine(call: Call, value: Units, weight: Value | None, bias: Value | None, axis: int | None = None) -> Value:
     """Scale and shift by parameters, or by what is computed, along a channel axis (trailing axes where None)."""
-    after = 0 if axis is None else value.ids.dim() - axis - 1
-    scaled = value if weight is None else multiply(call, value, weight if axis is None else per_channel(weight, after))
-    return biased(call, scaled, bias if axis is None else per_channel(bias, after))
+    if axis is not None:
+        weight, bias = (per_channel(each, value.ids.dim() - axis - 1) for each in (weight, bias))
+    return biased(call, value if weight is None else multiply(call, value, weight), bias)
 
 
-def batch_norm(call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, *rest: Any) -> Any:
-    """At inference: a fixed scale and a fixed shift, without statistics of the input."""
+def centred(call: Call, value: Units, axes: Iterable[int]) -> Units:
+    """Less the mean and divided by the deviation over axes: every element depends on all of them."""
+    if not call.statistics_count():
+        return value
+    return Units(call.united_over(value.ids, list(axes)).expand(value.shape))
+
+
+def fixed(call: Call, value: Units, weight: Any, bias: Any, mean: Any, *rest: Any) -> Value:
+    """Batch norm at inference: a fixed scale and a fixed shift, without statistics of the input."""
     axis = 1 if value.ids.dim() > 1 else 0
     if isinstance(mean, Known):
         moved = call.ids(mean).reshape(-1, *[1] * (value.ids.dim() - axis - 1)) != 0
@@ -33,16 +40,32 @@ def batch_norm(call: Call, value: Units, weight: Any, bias: Any, mean: Any, vari
     return affine(call, value, weight, bias, axis)
 
 
-def centred(call: Call, value: Units, axes: list[int]) -> Units:
-    """Less the mean and divided by the deviation over axes: every element depends on all of them."""
-    if not call.statistics_count():
-        return value
-    return Units(call.united_over(value.ids, axes).expand(value.shape))
+def measured(call: Call, value: Units, weight: Any, bias: Any, *rest: Any) -> Value:
+    """Batch norm without running statistics: over the positions of each channel, and the batch, which makes no units."""
+    return affine(call, centred(call, value, [0, *range(2, value.ids.dim())]), weight, bias, 1)
+
+
+def batch_norm(
+    call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, *rest: Any
+) -> Any:
+    """Batch norm as a module calls it; where it would also write its running statistics it is taken apart."""
+    if not training:
+        return fixed(call, value, weight, bias, mean)
+    return REFUSED if mean is not None else measured(call, value, weight, bias)
+
+
+def instance_norm(
+    call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, use_input_stats: bool, *rest: Any
+) -> Value:
+    """Over the positions of each channel; with running statistics it is batch norm."""
+    if not use_input_stats:
+        return fixed(call, value, weight, bias, mean)
+    return affine(call, centred(call, value, range(2, value.ids.dim())), weight, bias, 1)
 
 
 def layer_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, bias: Any = None, *rest: Any) -> Any:
     """Over the trailing axes, with a scale and a shift per element of them."""
-    return affine(call, centred(call, value, list(range(-len(shape), 0))), weight, bias)
+    return affine(call, centred(call, value, range(-len(shape), 0)), weight, bias)
 
 
 def rms_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None, *rest: Any) -> Any:
@@ -53,53 +76,24 @@ def rms_norm(call: Call, value: Units, shape: Sequence[int], weight: Any = None,
     return affine(call, value, weight, None)
 
 
-def group_norm(call: Call, value: Units, groups: int, weight: Any = None, bias: Any = None, *rest: Any) -> Any:
+def group_norm(call: Call, value: Units, *args: Any, **kwargs: Any) -> Value:
     """Over the channels of a group and all positions."""
+    given = call.named([value, *args], kwargs)
+    groups = given["num_groups"] if "num_groups" in given else given["group"]
     split = Units(value.ids.unflatten(1, (groups, -1)))
-    normal = centred(call, split, list(range(2, split.ids.dim())))
-    return affine(call, Units(tidy(normal.ids.reshape(value.shape), value.ids)), weight, bias, 1)
-
-
-def native_group_norm(
-    call: Call, value: Units, weight: Any, bias: Any, n: Any, channels: Any, positions: Any, groups: int, *rest: Any
-) -> Any:
-    """group_norm with its arguments in another order."""
-    return group_norm(call, value, groups, weight, bias)
-
-
-def instance_norm(
-    call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, use_input_stats: bool, *rest: Any
-) -> Any:
-    """Over the positions of each channel; with running statistics it is batch norm."""
-    if not use_input_stats:
-        return batch_norm(call, value, weight, bias, mean, variance)
-    return affine(call, centred(call, value, list(range(2, value.ids.dim()))), weight, bias, 1)
-
-
-def batch_statistics(call: Call, value: Units, weight: Any, bias: Any, *rest: Any) -> Any:
-    """Batch norm without running statistics: over the positions of each channel, and the batch, which makes no units."""
-    axes = [axis for axis in range(value.ids.dim()) if axis != 1]
-    return affine(call, centred(call, value, axes), weight, bias, 1)
-
-
-def whole_batch_norm(
-    call: Call, value: Units, weight: Any, bias: Any, mean: Any, variance: Any, training: bool, *rest: Any
-) -> Any:
-    """Batch norm as a module calls it; where it would also write its running statistics it is taken apart."""
-    if not training:
-        return batch_norm(call, value, weight, bias, mean, variance)
-    return REFUSED if mean is not None else batch_statistics(call, value, weight, bias)
+    normal = centred(call, split, range(2, split.ids.dim()))
+    return affine(call, Units(tidy(normal.ids.reshape(value.shape), value.ids)), given["weight"], given["bias"], 1)
 
 
 RULES: dict[Any, Rule] = {
-    aten.batch_norm.default: Rule(whole_batch_norm, weights="function"),
-    aten._native_batch_norm_legit_no_training.default: Rule(batch_norm, weights="function", flows="batch norm"),
-    aten._native_batch_norm_legit.no_stats: Rule(batch_statistics, weights="function"),
+    aten.batch_norm.default: Rule(batch_norm, weights="function"),
+    aten._native_batch_norm_legit_no_training.default: Rule(fixed, weights="function", flows="batch norm"),
+    aten._native_batch_norm_legit.no_stats: Rule(measured, weights="function"),
+    aten.instance_norm.default: Rule(instance_norm, weights="function", flows="normalises"),
     aten.layer_norm.default: Rule(layer_norm, weights="function", flows="normalises"),
     aten.native_layer_norm.default: Rule(layer_norm, weights="function"),
     aten.rms_norm.default: Rule(rms_norm, weights="function", flows="normalises"),
     aten._fused_rms_norm.default: Rule(rms_norm, weights="function"),
     aten.group_norm.default: Rule(group_norm, weights="function", flows="normalises"),
-    aten.native_group_norm.default: Rule(native_group_norm, weights="function"),
-    aten.instance_norm.default: Rule(instance_norm, weights="function", flows="normalises"),
+    aten.native_group_norm.default: Rule(group_norm, weights="function"),
 }

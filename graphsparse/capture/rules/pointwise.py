@@ -1,4 +1,8 @@
-"""Functions of one element: where f(0) = 0 the unit passes, elsewhere a zero becomes a constant."""
+"""Functions of one element: where f(0) = 0 the unit passes, elsewhere a zero becomes a constant.
+
+Functions of integers stand here too. Tokens go through some, and so do the units of an integer input that the model
+computes with.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics import waiting
 from graphsparse.capture.mechanics.arithmetic import pairwise
-from graphsparse.capture.table import Rule, rows
+from graphsparse.capture.table import Rule, named, rows
 from graphsparse.capture.units import NOTHING
 from graphsparse.capture.values import Known, Masked, Units
 
@@ -46,59 +50,67 @@ def made_like(call: Call, *args: Any, **kwargs: Any) -> Any:
     """A new tensor that has only the shape of a value: a constant, known unless it is random."""
     if call.target in RANDOM:
         return call.constants()
-    shape, kind = torch.Size(call.shape), call.dtype
-    if "ones" in str(call.target):
-        return Known(torch.ones((), dtype=kind).expand(shape))
-    if "full" in str(call.target) or "fill" in str(call.target):
-        fill = args[-1]
-        if isinstance(fill, Units):
-            return fill
-        return Known(torch.as_tensor(getattr(fill, "tensor", fill)).to(kind).expand(shape))
-    return Known(torch.zeros((), dtype=kind).expand(shape))
+    name = str(call.target)
+    filling = args[-1] if "full" in name or "fill" in name else float("ones" in name)
+    if isinstance(filling, Units):
+        return filling
+    number = torch.as_tensor(getattr(filling, "tensor", filling)).to(call.dtype)
+    return Known(number.expand(call.shape))
+
+
+def of_integers(call: Call, *args: Any, **kwargs: Any) -> Units:
+    """Any function of integers of broadcastable shapes: it depends on all of them, and need not be zero at zero."""
+    made = call.union([a for a in args if isinstance(a, Units)])
+    return call.lift(Units(made.ids.expand(call.shape)))
+
+
+def one_hot(call: Call, value: Units, *rest: Any, **kwargs: Any) -> Units:
+    """Each number of a row of zeros and a one depends on the integer that says where the one is."""
+    return call.lift(Units(value.ids.unsqueeze(-1).expand(call.shape)))
 
 
 NAMES = """
-    relu relu6 gelu silu mish hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus softshrink tanhshrink
-    hardshrink log_sigmoid threshold expm1 log log1p log2 log10 sqrt rsqrt reciprocal sin cos tan sinh cosh softsign
+    relu relu6 gelu silu mish hardsigmoid hardswish hardtanh leaky_relu elu selu celu softplus softshrink
+    hardshrink log_sigmoid threshold expm1 log log1p log2 log10 sqrt rsqrt reciprocal sin cos tan sinh cosh
     asinh atan asin acos acosh atanh erf erfc erfinv square sgn logit nan_to_num positive digamma lgamma i0
     special_expit special_entr special_i0e special_i1 special_ndtri special_log_ndtr special_erfcx sinc
     rad2deg deg2rad angle
-""".split()
-SHIFTING = [
-    aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default, aten.abs.default, aten.neg.default,
-    aten.add.Scalar, aten.sub.Scalar, aten.rsub.Scalar, aten.fmod.Scalar, aten.remainder.Scalar,
-]  # fmt: skip
+"""
+SHIFTING = "clamp clamp_min clamp_max abs neg add.Scalar sub.Scalar rsub.Scalar fmod.Scalar remainder.Scalar"
 """Functions that integers go through too: of a token they make another token."""
-PASSES = [
-    aten.sign.default, aten.floor.default, aten.ceil.default, aten.round.default, aten.round.decimals, aten.trunc.default,
-    aten.fix.default, aten.frac.default, aten._prelu_kernel.default, aten.prelu.default, aten.rrelu.default,
-    aten.rrelu_with_noise.default, aten.rrelu_with_noise_functional.default, aten.fake_quantize_per_tensor_affine.default,
-    aten.real.default, aten.imag.default, aten._conj.default, aten.conj.default, aten.conj_physical.default,
-    aten.resolve_conj.default, aten.resolve_neg.default, aten._conj_physical.default,
-]  # fmt: skip
-RANDOM = [
-    aten.rand_like.default,
-    aten.randn_like.default,
-    aten.bernoulli.default,
-    aten.bernoulli.p,
-    aten.normal_functional.default,
-]
-LIKE = [
-    aten.zeros_like.default, aten.ones_like.default, aten.full_like.default, aten.empty_like.default, aten.new_zeros.default,
-    aten.new_ones.default, aten.new_full.default, aten.new_empty.default, aten.fill.Scalar, aten.fill.Tensor,
-    aten.zero.default, aten.new_empty_strided.default, *RANDOM,
-]  # fmt: skip
+PASSES = """
+    sign floor ceil round round.decimals trunc fix frac _prelu_kernel prelu rrelu rrelu_with_noise
+    rrelu_with_noise_functional fake_quantize_per_tensor_affine real imag _conj conj conj_physical resolve_conj resolve_neg
+    _conj_physical
+"""
+RANDOM = named("rand_like randn_like bernoulli bernoulli.p normal_functional")
+LIKE = RANDOM + named("""
+    zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided fill.Scalar
+    fill.Tensor zero
+""")
+INTEGERS = """
+    bitwise_and.Tensor bitwise_and.Scalar bitwise_or.Tensor bitwise_or.Scalar bitwise_xor.Tensor bitwise_xor.Scalar
+    bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_right_shift.Tensor
+    bitwise_right_shift.Tensor_Scalar bitwise_not floor_divide floor_divide.Scalar __and__.Tensor __and__.Scalar
+    __or__.Tensor __or__.Scalar __xor__.Tensor __xor__.Scalar __lshift__.Tensor __lshift__.Scalar __rshift__.Tensor
+    __rshift__.Scalar logical_not logical_and logical_or logical_xor div.Scalar_mode
+"""
+BUCKETS = "floor_divide bitwise_and.Scalar bitwise_xor.Scalar div.Tensor_mode"
 FUNCTION = Rule(function, weights="function", flows="function")
 BY_EXPERT = replace(FUNCTION, per_expert=True)
 RULES: dict[Any, Rule] = {
-    **rows([getattr(aten, name).default for name in NAMES if hasattr(aten, name)], BY_EXPERT),
+    **rows(NAMES, BY_EXPERT),
     **rows(SHIFTING, replace(BY_EXPERT, tokens="shifts")),
-    aten.tanh.default: replace(BY_EXPERT, waits=steps.kept),
+    aten.tanh.default: replace(BY_EXPERT, waits=waiting.kept),
     aten.pow.Tensor_Scalar: FUNCTION,
-    **rows([aten.pow.Scalar, aten.polygamma.default, aten.mvlgamma.default], replace(FUNCTION, flows="")),
-    **rows([aten.exp.default, aten.exp2.default], replace(FUNCTION, apply=exponential)),
+    **rows("pow.Scalar polygamma mvlgamma", replace(FUNCTION, flows="")),
+    **rows("exp exp2", replace(FUNCTION, apply=exponential)),
     aten.sigmoid.default: replace(BY_EXPERT, apply=exponential),
     **rows(PASSES, Rule(passes, weights="function", flows="keeps")),
     **rows(LIKE, Rule(made_like)),
     aten.glu.default: Rule(gated),
+    **rows(INTEGERS, Rule(None, counts=of_integers)),
+    **rows(BUCKETS, Rule(None, tokens="shifts", counts=of_integers)),
+    aten.one_hot.default: Rule(None, counts=one_hot),
+    aten.masked_scatter.default: Rule(None, tokens="keeps"),
 }

@@ -10,7 +10,7 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics import cells
-from graphsparse.capture.table import Rule
+from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import tidy
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.capture.walk import REFUSED
@@ -43,7 +43,8 @@ def recurrent(
             made.append(outputs)
             for end, state in zip(ends, last, strict=True):
                 end.append(cells.as_units(state).t().expand(batch, -1))
-        values = _side_by_side(made)
+        width = max(each.size(1) for each in made)
+        values = torch.cat([each.expand(-1, width, -1) for each in made], 2) if bidirectional else made[0]
     out = values.expand(steps, batch, -1)
     return Units(out.transpose(0, 1) if batch_first else out), *(Units(tidy(torch.stack(end))) for end in ends)
 
@@ -67,14 +68,8 @@ def _is_plain(start: Any) -> bool:
     return isinstance(start, (Units, Known))
 
 
-def _side_by_side(made: list[torch.Tensor]) -> torch.Tensor:
-    """The outputs of both directions (steps, batch, features) along their features."""
-    batch = max(each.size(1) for each in made)
-    return made[0] if len(made) == 1 else torch.cat([each.expand(-1, batch, -1) for each in made], 2)
-
-
 RULES: dict[Any, Rule] = {
     aten.lstm.input: Rule(partial(recurrent, cells.lstm)),
     aten.gru.input: Rule(partial(recurrent, cells.gru)),
-    **{each: Rule(partial(recurrent, cells.plain)) for each in (aten.rnn_tanh.input, aten.rnn_relu.input)},
+    **rows("rnn_tanh.input rnn_relu.input", Rule(partial(recurrent, cells.plain))),
 }

@@ -48,34 +48,24 @@ def matrix(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Units:
     """A function of whole matrices, the last two axes: inverses, factors, determinants."""
     call.say_conservative("every entry of a matrix function is taken to depend on the whole matrix")
     whole = call.united_over(value.ids, [-2, -1])
-    return Units((whole if len(call.shape) == value.ids.dim() else whole.reshape(call.shape)).expand(call.shape))
+    return Units((whole if len(call.shape) == whole.dim() else whole[..., 0, 0]).expand(call.shape))
 
 
-SPREADS = [aten.amin.default, aten.max.default, aten.min.default, aten.var.default, aten.std.default]
-OTHERS = [
-    aten.nanmean.default, aten.nansum.default, aten.median.default, aten.nanmedian.default, aten.trace.default,
-    aten.norm.Scalar, aten.median.dim, aten.kthvalue.default, aten.mode.default,
-]  # fmt: skip
-IN_NORMS = [
-    aten.var.correction, aten.var.dim, aten.std.correction, aten.std.dim, aten.amax.default,
-    aten.linalg_vector_norm.default, aten.norm.ScalarOpt_dim,
-]  # fmt: skip
-PAIRS = [aten.var_mean.correction, aten.std_mean.correction, aten.var_mean.dim, aten.std_mean.dim]
-MATRIX_FUNCTIONS = [
-    aten.linalg_inv.default, aten.inverse.default, aten.linalg_cholesky.default, aten.linalg_det.default,
-    aten.linalg_matrix_exp.default, aten.linalg_pinv.default,
-]  # fmt: skip
+SPREADS = "amin max min var std"
+OTHERS = "nanmean nansum median nanmedian trace norm.Scalar median.dim kthvalue mode"
+IN_NORMS = "var.correction var.dim std.correction std.dim amax linalg_vector_norm norm.ScalarOpt_dim"
+MATRIX_FUNCTIONS = "linalg_inv inverse linalg_cholesky linalg_det linalg_matrix_exp linalg_pinv"
 RULES: dict[Any, Rule] = {
-    **rows([aten.mean.default, aten.sum.default], Rule(reduce, flows="moves")),
-    **rows([aten.mean.dim, aten.sum.dim_IntList], Rule(reduce, norm="measures", flows="moves")),
+    **rows("mean sum", Rule(reduce, flows="moves")),
+    **rows("mean.dim sum.dim_IntList", Rule(reduce, norm="measures", flows="moves")),
     **rows(SPREADS, Rule(reduce, flows="averages")),
     **rows(IN_NORMS, Rule(reduce, norm="measures", flows="averages")),
-    **rows([aten.max.dim, aten.min.dim], Rule(reduce, flows="extremum")),
+    **rows("max.dim min.dim", Rule(reduce, flows="extremum")),
     **rows(OTHERS, Rule(reduce)),
-    **rows(PAIRS, Rule(both, norm="measures")),
+    **rows("var_mean.correction std_mean.correction var_mean.dim std_mean.dim", Rule(both, norm="measures")),
     aten.aminmax.default: Rule(both),
     aten.logsumexp.default: Rule(lifted, flows="averages"),
-    **rows([aten.prod.default, aten.prod.dim_int], Rule(multiplied)),
-    **rows([aten._fft_r2c.default, aten._fft_c2r.default, aten._fft_c2c.default], Rule(fourier)),
+    **rows("prod prod.dim_int", Rule(multiplied)),
+    **rows("_fft_r2c _fft_c2r _fft_c2c", Rule(fourier)),
     **rows(MATRIX_FUNCTIONS, Rule(matrix)),
 }

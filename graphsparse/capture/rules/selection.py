@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics import waiting
 from graphsparse.capture.mechanics.lookup import function_of, look_up
-from graphsparse.capture.mechanics.unions import running_unions
+from graphsparse.capture.mechanics.matrices import running_unions
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import by_place, collapse, tidy
 from graphsparse.capture.values import Known, Masked, Units, Weight
@@ -20,28 +21,24 @@ ANY = "the index is computed from the input: any element along its axis may be m
 
 
 def where(call: Call, condition: Known, chosen: Any, other: Any) -> Any:
-    """A known condition picks, a computed one may take either."""
+    """A known condition picks; a computed one may take either."""
     if isinstance(condition, Known) and condition.known:
-        parts = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
-        if parts[0].numel() == 0:
-            return Units(parts[1])
-        hidden = torch.where(parts[0], minus_infinity(chosen), minus_infinity(other))
-        ids = tidy(torch.where(*parts))
-        return Masked(ids, hidden) if bool(hidden.any()) else Units(ids)
-    values = [v for v in (chosen, other) if isinstance(v, Units)]
-    if len(values) == 2:
+        picks, *ids = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
+        if picks.numel() == 0:
+            return Units(ids[0])
+        picked = tidy(torch.where(picks, *ids))
+        hidden = torch.where(picks, minus_infinity(chosen), minus_infinity(other))
+        return Masked(picked, hidden) if bool(hidden.any()) else Units(picked)
+    if isinstance(chosen, Units) and isinstance(other, Units):
         call.say_conservative("the condition is computed from the input: either branch may be taken")
-    made = call.union([chosen, other])
-    return Units(made.ids.expand(call.shape))
+    return Units(call.union([chosen, other]).ids.expand(call.shape))
 
 
 def minus_infinity(value: Any) -> torch.Tensor:
     """Where a value is minus infinity, as masks of a softmax or of decays are."""
     if isinstance(value, Masked):
         return value.hidden
-    if isinstance(value, (Units, Weight)):
-        return torch.tensor(False)
-    if isinstance(value, Known) and not value.known:
+    if isinstance(value, (Units, Weight)) or isinstance(value, Known) and not value.known:
         return torch.tensor(False)
     return torch.as_tensor(getattr(value, "tensor", value)) == -torch.inf
 
@@ -57,32 +54,24 @@ def known(index: Any) -> bool:
     return all(isinstance(i, Known) and i.known for i in several if i is not None)
 
 
-def content(index: Any) -> Any:
-    """Index tensors as torch's own."""
-    return [i if i is None else i.tensor for i in index] if isinstance(index, (list, tuple)) else index.tensor
-
-
 def take(call: Call, value: Units, indices: Any) -> Any:
     """value[indices]: the numbers of a known index; else any element along the axes that are indexed."""
     if isinstance(value, Weight) and len(indices) == 1 and len(value.shape) == 2:
         return look_up(call, value, indices[0])
-    if isinstance(value, Known):
-        return _found(call, indices)
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    if isinstance(value, Known):  # plain numbers at the places of an index that an input moves
+        shape = torch.broadcast_shapes(*(indices[axis].shape for axis in axes))
+        ids = call.union([indices[axis] for axis in axes if isinstance(indices[axis], Units)]).ids.expand(shape)
+        return function_of(call, ids, axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0)
     if known(indices):
-        return Units(tidy(aten.index.Tensor(value.ids, content(indices))))
+        return Units(tidy(_indexed(value.ids, indices)))
     call.say_conservative(ANY)
-    axes = [axis for axis, index in enumerate(indices) if index is not None]
-    joined = call.united_over(value.ids, axes)
-    first = [None if i is None else torch.zeros(i.shape, dtype=torch.int64) for i in indices]
-    return Units(aten.index.Tensor(joined, first))
+    first = [None if i is None else Known(torch.zeros(i.shape, dtype=torch.int64)) for i in indices]
+    return Units(_indexed(call.united_over(value.ids, axes), first))
 
 
-def _found(call: Call, indices: Sequence[Any]) -> Units:
-    """Plain numbers at the places of an index that an input moves."""
-    axes = [axis for axis, index in enumerate(indices) if index is not None]
-    shape = torch.broadcast_shapes(*(indices[axis].shape for axis in axes))
-    ids = call.union([indices[axis] for axis in axes if isinstance(indices[axis], Units)]).ids.expand(shape)
-    return function_of(call, ids, axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0)
+def _indexed(ids: torch.Tensor, indices: Sequence[Known | None]) -> torch.Tensor:
+    return aten.index.Tensor(ids, [None if index is None else index.tensor for index in indices])
 
 
 def select(call: Call, value: Units, dim: int, index: Any, *rest: Any, **kwargs: Any) -> Any:
@@ -91,7 +80,7 @@ def select(call: Call, value: Units, dim: int, index: Any, *rest: Any, **kwargs:
         whole = call.target is aten.gather.default
         return call.lift(index) if whole else function_of(call, index.ids, dim % len(value.shape))
     if known(index):
-        return Units(tidy(call.target(value.ids, dim, content(index))))
+        return Units(tidy(call.target(value.ids, dim, index.tensor)))
     call.say_conservative(ANY)
     joined = call.united_over(value.ids, dim)
     if call.target is aten.index_select.default:
@@ -115,22 +104,18 @@ def put(call: Call, value: Any, indices: Any, values: Any, accumulate: bool = Fa
     """index_put: values written to, or added at, the places of an index."""
     if not known(indices):
         return _anywhere(call, value, values)
-    places = torch.arange(value.shape.numel()).reshape(value.shape)
-    places = aten.index.Tensor(places, content(indices))
+    places = _indexed(_places(value), indices)
     return placed(call, value, places, call.ids(values).expand(places.shape), accumulate)
 
 
 def scatter(call: Call, value: Any, dim: int, index: Any, source: Any, reduce: str | None = None, **kwargs: Any) -> Any:
     """scatter, scatter_add, scatter_reduce: elements of the source written to, or joined at, places along an axis."""
-    joins = reduce is not None or "add" in str(call.target) or "reduce" in str(call.target)
     if not known(index):
         return _anywhere(call, value, source, dim)
-    shape = index.shape
-    grid = list(torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij"))
-    grid[dim] = index.tensor
-    places = torch.arange(value.shape.numel()).reshape(value.shape)[tuple(grid)]
+    joins = reduce is not None or "add" in str(call.target) or "reduce" in str(call.target)
     ids = call.ids(source)
-    ids = ids[tuple(slice(0, n) for n in shape)] if ids.dim() else ids.expand(shape)
+    ids = ids[tuple(slice(0, n) for n in index.shape)] if ids.dim() else ids.expand(index.shape)
+    places = _places(value).gather(dim, index.tensor)
     return placed(call, value, places, ids, joins and kwargs.get("include_self", True))
 
 
@@ -138,16 +123,20 @@ def index_along(call: Call, value: Any, dim: int, index: Any, source: Any, **kwa
     """index_add, index_copy, index_fill: whole slices along an axis."""
     if not known(index):
         return _anywhere(call, value, source, dim)
-    places = torch.arange(value.shape.numel()).reshape(value.shape).index_select(dim, index.tensor.reshape(-1))
+    places = _places(value).index_select(dim, index.tensor.reshape(-1))
     return placed(call, value, places, call.ids(source).expand(places.shape), "add" in str(call.target))
+
+
+def _places(value: Any) -> torch.Tensor:
+    """The flat place of each element."""
+    return torch.arange(value.shape.numel()).reshape(value.shape)
 
 
 def placed(call: Call, value: Any, places: torch.Tensor, ids: torch.Tensor, joins: bool) -> Units:
     """``ids`` at the flat ``places`` of a value; several at one place, and the value's own where it joins, are united."""
     flat = call.ids(value).expand(value.shape).reshape(-1).clone()
-    places, ids = places.reshape(-1), ids.reshape(-1)
-    target, reads = by_place(places)
-    rows = torch.nn.functional.pad(ids, (1, 0))[reads + 1]
+    target, reads = by_place(places.reshape(-1))
+    rows = torch.nn.functional.pad(ids.reshape(-1), (1, 0))[reads + 1]
     if joins:
         rows = torch.cat([rows, flat[target][:, None]], 1)
     flat[target] = call.united(rows) if len(target) else flat[target]
@@ -159,19 +148,18 @@ def _anywhere(call: Call, value: Any, source: Any, dim: int | None = None) -> Un
     call.say_conservative(ANY)
     ids = call.ids(source)
     ids = ids.expand(source.shape) if hasattr(source, "shape") else ids
-    same = dim is not None and ids.dim() == len(value.shape)
-    joined = call.united_over(ids, dim) if same else call.united_over(ids, None).reshape([1] * len(value.shape))
-    if same and any(a != b and b != 1 for i, (a, b) in enumerate(zip(value.shape, joined.shape, strict=True))):
-        joined = call.united_over(ids, None).reshape([1] * len(value.shape))
-    made = call.union([Units(call.ids(value).expand(value.shape)), Units(joined)])
-    return Units(made.ids.expand(call.shape))
+    along = dim is not None and ids.dim() == len(value.shape)
+    joined = call.united_over(ids, dim) if along else ids
+    if not along or any(n not in (1, size) for n, size in zip(joined.shape, value.shape, strict=True)):
+        joined = call.united_over(ids, None).reshape(())
+    return Units(call.union([value, Units(joined)]).ids.expand(call.shape))
 
 
 def sort(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
     """sort, msort (of the first axis) and topk: any element along the axis may come to any place."""
     call.say_conservative("any element along the axis may come to any place")
-    joined = call.united_over(value.ids, call.named([value, *args], kwargs).get("dim", 0))
-    return Units(joined.expand(call.shape))
+    dim = call.named([value, *args], kwargs).get("dim", 0)
+    return Units(call.united_over(value.ids, dim).expand(call.shape))
 
 
 def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
@@ -183,29 +171,29 @@ def running(call: Call, value: Units, dim: int, **kwargs: Any) -> Any:
     return call.lift(made) if call.target is aten.logcumsumexp.default else made
 
 
+CHOOSES = Rule(where, tokens="keeps", waits=waiting.chosen, flows="chooses")
+PLACES = "index_add index_copy index_fill.int_Scalar index_fill.int_Tensor"
+SCATTERS = "scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_reduce.two"
 RULES: dict[Any, Rule] = {
-    aten.where.self: Rule(where, weights="cuts", tokens="keeps", waits=steps.chosen, flows="moves"),
-    aten.where.ScalarOther: Rule(where, weights="cuts", tokens="keeps", waits=steps.chosen, flows="chooses"),
-    aten.where.ScalarSelf: Rule(where, tokens="keeps", waits=steps.chosen, flows="chooses"),
+    aten.where.self: replace(CHOOSES, weights="cuts", flows="moves"),
+    aten.where.ScalarOther: replace(CHOOSES, weights="cuts"),
+    aten.where.ScalarSelf: CHOOSES,
     aten.where.Scalar: Rule(where),
-    **rows([aten.masked_fill.Scalar, aten.masked_fill.Tensor],
-           Rule(fill, weights="cuts", tokens="keeps", waits=steps.filled, flows="fills")),
+    **rows("masked_fill.Scalar masked_fill.Tensor",
+           Rule(fill, weights="cuts", tokens="keeps", waits=waiting.filled, flows="fills")),
     aten.index.Tensor: Rule(take, weights="moves", tokens="keeps"),
     aten._unsafe_index.Tensor: Rule(take, weights="moves"),
     aten.take.default: Rule(take_flat, weights="moves"),
-    aten.index_select.default: Rule(select, weights="moves", tokens="keeps"),
-    aten.gather.default: Rule(select, weights="moves", tokens="keeps"),
-    **rows([aten.slice_scatter.default, aten.select_scatter.default], Rule(overlay, tokens="keeps", flows="moves")),
+    **rows("index_select gather", Rule(select, weights="moves", tokens="keeps")),
+    **rows("slice_scatter select_scatter", Rule(overlay, tokens="keeps", flows="moves")),
     aten.diagonal_scatter.default: Rule(overlay),
     aten.index_put.default: Rule(put, tokens="keeps", flows="moves"),
     aten._unsafe_index_put.default: Rule(put),
     aten.scatter.src: Rule(scatter, tokens="keeps", flows="moves"),
-    **rows([aten.scatter.value, aten.scatter.reduce, aten.scatter.value_reduce, aten.scatter_add.default,
-            aten.scatter_reduce.two], Rule(scatter)),
-    **rows([aten.index_add.default, aten.index_copy.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor],
-           Rule(index_along)),
-    **rows([aten.sort.default, aten.topk.default], Rule(sort, flows="moves")),
-    **rows([aten.sort.stable, aten.msort.default], Rule(sort)),
+    **rows(SCATTERS, Rule(scatter)),
+    **rows(PLACES, Rule(index_along)),
+    **rows("sort topk", Rule(sort, flows="moves")),
+    **rows("sort.stable msort", Rule(sort)),
     aten.cumsum.default: Rule(running, flows="moves"),
-    **rows([aten.cumprod.default, aten.cummax.default, aten.cummin.default, aten.logcumsumexp.default], Rule(running)),
+    **rows("cumprod cummax cummin logcumsumexp", Rule(running)),
 }  # fmt: skip

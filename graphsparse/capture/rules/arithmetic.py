@@ -1,13 +1,20 @@
-"""Sums of values: signal if any operand is, and a constant lifts zero. So is every function of several values here."""
+"""Sums, products, and other functions of several values, element by element.
+
+A sum is signal if any operand is, and a constant lifts zero. A product is zero if either operand is zero, and signal if
+either is signal and the other is not zero.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.mechanics import steps
+from graphsparse.capture.mechanics import waiting
 from graphsparse.capture.mechanics.arithmetic import add, divide, multiply
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.values import Known, Units, Value, Weight
@@ -15,9 +22,9 @@ from graphsparse.capture.values import Known, Units, Value, Weight
 aten = torch.ops.aten
 
 
-def both(call: Call, left: Any, right: Any, alpha: float = 1) -> Any:
-    """The maximum or minimum of two values, either of which may be chosen; right - alpha * left."""
-    return add(call, left, right)
+def reversed_sum(call: Call, left: Any, right: Any, *, alpha: float = 1) -> Any:
+    """right - alpha * left."""
+    return add(call, right, left, alpha=alpha)
 
 
 def between(call: Call, start: Any, end: Any, weight: Any) -> Any:
@@ -26,14 +33,9 @@ def between(call: Call, start: Any, end: Any, weight: Any) -> Any:
     return add(call, made, weight) if isinstance(weight, Units) else made
 
 
-def add_product(call: Call, start: Any, left: Any, right: Any, *, value: float = 1) -> Any:
-    """start + value * left * right."""
-    return start if value == 0 else add(call, start, times(call, left, right))
-
-
-def add_quotient(call: Call, start: Any, left: Any, right: Any, *, value: float = 1) -> Any:
-    """start + value * left / right."""
-    return start if value == 0 else add(call, start, divide(call, left, right))
+def plus(make: Callable[..., Any], call: Call, start: Any, left: Any, right: Any, *, value: float = 1) -> Any:
+    """start + value * a product or quotient of left and right, which ``make`` gives."""
+    return start if value == 0 else add(call, start, make(call, left, right))
 
 
 def times(call: Call, left: Value, right: Value) -> Value:
@@ -62,21 +64,23 @@ def _at_zero(argument: Any) -> Any:
     return argument.tensor if isinstance(argument, Known) else argument
 
 
-MIXTURES = [
-    aten.atan2.default, aten.hypot.default, aten.logaddexp.default, aten.logaddexp2.default, aten.fmod.Tensor,
-    aten.remainder.Tensor, aten.pow.Tensor_Tensor, aten.copysign.Tensor, aten.heaviside.default, aten.nextafter.default,
-    aten.clamp.Tensor, aten.clamp_min.Tensor, aten.clamp_max.Tensor, aten.complex.default, aten.polar.default,
-]  # fmt: skip
-EXTREMA = [
-    aten.maximum.default, aten.minimum.default, aten.max.other, aten.min.other, aten.fmax.default, aten.fmin.default,
-]  # fmt: skip
-SUM = Rule(add, weights="adds", tokens="shifts", waits=steps.shifted, per_expert=True, norm="shifts", flows="adds")
+MIXTURES = """
+    atan2 hypot logaddexp logaddexp2 fmod.Tensor remainder.Tensor pow.Tensor_Tensor copysign.Tensor heaviside nextafter
+    clamp.Tensor clamp_min.Tensor clamp_max.Tensor complex polar
+"""
+SUM = Rule(add, weights="adds", tokens="shifts", waits=waiting.shifted, per_expert=True, norm="shifts", flows="adds")
+TIMES = Rule(multiply, weights="cuts", tokens="shifts", waits=waiting.scaled, per_expert=True, flows="multiplies")
+OVER = Rule(divide, weights="function", waits=waiting.scaled, flows="divides")
 RULES: dict[Any, Rule] = {
-    **rows([aten.add.Tensor, aten.sub.Tensor], SUM),
-    aten.rsub.Tensor: Rule(both, norm="shifts", flows="adds"),
-    **rows(EXTREMA, Rule(both, flows="adds")),
-    **rows([aten.lerp.Tensor, aten.lerp.Scalar], Rule(between)),
-    aten.addcmul.default: Rule(add_product),
-    aten.addcdiv.default: Rule(add_quotient),
+    **rows("add.Tensor sub.Tensor", SUM),
+    aten.rsub.Tensor: Rule(reversed_sum, norm="shifts", flows="adds"),
+    **rows("maximum minimum max.other min.other fmax fmin", Rule(add, flows="adds")),
+    **rows("lerp.Tensor lerp.Scalar", Rule(between)),
+    aten.mul.Tensor: TIMES,
+    aten.mul.Scalar: replace(TIMES, weights="function"),
+    aten.div.Tensor: replace(OVER, per_expert=True),
+    aten.div.Scalar: OVER,
+    aten.addcmul.default: Rule(partial(plus, times)),
+    aten.addcdiv.default: Rule(partial(plus, divide)),
     **rows(MIXTURES, Rule(mixture)),
 }
