@@ -102,7 +102,7 @@ def _of_module(network: Network, graph: LayeredGraph) -> tuple[Run, Run, Written
 def _of_program(network: Network, graph: LayeredGraph) -> tuple[Run, Run, Written]:
     """A program with its masked weights, and with those of them that are alive or carry a constant."""
     masks = effective_masks(graph)
-    carried = {name: torch.from_numpy(mask) for name, mask in carrying(graph, graph.checked(masks)).items()}
+    carried = carrying(graph, graph.checked(masks))
     after = {name: mask | carried[name] if name in carried else mask for name, mask in masks.items()}
     kept = {name: torch.from_numpy(mask.unpack()) for name, mask in graph.kept.items()}
     runs = [Runnable(network.program, _masked(network, graph, {**kept, **each})) for each in ({}, after)]

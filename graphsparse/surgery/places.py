@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +20,9 @@ Masks = Mapping[str, torch.Tensor]
 
 
 def under_every_name(masks: Masks, graph: LayeredGraph, weights: Masks, form: str) -> dict[str, torch.Tensor]:
-    """Masks by first names, under all names that a state dict has for their parameters; to each use what it may keep.
+    """Masks that are given by first names, under all names that a state dict has for their parameters.
+
+    A use of a parameter that keeps less than others gets its own mask.
 
     Raises:
         MaskError: the uses of a parameter keep different connections, and the form cannot say that.
@@ -75,11 +76,15 @@ def put_on_module(model: nn.Module, masks: Masks, graph: LayeredGraph, form: str
             if first not in masks:
                 continue
             mask = masks[first] & uses[name] if name in uses else masks[first]
-            present = graph.kept.get(first)
             if leaf in parametrised:
-                _put_on_steps(*parametrised[leaf], masks[first], mask, form)
+                original, steps = parametrised[leaf]
+                if form == "zeros":
+                    _zero(original, masks[first])
+                else:
+                    for step in steps:  # what a step drops stays dropped
+                        step.copy_((step != 0) & mask.to(step.device))
             elif f"{leaf}_mask" in module._buffers and (form == "prune" or first in by_use):
-                _put_on_hook(module, leaf, masks[first], mask, form, present)
+                _put_on_hook(module, leaf, masks[first], mask, form, graph.kept.get(first))
             else:
                 _put(module, leaf, mask, form)
 
@@ -109,17 +114,6 @@ def _put_on_hook(
             _zero(original, torch.from_numpy(present.unpack()))
         buffer.copy_(mask)
     setattr(module, leaf, original * buffer)
-
-
-def _put_on_steps(
-    original: torch.Tensor, steps: list[torch.Tensor], whole: torch.Tensor, mask: torch.Tensor, form: str
-) -> Any:
-    """A parameter under pruning parametrisations: each drops what the mask drops, or the parameter is zeroed below them."""
-    if form == "zeros":
-        _zero(original, whole)
-    else:
-        for step in steps:
-            step.copy_((step != 0) & mask.to(step.device))
 
 
 def _zero(parameter: torch.Tensor, mask: torch.Tensor) -> None:

@@ -21,9 +21,7 @@ from graphsparse.errors import MaskError, ModelError
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.filling import load_model, with_weights
 from graphsparse.surgery.constants import Folding, carrying, fold
-from graphsparse.surgery.places import Masks, on_tied_tensors, put_on_module, under_every_name
-
-FORMS = ("prune", "zeros")  # on a live module; files are written in more
+from graphsparse.surgery.places import on_tied_tensors, put_on_module, under_every_name
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,8 +29,8 @@ class Written:
     """What was written.
 
     ``masks``: the masks as they are now, with the connections that had to stay. ``folded``: (bias, index, amount) for
-    every unit whose bias took over a constant. ``kept``: how many inactive connections stay, by parameter, since they
-    carry a constant that no bias can (next to zero padding, no bias) or that was not to be folded.
+    every unit whose bias took over a constant. ``kept``: how many inactive connections stay, by parameter. No bias can
+    take over the constants that these carry (there is none, or it is next to zero padding), or biases were to stay.
     """
 
     masks: dict[str, torch.Tensor]
@@ -91,18 +89,17 @@ def write_masks(
     """
     masks = {name: torch.from_numpy(as_mask(name, mask)) for name, mask in by_name(masks, "masks").items()}
     if isinstance(target, (nn.Module, Network)):
-        return _to_module(network_of(target, example_inputs, kwargs), masks, form, fold_constants, norm_statistics)
+        network = network_of(target, example_inputs, kwargs)
+        return _to_module(network, masks, form or "prune", fold_constants, norm_statistics)
     _check_file(target, model)
     form = form or "zeros"
     if model is None:
         return _as_they_are(target, masks, weights, form, fold_constants)
     network, state = _of_file(model, example_inputs, kwargs, weights)
-    graph = _present(network, norm_statistics)
-    folding = _folding(network, graph, masks, fold_constants)
-    written = _written(graph, masks, folding)
+    graph, folding, written = _planned(network, masks, fold_constants, norm_statistics)
     tensors = {name: tensor.clone() for name, tensor in state.items()}
     for name, amount in folding.biases.items():
-        tensors[name] = (tensors[name].double() + amount).to(tensors[name].dtype)
+        _add(tensors[name], amount)
     write_checkpoint(target, tensors, under_every_name(written.masks, graph, tensors, form), form=form)
     return written
 
@@ -122,22 +119,23 @@ def _check_file(target: Any, model: Any) -> None:
 
 
 def _to_module(
-    network: Network, masks: dict[str, torch.Tensor], form: str | None, fold_constants: bool, norm_statistics: bool
+    network: Network, masks: dict[str, torch.Tensor], form: str, fold_constants: bool, norm_statistics: bool
 ) -> Written:
     """Put masks on the live module of a network."""
-    form = form or "prune"
-    if form not in FORMS:
+    if form not in ("prune", "zeros"):
         raise MaskError("masks must be put on a module as 'prune' or 'zeros'", received=repr(form))
     if isinstance(network.model, ExportedProgram) or network.is_meta or network.masks:
         raise MaskError(
             "masks must be put on a live module", place=network.title, received="the network of a file",
             way_out="write a file: write_masks(path, masks, model=network)",
         )  # fmt: skip
-    graph = _present(network, norm_statistics)
-    folding = _folding(network, graph, masks, fold_constants)
-    written = _written(graph, masks, folding)
+    graph, folding, written = _planned(network, masks, fold_constants, norm_statistics)
     put_on_module(network.model, written.masks, graph, form)
-    _add_to_biases(network.model, folding)
+    for name, amount in folding.biases.items():
+        path, _, leaf = name.rpartition(".")
+        module = network.model.get_submodule(path)
+        original = getattr(module, f"{leaf}_orig", None)
+        _add(getattr(module, leaf) if original is None else original, amount)
     return written
 
 
@@ -166,35 +164,37 @@ def _of_file(
     return network.with_inputs(example_inputs, kwargs), checkpoint.weights
 
 
-def _present(network: Network, norm_statistics: bool) -> LayeredGraph:
-    """The network's graph under the masks that it has now."""
+def _planned(
+    network: Network, masks: dict[str, torch.Tensor], fold_constants: bool, norm_statistics: bool
+) -> tuple[LayeredGraph, Folding, Written]:
+    """The graph under the network's present masks, what dropped constants ask for, and what is to be written.
+
+    Nothing is changed yet.
+    """
     if not network.has_inputs:
         raise MaskError(
             "the model must be run to find constants", place=network.title, received="no example_inputs",
             way_out="give example_inputs= as for export",
         )  # fmt: skip
-    return export(network, resolution="unrolled", norm_statistics=norm_statistics)
-
-
-def _folding(network: Network, graph: LayeredGraph, masks: Masks, fold_constants: bool) -> Folding:
-    """What dropped constants ask for; the model is not changed."""
-    _check_promise(graph)
-    found = carrying(graph, graph.checked(masks))
-    if not found:
-        return Folding()
-    if not fold_constants:
-        return Folding(keep={name: torch.from_numpy(mask) for name, mask in found.items()})
-    twin, shared = masked_copy(network.runnable, graph), {use.parameter for use in graph.uses.values()}
-    return fold(twin, network.inputs or (), network.kwargs, found, shared)
-
-
-def _check_promise(graph: LayeredGraph) -> None:
-    if graph.has_norm_statistics and not graph.norm_statistics:
+    graph = export(network, resolution="unrolled", norm_statistics=norm_statistics)
+    if graph.has_norm_statistics and not norm_statistics:
         raise MaskError(
             "a model with layer, group or RMS normalisation must get masks that were found with its statistics",
             received="masks found with norm_statistics=False",
             way_out="export with norm_statistics=True, take effective_masks of that graph, and pass norm_statistics=True here",
         )
+    found = carrying(graph, graph.checked(masks))
+    folding = Folding(keep=found)
+    if found and fold_constants:
+        shared = {use.parameter for use in graph.uses.values()}
+        folding = fold(masked_copy(network.runnable, graph), network.inputs or (), network.kwargs, found, shared)
+    final = {graph.aliases.get(name, name): mask for name, mask in masks.items()}
+    final.update({name: final[name] | mask for name, mask in folding.keep.items() if name in final})
+    units = [
+        (name, int(i), amount[i].item()) for name, amount in folding.biases.items() for i in amount.nonzero()[:, 0]
+    ]
+    kept = {name: int(mask.sum()) for name, mask in folding.keep.items()}
+    return graph, folding, Written(final, tuple(units), kept)
 
 
 def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
@@ -209,18 +209,7 @@ def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     return twin
 
 
-def _written(graph: LayeredGraph, masks: Mapping[str, torch.Tensor], folding: Folding) -> Written:
-    named = {graph.aliases.get(name, name): mask for name, mask in masks.items()}
-    final = {name: mask | folding.keep[name] if name in folding.keep else mask for name, mask in named.items()}
-    kept = {name: int(mask.sum()) for name, mask in folding.keep.items()}
-    return Written(final, tuple(folding.units), kept)
-
-
 @torch.no_grad()
-def _add_to_biases(model: nn.Module, folding: Folding) -> None:
-    for name, amount in folding.biases.items():
-        path, _, leaf = name.rpartition(".")
-        module = model.get_submodule(path)
-        bias = getattr(module, f"{leaf}_orig", None)
-        bias = getattr(module, leaf) if bias is None else bias
-        bias.copy_((bias.double() + amount.to(bias.device)).to(bias.dtype))
+def _add(bias: torch.Tensor, amount: torch.Tensor) -> None:
+    """Add float64 amounts to a bias of any type, on any device."""
+    bias.copy_(bias.double() + amount.to(bias.device))
