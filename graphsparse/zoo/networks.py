@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -133,24 +134,19 @@ def _linear(label: str, wide_in: int, wide_out: int, *, batch_norm: bool) -> Nam
 
 
 def _head(widths: Sequence[int], batch_norm: bool) -> NamedModules:
-    last = len(widths) - 1
-    for number in range(1, last + 1):
-        yield from _linear(str(number), widths[number - 1], widths[number], batch_norm=batch_norm)
-        if number < last:
-            yield f"fcrelu{number}", nn.ReLU()
+    for number, (wide_in, wide_out) in enumerate(pairwise(widths), start=1):
+        if number > 1:
+            yield f"fcrelu{number - 1}", nn.ReLU()
+        yield from _linear(str(number), wide_in, wide_out, batch_norm=batch_norm)
 
 
 def _vgg(depths: Sequence[int], classes: int, batch_norm: bool) -> nn.Module:
-    flatten = [("flatten", nn.Flatten())]
-    return _chain(_vgg_blocks(depths, batch_norm), flatten, _linear("", VGG_WIDTHS[-1], classes, batch_norm=batch_norm))
-
-
-def _vgg_blocks(depths: Sequence[int], batch_norm: bool) -> NamedModules:
+    parts: list[Iterable[tuple[str, nn.Module]]] = []
     wide_in = 3
     for block, (depth, width) in enumerate(zip(depths, VGG_WIDTHS), start=1):
-        for number in range(1, depth + 1):
-            label = f"{block}_{number}"
-            yield from _convolution(label, wide_in, width, 3, batch_norm=batch_norm, padding=1)
-            yield f"relu{label}", nn.ReLU()
+        for label in (f"{block}_{number}" for number in range(1, depth + 1)):
+            parts.append(_convolution(label, wide_in, width, 3, batch_norm=batch_norm, padding=1))
+            parts.append([(f"relu{label}", nn.ReLU())])
             wide_in = width
-        yield f"pool{block}", nn.MaxPool2d(2)
+        parts.append([(f"pool{block}", nn.MaxPool2d(2))])
+    return _chain(*parts, [("flatten", nn.Flatten())], _linear("", wide_in, classes, batch_norm=batch_norm))
