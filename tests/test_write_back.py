@@ -55,6 +55,25 @@ def assert_unchanged(model: nn.Module, example: torch.Tensor, **options) -> gs.s
     return written
 
 
+class OfPair(nn.Module):
+    """Two tensors in one argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 1)
+
+    def forward(self, pair):
+        return self.second(self.first(pair[0] + pair[1]))
+
+
+def test_constants_are_measured_where_inputs_stand_inside_a_tuple():
+    model, given = OfPair(), ((torch.rand(1, 2), torch.rand(1, 2)),)
+    with torch.no_grad():
+        model.first.weight[0] = 0
+    written = gs.write_masks(model, gs.effective_masks(gs.export(model, given)), example_inputs=given)
+    assert [name for name, _, _ in written.folded] == ["second.bias"] and not written.kept
+
+
 MODELS = {
     "perceptron": (perceptron, (1, 6)),
     "padded": (lambda: convolutional(1), (1, 1, 8, 8)),
