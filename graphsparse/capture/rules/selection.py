@@ -23,10 +23,10 @@ ANY = "the index is computed from the input: any element along its axis may be m
 def where(call: Call, condition: Known, chosen: Any, other: Any) -> Any:
     """A known condition picks; a computed one may take either."""
     if isinstance(condition, Known) and condition.known:
-        picks, *ids = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
+        picks, one, two = torch.broadcast_tensors(condition.tensor, call.ids(chosen), call.ids(other))
         if picks.numel() == 0:
-            return Units(ids[0])
-        picked = tidy(torch.where(picks, *ids))
+            return Units(one)
+        picked = tidy(torch.where(picks, one, two))
         hidden = torch.where(picks, minus_infinity(chosen), minus_infinity(other))
         return Masked(picked, hidden) if bool(hidden.any()) else Units(picked)
     if isinstance(chosen, Units) and isinstance(other, Units):
