@@ -1,4 +1,4 @@
-"""Masks written to a live model or to a file, with the promise that the network computes what it did."""
+"""Masks written to a live model or to a file, so that the network computes what it did before."""
 
 from __future__ import annotations
 
@@ -57,10 +57,11 @@ def write_masks(
     fold_constants: bool = True,
     norm_statistics: bool = False,
 ) -> Written:
-    """Write masks back; effective masks leave what the network computes unchanged, on any input, up to rounding.
+    """Write masks back. Effective masks leave what the network computes unchanged, on any input, up to rounding.
 
-    A dropped connection that carried a constant to a live unit is folded into that unit's bias, or kept and listed where
-    that cannot be. With ``fold_constants=False`` all such connections are kept and listed, and biases stay.
+    A dropped connection may have carried a constant to a live unit. The unit's bias takes the constant over; where it
+    cannot, the connection is kept and listed. With ``fold_constants=False`` biases stay, and all such connections are kept
+    and listed.
 
     Args:
         target: a module, or the module of a network, changed in place; or a file, replaced in one step.

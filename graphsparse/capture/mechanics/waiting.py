@@ -204,7 +204,7 @@ def _hidden(parts: Parts, mask: Any, filling: Any, hide: bool) -> Parts | None:
 
 
 def viewed(call: Call, parts: Parts, *args: Any, **kwargs: Any) -> Parts | None:
-    """A view that leaves the last two axes."""
+    """A view that leaves the last two axes as they are."""
     if len(call.shape) < 2 or call.shape[-2:] != parts.shape[-2:] or len(parts.shape) < 2:
         return None
     lead = call.shape[:-2]

@@ -47,7 +47,7 @@ def times(call: Call, left: Value, right: Value) -> Value:
 
 
 def mixture(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """Any function of values of broadcastable shapes: it depends on all of them; lifted where it is not zero at zero."""
+    """Any function of values that broadcast: it depends on all of them, and is lifted where it is not zero at zero."""
     values = [a for a in args if isinstance(a, (Units, Weight, Known))]
     units = [a for a in values if isinstance(a, Units)]
     made = call.union(units) if len(units) > 1 else units[0]

@@ -16,14 +16,7 @@ aten = torch.ops.aten
 
 
 def keep(call: Call, value: Any, *args: Any, **kwargs: Any) -> Any:
-    """The value itself: a copy, a change of floating type or of memory layout."""
-    if isinstance(value, Units) and not call.dtype.is_floating_point and not call.dtype.is_complex:
-        return call.constants()  # integers and booleans that the model computes are constants
-    return value
-
-
-def passed(call: Call, value: Units, *args: Any, **kwargs: Any) -> Units:
-    """A copy of integers that an input moves, or another type of integers."""
+    """The value itself: a copy, a change of type or of memory layout."""
     return value
 
 
@@ -114,7 +107,7 @@ MOVES = """
 """
 SHAPES = "flatten.using_ints unflatten.int view_as reshape_as ravel view_copy _reshape_copy"
 RULES: dict[Any, Rule] = {
-    **rows(KEEPS, Rule(keep, counts=passed, weights="keeps", tokens="keeps", waits=waiting.kept, per_expert=True)),
+    **rows(KEEPS, Rule(keep, weights="keeps", tokens="keeps", waits=waiting.kept, per_expert=True)),
     **rows(MOVES, Rule(move, weights="moves", tokens="keeps")),
     aten.unsqueeze.default: Rule(move, weights="moves", tokens="keeps", waits=waiting.viewed),
     **rows("split.Tensor split_with_sizes chunk", Rule(move, weights="moves", tokens="keeps", per_expert="splits")),

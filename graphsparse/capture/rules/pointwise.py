@@ -22,7 +22,7 @@ aten = torch.ops.aten
 
 
 def function(call: Call, *args: Any, **kwargs: Any) -> Any:
-    """Decided by the value of f at zero, with the call's own constants."""
+    """A function of one value: f(0), with the call's other arguments as they are, decides whether it is lifted."""
     value = next(a for a in args if isinstance(a, Units))
     zero = torch.zeros(1, dtype=torch.complex128 if call.dtype.is_complex else torch.float64)
     at_zero = call.target(*(zero if a is value else a for a in args), **kwargs)
@@ -30,7 +30,7 @@ def function(call: Call, *args: Any, **kwargs: Any) -> Any:
 
 
 def exponential(call: Call, value: Units, *args: Any, **kwargs: Any) -> Any:
-    """Never zero, but for where the value is minus infinity."""
+    """Never zero, except where the value is minus infinity."""
     made = function(call, value, *args, **kwargs)
     return Units(torch.where(value.hidden, NOTHING, made.ids)) if isinstance(value, Masked) else made
 

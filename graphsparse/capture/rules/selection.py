@@ -133,7 +133,7 @@ def _places(value: Any) -> torch.Tensor:
 
 
 def placed(call: Call, value: Any, places: torch.Tensor, ids: torch.Tensor, joins: bool) -> Units:
-    """``ids`` at the flat ``places`` of a value; several at one place, and the value's own where it joins, are united."""
+    """The value with ``ids`` at its flat ``places``; several at one place are united, with the value's own where it joins."""
     flat = call.ids(value).expand(value.shape).reshape(-1).clone()
     target, reads = by_place(places.reshape(-1))
     rows = torch.nn.functional.pad(ids.reshape(-1), (1, 0))[reads + 1]
