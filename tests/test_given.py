@@ -71,6 +71,14 @@ def test_sources_must_be_names(sources):
             many({"1": masks, "2": masks} if many is gs.compare else {1: masks}, "chain", sources=sources)
 
 
+def test_names_may_come_one_by_one():
+    """They are read for the report and for the page that says how it was made."""
+    report = gs.analyze(Two(), (torch.zeros(1, 3), torch.zeros(1, 1)), sources=iter(["x"]))
+    assert [each.taken for each in report.inputs] == ["source", "constant"]
+    tensors = {"a.weight": torch.eye(3), "b.weight": torch.eye(4)}
+    assert list(gs.analyze(tensors, "none", ignore=iter(["b.*"])).rows) == ["a.weight"]
+
+
 def shown(report, width: int) -> str:
     screen = io.StringIO()
     terminal.show(report, Console(file=screen, width=width, force_terminal=True, color_system=None))

@@ -79,17 +79,19 @@ def analyze(
         >>> analyze({"1.weight": torch.eye(4), "2.weight": torch.ones(2, 4)}, "chain").summary["active"]
         12
     """
+    sources, ignore = names_of(sources), _tuple(ignore)
     origin = _origin(source, model, example_inputs, {
-        "resolution": resolution, "norm_statistics": norm_statistics, "sources": names_of(sources), "form": form,
-        "model_args": model_args, "key": key, "ignore": _tuple(ignore), "prefix": prefix,
+        "resolution": resolution, "norm_statistics": norm_statistics, "sources": sources, "form": form,
+        "model_args": model_args, "key": key, "ignore": ignore, "prefix": prefix,
     })  # fmt: skip
     if isinstance(source, LIVE):
         network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
     elif isinstance(model, str) and model == "none":
-        if verify:
+        if verify or sources is not None:
             raise ModelError(
-                "outputs must come from a network", received="verify with the model none", way_out="name the model"
-            )
+                "outputs and sources= must come from a network",
+                received=f"{'verify' if verify else 'sources'} with the model none", way_out="name the model",
+            )  # fmt: skip
         part = Part.of(key, ignore, prefix)
         return replace(report_without_model(open_checkpoint(source, form=form, part=part), progress), origin=origin)
     else:
@@ -119,9 +121,9 @@ def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str,
     return Origin(paths, {"model": named, "inputs": tuple(shapes), **plain})
 
 
-def _tuple(names: Iterable[str] | None) -> Any:
-    """Names as a value that compares: one text as it is."""
-    return names if names is None or isinstance(names, str) else tuple(names)
+def _tuple(names: Any) -> Any:
+    """Names that can be read more than once; what is no series of names stays as it is."""
+    return names if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
 
 
 def _not_finite(network: Network) -> tuple[str, ...]:
