@@ -294,6 +294,40 @@ def test_the_wheel_scrolls_the_page_and_zooms_with_ctrl(browser, digits):
         until(page, "was => document.querySelector('#flow svg > g').getAttribute('transform') !== was", before)
 
 
+def swipe(page, across: float, down: float, fingers: int) -> None:
+    """Fingers that start on the middle of the flow and move together, in small steps."""
+    box, touch = page.locator("#flow-picture").bounding_box(), page.context.new_cdp_session(page)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for step in range(9):
+        points = [{"x": x + 40 * n + across * step / 8, "y": y + down * step / 8, "id": n} for n in range(fingers)]
+        kind = "touchMove" if step else "touchStart"
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(20)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+@pytest.mark.parametrize("level", ["layers", "units"])
+def test_one_finger_moves_what_is_zoomed_in_and_two_scroll_the_page(browser, digits, level):
+    with opened(browser, digits, width=390, has_touch=True, is_mobile=True) as page:
+        page.tap(f"#flow [data-level={level}]")
+        page.evaluate("document.getElementById('flow').scrollIntoView()")
+        picture = lambda: page.locator("#flow canvas, #flow svg").evaluate(
+            "each => each.matches('canvas') ? each.toDataURL() : each.firstChild.getAttribute('transform').replace(/\\.\\d+/g, '')"
+        )
+        still, at = picture(), page.evaluate("scrollY")
+        swipe(page, 0, -80, fingers=1)
+        until(page, "at => scrollY > at + 40", at)
+        assert picture() == still
+        page.tap("#flow [data-zoom=in]")
+        until(page, "was => document.querySelector('#flow canvas, #flow svg > g').dataset.drawn !== 'no'")
+        still, at = picture(), page.evaluate("scrollY")
+        swipe(page, 50, -30, fingers=1)
+        assert picture() != still and page.evaluate("scrollY") == at
+        still = picture()
+        swipe(page, 0, 80, fingers=2)
+        assert picture() == still and page.evaluate("scrollY") == at - 80
+
+
 def test_what_is_fragile_is_drawn_on_the_flow(browser, digits):
     with opened(browser, digits) as page:
         assert page.locator("#flow path.marked").count() == 0

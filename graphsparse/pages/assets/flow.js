@@ -87,11 +87,19 @@ const flow = (() => {
 
   const words = (node) => `${node.name}\n${count(node.units)} units${node.layers.length > 1 ? ` in ${node.layers.length} layers` : ` (${data.operations[node.layers[0]]})`}\n${STATES.map((state, s) => `${count(node.states[s])} ${state}`).join(", ")}`;
 
-  // Drag with one pointer, zoom with Ctrl and the wheel or two fingers, so that the page still scrolls.
+  // A mouse drags the picture; Ctrl and the wheel zoom it. Two fingers zoom it, and scroll the page where they move
+  // together; one finger scrolls the page, or moves the picture while that is zoomed in.
   function zoomable(selection, act) {
-    const behaviour = d3.zoom().scaleExtent([.05, 40]).on("zoom", (event) => act(event.transform))
-      .filter((event) => event.type === "wheel" ? event.ctrlKey || event.metaKey : event.type.startsWith("touch") ? event.touches.length > 1 : !event.button);
-    selection.call(behaviour).on("dblclick.zoom", null);
+    let scale = 1, before = null;
+    const accepts = (event) => event.type === "wheel" ? event.ctrlKey || event.metaKey
+      : event.type.startsWith("touch") ? event.touches.length > 1 || scale > 1.01 * zooming.home.k : !event.button;
+    const behaviour = d3.zoom().scaleExtent([.05, 40]).filter(accepts).on("zoom", (event) => { scale = event.transform.k; act(event.transform); });
+    selection.on("touchstart.page touchmove.page touchend.page", (event) => {
+      const now = event.touches.length > 1 ? [event.touches[0].clientY, event.touches[1].clientY] : null;
+      const [one, other] = event.type === "touchmove" && now ? now.map((place, n) => before[n] - place) : [0, 0];
+      if (one * other > 0) scrollBy(0, Math.abs(one) < Math.abs(other) ? one : other);
+      before = now;
+    }).call(behaviour).on("dblclick.zoom", null);
     return {go: (transform) => selection.call(behaviour.transform, transform), by: (factor) => selection.call(behaviour.scaleBy, factor), move: (x, y) => selection.call(behaviour.translateBy, x, y), home: d3.zoomIdentity};
   }
 
