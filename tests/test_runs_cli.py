@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 import zlib
 
 import pandas
@@ -240,6 +241,11 @@ class TestPlot:
         (tmp_path / "t.csv").write_text("a,b\n1,2\n")
         status, _, err = run(capsys, "plot", "trajectory", tmp_path / "t.csv", "--out", tmp_path / "p.png")
         assert status == 2 and "a table of a run must be one that track wrote" in err
+
+    def test_without_matplotlib_the_extra_is_named(self, capsys, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+        status, _, err = run(capsys, "plot", "density", MLP[0], *MODEL, "--out", tmp_path / "p.png")
+        assert status == 2 and "pip install 'graphsparse[plots]'" in err
 
 
 def _inflated(stream: bytes) -> bytes:

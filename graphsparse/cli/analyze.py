@@ -10,7 +10,7 @@ import typer
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import reading
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, complain, working
+from graphsparse.cli.streams import complain, working
 from graphsparse.cli.wording import BAD_INPUT, one_line
 from graphsparse.errors import ModelError
 
@@ -62,8 +62,7 @@ def analyze(
     if fail_under is not None:
         _check_limit(fail_under, given.model)
     given.check()
-    options.check_outputs(html)
-    wanted.check()
+    wanted.check(html)
     if html is not None and len(checkpoints) > 1:
         raise ModelError(
             "a page must be of one checkpoint", place="--html", received=f"{len(checkpoints)} checkpoints",
@@ -76,12 +75,9 @@ def analyze(
         alone = partial(run, **given.arguments, verify=verify)
         found = report_each(checkpoints, alone, progress)
         shown = found.selected(select)
-    wanted.write(shown.to_json, shown.table)
     if html is not None and found.only is not None:
         found.only.to_html(html, command=outputs.typed())
-    with answering() as out:
-        if not wanted.answer(out, shown.to_json, shown.table):
-            _show(shown, out)
+    wanted.deliver(shown.to_json, partial(_show, shown), shown.table)
     _end(found, fail_under)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import NetworkOptions
-from graphsparse.cli.streams import answering, working
+from graphsparse.cli.streams import working
 
 EXAMPLES = """
 Examples:
@@ -54,36 +55,25 @@ def compact(
     given.check()
     wanted = outputs.Outputs(json).check()
     with working() as console, bars(console), ExitStack() as undone:
-        from graphsparse.cli.scoring import network
         from graphsparse.compaction.checking import Inputs
         from graphsparse.compaction.compact import compact as run
         from graphsparse.compaction.saving import making, read_config, save, save_pretrained, sayable
         from graphsparse.networks.pretrained import is_pretrained
 
         undone.enter_context(making(out))
-        loaded = network(checkpoint, given, methods=["snip"])
+        loaded = given.scored(checkpoint, ["snip"])  # which runs the model, so that weights are there
         source = given.model if given.model is not None and is_pretrained(given.model) else checkpoint
         folder = is_pretrained(source)
         fixed = sayable(loaded.runnable, read_config(source)) if folder else []
         found = run(
-            loaded,
-            None,
-            None,
-            round_to,
-            resolution=given.resolution,
-            verify=verify,
-            keep=[*(keep or ()), *fixed],
+            loaded, round_to=round_to, resolution=given.resolution, verify=verify, keep=[*(keep or ()), *fixed],
             alike=folder,
-        )
+        )  # fmt: skip
         written = save(found, out, Inputs(loaded.inputs or (), loaded.kwargs))
         loads = save_pretrained(found, source, out) if folder else True
-    wanted.write(found.report.to_json)
-    with answering() as answer:
-        if wanted.answer(answer, found.report.to_json):
-            return
-        lines = [checkpoint.name, "", repr(found.report), "", f"Written: {', '.join(map(str, written))}."]
-        if folder and loads:
-            lines.append(f"{out} loads with transformers.")
-        elif folder:
-            lines.append("Its config.json cannot say the new widths: model.safetensors holds the whole masked model.")
-        answer.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    lines = [checkpoint.name, "", repr(found.report), "", f"Written: {', '.join(map(str, written))}."]
+    if folder and loads:
+        lines.append(f"{out} loads with transformers.")
+    elif folder:
+        lines.append("Its config.json cannot say the new widths: model.safetensors holds the whole masked model.")
+    wanted.deliver(found.report.to_json, partial(outputs.say, lines))

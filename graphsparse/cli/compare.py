@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, complain, working
+from graphsparse.cli.streams import complain, working
 
 EXAMPLES = """
 Examples:
@@ -41,8 +42,7 @@ def compare(
 ) -> None:
     """Put checkpoints of one network side by side, called A, B, C: sparsity, overlap, what died and came to life, topology."""
     given.check("a comparison")
-    wanted.check()
-    options.check_outputs(html)
+    wanted.check(html)
     with working() as console, bars(console) as progress:
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_comparison
@@ -52,12 +52,9 @@ def compare(
         found = run(checkpoints, **given.arguments, metrics=metrics or METRICS, progress=progress("checkpoints"))
         failed = [condition for condition in fail_if or () if found.holds(condition)]
         shown = select_rows(found, select)
-    wanted.write(shown.to_json, lambda: shown.frame)
     if html is not None:
         shown.to_html(html, command=outputs.typed())
-    with answering() as out:
-        if not wanted.answer(out, shown.to_json, lambda: shown.frame):
-            show_comparison(shown, out)
+    wanted.deliver(shown.to_json, partial(show_comparison, shown), lambda: shown.frame)
     for condition in failed:
         complain(f"this holds: {condition}")
     if failed:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from graphsparse.cli import options, outputs
-from graphsparse.cli.streams import answering, warned, working
+from graphsparse.cli.streams import warned, working
 from graphsparse.cli.wording import one_line
 
 EXAMPLES = """
@@ -49,14 +49,9 @@ def convert(
         "source": str(source), "form": checkpoint.form, "target": str(target), "to": to, "masks": len(checkpoint.masks),
         "kept": kept, "notes": [*checkpoint.notes, *notes], "ignored": dict(checkpoint.ignored),
     }  # fmt: skip
-    to_json = partial(dumps, told, indent=2)
-    wanted.write(to_json)
-    with answering() as out:
-        if wanted.answer(out, to_json):
-            return
-        lines = [f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"]
-        lines += [*checkpoint.notes, *notes]
-        if checkpoint.ignored:
-            names = list(checkpoint.ignored)
-            lines.append(f"Not masks: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")
-        out.print("\n".join(map(one_line, lines)), markup=False, highlight=False, soft_wrap=True)
+    lines = [f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"]
+    lines += [*checkpoint.notes, *notes]
+    if checkpoint.ignored:
+        names = list(checkpoint.ignored)
+        lines.append(f"Not masks: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")
+    wanted.deliver(partial(dumps, told, indent=2), partial(outputs.say, map(one_line, lines)))

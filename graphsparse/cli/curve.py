@@ -12,7 +12,7 @@ import typer
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, working
+from graphsparse.cli.streams import working
 from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
 
@@ -50,23 +50,20 @@ def curve(
             "a curve must go into a file", received="none of --plot, --csv, --json, --parquet", way_out="name one"
         )
     given.check()
-    options.check_outputs(plot)
-    wanted.check()
+    wanted.check(plot)
     with working() as console, bars(console) as progress:
-        from graphsparse.cli.scoring import network
         from graphsparse.passes.curve import compression_curve
         from graphsparse.plots.saving import kind_of
-        from graphsparse.pruning.methods import method_named, saliency
-        from graphsparse.reports.curves import frame_of, picture, write_picture
+        from graphsparse.pruning.methods import saliency
+        from graphsparse.reports.curves import draw, frame_of
 
         if plot is not None:
             kind_of(plot)
-        named = {method: method_named(method) for method in methods}
         batches = options.batches(data)
-        loaded = network(checkpoint, given, methods=methods)
+        loaded = given.scored(checkpoint, methods)
         graph = given.graph(loaded)
         curves = {}
-        for method in named:
+        for method in dict.fromkeys(methods):
             scores = saliency(
                 method, loaded, list(graph.shapes), data=batches,
                 masks={name: mask.unpack() for name, mask in graph.masks.items()}, seed=seed, compression=compression,
@@ -79,16 +76,11 @@ def curve(
                 "a curve must be of a network in which something is active", place=str(checkpoint),
                 received="a collapsed network", way_out="start from a checkpoint that is pruned less",
             )  # fmt: skip
-        drawn = None if plot is None else picture(frame, plot, checkpoint.name)
-    wanted.write(partial(_json, frame), lambda: frame)
-    if plot is not None and drawn is not None:
-        write_picture(drawn, plot)
-    with answering() as out:
-        if not wanted.answer(out, partial(_json, frame), lambda: frame):
-            line = "Written: " + ", ".join(
-                str(path) for path in (wanted.csv, wanted.json, wanted.parquet, plot) if path is not None
-            )
-            out.print("\n".join(map(one_line, (*loaded.notes, line))), markup=False, highlight=False, soft_wrap=True)
+        if plot is not None:
+            draw(frame, plot, checkpoint.name)
+    written = ", ".join(str(path) for path in (wanted.csv, wanted.json, wanted.parquet, plot) if path is not None)
+    lines = map(one_line, (*loaded.notes, f"Written: {written}"))
+    wanted.deliver(partial(_json, frame), partial(outputs.say, lines), lambda: frame)
 
 
 def _json(frame: pandas.DataFrame) -> str:

@@ -12,7 +12,7 @@ import typer
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, working
+from graphsparse.cli.streams import working
 
 EXAMPLES = """
 Examples:
@@ -44,8 +44,7 @@ def export(
     Python reads the .npz again: graphsparse.load_graph.
     """
     given.check("export")
-    options.check_outputs(out)
-    wanted = outputs.Outputs(json).check()
+    wanted = outputs.Outputs(json).check(out)
     with working() as console, bars(console) as progress:
         from graphsparse.exports.save import format_of, save_graph
 
@@ -53,9 +52,5 @@ def export(
         graph = given.graph(given.network(checkpoint))
         save_graph(graph, out, force=force, progress=progress("writing"))
     told = {"file": str(out), "layers": len(graph.layers), "units": graph.n_units, "connections": graph.n_connections}
-    to_json = partial(dumps, told, indent=2)
-    wanted.write(to_json)
-    with answering() as said:
-        if not wanted.answer(said, to_json):
-            line = f"{out}: {told['layers']:,} layers, {told['units']:,} units"
-            said.print(line, markup=False, highlight=False, soft_wrap=True)
+    line = f"{out}: {told['layers']:,} layers, {told['units']:,} units"
+    wanted.deliver(partial(dumps, told, indent=2), partial(outputs.say, [line]))

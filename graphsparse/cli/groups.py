@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from graphsparse.cli import options
@@ -82,6 +82,29 @@ class NetworkOptions:
             checkpoint, self.model, form=self.form, arguments=options.arguments(self.model_args), part=self.part,
             trust_sizes=self.trust_sizes, weightless=weightless, cache=self.cache,
         ).with_inputs(options.examples(self.example_inputs))  # fmt: skip
+
+    def scored(self, checkpoint: Path, methods: Sequence[str]) -> Network:
+        """The checkpoint's network for methods that score its connections. Errors as `load_network` and `with_weights`.
+
+        The model of a transformers folder is built without weights; they are loaded where a method runs the model.
+        """
+        from graphsparse.networks.filling import bytes_to_run, size, with_weights
+        from graphsparse.pruning.methods import METHODS, method_named
+
+        running = [method for method in methods if METHODS[method_named(method)].runs_model]
+        found = self.network(checkpoint)
+        if found.is_meta and running:
+            found = with_weights(found)
+            note = (
+                f"{running[0]} runs the model: its weights were loaded, which takes about {size(bytes_to_run(found))}."
+            )
+            return replace(found, notes=(*found.notes, note))
+        if found.is_meta and not found.weights:
+            raise ModelError(
+                "scores must be computed from weights", place=str(checkpoint), received="masks alone",
+                way_out="name a checkpoint with weights",
+            )  # fmt: skip
+        return found
 
 
 @dataclass(frozen=True)

@@ -150,22 +150,6 @@ def check_resolution(name: str | None) -> None:
         )
 
 
-def check_outputs(*paths: str | Path | None) -> None:
-    """Raises before the work begins where a file could not be written, or is meant to be standard output."""
-    if any(path is not None for path in paths):
-        from graphsparse.checkpoints.atomic import check_writable
-
-        for path in paths:
-            if str(path) == "-":
-                raise ModelError(
-                    "what goes to standard output must be of --json or --csv",
-                    received="- for another file",
-                    way_out="name a file",
-                )
-            if path is not None:
-                check_writable(path)
-
-
 def arguments(texts: Sequence[str] | None) -> dict[str, Any]:
     """Keyword arguments from KEY=VALUE: numbers, True, False and None as Python writes them, else text."""
     found = {}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphsparse.cli import options
-from graphsparse.cli.streams import COMMAND
+from graphsparse.cli.streams import COMMAND, answering
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
@@ -55,26 +54,36 @@ class Outputs:
         given: dict[str, Any] = {form: out if form == "parquet" else str(out)}
         return replace(self, **given)
 
-    def check(self) -> Outputs:
-        """Raises before the work begins what writing would raise after it."""
-        if self.json == OUTPUT and self.csv == OUTPUT:
+    def check(self, *others: Path | None) -> Outputs:
+        """Raises before the work begins what writing would raise after it; ``others`` are further files to be written."""
+        if self.json == self.csv == OUTPUT:
             raise ModelError(
                 "standard output must be for one of --json and --csv", received="- for both", way_out="name a file"
             )
-        options.check_outputs(*(None if path == OUTPUT else path for path in (self.json, self.csv)), self.parquet)
-        if self.parquet is not None:
+        texts = [path for path in (self.json, self.csv) if path != OUTPUT]
+        paths = [path for path in (*texts, self.parquet, *others) if path is not None]
+        if OUTPUT in map(str, paths):
+            raise ModelError(
+                "what goes to standard output must be of --json or --csv", received="- for another file",
+                way_out="name a file",
+            )  # fmt: skip
+        if paths:
+            from graphsparse.checkpoints.atomic import check_writable
             from graphsparse.measures.tables import check_parquet
 
-            check_parquet()
+            for path in paths:
+                check_writable(path)
+            if self.parquet is not None:
+                check_parquet()
         return self
 
-    @property
-    def silent(self) -> bool:
-        """Whether standard output is taken, so that no table is shown."""
-        return OUTPUT in (self.json, self.csv)
-
-    def write(self, json: Callable[[], str], frame: Callable[[], pandas.DataFrame] | None = None) -> None:
-        """Write what is asked for into files."""
+    def deliver(
+        self,
+        json: Callable[[], str],
+        show: Callable[[Console], None],
+        frame: Callable[[], pandas.DataFrame] | None = None,
+    ) -> None:
+        """Write the files that are asked for. Then answer: what is for standard output, else what ``show`` prints."""
         from graphsparse.measures.tables import write_csv, write_parquet, written
 
         if self.json not in (None, OUTPUT):
@@ -83,16 +92,18 @@ class Outputs:
             write_csv(frame(), self.csv)
         if frame is not None and self.parquet is not None:
             write_parquet(frame(), self.parquet)
+        with answering() as out:
+            if self.json == OUTPUT:
+                out.file.write(json().rstrip("\n") + "\n")
+            elif self.csv == OUTPUT and frame is not None:
+                out.file.write(frame().to_csv(index=False))
+            else:
+                show(out)
 
-    def answer(
-        self, out: Console, json: Callable[[], str], frame: Callable[[], pandas.DataFrame] | None = None
-    ) -> bool:
-        """Write what is for standard output; whether there was any."""
-        if self.json == OUTPUT:
-            out.file.write(json().rstrip("\n") + "\n")
-        if frame is not None and self.csv == OUTPUT:
-            out.file.write(frame().to_csv(index=False))
-        return self.silent
+
+def say(lines: Iterable[str], out: Console) -> None:
+    """Print lines as they stand: nothing in them is markup, and the terminal alone breaks them."""
+    out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from graphsparse.cli import options
+from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 EXAMPLES = """
 Examples:
@@ -42,19 +37,6 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is to be drawn of what."""
-
-    kind: str
-    files: list[Path]
-    parameter: str | None
-    order: str
-    given: GraphOptions
-    pattern: str | None
-    progress: Callable[[int, int], None]
-
-
 def plot(
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()) + ".")
@@ -75,22 +57,34 @@ def plot(
     _check(kind, checkpoints, parameter)
     size = None if inches is None else _size(inches)
     given.check("a picture")
-    options.check_outputs(out)
+    outputs.Outputs().check(out)
     with working() as console, bars(console) as progress:
-        from graphsparse.checkpoints.atomic import replacing
-        from graphsparse.plots.saving import kind_of, picture
+        from graphsparse import plots
+        from graphsparse.plots.saving import kind_of, save
+        from graphsparse.plots.style import require
+        from graphsparse.runs.compare import compare
 
-        ending = kind_of(out)
-        figure = _drawn(Asked(kind, checkpoints, parameter, order, given, pattern, progress("checkpoints")))
+        kind_of(out)
+        require()
+        from matplotlib import pyplot
+
+        pyplot.switch_backend("agg")
+        shared = {**given.arguments, "progress": progress("checkpoints")}
+        if kind == "trajectory":
+            drawn = plots.trajectory_panels(_run(checkpoints, pattern, shared))[0]
+        elif kind == "comparison":
+            drawn = plots.comparison(compare(checkpoints, metrics=(), **shared))
+        else:  # the other kinds are functions of a graph
+            graph = given.graph(given.network(checkpoints[0], weightless=True))
+            drawn = getattr(plots, kind)(graph, **({"parameter": parameter, "order": order} if kind == "mask" else {}))
+        figure: Any = drawn.figure
         if size is not None:
             figure.set_size_inches(*size)
         if title is not None:
             figure.suptitle(title, fontsize=10, parse_math=False)
-        content = picture(figure, ending)
-        with replacing(out) as file:
-            file.write(content)
+        save(figure, out)
     with answering() as answer:
-        answer.print(one_line(f"Written: {out}"), markup=False, highlight=False, soft_wrap=True)
+        outputs.say([one_line(f"Written: {out}")], answer)
 
 
 def _check(kind: str, files: list[Path], parameter: str | None) -> None:
@@ -114,39 +108,13 @@ def _size(text: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def _drawn(asked: Asked) -> Figure:
-    from matplotlib import pyplot
-
-    from graphsparse import plots
-
-    pyplot.switch_backend("agg")
-    if asked.kind == "trajectory":
-        return plots.trajectory_panels(_run(asked))[0].figure  # type: ignore[return-value]
-    if asked.kind == "comparison":
-        from graphsparse.runs.compare import compare
-
-        found = compare(asked.files, **asked.given.arguments, metrics=(), progress=asked.progress)
-        return plots.comparison(found).figure  # type: ignore[return-value]
-    graph = asked.given.graph(asked.given.network(asked.files[0], weightless=True))
-    draw: dict[str, Callable[[], Any]] = {
-        "density": lambda: plots.density(graph),
-        "degrees": lambda: plots.degrees(graph),
-        "network": lambda: plots.network(graph),
-        "paths": lambda: plots.paths(graph),
-        "mask": lambda: plots.mask(graph, str(asked.parameter), order=asked.order),  # type: ignore[arg-type]
-    }
-    return draw[asked.kind]().figure
-
-
-def _run(asked: Asked) -> Any:
-    """The trajectory of a run, or the frame of one that was written."""
-    first = asked.files[0]
-    if len(asked.files) == 1 and first.suffix in (".csv", ".parquet"):
-        return _frame(first)
+def _run(files: list[Path], pattern: str | None, shared: dict[str, Any]) -> Any:
+    """The trajectory of a run, or the table of one that was written."""
+    if len(files) == 1 and files[0].suffix in (".csv", ".parquet"):
+        return _frame(files[0])
     from graphsparse.runs.track import track
 
-    source = first if len(asked.files) == 1 else asked.files
-    return track(source, causes=False, progress=asked.progress, pattern=asked.pattern, **asked.given.arguments)
+    return track(files if len(files) > 1 else files[0], causes=False, pattern=pattern, **shared)
 
 
 def _frame(path: Path) -> Any:
@@ -164,8 +132,7 @@ def _frame(path: Path) -> Any:
         missing = [str(error).splitlines()[0]]
     if missing:
         raise TargetError(
-            "a table of a run must be one that track wrote",
-            place=str(path),
+            "a table of a run must be one that track wrote", place=str(path),
             received=f"without {', '.join(missing[:3])}",
-        )
+        )  # fmt: skip
     return found

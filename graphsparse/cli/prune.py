@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from json import dumps, loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, warned, working
+from graphsparse.cli.streams import warned, working
 from graphsparse.cli.wording import one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXAMPLES = """
 Examples:
@@ -49,7 +52,6 @@ def prune(
     wanted.check()
     with working() as console, bars(console) as progress:
         from graphsparse.checkpoints import check_target, write_checkpoint
-        from graphsparse.cli.scoring import network
         from graphsparse.pruning.prune import prune as run
         from graphsparse.reports.report import report_of
         from graphsparse.reports.several import Reports
@@ -58,7 +60,7 @@ def prune(
 
         check_target(out, to)
         batches = options.batches(data)
-        loaded = network(checkpoint, given, methods=[method])
+        loaded = given.scored(checkpoint, [method])
         masks = run(
             loaded, method=method, sparsity=sparsity, compression=compression, effective=effective, data=batches,
             seed=seed, progress=progress(method), **given.graph_arguments,
@@ -75,13 +77,9 @@ def prune(
         about = {"written": str(out), "form": to, "dropped": dropped, "reads_as_pruned": notes}
         return dumps({**loads(shown.to_json()), **about}, indent=2)
 
-    wanted.write(to_json, shown.table)
-    with answering() as answer:
-        if wanted.answer(answer, to_json, shown.table):
-            return
+    def tell(answer: Console) -> None:
         show(next(iter(shown.reports.values())), answer)
-        lines = [*loaded.notes, *notes]
-        if dropped:
-            lines.append(f"{dropped:,} connections that rank as high are dead and were dropped.")
-        lines.append(f"Written: {out} ({to}).")
-        answer.print("\n".join(map(one_line, lines)), markup=False, highlight=False, soft_wrap=True)
+        ranked = [f"{dropped:,} connections that rank as high are dead and were dropped."] if dropped else []
+        outputs.say(map(one_line, [*loaded.notes, *notes, *ranked, f"Written: {out} ({to})."]), answer)
+
+    wanted.deliver(to_json, tell, shown.table)

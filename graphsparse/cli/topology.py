@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, working
+from graphsparse.cli.streams import working
 
 if TYPE_CHECKING:
     from graphsparse.capture import Network
@@ -58,6 +59,7 @@ def topology(
         from graphsparse.metrics.topology import check_metrics
         from graphsparse.metrics.topology import topology as run
         from graphsparse.reports.selection import select_places
+        from graphsparse.reports.topology import show
 
         check_metrics(metrics or None)
         check_encoding(encoding)
@@ -67,12 +69,8 @@ def topology(
             graph, metrics or None, encoding=encoding, weights=_weights(network, graph), progress=progress("metrics")
         )
         found = select_places(found, select)
-    wanted.write(found.to_json, lambda: found.frame)
-    with answering() as out:
-        if not wanted.answer(out, found.to_json, lambda: found.frame):
-            from graphsparse.reports.topology import show
-
-            show(checkpoint.name, found, (*network.notes, *graph.notes), out)
+    shown = partial(show, checkpoint.name, found, (*network.notes, *graph.notes))
+    wanted.deliver(found.to_json, shown, lambda: found.frame)
 
 
 def _weights(network: Network, graph: LayeredGraph) -> Mapping[str, Any] | None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
 from graphsparse.cli.groups import GraphOptions
-from graphsparse.cli.streams import answering, complain, working
+from graphsparse.cli.streams import complain, working
 from graphsparse.cli.wording import BAD_INPUT, one_line
-
-if TYPE_CHECKING:
-    from graphsparse.runs.trajectory import Trajectory
 
 EXAMPLES = """
 Examples:
@@ -63,9 +61,9 @@ def track(
     A checkpoint that cannot be read is skipped and said; the exit status is 2 then.
     """
     given.check("a trajectory")
-    wanted = wanted.and_by_ending(out).check()
-    options.check_outputs(html, deaths)
+    wanted = wanted.and_by_ending(out).check(html, deaths)
     with working() as console, bars(console) as progress:
+        from graphsparse.measures.tables import write_csv
         from graphsparse.reports.selection import select_rows
         from graphsparse.reports.tables import show_trajectory
         from graphsparse.runs.track import track as follow
@@ -75,21 +73,12 @@ def track(
             processes=processes, cluster=cluster, causes=causes, progress=progress("checkpoints"),
         )  # fmt: skip
         shown = select_rows(found, select)
-    wanted.write(shown.to_json, lambda: shown.frame)
     if html is not None:
         shown.to_html(html, command=outputs.typed())
     if deaths is not None:
-        _write_deaths(found, deaths)
-    with answering() as console:
-        if not wanted.answer(console, shown.to_json, lambda: shown.frame):
-            show_trajectory(shown, console)
+        write_csv(found.deaths, deaths)
+    wanted.deliver(shown.to_json, partial(show_trajectory, shown), lambda: shown.frame)
     for error in found.skipped.values():
         complain(one_line(f"graphsparse: skipped: {error}"))
     if found.skipped:
         raise typer.Exit(BAD_INPUT)
-
-
-def _write_deaths(found: Trajectory, path: Path) -> None:
-    from graphsparse.measures.tables import write_csv
-
-    write_csv(found.deaths, path)

@@ -1,4 +1,4 @@
-"""Compression curves as one frame and one picture."""
+"""Compression curves as one frame, and as one picture."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphsparse.checkpoints.atomic import replacing
 from graphsparse.passes.curve import CompressionCurve
 from graphsparse.plots.curves import curve
-from graphsparse.plots.saving import kind_of
-from graphsparse.plots.saving import picture as drawn_as
+from graphsparse.plots.saving import save
 from graphsparse.plots.style import require
 
 if TYPE_CHECKING:
@@ -22,8 +20,8 @@ if TYPE_CHECKING:
 def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> pandas.DataFrame:
     """The curves below each other, with their names in the column "method".
 
-    Where a curve has more than ``points`` thresholds (0: take all), those next to points that lie evenly in log
-    compression stay, first and last among them.
+    Of a curve with more than ``points`` thresholds so many stay, evenly in log compression, the first and the last among
+    them; 0 leaves all.
     """
     import pandas
 
@@ -41,25 +39,13 @@ def _thinned(frame: pandas.DataFrame, points: int) -> pandas.DataFrame:
 
 
 def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:
-    """Write a `picture`, in one step."""
-    write_picture(picture(frame, path, title), path)
-
-
-def write_picture(drawn: bytes, path: str | os.PathLike[str]) -> None:
-    """Write a picture that is drawn already."""
-    with replacing(path) as file:
-        file.write(drawn)
-
-
-def picture(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> bytes:
-    """Draw effective against direct compression, both logarithmic, a line per method; above the diagonal is dead.
+    """Draw effective against direct compression into a file, both logarithmic, a line per method; above the diagonal is dead.
 
     Needs the extra ``plots``. Raises TargetError for a path that does not end in .png, .svg or .pdf.
     """
-    kind = kind_of(path)
     require()
     from matplotlib.figure import Figure
 
     axes = curve(frame, ax=Figure(figsize=(5.4, 4.4), layout="constrained").add_subplot())
     axes.set_title(title, parse_math=False)  # a file's name, dollar signs and all
-    return drawn_as(axes, kind)
+    save(axes, path)
