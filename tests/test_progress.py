@@ -14,7 +14,6 @@ from rich.console import Console
 import graphsparse as gs
 from graphsparse.capture.telling import listening
 from graphsparse.cli import bars
-from graphsparse.cli.compiling import announcing
 from graphsparse.kernels.compiling import ANNOUNCER, LINE
 
 network_module = importlib.import_module("graphsparse.capture.network")
@@ -36,7 +35,7 @@ def test_compiling_is_announced_once_and_to_a_terminal_alone(monkeypatch):
     ):
         screen = io.StringIO()
         console = Console(file=screen, force_terminal=terminal, no_color=True, width=200)
-        with announcing(console):
+        with bars.announcing(console):
             compile_two_loops(monkeypatch, home)
         assert screen.getvalue().count(LINE) == times
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse import data
-from graphsparse.cli.collecting import seldom
+from graphsparse.cli import seldom
 from graphsparse.kernels import found, line_maps, lines, maps
 
 LOOPS = [

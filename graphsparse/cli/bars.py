@@ -1,7 +1,11 @@
-"""Progress bars, on a terminal alone; they go when the work is done. They are for standard error: reports may be piped."""
+"""What a terminal shows while a command works: progress bars, which go in the end, and lines on what takes long.
+
+They are for standard error, since reports may be piped.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -53,3 +57,31 @@ def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
     with bars(console) as progress:
         step = cache(lambda: progress("reading, MB"))
         yield lambda done, total: step()(done >> 20, max(total >> 20, 1))
+
+
+class _Shown(logging.Handler):
+    """Log records as lines of a console."""
+
+    def __init__(self, console: Console):
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(record.getMessage(), style="dim", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def announcing(console: Console) -> Iterator[None]:
+    """Prints what this library logs at INFO in the block, such as that loops are compiled; not into a pipe or a file."""
+    if not console.is_terminal:
+        yield
+        return
+    log, handler = logging.getLogger("graphsparse"), _Shown(console)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)

@@ -1,4 +1,4 @@
-"""Stops by a signal: the work ends in good order, temporary files are removed, one line says so."""
+"""Stops by a signal: the work ends in good order, temporary files go, and one line says so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = "SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Stopped(BaseException):
-    """A signal asks for the end. Not an Exception, so that no library takes it for an error of its own."""
+    """A signal asks for the end. It is no Exception, so that no library takes it for an error of its own."""
 
     def __init__(self, number: int):
         self.number = number
@@ -22,23 +22,18 @@ class Stopped(BaseException):
 
 
 class Stop:
-    """Which signal came, for one that a library swallowed all the same."""
+    """The exit status after a signal, also where a library swallows `Stopped`; 0 where none came."""
 
-    number = 0
-
-    @property
-    def status(self) -> int:
-        """The exit status that shells give for this signal; 0 where none came."""
-        return 128 + self.number if self.number else 0
+    status = 0
 
     def __call__(self, number: int, frame: Any) -> None:
-        self.number = number
+        self.status = 128 + number
         raise Stopped(number)
 
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Raises `Stopped` where a signal comes; signals that are ignored stay so, and other threads change nothing."""
+    """Raises `Stopped` where a signal comes, if this is the main thread. Signals that are ignored stay so."""
     stop, before = Stop(), {}
     try:
         for name in NAMES:

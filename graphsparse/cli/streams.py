@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
+from graphsparse.cli.bars import announcing
 from graphsparse.errors import GraphsparseError
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def console_to(file: IO[str]) -> Console:
 @contextmanager
 def working() -> Iterator[Console]:
     """Hides what libraries print, in Python and below it; the console goes to the real standard error."""
-    from graphsparse.cli.compiling import announcing
-
     with ExitStack() as stack:
         if LOUD.get():
             console = console_to(sys.stderr)
