@@ -21,21 +21,13 @@ if TYPE_CHECKING:
     from graphsparse.reports.several import Reports
 
 EXAMPLES = """
-Examples:
-
-  graphsparse analyze net.pt --model graphsparse.zoo:lenet5 --input 3x32x32
-
-  graphsparse analyze net.pt --model nets:build --model-arg width=64 --input 8
-
-  graphsparse analyze mlp.safetensors --model chain --json -
-
-  graphsparse analyze exported.pt2 --resolution channel --html report.html
-
-  graphsparse analyze mlp.pt --model chain --fail-under 50
-
-  graphsparse analyze my-llama/ --resolution channel
-
-  graphsparse analyze seed0.pt seed1.pt seed2.pt --model chain --csv seeds.csv
+graphsparse analyze net.pt --model graphsparse.zoo:lenet5 --input 3x32x32
+graphsparse analyze net.pt --model nets:build --model-arg width=64 --input 8
+graphsparse analyze mlp.safetensors --model chain --json -
+graphsparse analyze exported.pt2 --resolution channel --html report.html
+graphsparse analyze mlp.pt --model chain --fail-under 50
+graphsparse analyze my-llama/ --resolution channel
+graphsparse analyze seed0.pt seed1.pt seed2.pt --model chain --csv seeds.csv
 """
 
 

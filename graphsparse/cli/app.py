@@ -88,5 +88,11 @@ def options() -> dict[str, str]:
     return {name: option for name, option in found.items() if option.startswith("--")}
 
 
+def _epilog(examples: str) -> str:
+    """The examples of a command at the end of its help: a paragraph each, so that they are not run together."""
+    lines = examples.strip().splitlines()
+    return "\n\n  ".join(["\nExamples:" if len(lines) > 1 else "\nExample:", *lines])
+
+
 for command in (analyze, topology, compare, track, prune, compact, curve, plot, convert, export, demo):
-    app.command(epilog=sys.modules[command.__module__].EXAMPLES)(guarded(command))
+    app.command(epilog=_epilog(sys.modules[command.__module__].EXAMPLES))(guarded(command))

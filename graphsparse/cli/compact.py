@@ -15,13 +15,9 @@ from graphsparse.cli.groups import NetworkOptions
 from graphsparse.cli.streams import working
 
 EXAMPLES = """
-Examples:
-
-  graphsparse compact net.pt --model nets:build --input 3x32x32 --out small
-
-  graphsparse compact mlp.pt --model chain --round-to 8 --out small
-
-  graphsparse compact my-llama/ --out my-smaller-llama
+graphsparse compact net.pt --model nets:build --input 3x32x32 --out small
+graphsparse compact mlp.pt --model chain --round-to 8 --out small
+graphsparse compact my-llama/ --out my-smaller-llama
 """
 
 

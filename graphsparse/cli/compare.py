@@ -13,13 +13,9 @@ from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import complain, working
 
 EXAMPLES = """
-Examples:
-
-  graphsparse compare before.pt after.pt --model graphsparse.zoo:lenet5 --input 3x32x32
-
-  graphsparse compare a.pt b.pt c.pt --model chain --metric minimum_cut --json -
-
-  graphsparse compare main.pt new.pt --model chain --fail-if "B.active < 0.9 * A.active"
+graphsparse compare before.pt after.pt --model graphsparse.zoo:lenet5 --input 3x32x32
+graphsparse compare a.pt b.pt c.pt --model chain --metric minimum_cut --json -
+graphsparse compare main.pt new.pt --model chain --fail-if "B.active < 0.9 * A.active"
 """
 
 

@@ -14,11 +14,8 @@ from graphsparse.cli.streams import warned, working
 from graphsparse.cli.wording import one_line
 
 EXAMPLES = """
-Examples:
-
-  graphsparse convert pruned.pt pruned.safetensors --to zeros
-
-  graphsparse convert mask.pth pruned.pt --to prune --weights dense.pt
+graphsparse convert pruned.pt pruned.safetensors --to zeros
+graphsparse convert mask.pth pruned.pt --to prune --weights dense.pt
 """
 
 

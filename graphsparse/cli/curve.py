@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     import pandas
 
 EXAMPLES = """
-Examples:
-
-  graphsparse curve mlp.pt --model chain --method magnitude --method lamp --plot c.png
-
-  graphsparse curve mlp.pt --model chain --method random/igq --csv curve.csv
+graphsparse curve mlp.pt --model chain --method magnitude --method lamp --plot c.png
+graphsparse curve mlp.pt --model chain --method random/igq --csv curve.csv
 """
 
 

@@ -7,9 +7,7 @@ import typer
 from graphsparse.cli.streams import answering, working
 
 EXAMPLES = """
-Example:
-
-  graphsparse demo
+graphsparse demo
 """
 
 

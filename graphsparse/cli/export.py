@@ -15,13 +15,9 @@ from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import working
 
 EXAMPLES = """
-Examples:
-
-  graphsparse export mlp.pt --model chain --out mlp.graphml
-
-  graphsparse export net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out net.parquet
-
-  graphsparse export my-llama/ --resolution channel --out layers.dot
+graphsparse export mlp.pt --model chain --out mlp.graphml
+graphsparse export net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out net.parquet
+graphsparse export my-llama/ --resolution channel --out layers.dot
 """
 
 

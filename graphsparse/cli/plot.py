@@ -16,15 +16,10 @@ from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
 
 EXAMPLES = """
-Examples:
-
-  graphsparse plot density net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out density.pdf
-
-  graphsparse plot mask mlp.pt --model chain --parameter fc1.weight --order degree --out mask.png
-
-  graphsparse plot comparison a.pt b.pt --model chain --out ab.svg
-
-  graphsparse plot trajectory run.parquet --out run.pdf
+graphsparse plot density net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out density.pdf
+graphsparse plot mask mlp.pt --model chain --parameter fc1.weight --order degree --out mask.png
+graphsparse plot comparison a.pt b.pt --model chain --out ab.svg
+graphsparse plot trajectory run.parquet --out run.pdf
 """
 KINDS = {
     "density": "what is kept and what is active, by parameter",

@@ -18,13 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXAMPLES = """
-Examples:
-
-  graphsparse prune mlp.pt --model chain --compression 50 --out pruned.pt
-
-  graphsparse prune net.pt --model nets:build --input 3x32x32 --method random/igq --effective --compression 500 --out pruned.safetensors
-
-  graphsparse prune mlp.pt --model chain --method snip --data train.npz --direct --sparsity 0.95 --out pruned.pt --to prune
+graphsparse prune mlp.pt --model chain --compression 50 --out pruned.pt
+graphsparse prune net.pt --model nets:build --input 3x32x32 --method random/igq --effective --compression 500 --out pruned.safetensors
+graphsparse prune mlp.pt --model chain --method snip --data train.npz --direct --sparsity 0.95 --out pruned.pt --to prune
 """
 
 

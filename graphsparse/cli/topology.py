@@ -18,15 +18,10 @@ if TYPE_CHECKING:
     from graphsparse.graph import LayeredGraph
 
 EXAMPLES = """
-Examples:
-
-  graphsparse topology net.pt --model graphsparse.zoo:lenet5 --input 3x32x32
-
-  graphsparse topology mlp.pt --model chain --metric liveness --metric minimum_cut
-
-  graphsparse topology net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --metric expansion --encoding rolled
-
-  graphsparse topology mlp.pt --model chain --json - --csv topology.csv
+graphsparse topology net.pt --model graphsparse.zoo:lenet5 --input 3x32x32
+graphsparse topology mlp.pt --model chain --metric liveness --metric minimum_cut
+graphsparse topology net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --metric expansion --encoding rolled
+graphsparse topology mlp.pt --model chain --json - --csv topology.csv
 """
 
 

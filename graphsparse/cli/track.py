@@ -15,13 +15,9 @@ from graphsparse.cli.streams import complain, working
 from graphsparse.cli.wording import BAD_INPUT, one_line
 
 EXAMPLES = """
-Examples:
-
-  graphsparse track run/ --model graphsparse.zoo:lenet5 --input 3x32x32 --out run.parquet --html run.html
-
-  graphsparse track run/ --model chain --sidecar run.kept --jobs -1 --csv run.csv --deaths deaths.csv
-
-  graphsparse track run/net_*.pt --model chain --pattern 'net_{step}.pt'
+graphsparse track run/ --model graphsparse.zoo:lenet5 --input 3x32x32 --out run.parquet --html run.html
+graphsparse track run/ --model chain --sidecar run.kept --jobs -1 --csv run.csv --deaths deaths.csv
+graphsparse track run/net_*.pt --model chain --pattern 'net_{step}.pt'
 """
 
 
