@@ -54,7 +54,7 @@ def topology(
         from graphsparse.metrics.topology import check_metrics
         from graphsparse.metrics.topology import topology as run
         from graphsparse.reports.selection import select_places
-        from graphsparse.reports.topology import show
+        from graphsparse.reports.tables import show_topology
 
         check_metrics(metrics or None)
         check_encoding(encoding)
@@ -64,7 +64,7 @@ def topology(
             graph, metrics or None, encoding=encoding, weights=_weights(network, graph), progress=progress("metrics")
         )
         found = select_places(found, select)
-    shown = partial(show, checkpoint.name, found, (*network.notes, *graph.notes))
+    shown = partial(show_topology, checkpoint.name, found, (*network.notes, *graph.notes))
     wanted.deliver(found.to_json, shown, lambda: found.frame)
 
 

@@ -1,22 +1,24 @@
-"""Several checkpoints as tables in the terminal: reports, comparisons and trajectories."""
+"""Tables in the terminal of several checkpoints (reports, comparisons, trajectories), and of topology."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from graphsparse.reports.several import Reports
-from graphsparse.reports.terminal import printable, times, wide
-from graphsparse.runs.comparison import CheckpointComparison
+from graphsparse.reports.terminal import cell, print_notes, printable, table_of, wide
 from graphsparse.runs.rows import ALL, PARAMETER, Row
-from graphsparse.runs.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from graphsparse.metrics.topology import Topology
+    from graphsparse.reports.several import Reports
+    from graphsparse.runs.comparison import CheckpointComparison
+    from graphsparse.runs.trajectory import Trajectory
 
 MEASURES = (
     "connections", "kept", "active", "direct_compression", "effective_compression", "live", "starved", "stranded", "anp",
@@ -31,51 +33,54 @@ HEADS = {
     "units_died": "units died", "units_born": "units born", "active_overlap": "active overlap",
 }  # fmt: skip
 NAMED = 4
+LARGE = 1e12  # from here on numbers of topology are shown with an exponent
 
 
-def show_reports(found: Reports, console: Console | None = None) -> None:
+def show_reports(found: Reports, console: Console) -> None:
     """A row per file."""
-    console = wide(console or Console())
+    console = wide(console)
     columns = ("connections", "kept", "active", "direct_compression", "effective_compression")
-    table = _table("", ["checkpoint", *(HEADS.get(column, column) for column in columns)])
+    table = table_of("", ["checkpoint", *(HEADS.get(column, column) for column in columns)])
     for name, report in found.reports.items():
-        table.add_row(Text(printable(name)), *(_cell(column, report.summary.get(column)) for column in columns))
+        table.add_row(Text(printable(name)), *(cell(column, report.summary.get(column)) for column in columns))
     console.print(table)
-    notes = [f"{name}: {note}" for name, report in found.reports.items() for note in report.notes]
-    _print_notes(console, notes)
+    print_notes([f"{name}: {note}" for name, report in found.reports.items() for note in report.notes], console)
 
 
-def show_comparison(found: CheckpointComparison, console: Console | None = None) -> None:
+def show_comparison(found: CheckpointComparison, console: Console) -> None:
     """Totals and metrics with differences to the first checkpoint, then the parameters, then units."""
-    console, names = wide(console or Console()), list(found.files)
+    console, names = wide(console), list(found.files)
     for name, file in found.files.items():
         console.print(Text(f"  {name}  {printable(file)}"), soft_wrap=True)
     console.print(_totals(found, names))
     console.print(_parameters(found, names))
     for name in names[1:]:
         _print_units(console, name, [row for row in found.unit_rows if row["checkpoint"] == name], names[0])
-    _print_notes(console, found.notes)
+    print_notes(found.notes, console)
 
 
-def show_trajectory(found: Trajectory, console: Console | None = None) -> None:
+def show_trajectory(found: Trajectory, console: Console) -> None:
     """A row per step, then collapses and deaths of units."""
-    console = wide(console or Console())
-    table = _table(found.title, ["step", *(HEADS.get(column, column.replace("_", " ")) for column in OF_STEPS)])
+    console = wide(console)
+    table = table_of(found.title, ["step", *(HEADS.get(column, column.replace("_", " ")) for column in OF_STEPS)])
     for row in found.rows:
         if row["scope"] == ALL:
-            table.add_row(Text(str(row["step"])), *(_cell(column, row[column]) for column in OF_STEPS))
+            table.add_row(Text(str(row["step"])), *(cell(column, row[column]) for column in OF_STEPS))
     console.print(table)
     for place, step in found.collapses.items():
         said = f"nothing is active in {printable(place)}" if place else "the network has collapsed"
         console.print(Text(f"  From step {step} on: {said}.", style="bold"), soft_wrap=True)
     if found.death_rows:
         back = sum(row["back"] is not None for row in found.death_rows)
-        console.print(Text(f"  {len(found.death_rows):,} deaths of units, {back:,} of them came back; cut by {_cut(found.death_rows)}."), soft_wrap=True)  # fmt: skip
-    _print_notes(console, found.notes)
+        text = (
+            f"  {len(found.death_rows):,} deaths of units, {back:,} of them came back; cut by {_cut(found.death_rows)}."
+        )
+        console.print(Text(text), soft_wrap=True)
+    print_notes(found.notes, console)
 
 
 def _totals(found: CheckpointComparison, names: Sequence[str]) -> Table:
-    table = _table("in all", ["measure", *names, *(f"{name} - {names[0]}" for name in names[1:])])
+    table = table_of("in all", ["measure", *names, *(f"{name} - {names[0]}" for name in names[1:])])
     rows = {row["checkpoint"]: row for row in found.rows if row["scope"] == ALL}
     for measure in MEASURES:
         _add(table, HEADS.get(measure, measure.replace("_", " ")), measure, [rows[name][measure] for name in names])
@@ -92,24 +97,24 @@ def _totals(found: CheckpointComparison, names: Sequence[str]) -> Table:
 
 def _add(table: Table, head: str, measure: str, values: Sequence[float]) -> None:
     differences = [value - values[0] for value in values[1:]]
-    cells = [_cell(measure, value) for value in values]
-    table.add_row(Text(head), *cells, *(_cell(measure, each, signed=True) for each in differences))
+    cells = [cell(measure, value) for value in values]
+    table.add_row(Text(head), *cells, *(cell(measure, each, signed=True) for each in differences))
 
 
 def _parameters(found: CheckpointComparison, names: Sequence[str]) -> Table:
     heads = [f"{head} {name}" for head in ("direct", "effective") for name in names]
     later = [f"{head} {name}" for head in ("overlap", "died", "born") for name in names[1:]]
-    table = _table("by parameter", ["parameter", "connections", *heads, *later])
+    table = table_of("by parameter", ["parameter", "connections", *heads, *later])
     rows: dict[str, dict[str, Row]] = {}
     for row in found.rows:
         if row["scope"] == PARAMETER:
             rows.setdefault(row["place"], {})[row["checkpoint"]] = row
     for place, by_name in rows.items():
-        cells = [_cell(measure, by_name[name][measure]) for measure in ("direct", "effective") for name in names]
+        cells = [cell(measure, by_name[name][measure]) for measure in ("direct", "effective") for name in names]
         cells += [
-            _cell(measure, by_name[name][measure]) for measure in ("overlap", "died", "born") for name in names[1:]
+            cell(measure, by_name[name][measure]) for measure in ("overlap", "died", "born") for name in names[1:]
         ]
-        table.add_row(Text(printable(place)), _cell("connections", by_name[names[0]]["connections"]), *cells)
+        table.add_row(Text(printable(place)), cell("connections", by_name[names[0]]["connections"]), *cells)
     return table
 
 
@@ -128,25 +133,23 @@ def _cut(rows: Iterable[Mapping[str, Any]]) -> str:
     return "; ".join(most) + ("; others" if len(counts) > NAMED else "")
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    shown = Text(printable(title), style="bold") if title else None
-    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
-    return table
+def show_topology(title: str, found: Topology, notes: Iterable[str], console: Console) -> None:
+    """What every metric is in all, for what is kept and what is active, and why some values are not defined."""
+    console, total = wide(console), found.total
+    table = table_of(title, ("metric", "unit", "kept", "active"), left=2)
+    for group, rows in total.groupby("group", sort=False):
+        table.add_row(Text(str(group), style="bold"))
+        for name, row in rows.iterrows():
+            table.add_row(Text(f"  {name}"), row["unit"], _number(row["kept"]), _number(row["active"]))
+    console.print(table)
+    for reason, rows in total[total["undefined"] != ""].groupby("undefined", sort=False):
+        console.print(Text(f"  undefined, {reason}: {', '.join(map(str, rows.index))}"))
+    print_notes(notes, console)
 
 
-def _print_notes(console: Console, notes: Iterable[str]) -> None:
-    for note in notes:
-        console.print(Text(f"  {printable(note)}", style="yellow"))
-
-
-def _cell(measure: str, value: Any, signed: bool = False) -> Text:
-    if value is None or math.isnan(value):
-        return Text("")
-    sign = "+" if signed and value > 0 else ""
-    if measure.endswith("compression"):
-        return Text(sign + times(value))
-    if isinstance(value, int) or float(value).is_integer() and abs(value) != 1:
-        return Text(f"{sign}{int(value):,}")
-    return Text(f"{sign}{value:.4f}")
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "undefined"
+    if abs(value) >= LARGE:
+        return f"{value:.4g}"
+    return f"{int(value):,}" if value.is_integer() else f"{value:,.4f}"

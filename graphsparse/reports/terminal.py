@@ -1,19 +1,21 @@
-"""Reports as tables in the terminal."""
+"""Reports as tables in the terminal, and what all tables there are made of."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
+from typing import Any
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from graphsparse.pages.render import fraction
 from graphsparse.reports.report import MACS, Report
 
-COUNTS = ("connections", "kept", "active", "units", "starved", "stranded", *MACS)
 SPARED = ("kept_macs", "macs", "active_macs", "shape", "units", "connections", "direct", "stranded", "starved", "kept")
 """What a narrow terminal does without, in this order; the JSON and the frame have it all."""
 PIPE_WIDTH = 1000
@@ -26,45 +28,13 @@ NAME_WIDTH = 12
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print a report, as wide as the terminal; a pipe or file gets every column, unbroken."""
-    console = wide(console or Console())
+    console, texts = wide(console or Console()), texts_of(report)
     if len(report.rows) > MANY:
-        console.file.write(long_table(report, console.width))
+        console.file.write(_long_table(report.title, texts, console.width))
     else:
-        _draw(report, console)
+        _draw(report.title, texts, console)
     console.print(Group(*totals(report), *_macs(report), *_inputs(report)))
-    for note in report.notes:
-        console.print(Text(f"  {printable(note)}", style="yellow"))
-
-
-def _draw(report: Report, console: Console) -> None:
-    shown, width = _fitting(report, console)
-    if width > console.width:  # a terminal narrower than any table breaks the lines itself
-        type(console)(file=console.file, width=width, force_terminal=console.is_terminal).print(shown)
-    else:
-        console.print(shown)
-
-
-def long_table(report: Report, width: int) -> str:
-    """The table of a report as text, with as many columns as fit; what is wider, the terminal breaks."""
-    columns = list(report.columns)
-    rows = [
-        [printable(str(name)), *(_cell(each, row[each]).plain for each in columns)] for name, row in report.rows.items()
-    ]
-    cells = dict(
-        zip(["parameter", *columns], ([title, *column] for title, column in zip(["parameter", *columns], zip(*rows))))
-    )
-    widths = {name: max(map(len, column)) for name, column in cells.items()}
-    for spared in SPARED:
-        if (
-            sum(widths.values()) + 2 * len(widths) > width
-            and spared in widths
-            and (spared != "kept" or "active" in widths)
-        ):
-            del widths[spared]
-    left = ("parameter", "shape")
-    lines = ["  ".join(f"{cell:{'<' if name in left else '>'}{widths[name]}}" for name, cell in zip(widths, line)).rstrip()
-             for line in zip(*(cells[name] for name in widths))]  # fmt: skip
-    return "\n".join(["", printable(report.title), "", *(f" {line}" for line in lines), "", ""])
+    print_notes(report.notes, console)
 
 
 def wide(console: Console) -> Console:
@@ -74,35 +44,62 @@ def wide(console: Console) -> Console:
     return type(console)(file=console.file, width=USUAL_WIDTH if console.is_terminal else PIPE_WIDTH)
 
 
-def table(report: Report, without: tuple[str, ...] = (), name_width: int | None = None) -> Table:
-    """A row per parameter; its columns are those of the frame. Names longer than their width are folded."""
-    columns = [column for column in report.columns if column not in without]
-    result = Table(
-        title=Text(printable(report.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
-    result.add_column("parameter", overflow="fold", min_width=NAME_WIDTH, width=name_width)
-    for column in columns:
-        result.add_column(column, justify="left" if column == "shape" else "right", no_wrap=True)
-    for name, row in report.rows.items():
-        result.add_row(Text(printable(str(name))), *(_cell(column, row[column]) for column in columns))
-    return result
+def texts_of(report: Report) -> dict[str, list[str]]:
+    """The columns of a report's table as text, each with its head."""
+    columns = {name: [name, *(cell(name, row[name]) for row in report.rows.values())] for name in report.columns}
+    return {"parameter": ["parameter", *(printable(str(name)) for name in report.rows)], **columns}
 
 
-def _fitting(report: Report, console: Console) -> tuple[Table, int]:
-    """The table with as many columns as fit, and how wide it is; names are folded where no other column can go."""
-    spared = [column for column in SPARED if column != "kept" or "active" in report.columns]
-    for count in range(len(spared) + 1):
-        without = tuple(spared[:count])
-        widest = _width(table(report, without), console)
-        if widest <= console.width:
-            return table(report, without), widest
-    folded = _width(table(report, without, NAME_WIDTH), console)
-    room = max(NAME_WIDTH, NAME_WIDTH + console.width - folded)
-    return table(report, without, room), folded - NAME_WIDTH + room
+def _widths(texts: Mapping[str, Sequence[str]], between: int, room: int, least: int = 0) -> dict[str, int]:
+    """The widths of the columns that fit; what is `SPARED` goes first, but "kept" only where "active" stays."""
+    widths = {name: max(map(cell_len, column)) for name, column in texts.items()}
+    widths["parameter"] = max(least, widths["parameter"])
+    for spared in SPARED:
+        if sum(widths.values()) + between * len(widths) <= room:
+            break
+        if spared != "kept" or "active" in widths:
+            widths.pop(spared, None)
+    return widths
 
 
-def _width(shown: Table, console: Console) -> int:
-    return Measurement.get(console, console.options.update(width=PIPE_WIDTH), shown).maximum
+def _draw(title: str, texts: Mapping[str, Sequence[str]], console: Console) -> None:
+    """Print the columns that fit. Where no more can go names are folded; what is wider still the terminal breaks."""
+    widths = _widths(texts, 3, console.width + 1, NAME_WIDTH)
+    others = sum(widths.values()) - widths["parameter"] + 3 * len(widths) - 1
+    folded = min(widths["parameter"], max(NAME_WIDTH, console.width - others))
+    table = table_of(title, widths, left=1 + ("shape" in widths))
+    table.columns[0].width = folded
+    for row in zip(*(texts[name][1:] for name in widths)):
+        table.add_row(*map(Text, row))
+    if others + folded > console.width:
+        console = type(console)(file=console.file, width=others + folded, force_terminal=console.is_terminal)
+    console.print(table)
+
+
+def _long_table(title: str, texts: Mapping[str, Sequence[str]], room: int) -> str:
+    """The columns that fit, as plain text."""
+    columns = []
+    for name, width in _widths(texts, 2, room).items():
+        left = name in ("parameter", "shape")
+        columns.append([set_cell_size(text, width) if left else text.rjust(width) for text in texts[name]])
+    lines = [f" {'  '.join(line)}".rstrip() for line in zip(*columns)]
+    return "\n".join(["", printable(title), "", *lines, "", ""])
+
+
+def table_of(title: str, columns: Iterable[str], left: int = 1) -> Table:
+    """An empty table. The ``left`` first columns hold words, which fold; the others hold numbers, which do not."""
+    shown = Text(printable(title), style="bold") if title else None
+    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        words = number < left
+        table.add_column(Text(column), justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    return table
+
+
+def print_notes(notes: Iterable[str], console: Console) -> None:
+    """Print notes below a table."""
+    for note in notes:
+        console.print(Text(f"  {printable(note)}", style="yellow"))
 
 
 def totals(report: Report) -> Iterator[Text]:
@@ -140,10 +137,21 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _cell(column: str, value: object) -> Text:
-    if column == "shape":
-        return Text("x".join(map(str, value)))  # type: ignore[call-overload]
-    if column in COUNTS:
-        return Text(f"{int(value):,}")  # type: ignore[call-overload]
-    number = float(value)  # type: ignore[arg-type]
-    return Text(f"{min(number, 0.9999) if number < 1 else number:.4f}")  # 1.0000 means that nothing is left
+def cell(measure: str, value: Any, signed: bool = False) -> str:
+    """A value as a table shows it; empty where there is none.
+
+    Example:
+        >>> cell("shape", (2, 3)), cell("direct", 0.99999), cell("died", 1200, signed=True), cell("overlap", None)
+        ('2x3', '0.9999', '+1,200', '')
+    """
+    if measure == "shape":
+        return "x".join(map(str, value))
+    if value is None or math.isnan(value):
+        return ""
+    sign = "+" if signed and value > 0 else ""
+    if measure.endswith("compression"):
+        return sign + times(value)
+    if measure in ("direct", "effective"):
+        return fraction(value)
+    whole = isinstance(value, Integral) or (float(value).is_integer() and abs(value) != 1)
+    return f"{sign}{int(value):,}" if whole else f"{sign}{value:.4f}"
