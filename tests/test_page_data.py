@@ -19,12 +19,12 @@ from graphsparse import data, zoo
 from graphsparse.metrics.parts import Swept
 from graphsparse.pages import render
 from graphsparse.pages.render import as_json
-from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, pictures, why
+from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, why
 from graphsparse.reports.page.build import page_of
 from graphsparse.reports.report import report_of
 from tests.models import Residual
 
-LETTERS = pictures.ALPHABET.tobytes().decode()
+LETTERS = details.ALPHABET.tobytes().decode()
 
 
 def mlp(widths: tuple[int, ...], density: float, seed: int, bias: bool = False):
@@ -51,7 +51,7 @@ def test_a_picture_has_the_density_of_each_cell(shape):
     rng = np.random.default_rng(0)
     kept = rng.random(shape) < 0.3
     active = kept & (rng.random(shape) < 0.5)
-    found = pictures.picture(kept, active, 16)
+    found = details.picture(kept, active, 16)
     down, across = found["down"], found["across"]
     assert (down, across) == tuple(min(size, 16) for size in shape)
     rows, columns = (np.linspace(0, size, cells + 1).astype(int) for size, cells in zip(shape, (down, across)))
@@ -65,7 +65,7 @@ def test_a_picture_has_the_density_of_each_cell(shape):
 def test_by_degree_the_fullest_rows_and_columns_come_first():
     kept = np.zeros((4, 4), bool)
     kept[2] = kept[:, 3] = True
-    found = pictures.picture(kept, kept, 16)["sorted"]
+    found = details.picture(kept, kept, 16)["sorted"]
     assert (levels(found["kept"], 4, 4) > 0).tolist() == [[True] * 4] + [[True, False, False, False]] * 3
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from graphsparse.metrics.parts import Swept
 from graphsparse.pages import reproduction
-from graphsparse.pages.sections import Page
+from graphsparse.pages.sections import Page, Section
 from graphsparse.reports.facts import Facts
-from graphsparse.reports.page import alerts, coverage, curve, flow, layers, totals
+from graphsparse.reports.page import alerts, curve, flow, layers, totals
 from graphsparse.reports.page.fragility import fragility
 
 if TYPE_CHECKING:
@@ -28,15 +28,23 @@ def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, C
         curve.section(report, curves, ranking),
         flow.section(swept, fragile.on_flow(swept.graph)) if swept and fragile else None,
         fragile.section() if fragile else None,
-        coverage.section(report),
+        _coverage(report),
         reproduction.section(report.origin, command),
     ]
     return Page(report.title, _subtitle(report), tuple(section for section in sections if section is not None))
 
 
 def _subtitle(report: Facts) -> str:
-    if report.sparsity is None:
-        return (
-            "Direct sparsity by tensor. No model was named, so what needs a graph is left out: name one with --model."
-        )
-    return "Direct and effective sparsity"
+    if report.sparsity:
+        return "Direct and effective sparsity"
+    return "Direct sparsity by tensor. No model was named, so what needs a graph is left out: name one with --model."
+
+
+def _coverage(report: Facts) -> Section | None:
+    """What each input was taken for, which rule took which operation, what was decided conservatively; None without a model."""
+    found = report.coverage
+    if found is None:
+        return None
+    values = {"rules": sorted(found.rules.items()), "conservative": found.conservative, "inputs": report.inputs,
+              "verification": report.verification}  # fmt: skip
+    return Section("coverage", "Coverage", values)

@@ -9,13 +9,18 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.parts import PARTS, Swept
-from graphsparse.reports.page.pictures import picture, side_for
+from graphsparse.reports.page.fine import kernel_of
 from graphsparse.reports.page.why import reasons
 
 BINS = 24
 """Bars of a distribution: beyond so many different degrees, several share a bar."""
 LARGEST = 2_000_000_000
 """Connections up to which masks are unpacked for pictures."""
+ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
+"""A letter for each of 64 levels: A is none of a cell, the last one the fullest cell of the picture."""
+BUDGET, EACH, WIDEST, NARROWEST = 800_000, 8_000, 128, 16
+"""Letters for all pictures of a page, letters more for each, and the sides of a picture."""
+TEXTS = 4  # of a picture: two parts, each in two orders
 
 
 def details(swept: Swept) -> list[dict[str, Any]] | None:
@@ -43,11 +48,7 @@ def _of(swept: Swept, name: str, side: int) -> dict[str, Any]:
 
 def kernels_of(graph: LayeredGraph, name: str, flat: np.ndarray) -> list[np.ndarray]:
     """A parameter's kernels (groups, rows, channels, taps), each once however often it is used."""
-    found = []
-    for block in {block.view: block for block in graph.kernels[name]}.values():
-        kernel, taps = block.view.of(flat), max(len(block.taps.table), 1)
-        found.append(kernel.reshape(*kernel.shape[:2], kernel.shape[2] // taps, taps))
-    return found
+    return [kernel_of(block, flat) for block in {block.view: block for block in graph.kernels[name]}.values()]
 
 
 def _degrees(kernels: Sequence[np.ndarray], axes: tuple[int, int]) -> np.ndarray:
@@ -80,3 +81,54 @@ def distribution(both: Sequence[np.ndarray]) -> Mapping[str, Any]:
     stops = np.append(starts[1:], most + 1)
     counts = [np.histogram(each, np.append(starts, most + 1))[0].tolist() for each in both]
     return {"from": starts.tolist(), "to": (stops - 1).tolist(), **dict(zip(PARTS, counts))}
+
+
+def side_for(pictures: int) -> int:
+    """The side of a page's pictures, in cells: fewer where there are many."""
+    letters = BUDGET / max(pictures, 1) + EACH
+    return int(np.clip(np.sqrt(letters / TEXTS), NARROWEST, WIDEST))
+
+
+def picture(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
+    """A mask (rows, columns) of what is kept and of what is active, in its own order and by degree.
+
+    ``rows`` and ``columns`` are sizes, ``down`` and ``across`` cells; ``plain`` and ``sorted`` hold the levels of both, row
+    after row, ``most`` the density of the fullest cell. By degree: rows and columns with the most kept connections first.
+    """
+    rows, columns = kept.shape
+    found = {"rows": rows, "columns": columns, "down": min(rows, side), "across": min(columns, side)}
+    if not kept.size:
+        return {**found, "plain": None, "sorted": None}
+    by_row, by_column = np.argsort(-kept.sum(1), kind="stable"), np.argsort(-kept.sum(0), kind="stable")
+    ordered = _levels(kept[by_row][:, by_column], active[by_row][:, by_column], side)
+    return {**found, "plain": _levels(kept, active, side), "sorted": ordered}
+
+
+def _levels(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
+    densities = [density(array, side) for array in (kept, active)]
+    most = float(densities[0].max())
+    texts = [encoded(each / most if most else each) for each in densities]
+    return {"most": most, "kept": texts[0], "active": texts[1]}
+
+
+def density(matrix: np.ndarray, side: int) -> np.ndarray:
+    """The share of each cell that is set, for at most ``side`` cells down and across; cells differ by one row or column.
+
+    Example:
+        >>> density(np.eye(4, dtype=bool), 2).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+    """
+    down, across = (np.linspace(0, size, min(size, side) + 1).astype(np.int64) for size in matrix.shape)
+    sums = np.add.reduceat(matrix, down[:-1], axis=0, dtype=np.int32)
+    sums = np.add.reduceat(sums, across[:-1], axis=1)
+    return sums / (np.diff(down)[:, None] * np.diff(across))
+
+
+def encoded(shares: np.ndarray) -> str:
+    """Shares from 0 to 1 as letters; what is more than nothing is never the letter of nothing.
+
+    Example:
+        >>> encoded(np.array([0, 1e-9, 1]))
+        'AB/'
+    """
+    return ALPHABET[np.ceil(shares * (len(ALPHABET) - 1)).astype(np.int64)].tobytes().decode()

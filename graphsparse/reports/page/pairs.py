@@ -24,13 +24,9 @@ class Pairs:
     @classmethod
     def joined(cls, parts: Sequence[Pairs]) -> Pairs:
         """All pairs of several."""
-        none = [cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool))]
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts or none])
-                for name in ("sources", "targets", "alive")
-            )
-        )
+        none = cls(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool))
+        columns = zip(*((each.sources, each.targets, each.alive) for each in (none, *parts)))
+        return cls(*map(np.concatenate, columns))
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -45,10 +41,8 @@ class Pairs:
             return self
         first, low = self.sources.min(), self.targets.min()
         width = int(self.targets.max() - low) + 1
-        codes, room = (
-            (self.sources - first).astype(np.int64) * width + self.targets - low,
-            (int(self.sources.max() - first) + 1) * width,
-        )
+        codes = (self.sources - first).astype(np.int64) * width + self.targets - low
+        room = (int(self.sources.max() - first) + 1) * width
         if room > 8 * len(self) + TABLE:
             found, places = np.unique(codes, return_inverse=True)
             alive = np.zeros(len(found), bool)
