@@ -15,10 +15,14 @@ from graphsparse.reports.facts import Facts
 OUT_OF_LINE, AT_LEAST, ALWAYS = 3.0, 0.1, 0.5
 """How many times the median distance from the median is out of line; the least share that is worth an alert; and the share
 that always is, where it is not what most layers have."""
-
-
 PLACES = {"Decided on the safe side": "#coverage", "Verified on": "#verification"}
 """Where notes that begin so are told in full."""
+SHARES = {
+    "starved": ("units", "units are starved: no input reaches them"),
+    "stranded": ("units", "units are stranded: they reach no output"),
+    "dead": ("kept", "kept connections are dead"),
+}
+"""What is counted, of what, and what is said of it."""
 
 
 def section(report: Facts, single_points: Sequence[Alert] = ()) -> Section:
@@ -28,8 +32,7 @@ def section(report: Facts, single_points: Sequence[Alert] = ()) -> Section:
 
 
 def _collapsed(report: Facts) -> Iterator[Alert]:
-    places = places_of(report.rows)
-    found = report.sparsity
+    places, found = places_of(report.rows), report.sparsity
     if found is None:
         return
     if not found.connected:
@@ -46,13 +49,8 @@ def _out_of_line(report: Facts) -> Iterator[Alert]:
     """Layers whose share of starved or stranded units, or of dead connections, is far above that of the others."""
     if report.sparsity is None:
         return
-    said = {
-        "starved": ("units", "units are starved: no input reaches them"),
-        "stranded": ("units", "units are stranded: they reach no output"),
-        "dead": ("kept", "kept connections are dead"),
-    }
     rows = {name: {**row, "dead": row["kept"] - row["active"]} for name, row in report.rows.items() if row["active"]}
-    for column, (of, text) in said.items():
+    for column, (of, text) in SHARES.items():
         shares = {name: row[column] / row[of] for name, row in rows.items() if row[of]}
         usual, limit = _usual(list(shares.values()))
         alerts = [

@@ -19,12 +19,13 @@ LARGEST = 100_000_000
 """Connections up to which a page ranks weights by itself."""
 POINTS, ROWS = 240, 12
 """Points of a line, rows of its table."""
+COLUMNS = {"kept": "kept", "active": "active", "direct": "direct_compression", "effective": "effective_compression"}
 
 
 def magnitudes(report: Facts) -> Mapping[str, np.ndarray] | None:
-    """The absolute weights of what is kept, where weights are at hand and not too many; minus infinity where dropped.
+    """The absolute weights of what is kept, minus infinity where dropped.
 
-    None too where a weight is NaN, which has no rank.
+    None where the weights are not at hand, or too many, or one of them is NaN, which has no rank.
     """
     graph, network = report.graph, report.network
     if graph is None or network is None or not graph.shapes or graph.n_connections > LARGEST:
@@ -48,18 +49,11 @@ def section(
         curves = {"magnitude": compression_curve(report.graph, ranking)}
     if not curves:
         return _too_large(report.graph.n_connections) if report.graph.n_connections > LARGEST else None
-    drawn = {name: _line(curve) for name, curve in curves.items()}
-    drawn = {name: line for name, line in drawn.items() if line["direct"]}
+    drawn = {name: line for name, curve in curves.items() if (line := _line(curve))["direct"]}
     if not drawn:
         return None
-    summary = report.summary
-    point = {
-        "direct": summary["direct_compression"],
-        "effective": summary["effective_compression"],
-        "active": summary["active"],
-    }
-    tables = {name: [row for row in zip(line["kept"], line["active"], line["direct"], line["effective"])][:: max(1, len(line["kept"]) // ROWS)]
-              for name, line in drawn.items()}  # fmt: skip
+    point = {key: report.summary[name] for key, name in COLUMNS.items() if key != "kept"}
+    tables = {name: list(zip(*line.values()))[:: max(1, len(line["kept"]) // ROWS)] for name, line in drawn.items()}
     values = {"tables": tables, "point": point, "names": list(drawn), "missing": ""}
     return Section("curve", "Compression curve", values, {"lines": drawn, "point": point}, ("curve.js",))
 
@@ -78,5 +72,4 @@ def _line(curve: CompressionCurve) -> dict[str, Any]:
     """The points of a curve at which something is active, the least compressed first."""
     frame = frame_of({"": curve}, POINTS)
     frame = frame[frame["active"] > 0].iloc[::-1]
-    columns = {"kept": "kept", "active": "active", "direct": "direct_compression", "effective": "effective_compression"}
-    return {short: frame[name].tolist() for short, name in columns.items()}
+    return {key: frame[name].tolist() for key, name in COLUMNS.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,29 +22,31 @@ MODULES = 40
 
 
 def section(swept: Swept, fragile: dict[str, Any] | None = None) -> Section:
-    """The layers of a swept graph and the edges between them, with what is drawn of its channels and units.
+    """The layers of a swept graph, the edges between them, its channels and its units, as far as they are drawn.
 
-    ``fragile`` is what is drawn on the flow, as `graphsparse.reports.page.fragility` gives it.
+    ``fragile`` is drawn on them, as `graphsparse.reports.page.fragility` gives it.
     """
     graph = swept.graph
     names, states = layer_names(graph), states_of(swept)
-    counts = np.stack([np.bincount(graph.owner, states == n, len(graph.layers)) for n in range(len(STATES))], 1)
+    found = [np.bincount(graph.owner[states == n], minlength=len(graph.layers)) for n in range(len(STATES))]
+    counts = np.stack(found, 1).tolist()
     columns, lanes = places(graph)
     edges = [edge_of(swept, edge) for edge in graph.edges]
     modules = modules_of([layer.name for layer in graph.layers])
     levels = {"channels": channels(swept, states), "units": units(swept, states)}
     drawn = {
         "names": names, "operations": [layer.operation for layer in graph.layers], "units": [len(layer) for layer in graph.layers],
-        "states": counts.astype(int).tolist(), "columns": columns, "lanes": lanes, "modules": modules, "edges": edges,
+        "states": counts, "columns": columns, "lanes": lanes, "modules": modules, "edges": edges,
         "levels": {name: level for name, level in levels.items() if isinstance(level, dict)}, "fragile": fragile or {},
     }  # fmt: skip
     rows = [
         {"name": name, "operation": layer.operation, "rank": layer.rank, "units": len(layer), **dict(zip(STATES, row))}
-        for name, layer, row in zip(names, graph.layers, counts.astype(int).tolist())
+        for name, layer, row in zip(names, graph.layers, counts)
     ]
     between = [{"source": names[a], "target": names[b], "kind": kind, "kept": kept, "active": active}
                for a, b, kind, kept, active in edges]  # fmt: skip
-    values = {"rows": rows, "states": STATES, "edges": between, "missing": [text for text in levels.values() if isinstance(text, str)],
+    missing = [text for text in levels.values() if isinstance(text, str)]
+    values = {"rows": rows, "states": STATES, "edges": between, "missing": missing,
               "modules": len(set(modules)) < len(modules)}  # fmt: skip
     return Section("flow", "Flow", values, drawn, ("flow.js", "fine.js"))
 
@@ -58,13 +60,8 @@ def states_of(swept: Swept) -> np.ndarray:
 def places(graph: LayeredGraph) -> tuple[list[int], list[int]]:
     """The column of each layer, one for each rank, and its lane among those of one rank."""
     ranks = sorted({layer.rank for layer in graph.layers})
-    seen: Counter[int] = Counter()
-    columns, lanes = [], []
-    for layer in graph.layers:
-        columns.append(ranks.index(layer.rank))
-        lanes.append(seen[layer.rank])
-        seen[layer.rank] += 1
-    return columns, lanes
+    columns = [ranks.index(layer.rank) for layer in graph.layers]
+    return columns, [columns[:number].count(column) for number, column in enumerate(columns)]
 
 
 def modules_of(names: list[str]) -> list[str]:
@@ -88,25 +85,19 @@ def edge_of(swept: Swept, edge: Edge) -> tuple[int, int, str, int, int]:
     A connection between the two layers counts once, at however many positions it acts.
     """
     graph, block = edge.graph, edge.block
-    ends = (
-        int(graph.owner[edge.source.start]) if len(edge.source) else 0,
-        int(graph.owner[edge.target.start]) if len(edge.target) else 0,
-    )
+    source, target = (int(graph.owner[layer.start]) if len(layer) else 0 for layer in (edge.source, edge.target))
     inside = np.zeros(graph.n_units, bool)
     inside[edge.source.start : edge.source.stop] = True
     if isinstance(block, KernelBlock):
-        kept, active = _connections(swept, block, inside)
-        return (*ends, "connections", kept, active)
-    return (*ends, "products" if isinstance(block, Gate) else "wires", *_wires(swept, block, inside))
+        return source, target, "connections", *_connections(swept, block, inside)
+    return source, target, "products" if isinstance(block, Gate) else "wires", *_wires(swept, block, inside)
 
 
 def _connections(swept: Swept, block: KernelBlock, inside: np.ndarray) -> tuple[int, int]:
     graph, found = swept.graph, swept.liveness
-    shape, uses = graph.shapes[block.parameter], [(block, graph.kept[block.mask])]
-    every = np.ones(graph.n_units, bool)
-    both = [(inside, every), (inside & found.signal, found.reaches)]
-    kept, active = (OR_AND.count(uses, shape, *map(_vector, pair)) for pair in both)
-    return int(kept), int(active)
+    count = partial(OR_AND.count, [(block, graph.kept[block.mask])], graph.shapes[block.parameter])
+    kept = count(_vector(inside), _vector(np.ones(graph.n_units, bool)))
+    return int(kept), int(count(_vector(inside & found.signal), _vector(found.reaches)))
 
 
 def _vector(flags: np.ndarray) -> Any:
@@ -118,7 +109,6 @@ def _vector(flags: np.ndarray) -> Any:
 def _wires(swept: Swept, block: Block, inside: np.ndarray) -> tuple[int, int]:
     graph, found = swept.graph, swept.liveness
     sources, _, _ = block.pairs(graph.kept)
-    passing = conducting(block, np.append(found.nonzero, [True, False]))
-    origins, targets, _ = passing.pairs(graph.kept)
+    origins, targets, _ = conducting(block, np.append(found.nonzero, [True, False])).pairs(graph.kept)
     active = inside[origins] & found.signal[origins] & found.reaches[targets]
     return int(np.count_nonzero(inside[sources])), int(np.count_nonzero(active))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from graphsparse.pages.alerts import Alert, few
 from graphsparse.pages.render import count, share
 from graphsparse.pages.sections import Section
 from graphsparse.reports.page.fine import edges_at_most
+from graphsparse.reports.page.why import place_of
 from graphsparse.sweep import sweep
 
 LARGEST = 3_000_000
@@ -78,37 +79,33 @@ def fragility(swept: Swept, magnitudes: Mapping[str, np.ndarray] | None = None) 
             "The command graphsparse topology --metric fragility finds it, given time."
         )
     name = _namer(swept.graph)
-    findings = [_cut(swept, name), _retained(swept, name)]
+    findings = [_cut(swept), _retained(swept, name)]
     if magnitudes is not None:
         findings.append(_widest(swept, magnitudes, name))
     return Fragility(tuple(filter(None, findings)), tuple(_single_points(swept, name)))
 
 
-def _namer(graph: LayeredGraph) -> Any:
+def _namer(graph: LayeredGraph) -> Callable[[int], str]:
     names = layer_names(graph)
     return lambda unit: f"{names[graph.owner[unit]]}[{unit - graph.layer_of(unit).start}]"
 
 
-def _cut(swept: Swept, name: Any) -> Finding | None:
+def _cut(swept: Swept) -> Finding | None:
     if minimum_cut.limit is not None and swept.edges["active"].nnz > minimum_cut.limit:
         return None
     found = swept.once(cut_of)
     if math.isnan(found.size):
-        return Finding(
-            "cut", "Minimum cut", "Wires alone join an input to an output: no loss of connections cuts the network."
-        )
+        text = "Wires alone join an input to an output: no loss of connections cuts the network."
+        return Finding("cut", "Minimum cut", text)
     pairs = list(zip(found.sources.tolist(), found.targets.tolist(), strict=True))
-    layers = swept.graph.owner[found.targets]
     names = layer_names(swept.graph)
-    rows = [
-        (names[layer], count(number))
-        for layer, number in zip(*(each.tolist() for each in np.unique(layers, return_counts=True)))
-    ]
+    layers, numbers = np.unique(swept.graph.owner[found.targets], return_counts=True)
+    rows = [(names[layer], count(number)) for layer, number in zip(layers, numbers)]
     text = f"{count(found.size)} connections are the fewest whose loss leaves no path from an input to an output."
     return Finding("cut", "Minimum cut", text, pairs[:20_000], ("into the layer", "edges of the cut"), 1, rows)
 
 
-def _retained(swept: Swept, name: Any) -> Finding | None:
+def _retained(swept: Swept, name: Callable[[int], str]) -> Finding | None:
     found = swept.once(dominators_of)
     if not found.edges.nnz:
         return None
@@ -116,28 +113,25 @@ def _retained(swept: Swept, name: Any) -> Finding | None:
     order = np.argsort(-lost, kind="stable")[:LISTED]
     origins = np.searchsorted(found.edges.indptr, order, side="right") - 1
     pairs = list(zip(origins.tolist(), found.edges.indices[order].tolist(), strict=True))
-    total = found.edges.nnz
-    rows = [
-        (name(a), name(b), count(number), share(number / total)) for (a, b), number in zip(pairs, lost[order].tolist())
-    ]
-    text = f"The loss of one edge takes up to {count(lost[order[0]])} of {count(total)} active edges with it, itself included."
+    total, most = found.edges.nnz, lost[order].tolist()
+    rows = [(name(a), name(b), count(each), share(each / total)) for (a, b), each in zip(pairs, most)]
+    text = f"The loss of one edge takes up to {count(most[0])} of {count(total)} active edges with it, itself included."
     return Finding("retained", "Most retained", text, pairs, ("from", "to", "edges that die", "of all"), 2, rows)
 
 
-def _single_points(swept: Swept, name: Any) -> Iterator[Alert]:
+def _single_points(swept: Swept, name: Callable[[int], str]) -> Iterator[Alert]:
     """Units inside the network through which every path goes."""
     graph = swept.graph
     units, _ = swept.once(dominators_of).unavoidable(graph.sinks)
     ends = np.unique(graph.owner[np.concatenate([graph.sources, graph.sinks])])
-    inner = [unit for unit in units.tolist() if graph.owner[unit] not in ends]
     alerts = [
         Alert("warning", f"Every path from an input to an output goes through unit {name(unit)}.", "#fragility")
-        for unit in inner
-    ]
+        for unit in units.tolist() if graph.owner[unit] not in ends
+    ]  # fmt: skip
     yield from few(alerts, "units through which every path goes", "#fragility")
 
 
-def _widest(swept: Swept, magnitudes: Mapping[str, np.ndarray], name: Any) -> Finding | None:
+def _widest(swept: Swept, magnitudes: Mapping[str, np.ndarray], name: Callable[[int], str]) -> Finding | None:
     """The path whose least weight is greatest, found again among the connections that are at least as large."""
     graph = swept.graph
     weights = {
@@ -154,12 +148,13 @@ def _widest(swept: Swept, magnitudes: Mapping[str, np.ndarray], name: Any) -> Fi
     if sink is None:
         return None
     steps = witness(strong, Steps(wide), sink)
-    rows = [
-        (name(step.source), name(step.target),
-         "" if step.parameter is None else f"{step.parameter}[{', '.join(map(str, np.unravel_index(step.entry, graph.shapes[step.parameter])))}]",
-         "" if step.parameter is None else f"{weights[step.parameter].reshape(-1)[step.entry]:.4g}")
-        for step in steps
-    ]  # fmt: skip
+    rows = []
+    for step in steps:
+        by = ("", "")  # a wire
+        if step.parameter is not None:
+            place = place_of(step.parameter, step.entry, graph.shapes[step.parameter])
+            by = (place, f"{weights[step.parameter].flat[step.entry]:.4g}")
+        rows.append((name(step.source), name(step.target), *by))
     text = f"The path whose least absolute weight is greatest: {width:.4g}. A threshold above it leaves nothing."
     pairs = [(step.source, step.target) for step in steps]
     return Finding("path", "Widest path", text, pairs, ("from", "to", "by", "absolute weight"), 3, rows)

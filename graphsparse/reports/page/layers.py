@@ -28,8 +28,6 @@ COLUMNS = {
     "stranded": "Of these, units that reach no output.",
 }
 """The table's columns, and what each means."""
-
-
 FAR = ("shape", "connections", "units")
 """What a phone has no room for."""
 
@@ -42,9 +40,9 @@ def section(report: Facts, swept: Swept | None = None) -> Section:
     table = Table("parameter", heads, cells, _kinds(rows), linked=True)
     shown = details(swept) if swept else None
     scripts = ("table.js", "bars.js", *(("details.js",) if shown else ()))
-    values = {"table": table, "columns": columns, "details": shown is not None, "missing": ""}
-    if swept and shown is None:
-        values["missing"] = f"Masks and degrees are left out: there are more than {count(LARGEST)} connections."
+    large = f"Masks and degrees are left out: there are more than {count(LARGEST)} connections."
+    missing = large if swept and shown is None else ""
+    values = {"table": table, "columns": columns, "details": shown is not None, "missing": missing}
     title = "By layer" if report.sparsity else "By tensor"
     return Section("layers", title, values, {**table.drawn, **({"details": shown} if shown else {})}, scripts)
 

@@ -50,11 +50,21 @@ def _sentences(lost: Mask, parts: dict[str, Mask]) -> list[str]:
     return [f"{count(lost.count())} kept connections are dead: {'; '.join(said)}."]
 
 
+def place_of(name: str, entry: int, shape: tuple[int, ...]) -> str:
+    """A parameter with the index of one of its entries, given flat.
+
+    Example:
+        >>> place_of("fc.weight", 5, (2, 4))
+        'fc.weight[1, 1]'
+    """
+    return f"{name}[{', '.join(map(str, np.unravel_index(entry, shape)))}]"
+
+
 def _example(swept: Swept, whole: Swept, name: str, mask: Mask, side: str) -> str:
     """The first of these connections, and where its way ends."""
     entry = int(np.flatnonzero(mask.unpack())[0])
     step = next(iter(Steps(swept.graph).of_entry(name, entry)), None)
-    place = f"{name}[{', '.join(map(str, np.unravel_index(entry, mask.shape)))}]"
+    place = place_of(name, entry, mask.shape)
     if step is None:
         return f"For example {place}: it only ever reads padding."
     unit = step.source if side == "sources" else step.target
