@@ -20,22 +20,20 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 LIBRARY, LICENCES = "vendor/d3.js", "vendor/LICENSES.txt"
-CORE = "assets/core.js"
-_TURNING = dict.fromkeys(
-    [0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\N{REPLACEMENT CHARACTER}"
-)
+_TURNING = dict.fromkeys((0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 """Marks that turn the direction of the text around them, so that a name would change what a sentence seems to say."""
 
 
 def render(page: Page) -> str:
     """The page as HTML text. Needs the extra ``html``.
 
-    A policy in the page itself allows its own scripts by their digests and nothing else, so a browser runs nothing that a
-    name may hold and asks no server.
+    A policy in the page allows its own scripts, by their digests, and nothing else. So a browser runs nothing that a name
+    holds, and asks no server.
     """
-    files = list(dict.fromkeys(name for section in page.sections for name in section.scripts))
-    scripts = [_library(), *(_text(name) for name in (CORE, *(f"assets/{name}" for name in files)))] if files else []
-    scripts = [f"\n{script}\n" for script in scripts]
+    files = dict.fromkeys(name for section in page.sections for name in section.scripts)
+    library = f"/*\n{_text(LICENCES)}*/\n{_text(LIBRARY)}"  # every copy of it must hold its licences
+    own = [_text(f"assets/{name}") for name in ("core.js", *files)]
+    scripts = [f"\n{script}\n" for script in (library, *own)] if files else []
     text = _environment().get_template("page.html").render(
         page=page, scripts=scripts, digests=[_digest(script) for script in scripts], style=_text("assets/style.css"),
         data=as_json({section.key: section.drawn for section in page.sections if section.drawn is not None}),
@@ -44,7 +42,7 @@ def render(page: Page) -> str:
 
 
 def render_part(template: str, values: Mapping[str, Any]) -> str:
-    """A template by itself, for places that have room for a part of a page alone."""
+    """A template by itself, for places that have room for no more than a part of a page."""
     return _environment().get_template(template).render(**values)
 
 
@@ -81,11 +79,6 @@ def straight(value: Any) -> Any:
     return value.translate(_TURNING) if isinstance(value, str) else value
 
 
-def _library() -> str:
-    """D3 with its licences, which every copy of it must hold."""
-    return f"/*\n{_text(LICENCES)}*/\n{_text(LIBRARY)}"
-
-
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
@@ -105,15 +98,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined, finalize=straight,
     )  # fmt: skip
-    made.filters |= {
-        "count": count,
-        "shape": shape,
-        "fraction": fraction,
-        "times": times,
-        "share": share,
-        "shown": shown,
-        "dotted": dotted,
-    }
+    made.filters |= {each.__name__: each for each in (count, shape, fraction, times, share, shown, dotted)}
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -27,43 +28,31 @@ class Origin:
 
 def section(origin: Origin, command: str | None = None) -> Section:
     """How to make this page again; ``command`` is what was typed, where something was."""
-    settings = {name: value for name, value in origin.settings.items() if value not in (None, (), {}, "")}
-    return Section(
-        "reproduction",
-        "Reproduction",
-        {
-            "command": command,
-            "settings": settings,
-            "files": [file for source in origin.sources for file in _files(source)],
-            "versions": {**_versions(), "Python": platform.python_version()},
-            "machine": f"{platform.system()} {platform.machine()}",
-            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        },
-    )
+    values = {
+        "command": command,
+        "settings": {name: value for name, value in origin.settings.items() if value not in (None, (), {}, "")},
+        "files": [file for source in origin.sources for file in _files(source)],
+        "versions": {**_versions(), "Python": platform.python_version()},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    return Section("reproduction", "Reproduction", values)
 
 
 def _versions() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 def _files(source: str) -> list[tuple[str, int, str]]:
     """Name, bytes and SHA-256 of a file, or of the files of a folder that hold its network."""
-    path = Path(source)
-    if not path.exists():
-        return []
-    inside = sorted(path.iterdir()) if path.is_dir() else [path]
-    wanted = [
-        file
-        for file in inside
-        if file.is_file() and (not path.is_dir() or file.suffix in (".json", ".safetensors", ".bin"))
-    ]
-    return [(file.name, file.stat().st_size, digest(file)) for file in wanted]
+    path, files = Path(source), [Path(source)]
+    if path.is_dir():
+        files = [file for file in sorted(path.iterdir()) if file.suffix in (".json", ".safetensors", ".bin")]
+    return [(file.name, file.stat().st_size, digest(file)) for file in files if file.is_file()]
 
 
 def digest(path: Path) -> str:

@@ -95,15 +95,10 @@ def cell(measure: str, value: Any, signed: bool = False) -> Cell:
         return Cell("", None)
     if isinstance(value, str):
         return Cell(value, value)
-    sign = "+" if signed and value > 0 else ""
+    broken = isinstance(value, float) and abs(value) < 10 and not value.is_integer()
+    text = times(value) if measure.endswith("compression") else f"{value:.4f}" if broken else shown(value)
     finite = value if math.isfinite(value) else math.copysign(INFINITE, value)
-    return Cell(sign + _text(measure, value), finite)
-
-
-def _text(measure: str, value: Any) -> str:
-    if measure.endswith("compression"):
-        return times(value)
-    return f"{value:.4f}" if isinstance(value, float) and abs(value) < 10 and not value.is_integer() else shown(value)
+    return Cell(f"+{text}" if signed and value > 0 else text, finite)
 
 
 def same(rows: Sequence[Mapping[str, Any]], column: str, least: int = 2, most: int = 30) -> dict[str, list[int]]:

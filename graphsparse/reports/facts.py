@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Facts:
-    """How sparse a network is: ``sparsity`` (None without a model), ``rows`` by parameter, a ``summary``.
-
-    ``columns`` are those of the rows; ``frame`` is the same as a pandas frame. ``notes`` say what a reader should know: collapse,
-    unused parameters, what is decided conservatively. ``coverage`` says how many operations each rule of capture took, and
-    which were decided conservatively, where and why. ``inputs`` says what each input of the model was taken for. ``graph``
-    and ``network`` are what was analysed (None without a model), ``origin`` where it comes from, ``verification`` what came
-    out where outputs were compared.
-    """
+    """How sparse a network is; `graphsparse.reports.report.Report`, which shows and writes it, says what each field is."""
 
     title: str
     rows: Rows

@@ -33,17 +33,16 @@ WITHOUT_MODEL = ("shape", "connections", "kept", "direct")
 class Report(Facts):
     """How sparse a network is, to be shown and written.
 
-    ``sparsity`` (None without a model), ``rows`` by parameter with their ``columns``, or ``frame``, the same with pandas; a
-    ``summary``. ``notes`` say what a reader should know: collapse, unused parameters, what is decided conservatively.
-    ``coverage`` says how many operations each rule of capture took, and which were decided conservatively, where and why.
-    ``inputs`` says what each input of the model was taken for. ``graph`` and ``network`` are what was analysed (None without a
-    model), ``origin`` where it comes from, ``verification`` what came out where outputs were compared.
+    ``rows`` by parameter have the ``columns``; ``frame`` has the same with pandas. ``summary`` has the totals, and
+    ``sparsity`` is None without a model. ``notes`` say what a reader should know: collapse, unused parameters, what is
+    decided conservatively. ``coverage`` says how many operations each rule of capture took, and which were decided
+    conservatively, where and why. ``inputs`` says what each input of the model was taken for. ``graph`` and ``network``
+    are what was analysed (None without a model), ``origin`` where it comes from, ``verification`` what came out where
+    outputs were compared.
     """
 
     def __repr__(self) -> str:
-        found = (
-            repr(self.sparsity) if self.sparsity else ", ".join(f"{key}={value}" for key, value in self.summary.items())
-        )
+        found = self.sparsity or ", ".join(f"{key}={value}" for key, value in self.summary.items())
         return f"Report({self.title!r}, {len(self.rows)} parameters, {found})"
 
     def _repr_html_(self) -> str:
@@ -52,27 +51,23 @@ class Report(Facts):
         try:
             return part(self)
         except MissingExtra:
-            lines = (
-                self.sparsity.lines() if self.sparsity else (f"{key}: {value}" for key, value in self.summary.items())
-            )
+            found = self.sparsity
+            lines = found.lines() if found else [f"{key}: {value}" for key, value in self.summary.items()]
             return table(self.title, [*lines, *self.notes], self.frame)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values; an infinite compression is None, since JSON has no infinity."""
         rows = [{"parameter": name, **_plain(row)} for name, row in self.rows.items()]
-        lists = (
-            {"collapsed": list(self.sparsity.collapsed), "unused": list(self.sparsity.unused)} if self.sparsity else {}
-        )
-        return {
-            "title": self.title,
-            "summary": _plain(self.summary),
-            "parameters": rows,
-            **lists,
-            **({"inputs": [_plain(asdict(each)) for each in self.inputs]} if self.inputs else {}),
-            **({"coverage": _covered(self.coverage)} if self.coverage else {}),
-            **({"verification": _plain(asdict(self.verification))} if self.verification else {}),
-            "notes": list(self.notes),
-        }
+        found: dict[str, Any] = {"title": self.title, "summary": _plain(self.summary), "parameters": rows}
+        if self.sparsity:
+            found |= {"collapsed": list(self.sparsity.collapsed), "unused": list(self.sparsity.unused)}
+        if self.inputs:
+            found["inputs"] = [_plain(asdict(each)) for each in self.inputs]
+        if self.coverage:
+            found["coverage"] = _covered(self.coverage)
+        if self.verification:
+            found["verification"] = _plain(asdict(self.verification))
+        return {**found, "notes": list(self.notes)}
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON text, also written to a file where a path is given."""
@@ -160,9 +155,8 @@ def _of_graph(graph: LayeredGraph) -> list[str]:
         calls = len(graph.coverage.conservative)
         notes.append(f"Decided on the safe side ({calls} calls): {'; '.join(reasons[:4])}.")
     if graph.has_norm_statistics and not graph.norm_statistics:
-        notes.append(
-            "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
-        )
+        left_out = "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
+        notes.append(left_out)
     return notes
 
 
@@ -176,9 +170,8 @@ def report_without_model(checkpoint: OpenCheckpoint, progress: Progress | None =
     read, total = 0, checkpoint.nbytes
     for name, mask, nbytes in checkpoint.packed_masks():
         connections, kept = math.prod(mask.shape), mask.count()
-        rows[name] = dict(
-            zip(WITHOUT_MODEL, (mask.shape, connections, kept, sparsity_of(kept, connections)), strict=True)
-        )
+        values = mask.shape, connections, kept, sparsity_of(kept, connections)
+        rows[name] = dict(zip(WITHOUT_MODEL, values, strict=True))
         read += nbytes
         if progress is not None:
             progress(read, total)

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 Rows = TypeVar("Rows", "CheckpointComparison", "Trajectory")
 
 
-def chosen(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
-    """The names that one of the patterns fits, as ``layer*``. Raises ArgumentError where none does.
+def chosen(names: Iterable[str], patterns: Sequence[str] | None) -> set[str]:
+    """The names that one of the patterns fits, as ``layer*``; all without patterns. Raises ArgumentError where none fits.
 
     Example:
         >>> sorted(chosen(["fc1.weight", "fc2.weight", "conv.weight"], ["fc*"]))
         ['fc1.weight', 'fc2.weight']
     """
     known = list(dict.fromkeys(names))
+    if not patterns:
+        return set(known)
     found = {name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)}
     if not found:
         raise ArgumentError(
@@ -37,24 +39,18 @@ def chosen(names: Iterable[str], patterns: Sequence[str]) -> set[str]:
 
 def select_rows(result: Rows, patterns: Sequence[str] | None) -> Rows:
     """A comparison or a trajectory with the rows of some parameters, and of all together."""
-    if not patterns:
-        return result
     names = chosen((row["place"] for row in result.rows if row["place"]), patterns)
     return replace(result, rows=tuple(row for row in result.rows if not row["place"] or row["place"] in names))
 
 
 def select_parameters(report: Report, patterns: Sequence[str] | None) -> Report:
     """A report with the rows of some parameters."""
-    if not patterns:
-        return report
     names = chosen(report.rows, patterns)
     return replace(report, rows={name: row for name, row in report.rows.items() if name in names})
 
 
 def select_places(found: Topology, patterns: Sequence[str] | None) -> Topology:
     """Topology with the rows of some layers and parameters, and of all together."""
-    if not patterns:
-        return found
     whole = found.frame["scope"] == "all"
     names = chosen(found.frame["place"][~whole], patterns)
     return replace(found, frame=found.frame[whole | found.frame["place"].isin(names)].reset_index(drop=True))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from graphsparse.capture import Network, export
 from graphsparse.capture.running import Runnable
@@ -125,7 +125,8 @@ def _compared(
     largest = greatest = 0.0
     for _ in range(trials):
         given = _drawn(example, graph, generator)
-        first, second = before(_copied(given)), after(given)  # a model may write into its inputs
+        copied = tree_map_only(torch.Tensor, torch.Tensor.clone, given)  # a model may write into its inputs
+        first, second = before(copied), after(given)
         for one, other in zip(_outputs(first), _outputs(second), strict=True):
             largest = max(largest, float((one - other).abs().max()))
             greatest = max(greatest, float(one.abs().max()))
@@ -147,16 +148,10 @@ def _drawn(inputs: Any, graph: LayeredGraph, generator: torch.Generator) -> Any:
     return tree_unflatten(leaves, form)
 
 
-def _copied(values: Any) -> Any:
-    return tree_map(lambda each: each.clone() if isinstance(each, torch.Tensor) else each, values)
-
-
 def _outputs(result: Any) -> list[torch.Tensor]:
     result = dict(result) if isinstance(result, Mapping) else result
     return [each.double() for each in tree_leaves(result) if isinstance(each, torch.Tensor) and each.numel()]
 
 
 def _doubled(values: Any) -> Any:
-    return tree_map(
-        lambda each: each.double() if isinstance(each, torch.Tensor) and each.is_floating_point() else each, values
-    )
+    return tree_map_only(torch.Tensor, lambda each: each.double() if each.is_floating_point() else each, values)
