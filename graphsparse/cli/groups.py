@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from graphsparse.cli import options
 from graphsparse.errors import ModelError
@@ -20,30 +20,22 @@ if TYPE_CHECKING:
 
 def flat(command: Callable[..., Any]) -> tuple[list[inspect.Parameter], Callable[[Mapping[str, Any]], dict[str, Any]]]:
     """The parameters of a command with those of its groups in their place, and what makes groups of their values again."""
-    parameters, groups = [], dict[str, Any]()
+    parameters, groups = list[inspect.Parameter](), dict[str, Any]()
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
         if is_dataclass(parameter.annotation):
             groups[name] = parameter.annotation
-            parameters += _parameters(parameter.annotation)
+            parameters += inspect.signature(parameter.annotation, eval_str=True).parameters.values()
         else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(parameter)
 
     def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
+        left = dict(values)
         made = {
-            name: group(**{each.name: values[each.name] for each in fields(group)}) for name, group in groups.items()
+            name: group(**{each.name: left.pop(each.name) for each in fields(group)}) for name, group in groups.items()
         }
-        inside = {each.name for group in groups.values() for each in fields(group)}
-        return {**{name: value for name, value in values.items() if name not in inside}, **made}
+        return {**left, **made}
 
-    return parameters, grouped
-
-
-def _parameters(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
-        for each in fields(group)
-    ]
+    return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters], grouped
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,11 @@ class NetworkOptions:
         """Raises ModelError for a resolution that is none; and where ``what`` is asked for, of which a model must be named."""
         if what and self.model == "none":
             raise ModelError(f"{what} must have a network", received="--model none", way_out="name the model")
-        options.check_resolution(self.resolution)
+        if self.resolution not in (None, "unrolled", "channel"):
+            raise ModelError(
+                "a resolution must be unrolled or channel", place="--resolution", received=repr(self.resolution),
+                way_out="name one",
+            )  # fmt: skip
 
     @property
     def part(self) -> Part:

@@ -9,93 +9,53 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from graphsparse.errors import ModelError
 
-Checkpoint = Annotated[
-    Path,
-    typer.Argument(
-        metavar="CHECKPOINT", show_default=False,
-        help="A state dict (.pt, .pth, .bin, .safetensors), a .pt2 archive, or a transformers folder.",
-    ),
-]  # fmt: skip
-Checkpoints = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="CHECKPOINT...", show_default=False,
-        help="State dicts (.pt, .pth, .bin, .safetensors), .pt2 archives, or transformers folders.",
-    ),
-]  # fmt: skip
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", metavar="MODEL",
-        help="package.module:factory; a .pt2 file; a transformers folder; or 'chain': kernels that follow each other.",
-    ),
-]  # fmt: skip
-Arguments = Annotated[
-    list[str] | None, typer.Option("--model-arg", metavar="KEY=VALUE", help="Argument of the factory. Repeat for more.")
-]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input", metavar="SHAPE", help="One sample, no batch axis: 1x28x28; int:16 for 16 tokens. Repeat for more."
-    ),
-]
-Resolution = Annotated[
-    str | None,
-    typer.Option(
-        "--resolution", metavar="NAME", show_default=False,
-        help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder).",
-    ),
-]  # fmt: skip
-Form = Annotated[
-    str | None, typer.Option("--form", metavar="FORM", help="The checkpoint's form, if not to be told by its content.")
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        "--key", metavar="NAME", help="The entry of the file that is meant: model_ema, or nets/G for one inside."
-    ),
-]
-Ignore = Annotated[
-    list[str] | None, typer.Option("--ignore", metavar="PATTERN", help="Leave out names such as 'criterion.*'. Repeat.")
-]
-Prefix = Annotated[
-    str | None, typer.Option("--prefix", metavar="TEXT", help="Take only names that begin so, without that beginning.")
-]
-TrustSizes = Annotated[
-    bool,
-    typer.Option("--trust-sizes", help="Build a config.json's or .pt2's model even if far larger than its file."),
-]
-Cache = Annotated[
-    bool,
-    typer.Option("--cache/--no-cache", help="Keep what a folder's network is captured as, for the next time."),
-]
-Statistics = Annotated[bool, typer.Option("--norm-statistics", help="Let normalisation statistics carry influence.")]
-Sources = Annotated[
-    list[str] | None,
-    typer.Option("--source", metavar="NAME", help="An input that is a source, all others constants. Repeat for more."),
-]
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option("--metric", metavar="NAME", help="A metric or a group: liveness, why, paths. Repeat for more."),
-]
-Pattern = Annotated[
-    str | None,
-    typer.Option(
-        "--pattern", metavar="TEXT", help="Where a name has its step, as 'net_{step}.pt'; * stands for anything."
-    ),
-]
-Select = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--select",
-        metavar="PATTERN",
-        help="Show the parameters and layers of such names alone: 'layer*'. Repeat for more.",
-    ),
-]
+Text = str | None
+Texts = list[str] | None
+# a table: a line for what an option is, and one for its help
+# fmt: off
+Checkpoint = Annotated[Path, Argument(metavar="CHECKPOINT", show_default=False,
+    help="A state dict (.pt, .pth, .bin, .safetensors), a .pt2 archive, or a transformers folder.")]
+Checkpoints = Annotated[list[Path], Argument(metavar="CHECKPOINT...", show_default=False,
+    help="State dicts (.pt, .pth, .bin, .safetensors), .pt2 archives, or transformers folders.")]
+Model = Annotated[Text, Option("--model", metavar="MODEL",
+    help="package.module:factory; a .pt2 file; a transformers folder; or 'chain': kernels that follow each other.")]
+Arguments = Annotated[Texts, Option("--model-arg", metavar="KEY=VALUE",
+    help="Argument of the factory. Repeat for more.")]
+Inputs = Annotated[Texts, Option("--input", metavar="SHAPE",
+    help="One sample, no batch axis: 1x28x28; int:16 for 16 tokens. Repeat for more.")]
+Resolution = Annotated[Text, Option("--resolution", metavar="NAME", show_default=False,
+    help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder).")]
+Form = Annotated[Text, Option("--form", metavar="FORM",
+    help="The checkpoint's form, if not to be told by its content.")]
+Key = Annotated[Text, Option("--key", metavar="NAME",
+    help="The entry of the file that is meant: model_ema, or nets/G for one inside.")]
+Ignore = Annotated[Texts, Option("--ignore", metavar="PATTERN",
+    help="Leave out names such as 'criterion.*'. Repeat.")]
+Prefix = Annotated[Text, Option("--prefix", metavar="TEXT",
+    help="Take only names that begin so, without that beginning.")]
+TrustSizes = Annotated[bool, Option("--trust-sizes",
+    help="Build a config.json's or .pt2's model even if far larger than its file.")]
+Cache = Annotated[bool, Option("--cache/--no-cache",
+    help="Keep what a folder's network is captured as, for the next time.")]
+Statistics = Annotated[bool, Option("--norm-statistics",
+    help="Let normalisation statistics carry influence.")]
+Sources = Annotated[Texts, Option("--source", metavar="NAME",
+    help="An input that is a source, all others constants. Repeat for more.")]
+Metrics = Annotated[Texts, Option("--metric", metavar="NAME",
+    help="A metric or a group: liveness, why, paths. Repeat for more.")]
+Pattern = Annotated[Text, Option("--pattern", metavar="TEXT",
+    help="Where a name has its step, as 'net_{step}.pt'; * stands for anything.")]
+Select = Annotated[Texts, Option("--select", metavar="PATTERN",
+    help="Show the parameters and layers of such names alone: 'layer*'. Repeat for more.")]
+Data = Annotated[Path | None, Option("--data", metavar="FILE",
+    help="An npz of arrays x (samples) and y (labels), for snip and grasp.")]
+Seed = Annotated[int, Option("--seed", metavar="N",
+    help="Decides random methods: same seed, same masks.")]
+# fmt: on
 Methods = (
     "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; "
     "random/ or magnitude/ with uniform, uniform_plus, erk, igq"
@@ -105,11 +65,6 @@ WRITTEN = (
     "masks alone: bits (.safetensors), openlth (.pt, .pth, .bin, .ckpt), csr (.npz)."
 )
 """The forms that are written and how their files end; help says it without an import of torch."""
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="FILE", help="An npz of arrays x (samples) and y (labels), for snip and grasp."),
-]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Decides random methods: same seed, same masks.")]
 BATCH = 128
 LARGEST = 2**27  # elements of an input: 512 x 512 x 512
 
@@ -140,14 +95,6 @@ def _parsed(text: str) -> tuple[str, list[int]]:
             way_out="give the shape of one sample",
         )  # fmt: skip
     return kind, sizes
-
-
-def check_resolution(name: str | None) -> None:
-    """Raises ModelError for a name that is none of a resolution's."""
-    if name not in (None, "unrolled", "channel"):
-        raise ModelError(
-            "a resolution must be unrolled or channel", place="--resolution", received=repr(name), way_out="name one"
-        )
 
 
 def arguments(texts: Sequence[str] | None) -> dict[str, Any]:

@@ -28,10 +28,6 @@ OUTPUT, ERROR = 1, 2
 WIDTH = 80  # where the environment says that a terminal has no columns
 
 
-class Unheard(GraphsparseError):
-    """Standard output does not take what is written."""
-
-
 class NobodyReads(Exception):
     """The reader of standard output has gone, as in ``graphsparse ... | head``: nothing to complain of."""
 
@@ -81,7 +77,7 @@ def answering() -> Iterator[Console]:
     """A console to standard output; when the block ends, what was said is out.
 
     Raises:
-        Unheard: standard output is closed or full. NobodyReads: nobody reads on.
+        GraphsparseError: standard output is closed or full. NobodyReads: nobody reads on.
     """
     try:
         yield console_to(sys.stdout)
@@ -89,7 +85,7 @@ def answering() -> Iterator[Console]:
     except BrokenPipeError as error:
         raise NobodyReads from error
     except OSError as error:
-        raise Unheard(
+        raise GraphsparseError(
             "standard output must take what is written", received=error.strerror, way_out="give it room, or a file"
         ) from error
 
@@ -111,13 +107,12 @@ def working() -> Iterator[Console]:
     """Hides what libraries print, in Python and below it; the console goes to the real standard error."""
     with ExitStack() as stack:
         if LOUD.get():
-            console = console_to(sys.stderr)
-            stack.enter_context(redirect_stdout(sys.stderr))  # standard output is for the answer alone
+            console, elsewhere = console_to(sys.stderr), sys.stderr
         else:
-            console = console_to(stack.enter_context(_own_error_stream()))
+            console, elsewhere = console_to(stack.enter_context(_own_error_stream())), _nowhere()
             stack.enter_context(_hidden_below())
-            stack.enter_context(redirect_stdout(_nowhere()))
-            stack.enter_context(redirect_stderr(_nowhere()))
+        stack.enter_context(redirect_stdout(elsewhere))  # standard output is for the answer alone
+        stack.enter_context(redirect_stderr(elsewhere))
         stack.enter_context(announcing(console))
         yield console
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.errors import GraphsparseError
+from graphsparse.networks.loading import Progress
 from graphsparse.reports.report import Report, report_of
 from graphsparse.reports.selection import select_parameters
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     import pandas
 
     from graphsparse.runs.template import Template
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def report_each(files: Sequence[Path], alone: partial[Report], progress: Progres
     for number, file in enumerate(files):
         try:
             shared = shared or _captured(file, alone.keywords)
-            found[str(file)] = alone(file) if shared is None else _on(shared, file, alone)
+            found[str(file)] = _on(shared, file, alone)
         except GraphsparseError as error:
             errors[str(file)] = str(error)
         progress(number + 1, len(files))
@@ -88,10 +88,10 @@ def _captured(file: Path, given: Mapping[str, Any]) -> Template | None:
     return template(file, given["model"], given["example_inputs"], None, way)
 
 
-def _on(shared: Template, file: Path, alone: Callable[[Path], Report]) -> Report:
-    """A report on the structure that is captured; by itself where the file is of another network."""
-    try:
-        graph, notes = shared.graph_of(file)
-    except GraphsparseError:
-        return alone(file)
-    return report_of(file.name, graph, notes)
+def _on(shared: Template | None, file: Path, alone: partial[Report]) -> Report:
+    """A report on the structure that is captured; by itself without one, and where the file is of another network."""
+    if shared is not None:
+        with suppress(GraphsparseError):
+            graph, notes = shared.graph_of(file)
+            return report_of(file.name, graph, notes)
+    return alone(file)

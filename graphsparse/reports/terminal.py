@@ -33,7 +33,7 @@ def show(report: Report, console: Console | None = None) -> None:
         console.file.write(_long_table(report.title, texts, console.width))
     else:
         _draw(report.title, texts, console)
-    console.print(Group(*totals(report), *_macs(report), *_inputs(report)))
+    console.print(Group(*_below(report)))
     print_notes(report.notes, console)
 
 
@@ -102,8 +102,8 @@ def print_notes(notes: Iterable[str], console: Console) -> None:
         console.print(Text(f"  {printable(note)}", style="yellow"))
 
 
-def totals(report: Report) -> Iterator[Text]:
-    """Two lines that say it all."""
+def _below(report: Report) -> Iterator[Text]:
+    """The totals in a line each, the multiplications of one sample, and what each input was taken for, and why."""
     summary = report.summary
     digits = len(f"{summary['kept']:,}")
     for kind, verb in (("direct", "kept"), ("effective", "active")):
@@ -112,17 +112,9 @@ def totals(report: Report) -> Iterator[Text]:
                 f"  {kind:<9} {summary[verb]:>{digits},} of {summary['connections']:,} {verb:<6}  "
                 f"sparsity {summary[f'{kind}_sparsity']:.6f}  compression {times(summary[f'{kind}_compression'])}"
             )
-
-
-def _macs(report: Report) -> Iterator[Text]:
-    """A line on the multiplications of one sample."""
-    if all(column in report.summary for column in MACS):
-        dense, kept, active = (report.summary[column] for column in MACS)
+    if all(column in summary for column in MACS):
+        dense, kept, active = (summary[column] for column in MACS)
         yield Text(f"  {'MACs':<9} {active:,} of active connections, {kept:,} of kept ones, {dense:,} of all")
-
-
-def _inputs(report: Report) -> Iterator[Text]:
-    """A line for each input: what it was taken for, and why."""
     for number, each in enumerate(report.inputs):
         yield Text(f"  {'' if number else 'inputs':<9} {printable(str(each))}")
 
