@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import reading
@@ -38,15 +39,11 @@ def analyze(
     select: options.Select = None,
     wanted: outputs.Outputs,
     html: outputs.Html = None,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Compare outputs before and after the dead connections are dropped."),
-    ] = False,
-    fail_under: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Status 1 if the effective compression is below this, or nothing is active."),
-    ] = None,
-) -> None:
+    verify: Annotated[bool, Option("--verify",
+        help="Compare outputs before and after the dead connections are dropped.")] = False,
+    fail_under: Annotated[float | None, Option(metavar="X",
+        help="Status 1 if the effective compression is below this, or nothing is active.")] = None,
+) -> None:  # fmt: skip
     """Direct and effective sparsity of a checkpoint, by parameter and in total; of several, a row for each.
 
     With --model none: direct sparsity of each tensor, without a network.

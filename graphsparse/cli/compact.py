@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -24,25 +24,17 @@ graphsparse compact my-llama/ --out my-smaller-llama
 def compact(
     checkpoint: options.Checkpoint,
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            show_default=False,
-            help="The folder for model.safetensors, map.json (old index of each new row and column), report.json and "
-            "model.pt2; of a transformers folder config.json too.",
-        ),
-    ],
+    out: Annotated[Path, Option(metavar="DIR", show_default=False,
+        help="The folder for model.safetensors, map.json (old index of each new row and column), report.json and "
+        "model.pt2; of a transformers folder config.json too.")],
     given: NetworkOptions,
-    round_to: Annotated[int, typer.Option(metavar="N", help="Let widths be multiples of N.")] = 1,
-    keep: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Parameters that stay as wide: 'head.*'. Repeat.")
-    ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Run both models and take back what changes outputs.")
-    ] = True,
+    round_to: Annotated[int, Option(metavar="N", help="Let widths be multiples of N.")] = 1,
+    keep: Annotated[list[str] | None, Option(metavar="PATTERN",
+        help="Parameters that stay as wide: 'head.*'. Repeat.")] = None,
+    verify: Annotated[bool, Option("--verify/--no-verify",
+        help="Run both models and take back what changes outputs.")] = True,
     json: outputs.Json = None,
-) -> None:
+) -> None:  # fmt: skip
     """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
 
     The widths of feed-forward layers are what a transformers config.json can say (intermediate_size and its like): other

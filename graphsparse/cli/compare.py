@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -27,15 +28,10 @@ def compare(
     select: options.Select = None,
     wanted: outputs.Outputs,
     html: outputs.Html = None,
-    fail_if: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION",
-            help="Status 1 if it holds, as 'B.effective_compression < 0.9 * A.effective_compression': a measure of a "
-            "checkpoint, of the last one without a letter; + - * / and or not. Repeat for more.",
-        ),
-    ] = None,
-) -> None:
+    fail_if: Annotated[list[str] | None, Option(metavar="CONDITION",
+        help="Status 1 if it holds, as 'B.effective_compression < 0.9 * A.effective_compression': a measure of a "
+        "checkpoint, of the last one without a letter; + - * / and or not. Repeat for more.")] = None,
+) -> None:  # fmt: skip
     """Put checkpoints of one network side by side, called A, B, C: sparsity, overlap, what died and came to life, topology."""
     given.check("a comparison")
     wanted.check(html)

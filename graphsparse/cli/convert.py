@@ -7,7 +7,7 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.streams import warned, working
@@ -20,19 +20,17 @@ graphsparse convert mask.pth pruned.pt --to prune --weights dense.pt
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", show_default=False, help="The checkpoint to read.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", show_default=False, help="The file to write, in one step.")],
-    to: Annotated[str, typer.Option(metavar="FORM", show_default=False, help=options.WRITTEN)],
+    source: Annotated[Path, Argument(metavar="IN", show_default=False, help="The checkpoint to read.")],
+    target: Annotated[Path, Argument(metavar="OUT", show_default=False, help="The file to write, in one step.")],
+    to: Annotated[str, Option(metavar="FORM", show_default=False, help=options.WRITTEN)],
     form: options.Form = None,
     key: options.Key = None,
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The weights, where IN holds masks alone and OUT is to hold both."),
-    ] = None,
+    weights: Annotated[Path | None, Option(metavar="FILE",
+        help="The weights, where IN holds masks alone and OUT is to hold both.")] = None,
     json: outputs.Json = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write a checkpoint in another form; its masks stay what they are."""
     wanted = outputs.Outputs(json).check()
     with working(), warned() as notes:

@@ -7,7 +7,7 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -28,19 +28,16 @@ graphsparse curve mlp.pt --model chain --method random/igq --csv curve.csv
 def curve(
     checkpoint: options.Checkpoint,
     *,
-    methods: Annotated[
-        list[str], typer.Option("--method", metavar="NAME", help=f"Repeat to compare. {options.Methods}")
-    ],
+    methods: Annotated[list[str], Option("--method", metavar="NAME", help=f"Repeat to compare. {options.Methods}")],
     wanted: outputs.Outputs,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
-    points: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Points of each curve, even in log compression; 0 for all.")
-    ] = 400,
-    compression: Annotated[float, typer.Option(metavar="X", help="Where methods that work in rounds end.")] = 1000.0,
+    plot: Annotated[Path | None, Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
+    points: Annotated[int, Option(metavar="N", min=0,
+        help="Points of each curve, even in log compression; 0 for all.")] = 400,
+    compression: Annotated[float, Option(metavar="X", help="Where methods that work in rounds end.")] = 1000.0,
     given: GraphOptions,
     data: options.Data = None,
     seed: options.Seed = 0,
-) -> None:
+) -> None:  # fmt: skip
     """Effective against direct compression at every threshold, for one method or several."""
     if all(path is None for path in (plot, wanted.json, wanted.csv, wanted.parquet)):
         raise TargetError(

@@ -7,7 +7,7 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -24,15 +24,10 @@ graphsparse export my-llama/ --resolution channel --out layers.dot
 def export(
     checkpoint: options.Checkpoint,
     *,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="FILE", show_default=False,
-            help="The file to write. Its ending says the form: .npz, .graphml, .gexf, .parquet (edges), .dot (layers).",
-        ),
-    ],
+    out: Annotated[Path, Option("--out", metavar="FILE", show_default=False,
+        help="The file to write. Its ending says the form: .npz, .graphml, .gexf, .parquet (edges), .dot (layers).")],
     given: GraphOptions,
-    force: Annotated[bool, typer.Option("--force", help="Write GraphML and GEXF of more than a million edges.")] = False,
+    force: Annotated[bool, Option("--force", help="Write GraphML and GEXF of more than a million edges.")] = False,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
     """Write the graph of a checkpoint for other programs, with what is active marked.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -33,21 +33,19 @@ KINDS = {
 
 
 def plot(
-    kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()) + ".")
-    ],
+    kind: Annotated[str, Argument(metavar="KIND",
+        help="; ".join(f"{kind}: {what}" for kind, what in KINDS.items()) + ".")],
     checkpoints: options.Checkpoints,
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="The picture: .png, .svg or .pdf.")],
-    parameter: Annotated[str | None, typer.Option(metavar="NAME", help="The parameter whose mask is drawn.")] = None,
-    order: Annotated[
-        str, typer.Option(metavar="NAME", help="Rows and columns of a mask: 'as it is', or by 'degree'.")
-    ] = "as it is",
-    inches: Annotated[str | None, typer.Option(metavar="WxH", help="Width and height of the picture: 5.5x3.")] = None,
-    title: Annotated[str | None, typer.Option(metavar="TEXT", help="What stands above the picture.")] = None,
+    out: Annotated[Path, Option(metavar="FILE", show_default=False, help="The picture: .png, .svg or .pdf.")],
+    parameter: Annotated[str | None, Option(metavar="NAME", help="The parameter whose mask is drawn.")] = None,
+    order: Annotated[str, Option(metavar="NAME",
+        help="Rows and columns of a mask: 'as it is', or by 'degree'.")] = "as it is",
+    inches: Annotated[str | None, Option(metavar="WxH", help="Width and height of the picture: 5.5x3.")] = None,
+    title: Annotated[str | None, Option(metavar="TEXT", help="What stands above the picture.")] = None,
     pattern: options.Pattern = None,
     given: GraphOptions,
-) -> None:
+) -> None:  # fmt: skip
     """Draw a picture of checkpoints for a paper. `graphsparse curve --plot` draws compression curves."""
     _check(kind, checkpoints, parameter)
     size = None if inches is None else _size(inches)

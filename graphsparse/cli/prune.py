@@ -6,7 +6,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -27,22 +27,20 @@ graphsparse prune mlp.pt --model chain --method snip --data train.npz --direct -
 def prune(
     checkpoint: options.Checkpoint,
     *,
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", show_default=False, help="The pruned checkpoint, written in one step.")
-    ],
-    method: Annotated[str, typer.Option(metavar="NAME", help=options.Methods)] = "magnitude",
-    compression: Annotated[
-        float | None, typer.Option(metavar="X", help="Target: connections / connections left.")
-    ] = None,
-    sparsity: Annotated[float | None, typer.Option(metavar="S", help="Target: share of connections to drop.")] = None,
-    effective: Annotated[bool, typer.Option("--effective/--direct", help="What the target counts.")] = True,
-    to: Annotated[str, typer.Option(metavar="FORM", help=options.WRITTEN)] = "zeros",
+    out: Annotated[Path, Option(metavar="FILE", show_default=False,
+        help="The pruned checkpoint, written in one step.")],
+    method: Annotated[str, Option(metavar="NAME", help=options.Methods)] = "magnitude",
+    compression: Annotated[float | None, Option(metavar="X",
+        help="Target: connections / connections left.")] = None,
+    sparsity: Annotated[float | None, Option(metavar="S", help="Target: share of connections to drop.")] = None,
+    effective: Annotated[bool, Option("--effective/--direct", help="What the target counts.")] = True,
+    to: Annotated[str, Option(metavar="FORM", help=options.WRITTEN)] = "zeros",
     given: GraphOptions,
     data: options.Data = None,
     seed: options.Seed = 0,
     select: options.Select = None,
     wanted: outputs.Outputs,
-) -> None:
+) -> None:  # fmt: skip
     """Prune a checkpoint to a direct or an effective target; what is written holds no dead connection."""
     given.check()
     wanted.check()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -30,17 +30,12 @@ def topology(
     *,
     given: GraphOptions,
     metrics: options.Metrics = None,
-    encoding: Annotated[
-        str,
-        typer.Option(
-            "--encoding",
-            metavar="NAME",
-            help="How a layer's bipartite graph sees a kernel: channel (an edge where any tap is), rolled (a left unit per tap), unrolled.",
-        ),
-    ] = "channel",
+    encoding: Annotated[str, Option("--encoding", metavar="NAME",
+        help="How a layer's bipartite graph sees a kernel: channel (an edge where any tap is), "
+        "rolled (a left unit per tap), unrolled.")] = "channel",
     select: options.Select = None,
     wanted: outputs.Outputs,
-) -> None:
+) -> None:  # fmt: skip
     """Topology statistics of a checkpoint, for what is kept and for what is active: in all, by layer, by parameter.
 
     The table shows what is found in all; JSON and CSV have every layer and parameter.

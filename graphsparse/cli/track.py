@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
@@ -22,36 +23,26 @@ graphsparse track run/net_*.pt --model chain --pattern 'net_{step}.pt'
 
 
 def track(
-    run: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", show_default=False, help="A folder with a checkpoint per step, or the files."),
-    ],
+    run: Annotated[list[Path], Argument(metavar="RUN", show_default=False,
+        help="A folder with a checkpoint per step, or the files.")],
     *,
     given: GraphOptions,
     pattern: options.Pattern = None,
-    sidecar: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Keep what is found of each checkpoint there, and go on from it next time."
-        ),
-    ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Checkpoints read at a time; -1 for one per core.")] = 1,
-    processes: Annotated[bool, typer.Option("--processes/--threads", help="What a job is.")] = True,
-    cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Read them on the cluster of this Dask scheduler.")
-    ] = None,
-    causes: Annotated[bool, typer.Option("--causes/--no-causes", help="Find which masks cut units that died.")] = True,
+    sidecar: Annotated[Path | None, Option(metavar="FOLDER",
+        help="Keep what is found of each checkpoint there, and go on from it next time.")] = None,
+    jobs: Annotated[int, Option(metavar="N", help="Checkpoints read at a time; -1 for one per core.")] = 1,
+    processes: Annotated[bool, Option("--processes/--threads", help="What a job is.")] = True,
+    cluster: Annotated[str | None, Option(metavar="ADDRESS",
+        help="Read them on the cluster of this Dask scheduler.")] = None,
+    causes: Annotated[bool, Option("--causes/--no-causes", help="Find which masks cut units that died.")] = True,
     select: options.Select = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the table; its ending says the form: .parquet, .csv, .json."),
-    ] = None,
+    out: Annotated[Path | None, Option(metavar="FILE",
+        help="Write the table; its ending says the form: .parquet, .csv, .json.")] = None,
     wanted: outputs.Outputs,
     html: outputs.Html = None,
-    deaths: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a row per unit that died as CSV: when, and who cut it.")
-    ] = None,
-) -> None:
+    deaths: Annotated[Path | None, Option(metavar="FILE",
+        help="Write a row per unit that died as CSV: when, and who cut it.")] = None,
+) -> None:  # fmt: skip
     """Follow a network through all checkpoints of a run: sparsity, births and deaths, overlap, collapse, step by step.
 
     A checkpoint that cannot be read is skipped and said; the exit status is 2 then.
