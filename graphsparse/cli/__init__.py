@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,7 @@ ALLOCATIONS = 1_000_000
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit; whatever goes wrong is one line on standard error, never a traceback."""
+    """Run the command line and exit. Whatever goes wrong is one line on standard error, never a traceback."""
     with seldom(), streams.prepared(), stopping() as stop:
         try:
             status = _run(arguments)
@@ -48,7 +49,7 @@ def _answer(error: BaseException) -> int:
         return BROKEN_PIPE
     status, line = explained(error, _options)
     if streams.LOUD.get():
-        streams.show_trace(error)
+        streams.complain("".join(traceback.format_exception(error)).rstrip("\n"))
     if line:
         streams.complain(f"graphsparse: {line}")
     return status

@@ -16,8 +16,6 @@ from graphsparse.cli.wording import BAD_INPUT, one_line
 from graphsparse.errors import ModelError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from graphsparse.reports.report import Report
     from graphsparse.reports.several import Reports
 
@@ -60,25 +58,15 @@ def analyze(
     with working() as console, reading(console) as progress:
         from graphsparse.reports.analyze import analyze as run
         from graphsparse.reports.several import report_each
+        from graphsparse.reports.terminal import show_reports
 
         alone = partial(run, **given.arguments, verify=verify)
         found = report_each(checkpoints, alone, progress)
         shown = found.selected(select)
     if html is not None and found.only is not None:
         found.only.to_html(html, command=outputs.typed())
-    wanted.deliver(shown.to_json, partial(_show, shown), shown.table)
+    wanted.deliver(shown.to_json, partial(show_reports, shown), shown.table)
     _end(found, fail_under)
-
-
-def _show(found: Reports, out: Console) -> None:
-    if found.only is not None:
-        from graphsparse.reports.terminal import show
-
-        show(found.only, out)
-    else:
-        from graphsparse.reports.tables import show_reports
-
-        show_reports(found, out)
 
 
 def _check_limit(fail_under: float, model: str | None) -> None:
@@ -93,11 +81,8 @@ def _check_limit(fail_under: float, model: str | None) -> None:
 
 def _end(found: Reports, fail_under: float | None) -> None:
     """Says which checks fail, and ends with the status that this gives."""
-    failed = [
-        text if found.only else f"{name}: {text}"
-        for name, report in found.reports.items()
-        if (text := _failure(report, fail_under))
-    ]
+    failures = {name: _failure(report, fail_under) for name, report in found.reports.items()}
+    failed = [text if found.only else f"{name}: {text}" for name, text in failures.items() if text]
     for text in (*failed, *(f"graphsparse: skipped: {one_line(error)}" for error in found.errors.values())):
         complain(text)
     if failed or found.errors:

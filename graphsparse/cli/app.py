@@ -46,12 +46,8 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-Traceback = Annotated[
-    bool,
-    typer.Option(
-        "--traceback", callback=_loud, is_eager=True, help="Show the trace of an error, and what libraries print."
-    ),
-]
+Traceback = Annotated[bool, typer.Option("--traceback", callback=_loud, is_eager=True,
+    help="Show the trace of an error, and what libraries print.")]  # fmt: skip
 
 
 @app.callback()

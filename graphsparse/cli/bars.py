@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from threading import Timer
-from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None
     with Progress(*columns, console=console, transient=True) as shown:
 
         def progress(name: str, soon: float = 0) -> Callable[[int, int], None]:
-            task, start = shown.add_task(name, total=None, visible=not soon), monotonic()
+            task = shown.add_task(name, total=None, visible=not soon)
             timer = Timer(soon, lambda: shown.update(task, visible=True))
             timer.daemon = True
             if soon:
@@ -42,8 +41,8 @@ def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None
 
             def step(done: int, rounds: int) -> None:
                 shown.update(task, completed=done, total=rounds)
-                if done >= rounds and monotonic() - start < soon:
-                    timer.cancel()
+                if done >= rounds:
+                    timer.cancel()  # before it has shown what took less
 
             return step
 

@@ -30,10 +30,9 @@ def flat(command: Callable[..., Any]) -> tuple[list[inspect.Parameter], Callable
 
     def grouped(values: Mapping[str, Any]) -> dict[str, Any]:
         left = dict(values)
-        made = {
-            name: group(**{each.name: left.pop(each.name) for each in fields(group)}) for name, group in groups.items()
-        }
-        return {**left, **made}
+        for name, group in groups.items():
+            left[name] = group(**{each.name: left.pop(each.name) for each in fields(group)})
+        return left
 
     return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters], grouped
 
@@ -91,9 +90,8 @@ class NetworkOptions:
         found = self.network(checkpoint)
         if found.is_meta and running:
             found = with_weights(found)
-            note = (
-                f"{running[0]} runs the model: its weights were loaded, which takes about {size(bytes_to_run(found))}."
-            )
+            memory = size(bytes_to_run(found))
+            note = f"{running[0]} runs the model: its weights were loaded, which takes about {memory}."
             return replace(found, notes=(*found.notes, note))
         if found.is_meta and not found.weights:
             raise ModelError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from graphsparse.cli.streams import COMMAND, answering
 from graphsparse.errors import ModelError
@@ -17,14 +17,10 @@ if TYPE_CHECKING:
     import pandas
     from rich.console import Console
 
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write all as JSON; - for standard output.")]
-Csv = Annotated[
-    str | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV; - for standard output.")
-]
-Parquet = Annotated[
-    Path | None, typer.Option("--parquet", metavar="FILE", help="Write the table as parquet. Needs pyarrow.")
-]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report as a page.")]
+Json = Annotated[str | None, Option("--json", metavar="FILE", help="Write all as JSON; - for standard output.")]
+Csv = Annotated[str | None, Option("--csv", metavar="FILE", help="Write the table as CSV; - for standard output.")]
+Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write the table as parquet. Needs pyarrow.")]
+Html = Annotated[Path | None, Option("--html", metavar="FILE", help="Write the report as a page.")]
 OUTPUT = "-"
 
 

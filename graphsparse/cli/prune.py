@@ -49,7 +49,7 @@ def prune(
         from graphsparse.pruning.prune import prune as run
         from graphsparse.reports.report import report_of
         from graphsparse.reports.several import Reports
-        from graphsparse.reports.terminal import show
+        from graphsparse.reports.terminal import show_reports
         from graphsparse.surgery.places import under_every_name
 
         check_target(out, to)
@@ -72,7 +72,7 @@ def prune(
         return dumps({**loads(shown.to_json()), **about}, indent=2)
 
     def tell(answer: Console) -> None:
-        show(next(iter(shown.reports.values())), answer)
+        show_reports(shown, answer)
         ranked = [f"{dropped:,} connections that rank as high are dead and were dropped."] if dropped else []
         outputs.say(map(one_line, [*loaded.notes, *notes, *ranked, f"Written: {out} ({to})."]), answer)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -161,12 +160,6 @@ def _hidden_below() -> Iterator[None]:
 def _nowhere() -> IO[str]:
     """Stays open: a library that keeps the stream may write to it long after the work."""
     return open(os.devnull, "w")
-
-
-def show_trace(error: BaseException) -> None:
-    """Prints the trace of an error."""
-    with suppress(OSError):
-        traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
 
 
 def complain(line: str) -> None:

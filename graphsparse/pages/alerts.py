@@ -24,9 +24,8 @@ class Alert:
 
 def section(alerts: Iterable[Alert], calm: str) -> Section:
     """The alerts, the worst first; ``calm`` is said where there are none."""
-    return Section(
-        "alerts", "Alerts", {"alerts": sorted(alerts, key=lambda alert: LEVELS.index(alert.level)), "calm": calm}
-    )
+    worst = sorted(alerts, key=lambda alert: LEVELS.index(alert.level))
+    return Section("alerts", "Alerts", {"alerts": worst, "calm": calm})
 
 
 def few(alerts: Sequence[Alert], rest: str, place: str) -> Iterator[Alert]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,15 +128,13 @@ def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> R
     return Report(title, rows, (*COLUMNS, *MACS), summary, told, found, graph.coverage, graph.inputs, graph)
 
 
-def _of_sparsity(found: Sparsity) -> list[str]:
-    notes = []
+def _of_sparsity(found: Sparsity) -> Iterator[str]:
     if not found.connected:
-        notes.append(f"Collapsed: no path from an input to an output is left. {_break(found)}")
+        yield f"Collapsed: no path from an input to an output is left. {_break(found)}"
     elif found.collapsed:
-        notes.append(f"Nothing is active in {_few(found.collapsed)}.")
+        yield f"Nothing is active in {_few(found.collapsed)}."
     if found.unused:
-        notes.append(f"Not used by the network, not counted: {_few(found.unused)}.")
-    return notes
+        yield f"Not used by the network, not counted: {_few(found.unused)}."
 
 
 def _break(found: Sparsity) -> str:
@@ -148,16 +146,14 @@ def _break(found: Sparsity) -> str:
     return "" if first is None else f"The inputs reach no unit that {first} feeds."
 
 
-def _of_graph(graph: LayeredGraph) -> list[str]:
-    notes = [*graph.notes]
+def _of_graph(graph: LayeredGraph) -> Iterator[str]:
+    yield from graph.notes
     if graph.coverage.conservative:
         reasons = sorted({f"{operation}: {reason}" for operation, _, reason in graph.coverage.conservative})
         calls = len(graph.coverage.conservative)
-        notes.append(f"Decided on the safe side ({calls} calls): {'; '.join(reasons[:4])}.")
+        yield f"Decided on the safe side ({calls} calls): {'; '.join(reasons[:4])}."
     if graph.has_norm_statistics and not graph.norm_statistics:
-        left_out = "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
-        notes.append(left_out)
-    return notes
+        yield "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -11,7 +11,6 @@ from graphsparse.errors import ArgumentError
 
 if TYPE_CHECKING:
     from graphsparse.metrics.topology import Topology
-    from graphsparse.reports.report import Report
     from graphsparse.runs.comparison import CheckpointComparison
     from graphsparse.runs.trajectory import Trajectory
 
@@ -41,12 +40,6 @@ def select_rows(result: Rows, patterns: Sequence[str] | None) -> Rows:
     """A comparison or a trajectory with the rows of some parameters, and of all together."""
     names = chosen((row["place"] for row in result.rows if row["place"]), patterns)
     return replace(result, rows=tuple(row for row in result.rows if not row["place"] or row["place"] in names))
-
-
-def select_parameters(report: Report, patterns: Sequence[str] | None) -> Report:
-    """A report with the rows of some parameters."""
-    names = chosen(report.rows, patterns)
-    return replace(report, rows={name: row for name, row in report.rows.items() if name in names})
 
 
 def select_places(found: Topology, patterns: Sequence[str] | None) -> Topology:

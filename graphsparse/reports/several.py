@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from graphsparse.errors import GraphsparseError
 from graphsparse.networks.loading import Progress
 from graphsparse.reports.report import Report, report_of
-from graphsparse.reports.selection import select_parameters
+from graphsparse.reports.selection import chosen
 
 if TYPE_CHECKING:
     import pandas
@@ -53,7 +53,12 @@ class Reports:
 
     def selected(self, patterns: Sequence[str] | None) -> Reports:
         """The same with the rows of some parameters."""
-        return replace(self, reports={name: select_parameters(each, patterns) for name, each in self.reports.items()})
+        return replace(self, reports={name: _part(report, patterns) for name, report in self.reports.items()})
+
+
+def _part(report: Report, patterns: Sequence[str] | None) -> Report:
+    names = chosen(report.rows, patterns)
+    return replace(report, rows={name: row for name, row in report.rows.items() if name in names})
 
 
 def report_each(files: Sequence[Path], alone: partial[Report], progress: Progress) -> Reports:

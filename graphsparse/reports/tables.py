@@ -1,4 +1,4 @@
-"""Tables in the terminal of several checkpoints (reports, comparisons, trajectories), and of topology."""
+"""Comparisons, trajectories and topology as tables in the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from graphsparse.runs.rows import ALL, PARAMETER, Row
 
 if TYPE_CHECKING:
     from graphsparse.metrics.topology import Topology
-    from graphsparse.reports.several import Reports
     from graphsparse.runs.comparison import CheckpointComparison
     from graphsparse.runs.trajectory import Trajectory
 
@@ -32,19 +31,9 @@ HEADS = {
     "direct_compression": "direct", "effective_compression": "effective", "overlap_before": "overlap", "overlap_last": "last",
     "units_died": "units died", "units_born": "units born", "active_overlap": "active overlap",
 }  # fmt: skip
+SPARSITIES, CHANGES = ("direct", "effective"), ("overlap", "died", "born")
 NAMED = 4
 LARGE = 1e12  # from here on numbers of topology are shown with an exponent
-
-
-def show_reports(found: Reports, console: Console) -> None:
-    """A row per file."""
-    console = wide(console)
-    columns = ("connections", "kept", "active", "direct_compression", "effective_compression")
-    table = table_of("", ["checkpoint", *(HEADS.get(column, column) for column in columns)])
-    for name, report in found.reports.items():
-        table.add_row(Text(printable(name)), *(cell(column, report.summary.get(column)) for column in columns))
-    console.print(table)
-    print_notes([f"{name}: {note}" for name, report in found.reports.items() for note in report.notes], console)
 
 
 def show_comparison(found: CheckpointComparison, console: Console) -> None:
@@ -72,10 +61,8 @@ def show_trajectory(found: Trajectory, console: Console) -> None:
         console.print(Text(f"  From step {step} on: {said}.", style="bold"), soft_wrap=True)
     if found.death_rows:
         back = sum(row["back"] is not None for row in found.death_rows)
-        text = (
-            f"  {len(found.death_rows):,} deaths of units, {back:,} of them came back; cut by {_cut(found.death_rows)}."
-        )
-        console.print(Text(text), soft_wrap=True)
+        died = f"  {len(found.death_rows):,} deaths of units, {back:,} of them came back; "
+        console.print(Text(f"{died}cut by {_cut(found.death_rows)}."), soft_wrap=True)
     print_notes(found.notes, console)
 
 
@@ -84,10 +71,7 @@ def _totals(found: CheckpointComparison, names: Sequence[str]) -> Table:
     rows = {row["checkpoint"]: row for row in found.rows if row["scope"] == ALL}
     for measure in MEASURES:
         _add(table, HEADS.get(measure, measure.replace("_", " ")), measure, [rows[name][measure] for name in names])
-    metrics: dict[str, dict[str, Row]] = {}
-    for row in found.topology_rows:
-        metrics.setdefault(row["metric"], {})[row["checkpoint"]] = row
-    for metric, by_name in metrics.items():
+    for metric, by_name in _by(found.topology_rows, "metric").items():
         for part in ("kept", "active"):
             values = [by_name[name][part] for name in names]
             if part == "kept" or values != [by_name[name]["kept"] for name in names]:
@@ -102,20 +86,22 @@ def _add(table: Table, head: str, measure: str, values: Sequence[float]) -> None
 
 
 def _parameters(found: CheckpointComparison, names: Sequence[str]) -> Table:
-    heads = [f"{head} {name}" for head in ("direct", "effective") for name in names]
-    later = [f"{head} {name}" for head in ("overlap", "died", "born") for name in names[1:]]
+    heads = [f"{measure} {name}" for measure in SPARSITIES for name in names]
+    later = [f"{measure} {name}" for measure in CHANGES for name in names[1:]]
     table = table_of("by parameter", ["parameter", "connections", *heads, *later])
-    rows: dict[str, dict[str, Row]] = {}
-    for row in found.rows:
-        if row["scope"] == PARAMETER:
-            rows.setdefault(row["place"], {})[row["checkpoint"]] = row
-    for place, by_name in rows.items():
-        cells = [cell(measure, by_name[name][measure]) for measure in ("direct", "effective") for name in names]
-        cells += [
-            cell(measure, by_name[name][measure]) for measure in ("overlap", "died", "born") for name in names[1:]
-        ]
+    for place, by_name in _by([row for row in found.rows if row["scope"] == PARAMETER], "place").items():
+        cells = [cell(measure, by_name[name][measure]) for measure in SPARSITIES for name in names]
+        cells += [cell(measure, by_name[name][measure]) for measure in CHANGES for name in names[1:]]
         table.add_row(Text(printable(place)), cell("connections", by_name[names[0]]["connections"]), *cells)
     return table
+
+
+def _by(rows: Iterable[Row], key: str) -> dict[str, dict[str, Row]]:
+    """The rows with each value of a column, by checkpoint."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault(row[key], {})[row["checkpoint"]] = row
+    return found
 
 
 def _print_units(console: Console, name: str, rows: Sequence[Row], first: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -15,6 +15,9 @@ from rich.text import Text
 
 from graphsparse.pages.render import fraction
 from graphsparse.reports.report import MACS, Report
+
+if TYPE_CHECKING:
+    from graphsparse.reports.several import Reports
 
 SPARED = ("kept_macs", "macs", "active_macs", "shape", "units", "connections", "direct", "stranded", "starved", "kept")
 """What a narrow terminal does without, in this order; the JSON and the frame have it all."""
@@ -35,6 +38,20 @@ def show(report: Report, console: Console | None = None) -> None:
         _draw(report.title, texts, console)
     console.print(Group(*_below(report)))
     print_notes(report.notes, console)
+
+
+def show_reports(found: Reports, console: Console) -> None:
+    """Print a report; of several, a row per file."""
+    if found.only:
+        show(found.only, console)
+        return
+    console = wide(console)
+    table = table_of("", ("checkpoint", "connections", "kept", "active", "direct", "effective"))
+    columns = ("connections", "kept", "active", "direct_compression", "effective_compression")
+    for name, report in found.reports.items():
+        table.add_row(Text(printable(name)), *(cell(column, report.summary.get(column)) for column in columns))
+    console.print(table)
+    print_notes([f"{name}: {note}" for name, report in found.reports.items() for note in report.notes], console)
 
 
 def wide(console: Console) -> Console:

@@ -49,10 +49,8 @@ def section(report: Facts, swept: Swept | None = None) -> Section:
 
 def rows_of(report: Facts) -> list[dict[str, Any]]:
     """The rows of a report, with their names and what is dead."""
-    return [
-        {"parameter": str(name), **row, **({"dead": row["kept"] - row["active"]} if "active" in row else {})}
-        for name, row in report.rows.items()
-    ]
+    dead = {name: {"dead": row["kept"] - row["active"]} for name, row in report.rows.items() if "active" in row}
+    return [{"parameter": str(name), **row, **dead.get(name, {})} for name, row in report.rows.items()]
 
 
 def columns_of(report: Facts) -> dict[str, str]:
