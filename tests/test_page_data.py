@@ -19,7 +19,7 @@ from graphsparse import data, zoo
 from graphsparse.metrics.parts import Swept
 from graphsparse.pages import render
 from graphsparse.pages.render import as_json
-from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs, why
+from graphsparse.reports.page import alerts, curve, details, fine, flow, fragility, pairs
 from graphsparse.reports.page.build import page_of
 from graphsparse.reports.report import report_of
 from tests.models import Residual
@@ -94,7 +94,7 @@ def test_details_count_dead_rows_and_columns():
 def test_reasons_are_those_that_explain_gives(bias):
     graph = mlp((5, 9, 9, 4), 0.2, 1 + bias, bias)
     swept = Swept(graph)
-    told = why.reasons(swept)
+    told = details.reasons(swept)
     assert any(told.values())
     for name, sentences in told.items():
         lost = np.argwhere(swept.masks["kept"][name].unpack() & ~swept.masks["active"][name].unpack())
@@ -116,7 +116,7 @@ def test_reasons_are_those_that_explain_gives(bias):
 
 def test_taps_and_positions_may_be_why_too():
     graph = residual(0.1, 1)
-    told = why.reasons(Swept(graph))
+    told = details.reasons(Swept(graph))
     for name, row in gs.sparsity(graph).rows.items():
         lost = row["kept"] - row["active"]
         assert told[name] == [] if not lost else told[name][0].startswith(f"{lost} kept connections are dead")

@@ -1,7 +1,7 @@
 """The command line: one file per command.
 
-Exit status 0; 1 for a failed check; 2 for bad input; 3 for a defect of graphsparse; 128 and the signal's number for a
-stop by a signal. Statuses from 2 are explained in one line on standard error.
+The exit status is 0; 1 after a check that fails; 2 for bad input; 3 for a defect of graphsparse; 128 and the number of
+a signal that stops it. From 2 on, one line on standard error says why.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _PYTHON_ONLY = {"by_order", "extra_rules", "fold_constants"}
 
 
 def explained(error: BaseException, options: Callable[[], Mapping[str, str]]) -> tuple[int, str]:
-    """The exit status and the line for what ended a command; the line is empty where all is said already.
+    """The exit status and the line for what ended a command; no line where click has answered.
 
     ``options()`` gives the option of each argument.
     """

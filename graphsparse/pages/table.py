@@ -37,10 +37,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Table:
-    """A row for each name. ``kinds`` are rows that a reader may choose to see alone: their numbers, by what they have in common.
+    """A row for each name. ``of`` says what the names are of, ``below`` is a sentence below the title.
 
-    ``of`` is what the names are of, ``below`` what is said below the title; ``linked``: the rows are those of the layers that
-    other pictures of the page choose.
+    ``kinds`` are the numbers of rows that a reader may want to see alone, by what these have in common. The rows of a
+    ``linked`` table are layers, which other pictures of the page choose too.
     """
 
     of: str

@@ -49,8 +49,8 @@ def analyze(
     """Say how sparse a saved or live network is, directly and effectively.
 
     Args:
-        source: a checkpoint file or state dict; or a live module, whose own masks are read; or an exported program or
-            a network. After a module the second argument are its inputs: ``analyze(model, x)``.
+        source: a checkpoint file or a state dict; a live module, whose own masks are read; an exported program; or a
+            network. After what is live the second argument is its inputs: ``analyze(model, x)``.
         model: for a checkpoint, its network: a module, ``"package.module:factory"``, a ``.pt2`` file, a folder with a
             transformers ``config.json``, ``"chain"`` for a state dict whose kernels follow each other, or ``"none"`` for
             direct sparsity by tensor alone. A ``.pt2`` file and a transformers folder need no model beside them.
@@ -60,8 +60,8 @@ def analyze(
             the length of its input is arbitrary.
         form: the checkpoint's form, where it should not be recognised.
         model_args: keyword arguments of the factory.
-        progress: called with (bytes read, bytes in all) where a checkpoint is read tensor by tensor: always but for a
-            factory's model that has weights of its own. So a checkpoint may be larger than memory.
+        progress: called with (bytes read, bytes in all) while a checkpoint is read tensor by tensor, so that it may be
+            larger than memory. A model of a factory that must have its weights is read at once.
         key, ignore, prefix: which tensors of the checkpoint are meant; as for `graphsparse.read_masks`.
         trust_sizes: build the model of a ``config.json`` or a ``.pt2`` archive however much larger than the file it is.
         cache: keep what a transformers folder's network is captured as in the user's cache, and find it there again.
@@ -101,7 +101,7 @@ def analyze(
         ).with_inputs(example_inputs, kwargs)  # fmt: skip
     graph = export(network, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
     verification = verify_outputs(network, graph) if verify else None
-    told = () if verification is None else (str(verification),)
+    told = [str(verification)] if verification else []
     found = report_of(network.title, graph, (*told, *network.notes, *_not_finite(network)))
     return replace(found, network=network, origin=origin, verification=verification)
 
@@ -112,7 +112,7 @@ def _origin(source: Any, model: Any, example_inputs: Any, settings: Mapping[str,
     if isinstance(source, LIVE) and example_inputs is None:
         model, example_inputs = source, model
     named = (
-        None if model is None else os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
+        os.fspath(model) if isinstance(model, (str, os.PathLike)) else None if model is None else type(model).__name__
     )
     shapes = [f"{'x'.join(map(str, each.shape))} {str(each.dtype).removeprefix('torch.')}"
               for each in tree_leaves(example_inputs) if isinstance(each, torch.Tensor)]  # fmt: skip
@@ -127,7 +127,7 @@ def _tuple(names: Any) -> Any:
 
 
 def _not_finite(network: Network) -> tuple[str, ...]:
-    """The note on weights that are not finite; that on a checkpoint's stands among the network's own."""
+    """The note on weights that are not finite. A checkpoint's stands among the network's own notes."""
     if network.weights or isinstance(network.model, ExportedProgram):
         return ()
     named = {name: parameter.detach() for name, parameter in network.model.named_parameters()}
@@ -139,7 +139,8 @@ def _inputs_of(source: nn.Module | ExportedProgram | Network, second: Any, examp
     """The inputs of a live module, which stand second: it is its own model."""
     if second is not None and (example_inputs is not None or isinstance(second, (str, nn.Module))):
         raise ModelError(
-            "a live module must come without a model beside it", place=type(source).__name__, received=second if isinstance(second, str) else type(second).__name__,
+            "a live module must come without a model beside it", place=type(source).__name__,
+            received=second if isinstance(second, str) else type(second).__name__,
             way_out="analyze(module, example_inputs); or give a checkpoint first, and the module as its model",
         )  # fmt: skip
     return example_inputs if second is None else second

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.errors import MissingExtra
-from graphsparse.graph import Coverage, LayeredGraph
+from graphsparse.graph import LayeredGraph
 from graphsparse.measures.macs import macs_of
 from graphsparse.measures.notebook import table
 from graphsparse.measures.sparsity import COLUMNS, Sparsity, compression_of, sparsity, sparsity_of
@@ -64,7 +64,8 @@ class Report(Facts):
         if self.inputs:
             found["inputs"] = [_plain(asdict(each)) for each in self.inputs]
         if self.coverage:
-            found["coverage"] = _covered(self.coverage)
+            calls = [dict(zip(("operation", "place", "reason"), call)) for call in self.coverage.conservative]
+            found["coverage"] = {"operations": dict(self.coverage.rules), "conservative": calls}
         if self.verification:
             found["verification"] = _plain(asdict(self.verification))
         return {**found, "notes": list(self.notes)}
@@ -86,8 +87,8 @@ class Report(Facts):
     ) -> str:
         """The report as a page that stands alone, also written to a file where a path is given. Needs the extra ``html``.
 
-        ``command`` is what the page says was typed; ``curves`` are compression curves by the name of their method, as
-        `graphsparse.compression_curve` gives them, in the place of the one of the weights' magnitudes.
+        ``command`` is what the page says was typed. ``curves`` are shown in the place of that of the weights' magnitudes:
+        `graphsparse.compression_curve` gives them; each has the name of its method.
         """
         from graphsparse.pages.render import render
         from graphsparse.reports.page.build import page_of
@@ -97,11 +98,6 @@ class Report(Facts):
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return plain_rows([values])[0]
-
-
-def _covered(coverage: Coverage) -> dict[str, Any]:
-    conservative = [dict(zip(("operation", "place", "reason"), call)) for call in coverage.conservative]
-    return {"operations": dict(coverage.rules), "conservative": conservative}
 
 
 def report_of(title: str, graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Report:

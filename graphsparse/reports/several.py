@@ -64,7 +64,7 @@ def _part(report: Report, patterns: Sequence[str] | None) -> Report:
 def report_each(files: Sequence[Path], alone: partial[Report], progress: Progress) -> Reports:
     """A report of each file; ``alone`` is `graphsparse.analyze` with the arguments that all share.
 
-    Those of one named model are captured once. What is wrong with a file is raised where there is no other.
+    A model that is named is captured once for all. What is wrong with a file is raised where no other has a report.
     """
     if len(files) == 1:
         return Reports({str(files[0]): alone(files[0], progress=progress)}, {})

@@ -32,10 +32,10 @@ Run = Callable[[Any], Any]
 class Verification:
     """What came out of the comparison, in double precision.
 
-    ``largest`` is the greatest absolute difference of any output, ``greatest_output`` the greatest absolute output.
-    ``trials`` random inputs were tried. ``dropped`` dead connections were set to zero; ``kept_for_constants`` stay, since
-    no bias can take over what they carry; ``folded`` constants went into biases. ``same_masks``: the masks were those of
-    the report, not others that were found with the statistics of normalisation.
+    ``largest`` is the greatest absolute difference of any output, ``greatest_output`` the greatest absolute output, on
+    ``trials`` random inputs. ``dropped`` dead connections were set to zero. ``kept_for_constants`` stay, since no bias can
+    take over what they carry; ``folded`` constants went into biases. ``same_masks`` is False where the masks had to be
+    found anew, with the statistics of normalisation.
     """
 
     largest: float
@@ -62,8 +62,8 @@ class Verification:
 def verify_outputs(network: Network, graph: LayeredGraph, trials: int = TRIALS, seed: int = 0) -> Verification:
     """Drop the dead connections of a copy of a network, and compare its outputs with those of the network itself.
 
-    Both compute in double precision, in evaluation mode, on inputs drawn from a normal distribution and tokens drawn from all
-    rows of their table; other integers are those of the network. Where the model has statistics of normalisation, masks are
+    Both compute in double precision and in evaluation mode. Inputs are drawn from a normal distribution, tokens from all
+    rows of their table; other integers are those of the network. If the model has statistics of normalisation, masks are
     found with them. An exported program has no modules whose biases take over constants: connections that carry one stay.
 
     Raises:

@@ -13,8 +13,8 @@ from graphsparse.pages.sections import Section
 from graphsparse.reports.facts import Facts
 
 OUT_OF_LINE, AT_LEAST, ALWAYS = 3.0, 0.1, 0.5
-"""How many times the median distance from the median is out of line; the least share that is worth an alert; and the share
-that always is, where it is not what most layers have."""
+"""How many median distances from the median are out of line; the least share that is worth an alert; and the share that
+always is, unless most layers have it."""
 PLACES = {"Decided on the safe side": "#coverage", "Verified on": "#verification"}
 """Where notes that begin so are told in full."""
 SHARES = {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from graphsparse.graph import LayeredGraph
+from graphsparse.algebras import OR_AND
+from graphsparse.kernels.masks import Mask
+from graphsparse.metrics.cones import dense, missing_side
 from graphsparse.metrics.parts import PARTS, Swept
+from graphsparse.metrics.steps import Steps
+from graphsparse.pages.render import count
 from graphsparse.reports.page.fine import kernel_of
-from graphsparse.reports.page.why import reasons
 
 BINS = 24
 """Bars of a distribution: beyond so many different degrees, several share a bar."""
@@ -21,6 +25,11 @@ ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 BUDGET, EACH, WIDEST, NARROWEST = 800_000, 8_000, 128, 16
 """Letters for all pictures of a page, letters more for each, and the sides of a picture."""
 TEXTS = 4  # of a picture: two parts, each in two orders
+WORK = 2_000_000_000
+"""Connections and units that all examples of a page may look at."""
+SWEEPS = 4_000
+"""Sweeps that all examples of a page may take; one takes up to as many as there are layers."""
+SIDES = {"sources": "start at units that no input moves", "sinks": "end at units that reach no output"}
 
 
 def details(swept: Swept) -> list[dict[str, Any]] | None:
@@ -34,7 +43,9 @@ def details(swept: Swept) -> list[dict[str, Any]] | None:
 
 def _of(swept: Swept, name: str, side: int) -> dict[str, Any]:
     graph = swept.graph
-    kernels = [kernels_of(graph, name, swept.masks[part][name].unpack().reshape(-1)) for part in PARTS]
+    flat = [swept.masks[part][name].unpack().reshape(-1) for part in PARTS]
+    blocks = {block.view: block for block in graph.kernels[name]}.values()  # each kernel once, however often it is used
+    kernels = [[kernel_of(block, mask) for block in blocks] for mask in flat]
     degrees = {"in": [_degrees(each, (2, 3)) for each in kernels], "out": [_degrees(each, (1, 3)) for each in kernels]}
     lines = {side: {"all": len(both[0]), **{part: int((each == 0).sum()) for part, each in zip(PARTS, both)}}
              for side, both in degrees.items()}  # fmt: skip
@@ -44,11 +55,6 @@ def _of(swept: Swept, name: str, side: int) -> dict[str, Any]:
         "picture": picture(_matrix(kernels[0]), _matrix(kernels[1]), side),
         "uses": len(graph.kernels[name]),
     }
-
-
-def kernels_of(graph: LayeredGraph, name: str, flat: np.ndarray) -> list[np.ndarray]:
-    """A parameter's kernels (groups, rows, channels, taps), each once however often it is used."""
-    return [kernel_of(block, flat) for block in {block.view: block for block in graph.kernels[name]}.values()]
 
 
 def _degrees(kernels: Sequence[np.ndarray], axes: tuple[int, int]) -> np.ndarray:
@@ -132,3 +138,49 @@ def encoded(shares: np.ndarray) -> str:
         'AB/'
     """
     return ALPHABET[np.ceil(shares * (len(ALPHABET) - 1)).astype(np.int64)].tobytes().decode()
+
+
+def reasons(swept: Swept) -> dict[str, list[str]]:
+    """Sentences for each parameter; none where nothing that is kept is dead."""
+    graph, found = swept.graph, swept.liveness
+    every = OR_AND.vector(graph.n_units)
+    OR_AND.put(every, np.arange(graph.n_units), True)
+    fed, read = replace(found, reach=every).connections(), found.connections(every)
+    lost = {name: graph.kept[name].without(swept.masks["active"][name]) for name in graph.shapes}
+    lost = {name: mask for name, mask in lost.items() if mask.count()}
+    wanted = sorted(lost, key=lambda name: -lost[name].count())
+    wanted = wanted[: min(WORK // max(8 * graph.n_connections + graph.n_units, 1), SWEEPS // max(len(graph.layers), 1))]
+    whole = Swept(dense(graph)) if wanted else swept
+    texts: dict[str, list[str]] = {name: [] for name in graph.shapes}
+    for name, mask in lost.items():
+        parts = {"sources": mask.without(fed[name]), "sinks": mask.without(read[name])}
+        texts[name] = _sentences(mask, parts)
+        if name in wanted:
+            texts[name] += [_example(swept, whole, name, parts[side], side) for side in SIDES if parts[side].count()]
+    return texts
+
+
+def _sentences(lost: Mask, parts: dict[str, Mask]) -> list[str]:
+    """How many lack what."""
+    both = parts["sources"].both(parts["sinks"]).count()
+    rest = lost.without(parts["sources"].either(parts["sinks"])).count()
+    said = [f"{count(mask.count())} {SIDES[side]}" for side, mask in parts.items() if mask.count()]
+    said += [f"{count(both)} of them lack both"] if both else []
+    said += [f"{count(rest)} have both, but never at one position, or their product has a zero operand"] if rest else []
+    return [f"{count(lost.count())} kept connections are dead: {'; '.join(said)}."]
+
+
+def place_of(name: str, entry: int, shape: tuple[int, ...]) -> str:
+    """The name of a connection, such as fc.weight[1, 1], of a parameter and a flat index."""
+    return f"{name}[{', '.join(map(str, np.unravel_index(entry, shape)))}]"
+
+
+def _example(swept: Swept, whole: Swept, name: str, mask: Mask, side: str) -> str:
+    """The first of these connections, and where its way ends."""
+    entry = int(np.flatnonzero(mask.unpack())[0])
+    step = next(iter(Steps(swept.graph).of_entry(name, entry)), None)
+    place = place_of(name, entry, mask.shape)
+    if step is None:
+        return f"For example {place}: it only ever reads padding."
+    unit = step.source if side == "sources" else step.target
+    return f"For example {place}: {missing_side(swept, whole, unit, side)}."

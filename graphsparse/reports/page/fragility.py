@@ -21,8 +21,8 @@ from graphsparse.metrics.ways import witness
 from graphsparse.pages.alerts import Alert, few
 from graphsparse.pages.render import count, share
 from graphsparse.pages.sections import Section
+from graphsparse.reports.page.details import place_of
 from graphsparse.reports.page.fine import edges_at_most
-from graphsparse.reports.page.why import place_of
 from graphsparse.sweep import sweep
 
 LARGEST = 3_000_000

@@ -59,9 +59,9 @@ class Pairs:
 def drawing(pairs: Pairs, layers: np.ndarray, positions: np.ndarray, states: np.ndarray) -> dict[str, Any]:
     """The points that have an edge, and the edges in the order of their sources, as short text; see `packed`.
 
-    ``layers``, ``positions`` and ``states`` are of all points. In the drawing ``nodes`` are triples of these, layers and
-    positions as steps from the point before; ``leaving`` is how many edges leave each, and ``reach``, for every edge, the
-    step to its target from the one before, doubled, and 1 more where it is alive.
+    ``layers``, ``positions`` and ``states`` are of all points. ``nodes`` has these three for each point that is drawn,
+    layer and position as steps from the point before. ``leaving`` says how many edges leave it. ``reach`` has the step from
+    one target to the next, doubled, and 1 more where the edge is alive.
     """
     order = np.lexsort((pairs.targets, pairs.sources))
     sources, targets, alive = pairs.sources[order], pairs.targets[order], pairs.alive[order]
