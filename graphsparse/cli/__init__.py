@@ -50,7 +50,7 @@ def _answer(error: BaseException) -> int:
     status, line = explained(error, _options)
     if streams.LOUD.get():
         streams.complain("".join(traceback.format_exception(error)).rstrip("\n"))
-    if line:
+    if line:  # click's answer to a command without arguments is the help, which it has printed
         streams.complain(f"graphsparse: {line}")
     return status
 

@@ -46,9 +46,9 @@ def analyze(
 
     With --model none: direct sparsity of each tensor, without a network.
     """
-    if fail_under is not None:
-        _check_limit(fail_under, given.model)
-    given.check()
+    if fail_under is not None and not fail_under >= 0:
+        raise ModelError("a compression must be a number from 0", place="--fail-under", received=fail_under)
+    given.check("" if fail_under is None else "--fail-under")
     wanted.check(html)
     if html is not None and len(checkpoints) > 1:
         raise ModelError(
@@ -69,19 +69,9 @@ def analyze(
     _end(found, fail_under)
 
 
-def _check_limit(fail_under: float, model: str | None) -> None:
-    if not fail_under >= 0:
-        raise ModelError("a compression must be a number from 0", place="--fail-under", received=fail_under)
-    if model == "none":
-        raise ModelError(
-            "--fail-under must have an effective compression to compare", received="--model none",
-            way_out="name the model",
-        )  # fmt: skip
-
-
 def _end(found: Reports, fail_under: float | None) -> None:
     """Says which checks fail, and ends with the status that this gives."""
-    failures = {name: _failure(report, fail_under) for name, report in found.reports.items()}
+    failures = {} if fail_under is None else {n: _failure(each, fail_under) for n, each in found.reports.items()}
     failed = [text if found.only else f"{name}: {text}" for name, text in failures.items() if text]
     for text in (*failed, *(f"graphsparse: skipped: {one_line(error)}" for error in found.errors.values())):
         complain(text)
@@ -89,9 +79,7 @@ def _end(found: Reports, fail_under: float | None) -> None:
         raise typer.Exit(BAD_INPUT if found.errors else 1)
 
 
-def _failure(report: Report, fail_under: float | None) -> str:
-    if fail_under is None:
-        return ""
+def _failure(report: Report, fail_under: float) -> str:
     reached = report.summary["effective_compression"]
     if not report.summary["active"]:  # infinitely compressed, but nobody wants that
         return "nothing is active: the network has collapsed"

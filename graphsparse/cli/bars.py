@@ -1,7 +1,4 @@
-"""What a terminal shows while a command works: progress bars, which go in the end, and lines on what takes long.
-
-They are for standard error, since reports may be piped.
-"""
+"""What a terminal shows of a command's work, on standard error: progress bars, which go in the end, and lines."""
 
 from __future__ import annotations
 
@@ -71,7 +68,7 @@ class _Shown(logging.Handler):
 
 @contextmanager
 def announcing(console: Console) -> Iterator[None]:
-    """Prints what this library logs at INFO in the block, such as that loops are compiled; not into a pipe or a file."""
+    """Prints what this library logs at INFO, such as that loops are compiled; not into a pipe or a file."""
     if not console.is_terminal:
         yield
         return

@@ -60,8 +60,7 @@ def compact(
         written = save(found, out, Inputs(loaded.inputs or (), loaded.kwargs))
         loads = save_pretrained(found, source, out) if folder else True
     lines = [checkpoint.name, "", repr(found.report), "", f"Written: {', '.join(map(str, written))}."]
-    if folder and loads:
-        lines.append(f"{out} loads with transformers.")
-    elif folder:
-        lines.append("Its config.json cannot say the new widths: model.safetensors holds the whole masked model.")
+    if folder:
+        masked = "Its config.json cannot say the new widths: model.safetensors holds the whole masked model."
+        lines.append(f"{out} loads with transformers." if loads else masked)
     wanted.deliver(found.report.to_json, partial(outputs.say, lines))

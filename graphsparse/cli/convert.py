@@ -44,8 +44,8 @@ def convert(
         "source": str(source), "form": checkpoint.form, "target": str(target), "to": to, "masks": len(checkpoint.masks),
         "kept": kept, "notes": [*checkpoint.notes, *notes], "ignored": dict(checkpoint.ignored),
     }  # fmt: skip
-    lines = [f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"]
-    lines += [*checkpoint.notes, *notes]
+    done = f"{source} ({checkpoint.form}) -> {target} ({to}): {len(checkpoint.masks)} masks, {kept:,} kept"
+    lines = [done, *checkpoint.notes, *notes]
     if checkpoint.ignored:
         names = list(checkpoint.ignored)
         lines.append(f"Not masks: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")

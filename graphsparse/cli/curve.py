@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
@@ -15,9 +15,6 @@ from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import working
 from graphsparse.cli.wording import one_line
 from graphsparse.errors import TargetError
-
-if TYPE_CHECKING:
-    import pandas
 
 EXAMPLES = """
 graphsparse curve mlp.pt --model chain --method magnitude --method lamp --plot c.png
@@ -46,6 +43,7 @@ def curve(
     given.check()
     wanted.check(plot)
     with working() as console, bars(console) as progress:
+        from graphsparse.measures.tables import plain_rows
         from graphsparse.passes.curve import compression_curve
         from graphsparse.plots.saving import kind_of
         from graphsparse.pruning.methods import saliency
@@ -74,10 +72,5 @@ def curve(
             draw(frame, plot, checkpoint.name)
     written = ", ".join(str(path) for path in (wanted.csv, wanted.json, wanted.parquet, plot) if path is not None)
     lines = map(one_line, (*loaded.notes, f"Written: {written}"))
-    wanted.deliver(partial(_json, frame), partial(outputs.say, lines), lambda: frame)
-
-
-def _json(frame: pandas.DataFrame) -> str:
-    from graphsparse.measures.tables import plain_rows
-
-    return dumps({"points": plain_rows(frame.to_dict("records"))}, indent=1)
+    told = {"points": plain_rows(frame.to_dict("records"))}
+    wanted.deliver(partial(dumps, told, indent=1), partial(outputs.say, lines), lambda: frame)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from graphsparse.capture import Network
-    from graphsparse.checkpoints import Part
     from graphsparse.graph import LayeredGraph
 
 
@@ -62,19 +61,14 @@ class NetworkOptions:
                 way_out="name one",
             )  # fmt: skip
 
-    @property
-    def part(self) -> Part:
-        """The tensors of the file that are meant."""
-        from graphsparse.checkpoints import Part
-
-        return Part.of(self.key, self.ignore or (), self.prefix)
-
     def network(self, checkpoint: Path, weightless: bool = False) -> Network:
         """The checkpoint's network; errors as `load_network`."""
+        from graphsparse.checkpoints import Part
         from graphsparse.networks.loading import load_network
 
+        part = Part.of(self.key, self.ignore or (), self.prefix)
         return load_network(
-            checkpoint, self.model, form=self.form, arguments=options.arguments(self.model_args), part=self.part,
+            checkpoint, self.model, form=self.form, arguments=options.arguments(self.model_args), part=part,
             trust_sizes=self.trust_sizes, weightless=weightless, cache=self.cache,
         ).with_inputs(options.examples(self.example_inputs))  # fmt: skip
 

@@ -102,15 +102,12 @@ def _size(text: str) -> tuple[float, float]:
 
 
 def _run(files: list[Path], pattern: str | None, shared: dict[str, Any]) -> Any:
-    """The trajectory of a run, or the table of one that was written."""
-    if len(files) == 1 and files[0].suffix in (".csv", ".parquet"):
-        return _frame(files[0])
-    from graphsparse.runs.track import track
+    """The trajectory of a run, or the table of one that track wrote."""
+    path = files[0]
+    if len(files) > 1 or path.suffix not in (".csv", ".parquet"):
+        from graphsparse.runs.track import track
 
-    return track(files if len(files) > 1 else files[0], causes=False, pattern=pattern, **shared)
-
-
-def _frame(path: Path) -> Any:
+        return track(files if len(files) > 1 else path, causes=False, pattern=pattern, **shared)
     import pandas
 
     from graphsparse.measures.tables import check_parquet

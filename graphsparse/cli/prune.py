@@ -67,13 +67,11 @@ def prune(
     with warned() as notes:
         write_checkpoint(out, tensors, named, form=to)
 
-    def to_json() -> str:
-        about = {"written": str(out), "form": to, "dropped": dropped, "reads_as_pruned": notes}
-        return dumps({**loads(shown.to_json()), **about}, indent=2)
+    told = {"written": str(out), "form": to, "dropped": dropped, "reads_as_pruned": notes}
 
     def tell(answer: Console) -> None:
         show_reports(shown, answer)
         ranked = [f"{dropped:,} connections that rank as high are dead and were dropped."] if dropped else []
         outputs.say(map(one_line, [*loaded.notes, *notes, *ranked, f"Written: {out} ({to})."]), answer)
 
-    wanted.deliver(to_json, tell, shown.table)
+    wanted.deliver(lambda: dumps({**loads(shown.to_json()), **told}, indent=2), tell, shown.table)

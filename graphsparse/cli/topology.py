@@ -55,10 +55,9 @@ def topology(
         check_encoding(encoding)
         network = given.network(checkpoint)
         graph = given.graph(network)
-        found = run(
-            graph, metrics or None, encoding=encoding, weights=_weights(network, graph), progress=progress("metrics")
-        )
-        found = select_places(found, select)
+        weights = _weights(network, graph)
+        every = run(graph, metrics or None, encoding=encoding, weights=weights, progress=progress("metrics"))
+        found = select_places(every, select)
     shown = partial(show_topology, checkpoint.name, found, (*network.notes, *graph.notes))
     wanted.deliver(found.to_json, shown, lambda: found.frame)
 

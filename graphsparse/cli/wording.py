@@ -19,10 +19,7 @@ _PYTHON_ONLY = {"by_order", "extra_rules", "fold_constants"}
 
 
 def explained(error: BaseException, options: Callable[[], Mapping[str, str]]) -> tuple[int, str]:
-    """The exit status and the line for what ended a command; no line where click has answered.
-
-    ``options()`` gives the option of each argument.
-    """
+    """The exit status and the line for what ended a command; ``options()`` gives the option of each argument."""
     if isinstance(error, Stopped):
         return 128 + error.number, str(error)
     if isinstance(error, GraphsparseError):

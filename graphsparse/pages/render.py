@@ -34,8 +34,9 @@ def render(page: Page) -> str:
     library = f"/*\n{_text(LICENCES)}*/\n{_text(LIBRARY)}"  # every copy of it must hold its licences
     own = [_text(f"assets/{name}") for name in ("core.js", *files)]
     scripts = [f"\n{script}\n" for script in (library, *own)] if files else []
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     text = _environment().get_template("page.html").render(
-        page=page, scripts=scripts, digests=[_digest(script) for script in scripts], style=_text("assets/style.css"),
+        page=page, scripts=scripts, digests=digests, style=_text("assets/style.css"),
         data=as_json({section.key: section.drawn for section in page.sections if section.drawn is not None}),
     )  # fmt: skip
     return f"{text}\n"
@@ -77,10 +78,6 @@ def straight(value: Any) -> Any:
         ('fc\ufffd1.weight', 3)
     """
     return value.translate(_TURNING) if isinstance(value, str) else value
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @cache

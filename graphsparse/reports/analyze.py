@@ -130,8 +130,8 @@ def _not_finite(network: Network) -> tuple[str, ...]:
     """The note on weights that are not finite. A checkpoint's stands among the network's own notes."""
     if network.weights or isinstance(network.model, ExportedProgram):
         return ()
-    named = {name: parameter.detach() for name, parameter in network.model.named_parameters()}
-    counts = {name: count_not_finite(tensor) for name, tensor in named.items() if not tensor.is_meta}
+    named = [(name, each.detach()) for name, each in network.model.named_parameters() if not each.is_meta]
+    counts = {name: count_not_finite(tensor) for name, tensor in named}
     return not_finite_note({name: count for name, count in counts.items() if count})
 
 

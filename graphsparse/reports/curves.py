@@ -25,17 +25,15 @@ def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> panda
     """
     import pandas
 
-    frames = {name: _thinned(curve.frame, points) for name, curve in curves.items()}
+    frames = {}
+    for name, each in curves.items():
+        frame = each.frame
+        if 0 < points < len(frame):
+            kept = frame["kept"].to_numpy()  # rises
+            rows = np.searchsorted(kept, np.geomspace(max(kept[0], 1), kept[-1], points)).clip(0, len(kept) - 1)
+            frame = frame.iloc[np.unique(np.r_[0, rows, len(kept) - 1])]
+        frames[name] = frame
     return pandas.concat(frames, names=["method"]).reset_index(level="method").reset_index(drop=True)
-
-
-def _thinned(frame: pandas.DataFrame, points: int) -> pandas.DataFrame:
-    if points <= 0 or len(frame) <= points:
-        return frame
-    kept = frame["kept"].to_numpy()  # rises
-    wanted = np.geomspace(max(kept[0], 1), kept[-1], points)
-    rows = np.searchsorted(kept, wanted).clip(0, len(kept) - 1)
-    return frame.iloc[np.unique(np.r_[0, rows, len(kept) - 1])]
 
 
 def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:

@@ -53,12 +53,11 @@ class Reports:
 
     def selected(self, patterns: Sequence[str] | None) -> Reports:
         """The same with the rows of some parameters."""
-        return replace(self, reports={name: _part(report, patterns) for name, report in self.reports.items()})
-
-
-def _part(report: Report, patterns: Sequence[str] | None) -> Report:
-    names = chosen(report.rows, patterns)
-    return replace(report, rows={name: row for name, row in report.rows.items() if name in names})
+        found = {}
+        for file, report in self.reports.items():
+            names = chosen(report.rows, patterns)
+            found[file] = replace(report, rows={name: row for name, row in report.rows.items() if name in names})
+        return replace(self, reports=found)
 
 
 def report_each(files: Sequence[Path], alone: partial[Report], progress: Progress) -> Reports:

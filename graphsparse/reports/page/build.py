@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from graphsparse.metrics.parts import Swept
 from graphsparse.pages import reproduction
 from graphsparse.pages.sections import Page, Section
+from graphsparse.passes.curve import CompressionCurve
 from graphsparse.reports.facts import Facts
-from graphsparse.reports.page import alerts, curve, flow, layers, totals
+from graphsparse.reports.page import alerts, curve, flow, layers
 from graphsparse.reports.page.fragility import fragility
-
-if TYPE_CHECKING:
-    from graphsparse.passes.curve import CompressionCurve
 
 
 def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None) -> Page:
@@ -23,7 +20,7 @@ def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, C
     fragile = None if swept is None else fragility(swept, ranking)
     sections = [
         alerts.section(report, fragile.alerts if fragile else ()),
-        totals.section(report),
+        layers.totals(report),
         layers.section(report, swept),
         curve.section(report, curves, ranking),
         flow.section(swept, fragile.on_flow(swept.graph)) if swept and fragile else None,
@@ -31,13 +28,9 @@ def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, C
         _coverage(report),
         reproduction.section(report.origin, command),
     ]
-    return Page(report.title, _subtitle(report), tuple(section for section in sections if section is not None))
-
-
-def _subtitle(report: Facts) -> str:
-    if report.sparsity:
-        return "Direct and effective sparsity"
-    return "Direct sparsity by tensor. No model was named, so what needs a graph is left out: name one with --model."
+    without = "Direct sparsity by tensor. No model was named, so what needs a graph is left out: name one with --model."
+    subtitle = "Direct and effective sparsity" if report.sparsity else without
+    return Page(report.title, subtitle, tuple(section for section in sections if section is not None))
 
 
 def _coverage(report: Facts) -> Section | None:

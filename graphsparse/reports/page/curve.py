@@ -47,25 +47,20 @@ def section(
         return None
     if not curves and ranking is not None:
         curves = {"magnitude": compression_curve(report.graph, ranking)}
-    if not curves:
-        return _too_large(report.graph.n_connections) if report.graph.n_connections > LARGEST else None
-    drawn = {name: line for name, curve in curves.items() if (line := _line(curve))["direct"]}
+    if not curves and (connections := report.graph.n_connections) > LARGEST:
+        text = (
+            f"Left out: the network has {count(connections)} connections, more than {count(LARGEST)}. The command "
+            "graphsparse curve --method magnitude --plot curve.svg draws it, given time and memory; "
+            "to_html(curves={name: graphsparse.compression_curve(graph, scores)}) puts it here."
+        )
+        return Section("curve", "Compression curve", {"missing": text})
+    drawn = {name: line for name, curve in (curves or {}).items() if (line := _line(curve))["direct"]}
     if not drawn:
         return None
     point = {key: report.summary[name] for key, name in COLUMNS.items() if key != "kept"}
     tables = {name: list(zip(*line.values()))[:: max(1, len(line["kept"]) // ROWS)] for name, line in drawn.items()}
     values = {"tables": tables, "point": point, "names": list(drawn), "missing": ""}
     return Section("curve", "Compression curve", values, {"lines": drawn, "point": point}, ("curve.js",))
-
-
-def _too_large(connections: int) -> Section:
-    """What stands in the place of a curve that would take long."""
-    text = (
-        f"Left out: the network has {count(connections)} connections, more than {count(LARGEST)}. The command "
-        "graphsparse curve --method magnitude --plot curve.svg draws it, given time and memory; "
-        "to_html(curves={name: graphsparse.compression_curve(graph, scores)}) puts it here."
-    )
-    return Section("curve", "Compression curve", {"missing": text})
 
 
 def _line(curve: CompressionCurve) -> dict[str, Any]:

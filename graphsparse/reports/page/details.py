@@ -23,7 +23,7 @@ LARGEST = 2_000_000_000
 ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
 """A letter for each of 64 levels: A is none of a cell, the last one the fullest cell of the picture."""
 BUDGET, EACH, WIDEST, NARROWEST = 800_000, 8_000, 128, 16
-"""Letters for all pictures of a page, letters more for each, and the sides of a picture."""
+"""Letters for all pictures of a page, letters more for each, and the sides of a picture: small where there are many."""
 TEXTS = 4  # of a picture: two parts, each in two orders
 WORK = 2_000_000_000
 """Connections and units that all examples of a page may look at."""
@@ -37,14 +37,15 @@ def details(swept: Swept) -> list[dict[str, Any]] | None:
     graph = swept.graph
     if graph.n_connections > LARGEST:
         return None
-    side, why = side_for(len(graph.shapes)), reasons(swept)
+    letters, why = BUDGET / max(len(graph.shapes), 1) + EACH, reasons(swept)
+    side = int(np.clip(np.sqrt(letters / TEXTS), NARROWEST, WIDEST))
     return [{**_of(swept, name, side), "why": why[name]} for name in graph.shapes]
 
 
 def _of(swept: Swept, name: str, side: int) -> dict[str, Any]:
     graph = swept.graph
     flat = [swept.masks[part][name].unpack().reshape(-1) for part in PARTS]
-    blocks = {block.view: block for block in graph.kernels[name]}.values()  # each kernel once, however often it is used
+    blocks = {block.view: block for block in graph.kernels[name]}.values()  # a kernel once, however often it is used
     kernels = [[kernel_of(block, mask) for block in blocks] for mask in flat]
     degrees = {"in": [_degrees(each, (2, 3)) for each in kernels], "out": [_degrees(each, (1, 3)) for each in kernels]}
     lines = {side: {"all": len(both[0]), **{part: int((each == 0).sum()) for part, each in zip(PARTS, both)}}
@@ -87,12 +88,6 @@ def distribution(both: Sequence[np.ndarray]) -> Mapping[str, Any]:
     stops = np.append(starts[1:], most + 1)
     counts = [np.histogram(each, np.append(starts, most + 1))[0].tolist() for each in both]
     return {"from": starts.tolist(), "to": (stops - 1).tolist(), **dict(zip(PARTS, counts))}
-
-
-def side_for(pictures: int) -> int:
-    """The side of a page's pictures, in cells: fewer where there are many."""
-    letters = BUDGET / max(pictures, 1) + EACH
-    return int(np.clip(np.sqrt(letters / TEXTS), NARROWEST, WIDEST))
 
 
 def picture(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
@@ -146,8 +141,8 @@ def reasons(swept: Swept) -> dict[str, list[str]]:
     every = OR_AND.vector(graph.n_units)
     OR_AND.put(every, np.arange(graph.n_units), True)
     fed, read = replace(found, reach=every).connections(), found.connections(every)
-    lost = {name: graph.kept[name].without(swept.masks["active"][name]) for name in graph.shapes}
-    lost = {name: mask for name, mask in lost.items() if mask.count()}
+    dead = {name: graph.kept[name].without(swept.masks["active"][name]) for name in graph.shapes}
+    lost = {name: mask for name, mask in dead.items() if mask.count()}
     wanted = sorted(lost, key=lambda name: -lost[name].count())
     wanted = wanted[: min(WORK // max(8 * graph.n_connections + graph.n_units, 1), SWEEPS // max(len(graph.layers), 1))]
     whole = Swept(dense(graph)) if wanted else swept

@@ -28,8 +28,8 @@ def section(swept: Swept, fragile: dict[str, Any] | None = None) -> Section:
     """
     graph = swept.graph
     names, states = layer_names(graph), states_of(swept)
-    found = [np.bincount(graph.owner[states == n], minlength=len(graph.layers)) for n in range(len(STATES))]
-    counts = np.stack(found, 1).tolist()
+    each = [np.bincount(graph.owner[states == n], minlength=len(graph.layers)) for n in range(len(STATES))]
+    counts = np.stack(each, 1).tolist()
     columns, lanes = places(graph)
     edges = [edge_of(swept, edge) for edge in graph.edges]
     modules = modules_of([layer.name for layer in graph.layers])
@@ -72,11 +72,10 @@ def modules_of(names: list[str]) -> list[str]:
         ['net.a.fc', 'net.a.act', 'net.b.fc']
     """
     parts = [name.split(".") for name in names]
-    for depth in range(max(map(len, parts), default=1), 0, -1):
-        modules = [".".join(each[:depth]) for each in parts]
-        if len(set(modules)) <= MODULES or depth == 1:
-            return modules
-    return names
+    depth = max(map(len, parts), default=1)
+    while depth > 1 and len({".".join(each[:depth]) for each in parts}) > MODULES:
+        depth -= 1
+    return [".".join(each[:depth]) for each in parts]
 
 
 def edge_of(swept: Swept, edge: Edge) -> tuple[int, int, str, int, int]:

@@ -29,7 +29,6 @@ LARGEST = 3_000_000
 """Edges up to which dominators are found for a page."""
 LISTED = 10
 """Edges and units that a table lists."""
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Finding:
     key: str
     title: str
     text: str
-    pairs: Sequence[Pair] = ()
+    pairs: Sequence[tuple[int, int]] = ()
     columns: Sequence[str] = ()
     names: int = 1
     rows: Sequence[Sequence[str]] = ()

@@ -1,19 +1,17 @@
-"""The layers: a table of parameters with bars of their densities."""
+"""The numbers of a report: the totals, and a table of parameters with bars of their densities."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from graphsparse.pages.render import count, fraction, shape
+from graphsparse.metrics.parts import Swept
+from graphsparse.pages.render import count, fraction, shape, share, times
 from graphsparse.pages.sections import Section
 from graphsparse.pages.table import Cell, Head, Table
 from graphsparse.reports.facts import Facts
 from graphsparse.reports.page.details import LARGEST, details
-
-if TYPE_CHECKING:
-    from graphsparse.metrics.parts import Swept
 
 COLUMNS = {
     "shape": "The shape of the parameter.",
@@ -30,6 +28,38 @@ COLUMNS = {
 """The table's columns, and what each means."""
 FAR = ("shape", "connections", "units")
 """What a phone has no room for."""
+
+
+def totals(report: Facts) -> Section:
+    """The totals of a report; without a model there is nothing effective."""
+    summary = report.summary
+    effective = "active" in summary
+    rows = [
+        ("connections", count(summary["connections"]), count(summary["connections"]),
+         "Entries of prunable kernels: weights of linear, convolution and embedding operations."),
+        ("left", count(summary["kept"]), count(summary["active"]) if effective else "",
+         "Direct: kept, its mask does not remove it. Effective: active, kept and on a path from an input to an output."),
+        ("sparsity", fraction(summary["direct_sparsity"]), fraction(summary["effective_sparsity"]) if effective else "",
+         "1 - left / connections."),
+        ("compression", times(summary["direct_compression"]),
+         times(summary["effective_compression"]) if effective else "", "connections / left."),
+    ]  # fmt: skip
+    return Section("totals", "Totals", {"rows": rows, "tiles": _tiles(report), "effective": effective})
+
+
+def _tiles(report: Facts) -> list[tuple[str, str, str]]:
+    """The numbers that people quote: name, value, and what stands below it."""
+    summary = report.summary
+    tiles = [("Direct compression", times(summary["direct_compression"]), f"{count(summary['kept'])} kept")]
+    if "active" not in summary:
+        return tiles
+    dead = summary["kept"] - summary["active"]
+    return [
+        ("Effective compression", times(summary["effective_compression"]), f"{count(summary['active'])} active"),
+        *tiles,
+        ("Kept, but dead", count(dead), f"{share(dead / summary['kept'] if summary['kept'] else 0.0)} of what is kept"),
+        ("Units", count(summary["units"]), f"{summary['resolution']}, {count(summary['layers'])} layers"),
+    ]
 
 
 def section(report: Facts, swept: Swept | None = None) -> Section:
