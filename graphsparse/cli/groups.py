@@ -21,9 +21,10 @@ def flat(command: Callable[..., Any]) -> tuple[list[inspect.Parameter], Callable
     """The parameters of a command with those of its groups in their place, and what makes groups of their values again."""
     parameters, groups = list[inspect.Parameter](), dict[str, Any]()
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        if is_dataclass(parameter.annotation):
-            groups[name] = parameter.annotation
-            parameters += inspect.signature(parameter.annotation, eval_str=True).parameters.values()
+        group: Any = parameter.annotation
+        if is_dataclass(group):
+            groups[name] = group
+            parameters += inspect.signature(group, eval_str=True).parameters.values()  # type: ignore[arg-type]
         else:
             parameters.append(parameter)
 

@@ -129,7 +129,7 @@ def _joined(swept: Swept) -> Iterator[Pairs]:
 def _of_kernel(block: KernelBlock, swept: Swept) -> Pairs:
     """One unit of each channel that a kernel reads and one of each that it makes, for any of its taps that is kept."""
     masks = [swept.masks[part][block.parameter].unpack().reshape(-1) for part in PARTS]
-    kept, active = (kernel_of(block, mask).any(3) for mask in masks)
+    kept, active = (np.asarray(kernel_of(block, mask).any(3)) for mask in masks)
     group, row, channel = np.nonzero(kept)
     sources, targets = block.sources.max(2)[group, channel], block.targets.max(2)[group, row]
     real = (sources >= 0) & (targets >= 0)
