@@ -18,7 +18,7 @@ from graphsparse.cli.signals import stopping
 
 BROKEN_PIPE = 141  # as shells report a writer that nobody reads
 ALLOCATIONS = 1_000_000
-"""Objects made between two looks for garbage. With Python's own 700 the looks take a quarter of a short command's time."""
+"""Objects made between two looks for garbage. Python's own 700 cost a short command a quarter of its time."""
 
 
 def main(arguments: list[str] | None = None) -> None:

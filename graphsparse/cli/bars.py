@@ -18,7 +18,7 @@ SOON = 1.0  # seconds: what ends earlier is not shown
 
 @contextmanager
 def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Rounds done of rounds, a bar for each name asked for; and the parts of a capture that take longer than a second."""
+    """Shows how many rounds are done, a bar for each name; and the parts of a capture that take over a second."""
     if not console.is_terminal:
         yield lambda name: lambda done, rounds: None
         return

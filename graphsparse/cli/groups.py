@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def flat(command: Callable[..., Any]) -> tuple[list[inspect.Parameter], Callable[[Mapping[str, Any]], dict[str, Any]]]:
-    """The parameters of a command with those of its groups in their place, and what makes groups of their values again."""
+    """The parameters of a command with those of its groups among them, and what makes the groups of values."""
     parameters, groups = list[inspect.Parameter](), dict[str, Any]()
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
         group: Any = parameter.annotation
@@ -53,7 +53,7 @@ class NetworkOptions:
     cache: options.Cache = True
 
     def check(self, what: str = "") -> None:
-        """Raises ModelError for a resolution that is none; and where ``what`` is asked for, of which a model must be named."""
+        """Raises ModelError for an unknown resolution; and where ``what`` is asked for, which needs a network."""
         if what and self.model == "none":
             raise ModelError(f"{what} must have a network", received="--model none", way_out="name the model")
         if self.resolution not in (None, "unrolled", "channel"):

@@ -51,7 +51,7 @@ class Outputs:
         return replace(self, **given)
 
     def check(self, *others: Path | None) -> Outputs:
-        """Raises before the work begins what writing would raise after it; ``others`` are further files to be written."""
+        """Raises before the work what writing would raise after it. ``others`` are further files to be written."""
         if self.json == self.csv == OUTPUT:
             raise ModelError(
                 "standard output must be for one of --json and --csv", received="- for both", way_out="name a file"

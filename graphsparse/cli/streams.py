@@ -145,7 +145,7 @@ def _own_error_stream() -> Iterator[IO[str]]:
 
 @contextmanager
 def _hidden_below() -> Iterator[None]:
-    """Standard error of compiled libraries goes nowhere. Standard output stays: files are written through /dev/stdout."""
+    """Hides standard error of compiled libraries. Standard output stays: /dev/stdout may be a file to write."""
     sys.stderr.flush()
     kept = os.dup(ERROR)
     os.dup2(_nowhere().fileno(), ERROR)

@@ -34,7 +34,7 @@ class Axis:
 
 
 def axis_of(known: Sequence[float]) -> Axis:
-    """The axis of some values: logarithmic where they are 1 or more and span a factor of ten, else linear, mostly from 0."""
+    """The axis of some values: logarithmic where they are 1 or more and span a factor of ten, else linear."""
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     if low >= 1 and high >= 10 * low:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))

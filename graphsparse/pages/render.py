@@ -27,8 +27,8 @@ _TURNING = dict.fromkeys((0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(
 def render(page: Page) -> str:
     """The page as HTML text. Needs the extra ``html``.
 
-    A policy in the page allows its own scripts, by their digests, and nothing else. So a browser runs nothing that a name
-    holds, and asks no server.
+    A policy in the page allows its own scripts, by their digests, and nothing else. So a browser runs nothing that a
+    name holds, and asks no server.
     """
     files = dict.fromkeys(name for section in page.sections for name in section.scripts)
     library = f"/*\n{_text(LICENCES)}*/\n{_text(LIBRARY)}"  # every copy of it must hold its licences

@@ -20,7 +20,7 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result comes from: the ``sources`` as they were named (paths; none for what is in memory), and ``settings``."""
+    """Where a result comes from: the paths that were named (none for what is in memory), and the settings."""
 
     sources: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

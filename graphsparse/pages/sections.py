@@ -11,8 +11,8 @@ from typing import Any
 class Section:
     """A part of a page.
 
-    ``key`` is the section's place on the page, ``title`` its heading. ``values`` are what the ``template`` shows, by default
-    ``templates/<key>.html``; ``drawn`` is what the ``scripts`` (files of ``assets/``) draw: plain values that JSON knows.
+    ``key`` is its place on the page, ``title`` its heading. The ``template``, by default ``templates/<key>.html``, shows
+    ``values``. The ``scripts``, files of ``assets/``, draw what is ``drawn``: plain values that JSON knows.
     """
 
     key: str

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> pandas.DataFrame:
     """The curves below each other, with their names in the column "method".
 
-    Of a curve with more than ``points`` thresholds so many stay, evenly in log compression, the first and the last among
-    them; 0 leaves all.
+    Of a curve with more than ``points`` thresholds about as many stay: the first, the last, and others at even steps of
+    log compression. 0 leaves all.
     """
     import pandas
 
@@ -37,7 +37,7 @@ def frame_of(curves: Mapping[str, CompressionCurve], points: int = 400) -> panda
 
 
 def draw(frame: pandas.DataFrame, path: str | os.PathLike[str], title: str = "") -> None:
-    """Draw effective against direct compression into a file, both logarithmic, a line per method; above the diagonal is dead.
+    """Draw effective against direct compression into a file, both logarithmic, a line per method.
 
     Needs the extra ``plots``. Raises TargetError for a path that does not end in .png, .svg or .pdf.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Facts:
-    """How sparse a network is; `graphsparse.reports.report.Report`, which shows and writes it, says what each field is."""
+    """How sparse a network is. `graphsparse.reports.report.Report` shows it, and says what each field is."""
 
     title: str
     rows: Rows

@@ -85,10 +85,10 @@ class Report(Facts):
         command: str | None = None,
         curves: Mapping[str, CompressionCurve] | None = None,
     ) -> str:
-        """The report as a page that stands alone, also written to a file where a path is given. Needs the extra ``html``.
+        """The report as a page in one file, also written where a path is given. Needs the extra ``html``.
 
-        ``command`` is what the page says was typed. ``curves`` are shown in the place of that of the weights' magnitudes:
-        `graphsparse.compression_curve` gives them; each has the name of its method.
+        ``command`` is what the page says was typed. ``curves``, as `graphsparse.compression_curve` gives them, by the
+        name of their method, are shown in the place of that of the weights' magnitudes.
         """
         from graphsparse.pages.render import render
         from graphsparse.reports.page.build import page_of
@@ -134,7 +134,7 @@ def _of_sparsity(found: Sparsity) -> Iterator[str]:
 
 
 def _break(found: Sparsity) -> str:
-    """Where the network comes apart: parameters that keep nothing, else the first one behind which nothing is reached."""
+    """Where the network comes apart: at parameters that keep nothing, else where the first feeds no unit that is reached."""
     empty = tuple(name for name, row in found.rows.items() if row["kept"] == 0 < row["connections"])
     if empty:
         return f"Nothing is kept in {_few(empty)}."

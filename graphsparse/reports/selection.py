@@ -18,7 +18,7 @@ Rows = TypeVar("Rows", "CheckpointComparison", "Trajectory")
 
 
 def chosen(names: Iterable[str], patterns: Sequence[str] | None) -> set[str]:
-    """The names that one of the patterns fits, as ``layer*``; all without patterns. Raises ArgumentError where none fits.
+    """The names that a pattern such as ``layer*`` fits; all without patterns. Raises ArgumentError for none.
 
     Example:
         >>> sorted(chosen(["fc1.weight", "fc2.weight", "conv.weight"], ["fc*"]))

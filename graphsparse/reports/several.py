@@ -83,7 +83,7 @@ def report_each(files: Sequence[Path], alone: partial[Report], progress: Progres
 
 
 def _captured(file: Path, given: Mapping[str, Any]) -> Template | None:
-    """The network of a file, where a model is named that others may share; outputs are of each model with its weights."""
+    """The network of a file that others may share: of a named model, unless outputs, so weights, are compared."""
     if given["model"] in (None, "none") or given["verify"]:
         return None
     from graphsparse.runs.template import Way, template

@@ -24,7 +24,7 @@ SPARED = ("kept_macs", "macs", "active_macs", "shape", "units", "connections", "
 PIPE_WIDTH = 1000
 USUAL_WIDTH = 80
 MANY = 500
-"""Rows up to which a table is drawn; the columns of longer ones are set one below the other, a thousand times faster."""
+"""Rows up to which a table is drawn; longer ones are set as plain text, a thousand times faster."""
 NAME_WIDTH = 12
 """What a name gets at least; longer ones are folded."""
 

@@ -33,9 +33,9 @@ class Verification:
     """What came out of the comparison, in double precision.
 
     ``largest`` is the greatest absolute difference of any output, ``greatest_output`` the greatest absolute output, on
-    ``trials`` random inputs. ``dropped`` dead connections were set to zero. ``kept_for_constants`` stay, since no bias can
-    take over what they carry; ``folded`` constants went into biases. ``same_masks`` is False where the masks had to be
-    found anew, with the statistics of normalisation.
+    ``trials`` random inputs. ``dropped`` dead connections were set to zero. ``kept_for_constants`` stay, since no bias
+    can take over what they carry; ``folded`` constants went into biases. ``same_masks`` is False where the masks had to
+    be found anew, with the statistics of normalisation.
     """
 
     largest: float
@@ -48,8 +48,8 @@ class Verification:
 
     def __str__(self) -> str:
         return (
-            f"Verified on {self.trials} random inputs: with {self.dropped:,} dead connections dropped, outputs differ by at most "
-            f"{self.largest:.2g}; the greatest output is {self.greatest_output:.3g}."
+            f"Verified on {self.trials} random inputs: with {self.dropped:,} dead connections dropped, outputs differ by "
+            f"at most {self.largest:.2g}; the greatest output is {self.greatest_output:.3g}."
         )
 
     @property
@@ -62,9 +62,9 @@ class Verification:
 def verify_outputs(network: Network, graph: LayeredGraph, trials: int = TRIALS, seed: int = 0) -> Verification:
     """Drop the dead connections of a copy of a network, and compare its outputs with those of the network itself.
 
-    Both compute in double precision and in evaluation mode. Inputs are drawn from a normal distribution, tokens from all
-    rows of their table; other integers are those of the network. If the model has statistics of normalisation, masks are
-    found with them. An exported program has no modules whose biases take over constants: connections that carry one stay.
+    Both compute in double precision and in evaluation mode. Inputs are drawn from a normal distribution, tokens from
+    all rows of their table; other integers are those of the network. Masks are found with the statistics of
+    normalisation, if the model has some. In an exported program connections that carry a constant stay.
 
     Raises:
         ModelError: the network has no weights, or its inputs are not known.

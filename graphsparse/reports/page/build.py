@@ -14,7 +14,7 @@ from graphsparse.reports.page.fragility import fragility
 
 
 def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None) -> Page:
-    """The page of a report: alerts, totals, layers, curve, flow, fragility, coverage, reproduction, as far as it has them."""
+    """The page of a report, with those sections that the report has something for."""
     swept = None if report.graph is None else Swept(report.graph)
     ranking = curve.magnitudes(report)
     fragile = None if swept is None else fragility(swept, ranking)
@@ -34,7 +34,7 @@ def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, C
 
 
 def _coverage(report: Facts) -> Section | None:
-    """What each input was taken for, which rule took which operation, what was decided conservatively; None without a model."""
+    """What inputs were taken for, which rule took which operation, what is conservative; None without a model."""
     found = report.coverage
     if found is None:
         return None

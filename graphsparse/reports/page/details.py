@@ -93,8 +93,8 @@ def distribution(both: Sequence[np.ndarray]) -> Mapping[str, Any]:
 def picture(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
     """A mask (rows, columns) of what is kept and of what is active, in its own order and by degree.
 
-    ``rows`` and ``columns`` are sizes, ``down`` and ``across`` cells; ``plain`` and ``sorted`` hold the levels of both, row
-    after row, ``most`` the density of the fullest cell. By degree: rows and columns with the most kept connections first.
+    ``rows`` and ``columns`` are sizes; ``down`` and ``across`` count cells. ``plain`` and ``sorted`` hold the levels row
+    after row, and in ``most`` the density of the fullest cell. Sorted, the rows and columns that keep most come first.
     """
     rows, columns = kept.shape
     found = {"rows": rows, "columns": columns, "down": min(rows, side), "across": min(columns, side)}
@@ -113,7 +113,7 @@ def _levels(kept: np.ndarray, active: np.ndarray, side: int) -> dict[str, Any]:
 
 
 def density(matrix: np.ndarray, side: int) -> np.ndarray:
-    """The share of each cell that is set, for at most ``side`` cells down and across; cells differ by one row or column.
+    """The share of each cell that is set, in at most ``side`` cells down and across of almost the same size.
 
     Example:
         >>> density(np.eye(4, dtype=bool), 2).tolist()

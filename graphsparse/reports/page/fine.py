@@ -1,4 +1,4 @@
-"""The multipartite graph for a picture: single units where they are few enough; channels, in bins where they are many."""
+"""The multipartite graph for a picture: units where they are few; channels, in bins where they are many."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def units(swept: Swept, states: np.ndarray) -> dict[str, Any] | str:
 
 
 def channels(swept: Swept, states: np.ndarray) -> dict[str, Any] | str:
-    """Channels and whether any edge joins two of them, in bins where there are many edges; or why they are not drawn."""
+    """Channels and the edges between them, in bins where there are many edges; or why they are not drawn."""
     graph = swept.graph
     wires = sum(len(block.targets) for block in blocks_of(graph) if not isinstance(block, KernelBlock))
     if graph.n_connections + wires > WORK:

@@ -1,4 +1,4 @@
-"""The flow: layers from left to right by rank, and what leads from one to another; down to channels and single units."""
+"""The flow: layers by rank and what leads from one to another, down to channels and single units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graphsparse.pages.sections import Section
 from graphsparse.reports.page.fine import channels, units
 
 STATES = ("alive", "constant", "starved", "stranded")
-"""Each unit is counted in the first that it is: on a path; a number that no input moves; always zero; reaching no sink."""
+"""A unit counts in the first that fits: on a path; a number that no input moves; always zero; reaching no sink."""
 MODULES = 40
 """Modules that one picture holds."""
 
@@ -35,7 +35,8 @@ def section(swept: Swept, fragile: dict[str, Any] | None = None) -> Section:
     modules = modules_of([layer.name for layer in graph.layers])
     levels = {"channels": channels(swept, states), "units": units(swept, states)}
     drawn = {
-        "names": names, "operations": [layer.operation for layer in graph.layers], "units": [len(layer) for layer in graph.layers],
+        "names": names, "operations": [layer.operation for layer in graph.layers],
+        "units": [len(layer) for layer in graph.layers],
         "states": counts, "columns": columns, "lanes": lanes, "modules": modules, "edges": edges,
         "levels": {name: level for name, level in levels.items() if isinstance(level, dict)}, "fragile": fragile or {},
     }  # fmt: skip

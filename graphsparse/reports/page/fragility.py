@@ -68,7 +68,7 @@ class Fragility:
 
 
 def fragility(swept: Swept, magnitudes: Mapping[str, np.ndarray] | None = None) -> Fragility:
-    """What is fragile in the active part of a graph; ``magnitudes`` are the weights' absolute values, for the widest path."""
+    """What is fragile in the active part of a graph; ``magnitudes`` are absolute weights, for the widest path."""
     most = edges_at_most(swept.graph)
     if not swept.live.any():
         return Fragility(missing="There is no path from an input to an output, so there is nothing left to lose.")

@@ -1,4 +1,4 @@
-"""The part of a page that a notebook shows at the end of a cell: no script, so it is the same wherever a notebook is read."""
+"""What a notebook shows at the end of a cell: a part of the page, without scripts, which not all readers run."""
 
 from __future__ import annotations
 

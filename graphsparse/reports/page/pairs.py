@@ -15,7 +15,7 @@ TABLE = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Edges from ``sources`` to ``targets``, numbers of points, and whether each is ``alive``; three arrays (edges,)."""
+    """Edges from point ``sources`` to point ``targets``, and whether each is ``alive``; three arrays (edges,)."""
 
     sources: np.ndarray
     targets: np.ndarray
@@ -60,8 +60,8 @@ def drawing(pairs: Pairs, layers: np.ndarray, positions: np.ndarray, states: np.
     """The points that have an edge, and the edges in the order of their sources, as short text; see `packed`.
 
     ``layers``, ``positions`` and ``states`` are of all points. ``nodes`` has these three for each point that is drawn,
-    layer and position as steps from the point before. ``leaving`` says how many edges leave it. ``reach`` has the step from
-    one target to the next, doubled, and 1 more where the edge is alive.
+    layer and position as steps from the point before. ``leaving`` says how many edges leave it. ``reach`` has the step
+    from one target to the next, doubled, and 1 more where the edge is alive.
     """
     order = np.lexsort((pairs.targets, pairs.sources))
     sources, targets, alive = pairs.sources[order], pairs.targets[order], pairs.alive[order]
@@ -81,7 +81,7 @@ def drawing(pairs: Pairs, layers: np.ndarray, positions: np.ndarray, states: np.
 
 
 def packed(numbers: np.ndarray) -> str:
-    """Whole numbers from 0 on as text: seven bits to a byte, the lowest first, the eighth bit where more follow; base64.
+    """Whole numbers from 0 on as base64: seven bits to a byte, the lowest first; the eighth says that more follow.
 
     Example:
         >>> packed(np.array([1, 300])) == base64.b64encode(bytes([1, 0b10101100, 0b10])).decode()
