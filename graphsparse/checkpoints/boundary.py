@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from graphsparse.errors import CheckpointError, GraphsparseError, shortened
+from graphsparse.errors import CheckpointError, GraphsparseError, brief, shortened
 
-CUT_SHORT = "the file is damaged or cut short: copy or download it again"
+DAMAGED = "the file is damaged or cut short: copy, download or save it again"
+
+
+def check(
+    holds: bool,
+    rule: str,
+    place: str,
+    received: object = None,
+    way_out: str | None = DAMAGED,
+    error: type[GraphsparseError] = CheckpointError,
+) -> None:
+    """Raises the error with these parts unless the rule holds."""
+    if not holds:
+        raise error(rule, place=place, received=received, way_out=way_out)
 
 
 @contextmanager
@@ -32,11 +45,14 @@ def refusing(place: str) -> Iterator[None]:
         ) from error
 
 
-def damaged(rule: str, place: str, error: Exception, way_out: str = CUT_SHORT) -> CheckpointError:
+def damaged(rule: str, place: str, error: Exception, way_out: str = DAMAGED) -> CheckpointError:
     """The error of the package for what a library raised over a stranger's bytes: its kind and its first line."""
-    text = str(error).splitlines()[0] if str(error) else ""
-    received = printable(f"{type(error).__name__}: {text}"[:160])
-    return CheckpointError(rule, place=place, received=received, way_out=way_out)
+    return CheckpointError(rule, place=place, received=printable(brief(error)), way_out=way_out)
+
+
+def reason(error: Exception) -> str:
+    """What the system says of a file that it does not open, read or write."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def printable(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from graphsparse.checkpoints.boundary import check
 from graphsparse.errors import CheckpointError, MaskError
 
 # How many elements a file may stand for: a sparse tensor at 99.9 % has some fifty per byte of its file, at 99.99 % five
@@ -108,13 +109,23 @@ class Unfolding:
         elements: of all tensors so far.
     """
 
-    file_bytes: int | None
+    file_bytes: int | None = None
     elements: int = 0
 
     def add(self, shape: Sequence[int], place: str) -> None:
-        """Counts a tensor that is about to be made dense; errors as `check_expansion`, for all of them together."""
+        """Counts a tensor that is about to be made dense.
+
+        Raises:
+            CheckpointError: all tensors so far have far more elements than the file can mean, or than memory holds.
+        """
         self.elements += math.prod(shape)
-        check_expansion(shape, self.file_bytes, place, self.elements)
+        most, source = _memory(), ""
+        if self.file_bytes is not None:
+            most = min(most, max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * self.file_bytes))
+            source = f" from a file of {self.file_bytes:,} bytes"
+        check(self.elements <= most, "a tensor must be of a size that its file and this machine's memory bear out", place,
+              f"{tuple(shape)}, {self.elements:,} elements{source}",
+              "check where the file comes from; an honest one can be re-saved dense as safetensors")  # fmt: skip
 
 
 def check_sparse(tensor: torch.Tensor, place: str) -> None:
@@ -137,24 +148,6 @@ def compressed_indices(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
         return tensor.crow_indices(), tensor.col_indices()
     return tensor.ccol_indices(), tensor.row_indices()
-
-
-def check_expansion(shape: Sequence[int], file_bytes: int | None, place: str, elements: int | None = None) -> None:
-    """Raises where a shape asks for far more elements than its file can mean (None: it came from no file).
-
-    ``elements``: how many there are with those of other tensors of the file.
-    """
-    elements = math.prod(shape) if elements is None else elements
-    believable = math.inf if file_bytes is None else max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * file_bytes)
-    if elements <= min(believable, _memory()):
-        return
-    raise CheckpointError(
-        "a tensor must be of a size that its file and this machine's memory bear out",
-        place=place,
-        received=f"{tuple(shape)}, {elements:,} elements"
-        + (f" from a file of {file_bytes:,} bytes" if file_bytes is not None else ""),
-        way_out="check where the file comes from; an honest one can be re-saved dense as safetensors",
-    )
 
 
 @cache

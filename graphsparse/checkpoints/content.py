@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,11 +72,7 @@ class Content:
     metadata: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    unfolding: Unfolding = field(default_factory=lambda: Unfolding(None))
-
-    def check_expansion(self, shape: Sequence[int], place: str) -> None:
-        """Counts a tensor that is about to be made dense, and raises where all of them are more than the file means."""
-        self.unfolding.add(shape, place)
+    unfolding: Unfolding = field(default_factory=Unfolding)
 
     def named(self, name: str) -> str:
         """A tensor's place, for messages."""

@@ -9,11 +9,13 @@ from graphsparse.errors import CheckpointError
 ALWAYS_ALLOWED = 48 << 20  # bytes; a small file may cost this much
 TIMES_THE_FILE = 3  # with the masks that are read from it, memory stays within four times the file
 TENSOR = 700  # bytes that a tensor takes beside its elements
+_RULE = f"what a file holds must bear out its size: at most {TIMES_THE_FILE} times its bytes, as tensors and objects"
+_WAY_OUT = "check where the file comes from; an honest one can be saved dense as safetensors"
 
 
 @dataclass
 class Budget:
-    """The bytes that may still be spent on one file. The one value here that changes: everything is counted in it.
+    """The bytes that may still be spent on one file. It changes: everything that the file costs is counted in it.
 
     Attributes:
         left: bytes.
@@ -36,7 +38,4 @@ class Budget:
         """
         self.left -= count
         if self.left < 0:
-            raise CheckpointError(
-                f"what a file holds must bear out its size: at most {TIMES_THE_FILE} times its bytes, as tensors and objects",
-                place=self.place, way_out="check where the file comes from; an honest one can be saved dense as safetensors",
-            )  # fmt: skip
+            raise CheckpointError(_RULE, place=self.place, way_out=_WAY_OUT)

@@ -3,53 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from graphsparse.checkpoints.archives.budget import Budget
+from graphsparse.checkpoints.boundary import DAMAGED, check
 from graphsparse.errors import CheckpointError
 
-_SPAN_ABOUT = 80
 _COSTS = {b"{": 250, b"[": 90, b",": 40, b":": 72}  # bytes that Python takes for what begins with these
 
 
 def read_object(text: bytes, place: str, budget: Budget | None = None) -> dict[str, Any]:
-    """Returns the JSON object in the text; ``budget``: of the file that it is part of, else the text is the file.
+    """Returns the JSON object in the text.
+
+    Args:
+        text: the JSON text.
+        place: the file, for messages.
+        budget: that of the file that the text is part of; None where the text is the file.
 
     Raises:
         CheckpointError: the text is no JSON object, a key appears twice in one object, or there are more objects than
             the budget has room for.
     """
-    (budget or Budget.of_file(len(text), place)).spend(
-        2 * len(text) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
-    )
+    cost = 2 * len(text) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
+    (budget or Budget.of_file(len(text), place)).spend(cost)
+
+    def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+            raise CheckpointError("a name must appear once", place=place, received=f"{twice!r} twice", way_out=DAMAGED)
+        return found
+
     try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=lambda pairs: _object(pairs, place))
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=distinct)
     except CheckpointError:
         raise
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            "a header must be JSON text", place=place, received=str(error)[:_SPAN_ABOUT],
-            way_out="download the file again",
-        ) from error  # fmt: skip
-    if not isinstance(value, dict):
-        raise CheckpointError("a header must be a JSON object", place=place, received=type(value).__name__)
+        rule = "a header must be JSON text"
+        raise CheckpointError(rule, place=place, received=str(error)[:80], way_out=DAMAGED) from error
+    check(isinstance(value, dict), "a header must be a JSON object", place, type(value).__name__)
     return value
 
 
 def read_names(text: bytes, place: str) -> list[str]:
     """Returns the JSON list of names in the text."""
-    names = read_object(b'{"names": ' + text + b"}", place).get("names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError("a list of names must hold names only", place=place, received=type(names).__name__)
+    names: Any = read_object(b'{"names": ' + text + b"}", place).get("names")
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    check(listed, "a list of names must hold names only", place, type(names).__name__)
     return names
-
-
-def _object(pairs: list[tuple[str, Any]], place: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise CheckpointError(
-                "a name must appear once", place=place, received=f"{key!r} twice", way_out="write the file again"
-            )
-        found[key] = value
-    return found

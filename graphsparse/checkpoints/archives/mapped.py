@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 
 import torch
 
+from graphsparse.checkpoints.boundary import reason
 from graphsparse.errors import CheckpointError
 
 
 class Octets:
-    """Bytes in memory that tensors are windows on; they live as long as a tensor of them.
+    """Bytes in memory that tensors are windows on. They live as long as a tensor of them.
 
     Attributes:
         place: where they are from, for messages.
@@ -34,15 +35,15 @@ class Octets:
         return memoryview(b"" if self._buffer is None else self._buffer)[begin:end]
 
     def stream(self) -> BinaryIO:
-        """The bytes as an open file, so that nothing has to open the path again."""
+        """The bytes as an open file: nothing opens the path again."""
         return io.BufferedReader(_Stream(self))
 
     def tensor(self, dtype: torch.dtype, shape: tuple[int, ...], begin: int) -> torch.Tensor:
-        """The tensor that lies at a byte offset, unread; the caller has checked that it ends within the bytes."""
+        """The tensor that lies at a byte offset, unread. The caller has checked that it ends within the bytes."""
         elements = prod(shape)
         if elements == 0:
             return torch.empty(shape, dtype=dtype)
-        if begin % dtype.itemsize:  # a few instructions want whole elements at whole addresses: copy these
+        if begin % dtype.itemsize:  # elements must lie at multiples of their size: copy these
             raw = bytearray(self.bytes(begin, begin + elements * dtype.itemsize))
             return torch.frombuffer(raw, dtype=dtype, count=elements).reshape(shape)
         with warnings.catch_warnings():
@@ -77,10 +78,7 @@ class _Stream(io.RawIOBase):
 
 
 class MappedFile(Octets):
-    """One read-only file, mapped whole; it stays mapped as long as a tensor of it lives.
-
-    The one object here that is not a plain value: it owns the map.
-    """
+    """One read-only file, mapped whole. It stays mapped as long as a tensor of it lives."""
 
     def __init__(self, path: Path):
         try:
@@ -88,14 +86,13 @@ class MappedFile(Octets):
                 size = os.fstat(file.fileno()).st_size
                 self._map = _map(file.fileno()) if size else None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise CheckpointError("a checkpoint must be readable", place=str(path), received=reason) from error
+            raise unreadable(path, error) from error
         super().__init__(self._map, size, str(path))
         self.path = path
         self._address = super().tensor(torch.uint8, (1,), 0).data_ptr() if size else 0
 
     def release(self, tensor: torch.Tensor) -> None:
-        """Gives the pages that lie wholly in the tensor back; if it is looked at again, they are read again."""
+        """Gives back the pages of memory that lie wholly in the tensor. They are read again when they are used again."""
         if tensor.layout != torch.strided or not tensor.numel() or not hasattr(mmap, "MADV_DONTNEED"):
             return
         steps = zip(tensor.shape, tensor.stride(), strict=True)
@@ -106,9 +103,15 @@ class MappedFile(Octets):
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
+def unreadable(path: object, error: Exception) -> CheckpointError:
+    """The error for a path that the system does not open or read."""
+    rule = "a checkpoint must be readable"
+    return CheckpointError(rule, place=str(path), received=reason(error), way_out="check the path")
+
+
 def _map(descriptor: int) -> mmap.mmap:
-    # Copy-on-write lets a user change a tensor that we hand out; shared would crash. But a system may refuse a
-    # private map that is larger than its memory: then read-only it is.
+    # Copy-on-write, since a user may change a tensor that we return: a shared map would crash. A system may refuse a
+    # private map that is larger than its memory; then the map is read-only.
     try:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     except OSError:

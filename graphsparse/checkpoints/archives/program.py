@@ -18,11 +18,13 @@ from typing import Any
 import torch
 
 from graphsparse.checkpoints.archives import program_schema as schema
-from graphsparse.checkpoints.archives.exported import Members, open_members, stored_tensors
+from graphsparse.checkpoints.archives.exported import member_object, open_members, stored_tensors
+from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.program_inputs import checked_inputs, spec_of, structure_of
 from graphsparse.checkpoints.archives.program_values import Unlike
 from graphsparse.checkpoints.archives.torch_file import read_bytes
-from graphsparse.checkpoints.checks import check_expansion
+from graphsparse.checkpoints.archives.zip_directory import Members
+from graphsparse.checkpoints.checks import Unfolding
 from graphsparse.errors import CheckpointError
 
 _MODEL = "models/model.json"
@@ -61,7 +63,7 @@ def open_program(path: Path) -> StoredProgram:
         CheckpointError: no such archive, damaged, of an unknown form, or with parts that would have to be run.
     """
     try:
-        return _rebuilt(open_members(path))
+        return _rebuilt(open_members(MappedFile(path)))
     except (Unlike, RecursionError, MemoryError) as error:
         received = str(error) if isinstance(error, Unlike) else "parts that are nested too deeply, or too many"
         rule = "a program must be of the form that torch.export.save writes, with nothing in it that has to be run"
@@ -70,15 +72,15 @@ def open_program(path: Path) -> StoredProgram:
 
 def _rebuilt(members: Members) -> StoredProgram:
     root = _root(members)
-    text = schema.program(members.json(root + _MODEL))
+    text = schema.program(member_object(members, root + _MODEL))
     text, inputs = _completed(text, _example_inputs(members, root + _INPUTS))
     weights = stored_tensors(members, root + _WEIGHTS, hollow=True)
     constants = stored_tensors(members, root + _CONSTANTS, hollow=True)
     return StoredProgram(
-        place=members.place, text=text,
+        place=members.octets.place, text=text,
         weights={name: _as_saved(tensor, payload) for name, (tensor, payload) in weights.items()},
         constants={name: tensor for name, (tensor, _) in constants.items()}, example_inputs=inputs,
-        file_bytes=members.file.size,
+        file_bytes=members.octets.size,
     )  # fmt: skip
 
 
@@ -102,8 +104,9 @@ def _example_inputs(members: Members, name: str) -> tuple[tuple[Any, ...], dict[
     if not data:
         return None
     inputs = checked_inputs(read_bytes(data, members.within(name)))
-    elements = sum(leaf.numel() for leaf in torch.utils._pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor))
-    check_expansion([elements], members.file.size, members.within(name))
+    unfolding = Unfolding(members.octets.size)
+    for leaf in torch.utils._pytree.tree_leaves(inputs):
+        unfolding.add(getattr(leaf, "shape", ()), members.within(name))
     return inputs
 
 

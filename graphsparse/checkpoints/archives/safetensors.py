@@ -1,8 +1,8 @@
 """Safetensors: eight bytes of length, a JSON header, the tensors end to end.
 
-The format is short, and reading it here rather than through its library is what makes three things possible: a name
-that the header gives twice is seen, pages are given back tensor by tensor (so a checkpoint may be larger than memory),
-and a tensor is written without the others being in memory. The tests hold both directions against the library.
+It is read and written here, not by its library, for three reasons. A name that the header gives twice is seen. Pages
+are given back tensor by tensor, so a checkpoint may be larger than memory. A tensor is written without the others in
+memory. The tests compare both directions with the library.
 Source: the format's own description, github.com/huggingface/safetensors#format.
 """
 
@@ -12,7 +12,6 @@ import json
 import struct
 from collections.abc import Mapping
 from math import prod
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -22,12 +21,11 @@ from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import naturals
-from graphsparse.errors import CheckpointError
 
 _LARGEST_HEADER = 100_000_000  # the library's own limit
 _ANY_HEADER = 1 << 23  # bytes; a larger one takes less than half of its file
-_WAY_OUT = "download or save the file again"
 
 _DTYPES = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "U16": torch.uint16,
@@ -37,36 +35,35 @@ _DTYPES = {
     "C64": torch.complex64,
 }  # fmt: skip
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_Span = tuple[torch.dtype, tuple[int, ...], int, int]  # dtype, shape, first byte, last byte; bytes after the header
 
 
-def read(path: Path) -> Archive:
+def read(file: MappedFile) -> Archive:
     """Returns the file's tensors, mapped and unread.
 
     Raises:
         CheckpointError: the header is larger than the file, no JSON, names a tensor twice, or does not account for
             the file's bytes exactly once each.
     """
-    file = MappedFile(path)
-    budget = Budget.of_file(file.size, str(path))
+    budget = Budget.of_file(file.size, file.place)
     start, header = _header(file, budget)
     budget.spend(TENSOR * len(header))
     metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise CheckpointError("__metadata__ must map text to text", place=str(path), way_out=_WAY_OUT)
-    spans = {name: _span(info, f"{name} in {path}") for name, info in header.items()}
-    _check_layout(spans, file.size - start, str(path))
+    texts = isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
+    check(texts, "__metadata__ must map text to text", file.place)
+    spans = {name: _span(info, f"{name} in {file.place}") for name, info in header.items()}
+    _check_layout(spans, file.size - start, file.place)
     tensors = {name: file.tensor(dtype, shape, start + begin) for name, (dtype, shape, begin, _) in spans.items()}
-    return Archive(str(path), tensors, metadata, file.size, file.release)
+    return Archive(file.place, tensors, metadata, file.size, file.release)
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str, str]) -> None:
-    """Writes the tensors, one in memory at a time, and pads the header so that they lie at whole addresses."""
+    """Writes the tensors, one in memory at a time. The header is padded so that elements lie at multiples of their size."""
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     offset = 0
     for name, pending in ordered:
-        if pending.dtype not in _NAMES:
-            raise CheckpointError("safetensors must hold the usual types", place=name, received=pending.dtype)
+        check(pending.dtype in _NAMES, "safetensors must hold the usual types", name, pending.dtype, way_out=None)
         span = [offset, offset + pending.nbytes]
         header[name] = {"dtype": _NAMES[pending.dtype], "shape": list(pending.shape), "data_offsets": span}
         offset = span[1]
@@ -79,60 +76,40 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
 
 def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
     """Where the tensors begin, and the header."""
-    place, head = str(file.path), file.bytes(0, 8)
-    if len(head) < 8:
-        raise CheckpointError(
-            "a safetensors file must begin with the 8 bytes of its header's length",
-            place=place, received=f"a file of {file.size} bytes", way_out=_WAY_OUT,
-        )  # fmt: skip
+    head, room = file.bytes(0, 8), file.size - 8
+    rule = "a safetensors file must begin with the 8 bytes of its header's length"
+    check(len(head) == 8, rule, file.place, f"a file of {file.size} bytes")
     length, swapped = struct.unpack("<Q", head)[0], struct.unpack(">Q", head)[0]
-    if length > min(file.size - 8, _LARGEST_HEADER):
-        turned = f"; read from the other end the length would be {swapped:,}" if swapped <= file.size - 8 else ""
-        raise CheckpointError(
-            "a header must fit in its file, its length written little end first",
-            place=place, received=f"a header of {length:,} bytes in a file of {file.size:,}{turned}", way_out=_WAY_OUT,
-        )  # fmt: skip
-    if length > max(_ANY_HEADER, file.size // 2):
-        raise CheckpointError(
-            "a header must be a small part of its file", place=place,
-            received=f"a header of {length:,} bytes in a file of {file.size:,}", way_out=_WAY_OUT,
-        )  # fmt: skip
-    return 8 + length, read_object(file.bytes(8, 8 + length), place, budget)
+    received = f"a header of {length:,} bytes in a file of {file.size:,}"
+    turned = f"; read from the other end the length would be {swapped:,}" if swapped <= room else ""
+    rule = "a header must fit in its file, its length written little end first"
+    check(length <= min(room, _LARGEST_HEADER), rule, file.place, received + turned)
+    check(length <= max(_ANY_HEADER, file.size // 2), "a header must be a small part of its file", file.place, received)
+    return 8 + length, read_object(file.bytes(8, 8 + length), file.place, budget)
 
 
-def _span(info: Any, place: str) -> tuple[torch.dtype, tuple[int, ...], int, int]:
-    """(dtype, shape, first byte, last byte) of one entry of the header."""
-    if not isinstance(info, dict) or not {"dtype", "shape", "data_offsets"} <= info.keys():
-        raise CheckpointError("a tensor must have a dtype, a shape and data_offsets", place=place, way_out=_WAY_OUT)
-    dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise CheckpointError("a tensor's dtype must be one that torch has", place=place, received=str(dtype)[:40])
-    if not naturals(shape) or not naturals(offsets) or len(offsets) != 2:
-        raise CheckpointError(
-            "shapes and offsets must be whole numbers from 0 to 2^63", place=place,
-            received=f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}", way_out=_WAY_OUT,
-        )  # fmt: skip
-    begin, end = offsets
-    if prod(shape) * _DTYPES[dtype].itemsize != end - begin or len(shape) > 64:
-        raise CheckpointError(
-            "a tensor must have as many bytes as its shape asks for", place=place,
-            received=f"{dtype} {tuple(shape)} in {end - begin} bytes", way_out=_WAY_OUT,
-        )  # fmt: skip
-    return _DTYPES[dtype], tuple(shape), begin, end
+def _span(info: Any, place: str) -> _Span:
+    """What one entry of the header says."""
+    complete = isinstance(info, dict) and {"dtype", "shape", "data_offsets"} <= info.keys()
+    check(complete, "a tensor must have a dtype, a shape and data_offsets", place)
+    name, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    known = isinstance(name, str) and name in _DTYPES
+    check(known, "a tensor's dtype must be one that torch has", place, str(name)[:40], way_out=None)
+    check(naturals(shape) and naturals(offsets) and len(offsets) == 2, "shapes and offsets must be whole numbers from 0 to 2^63",
+          place, f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}")  # fmt: skip
+    dtype, (begin, end) = _DTYPES[name], offsets
+    fits = len(shape) <= 64 and prod(shape) * dtype.itemsize == end - begin
+    received = f"{name} {str(tuple(shape))[:60]} in {end - begin} bytes"
+    check(fits, "a tensor must have as many bytes as its shape asks for", place, received)
+    return dtype, tuple(shape), begin, end
 
 
-def _check_layout(spans: Mapping[str, tuple[torch.dtype, tuple[int, ...], int, int]], size: int, place: str) -> None:
+def _check_layout(spans: Mapping[str, _Span], size: int, place: str) -> None:
     """Raises unless every byte after the header belongs to exactly one tensor."""
     reached = 0
     for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in spans.items()):
-        if begin != reached or end > size:
-            raise CheckpointError(
-                "tensors must lie end to end, within the file", place=f"{name} in {place}",
-                received=f"bytes {begin:,} to {end:,}, after {reached:,} of {size:,}", way_out=_WAY_OUT,
-            )  # fmt: skip
+        received = f"bytes {begin:,} to {end:,}, after {reached:,} of {size:,}"
+        inside = begin == reached and end <= size
+        check(inside, "tensors must lie end to end, within the file", f"{name} in {place}", received)
         reached = end
-    if reached != size:
-        raise CheckpointError(
-            "the header must account for the whole file", place=place, received=f"{reached:,} of {size:,} bytes",
-            way_out=_WAY_OUT,
-        )  # fmt: skip
+    check(reached == size, "the header must account for the whole file", place, f"{reached:,} of {size:,} bytes")

@@ -10,9 +10,11 @@ import torch
 
 from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.json_text import read_object
+from graphsparse.checkpoints.archives.mapped import MappedFile
+from graphsparse.checkpoints.boundary import check
 from graphsparse.errors import CheckpointError
 
-# What a folder's checkpoint is, best first: within a line several files are several candidates, and are refused.
+# Names of a folder's checkpoint, best first. Several files that fit one of these are refused.
 _IN_FOLDER = (
     "*.safetensors.index.json", "model.safetensors", "*.safetensors", "*.bin.index.json", "pytorch_model.bin",
     "*.pt2", "*.bin", "*.pt", "*.pth", "*.npz",
@@ -27,68 +29,50 @@ def checkpoint_in(folder: Path) -> Path:
     """
     for pattern in _IN_FOLDER:
         found = sorted(folder.glob(pattern))
-        if len(found) == 1:
-            return found[0]
+        check(len(found) < 2, "a folder must hold one checkpoint", str(folder), ", ".join(path.name for path in found[:6]),
+              "name the file, or the index.json of a checkpoint in pieces")  # fmt: skip
         if found:
-            raise CheckpointError(
-                "a folder must hold one checkpoint", place=str(folder), received=", ".join(path.name for path in found[:6]),
-                way_out="name the file, or the index.json of a checkpoint in pieces",
-            )  # fmt: skip
-    raise CheckpointError(
-        "a folder must hold a checkpoint", place=str(folder), way_out=f"one of {', '.join(_IN_FOLDER)}"
-    )
+            return found[0]
+    way_out = f"one of {', '.join(_IN_FOLDER)}"
+    raise CheckpointError("a folder must hold a checkpoint", place=str(folder), way_out=way_out)
 
 
-def read(path: Path, open_file: Callable[[Path], Archive]) -> Archive:
+def read(file: MappedFile, open_file: Callable[[Path], Archive]) -> Archive:
     """Returns the tensors of all the files that an index names, in the index's order, mapped and unread.
 
     Raises:
         CheckpointError: the index names a tensor twice, a file outside its folder, a file that is missing (all of
             them at once), or a tensor that is not in its file.
     """
-    weight_map = _weight_map(path)
-    files = dict.fromkeys(weight_map.values())
-    missing = [name for name in files if not (path.parent / name).exists()]
-    if missing:
-        raise CheckpointError(
-            "every piece of a checkpoint must be there", place=str(path),
-            received=f"{len(missing)} of {len(files)} missing: {', '.join(missing[:6])}",
-            way_out="download the missing files into the same folder",
-        )  # fmt: skip
-    pieces = {name: open_file(path.parent / name) for name in files}
-    tensors = {tensor: _piece(pieces[name], tensor, path) for tensor, name in weight_map.items()}
-    owners = {tensor.data_ptr(): pieces[weight_map[name]] for name, tensor in tensors.items()}
+    place, folder = file.place, file.path.parent
+    weight_map = _weight_map(file.bytes(0, file.size), place)
+    names = dict.fromkeys(weight_map.values())
+    missing = [name for name in names if not (folder / name).exists()]
+    check(not missing, "every piece of a checkpoint must be there", place,
+          f"{len(missing)} of {len(names)} missing: {', '.join(missing[:6])}",
+          "download the missing files into the same folder")  # fmt: skip
+    pieces = {name: open_file(folder / name) for name in names}
+    tensors, owners = {}, {}
+    for tensor, name in weight_map.items():
+        content = pieces[name].content
+        found: Any = content.get(tensor) if isinstance(content, dict) else None
+        check(isinstance(found, torch.Tensor), "a tensor must be in the file that the index names", f"{tensor} in {place}",
+              pieces[name].place, "download index and pieces of the same version again")  # fmt: skip
+        tensors[tensor], owners[found.data_ptr()] = found, pieces[name]
 
     def release(tensor: torch.Tensor) -> None:
         if tensor.data_ptr() in owners:
             owners[tensor.data_ptr()].release(tensor)
 
-    size = sum(piece.file_bytes or 0 for piece in pieces.values())
-    return Archive(str(path), tensors, {}, size, release)
+    return Archive(place, tensors, {}, sum(piece.file_bytes or 0 for piece in pieces.values()), release)
 
 
-def _weight_map(path: Path) -> dict[str, str]:
-    place = str(path)
-    weight_map = read_object(path.read_bytes(), place).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(
-            "an index must have a weight_map from tensors to files", place=place, way_out="name the checkpoint itself"
-        )
+def _weight_map(text: bytes, place: str) -> dict[str, str]:
+    weight_map: Any = read_object(text, place).get("weight_map")
+    mapped = isinstance(weight_map, dict) and bool(weight_map)
+    check(mapped, "an index must have a weight_map from tensors to files", place, way_out="name the checkpoint itself")
     for tensor, name in weight_map.items():
         plain = isinstance(name, str) and "\\" not in name and "\0" not in name and PurePosixPath(name).name == name
-        if not plain or name in ("", "..", "."):
-            raise CheckpointError(
-                "an index must name files of its own folder", place=f"{tensor} in {place}", received=str(name)[:120],
-                way_out="put the pieces beside the index and name them plainly",
-            )  # fmt: skip
+        check(plain and name not in ("", "..", "."), "an index must name files of its own folder", f"{tensor} in {place}",
+              str(name)[:120], "put the pieces beside the index and name them plainly")  # fmt: skip
     return weight_map
-
-
-def _piece(piece: Archive, tensor: str, path: Path) -> Any:
-    content = piece.content
-    if not isinstance(content, dict) or not isinstance(content.get(tensor), torch.Tensor):
-        raise CheckpointError(
-            "a tensor must be in the file that the index names", place=f"{tensor} in {path}", received=piece.place,
-            way_out="download index and pieces of the same version again",
-        )  # fmt: skip
-    return content[tensor]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -17,9 +15,9 @@ from graphsparse.checkpoints.archives.mapped import MappedFile, Octets
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.pickles import read_pickle
 from graphsparse.checkpoints.archives.rebuilding import Storage, outline, vocabulary
-from graphsparse.checkpoints.archives.zip_directory import data_offset, directory_of
-from graphsparse.checkpoints.boundary import CUT_SHORT, damaged
-from graphsparse.errors import CheckpointError, GraphsparseError
+from graphsparse.checkpoints.archives.zip_directory import Members
+from graphsparse.checkpoints.boundary import check, damaged
+from graphsparse.errors import GraphsparseError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
@@ -29,16 +27,15 @@ _PICKLE = re.compile(r"^([^/]+)/data\.pkl$")
 _PROGRAM = re.compile(r"(^|/)(constants\.pkl|code/)")
 
 
-def read(path: Path) -> Archive:
-    """Returns what torch.save wrote, as nested; tensors stay unread until they are used.
+def read(file: MappedFile) -> Archive:
+    """Returns what torch.save wrote, as nested. Tensors stay unread until they are used.
 
     Nothing in the file is run, and nothing of torch reads it: see `pickles` and `rebuilding`.
 
     Raises:
         CheckpointError: the file is damaged, a bomb, or asks for code to be run.
     """
-    file = MappedFile(path)
-    return Archive(str(path), read_octets(file), {}, file.size, file.release)
+    return Archive(file.place, read_octets(file), {}, file.size, file.release)
 
 
 def read_octets(octets: Octets) -> Any:
@@ -63,27 +60,22 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
 
 
 def _zipped(octets: Octets, budget: Budget) -> Any:
-    _check_no_program(directory_of(octets.stream(), octets.place, stored=False), octets.place)
-    members = directory_of(octets.stream(), octets.place, stored=True)
-    roots = [found[1] for found in map(_PICKLE.match, members) if found]
-    if len(roots) != 1:
-        raise CheckpointError("a torch file must hold one data.pkl", place=octets.place, received=f"{len(roots)}")
-    text = octets.view(*_span(octets, members[f"{roots[0]}/data.pkl"]))
+    programs = [name for name in Members.of(octets, stored=False).table if _PROGRAM.search(name)]
+    check(not programs, "a checkpoint must hold tensors, not a program", octets.place, "a TorchScript archive",
+          "save torch.jit.load(...).state_dict() of it with torch.save")  # fmt: skip
+    members = Members.of(octets, stored=True)
+    roots = [found[1] for found in map(_PICKLE.match, members.table) if found]
+    check(len(roots) == 1, "a torch file must hold one data.pkl", octets.place, len(roots))
+    text = octets.view(*members.span(f"{roots[0]}/data.pkl"))
     order = f"{roots[0]}/byteorder"
-    swapped = order in members and octets.bytes(*_span(octets, members[order])) == b"big"
+    swapped = order in members.table and members.bytes(order) == b"big"
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
-        begin, end = _span(octets, members[f"{roots[0]}/data/{key}"])
-        return Storage(begin, _within(count * dtype.itemsize, end - begin, octets.place), dtype, swapped)
+        begin, end = members.span(f"{roots[0]}/data/{key}")
+        _check_size(count * dtype.itemsize, end - begin, octets.place)
+        return Storage(begin, count * dtype.itemsize, dtype, swapped)
 
     return read_pickle(text, 0, vocabulary(octets, _storages(storage, budget), budget), budget)[0]
-
-
-def _span(octets: Octets, member: zipfile.ZipInfo) -> tuple[int, int]:
-    """Where a member's bytes lie."""
-    begin = data_offset(octets.bytes(member.header_offset, member.header_offset + 30), member)
-    _within(begin + member.file_size, octets.size, octets.place)
-    return begin, begin + member.file_size
 
 
 def _legacy(octets: Octets, budget: Budget) -> Any:
@@ -102,10 +94,8 @@ def _legacy(octets: Octets, budget: Budget) -> Any:
     first = Budget.of_file(octets.size, octets.place)
     magic, at = read_pickle(data, 0, noting, first)
     protocol, at = read_pickle(data, at, noting, first)
-    if (magic, protocol) != (_MAGIC, _PROTOCOL):
-        raise CheckpointError(
-            "a pickle must be one of torch.save", place=octets.place, way_out="save it with torch.save"
-        )
+    known = (magic, protocol) == (_MAGIC, _PROTOCOL)
+    check(known, "a pickle must be one of torch.save", octets.place, way_out="save it with torch.save")
     system, tensors_at = read_pickle(data, at, noting, first)
     at = read_pickle(data, tensors_at, noting, first)[1]
     keys, at = read_pickle(data, at, noting, first)
@@ -113,7 +103,7 @@ def _legacy(octets: Octets, budget: Budget) -> Any:
     places = _legacy_storages(octets, at, [(key, types[key]) for key in keys], swapped)
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
-        _within(count * dtype.itemsize, places[key].nbytes, octets.place)
+        _check_size(count * dtype.itemsize, places[key].nbytes, octets.place)
         return places[key]
 
     return read_pickle(data, tensors_at, vocabulary(octets, _storages(storage, budget), budget), budget)[0]
@@ -132,7 +122,7 @@ def _legacy_storages(octets: Octets, at: int, keys: list[tuple[str, torch.dtype]
 
 
 def _storages(find: Callable[[torch.dtype, str, int], Storage], budget: Budget) -> Callable[[Any], Storage]:
-    """What a persistent id stands for: ("storage", type, key, device, number of elements), a window of it in old files."""
+    """What a persistent id stands for: ("storage", type, key, device, number of elements), and in old files a window."""
 
     def storage(persistent_id: Any) -> Storage:
         budget.spend(_STORAGE)
@@ -140,10 +130,10 @@ def _storages(find: Callable[[torch.dtype, str, int], Storage], budget: Budget) 
         plain = type(count) is int and 0 <= count < 1 << 63 and type(key) is str and len(key) <= _LONGEST_KEY
         if kind not in ("storage", b"storage") or not isinstance(dtype, torch.dtype) or not plain:
             raise ValueError("a persistent id that is no storage")
-        if not window or window[0] is None:
-            return find(dtype, key, count)
-        _, begin, length = window[0]
         whole = find(dtype, key, count)
+        if not window or window[0] is None:
+            return whole
+        _, begin, length = window[0]
         if not (type(begin) is int and type(length) is int and 0 <= begin <= begin + length <= count):
             raise ValueError("a window beyond its storage")
         return replace(whole, begin=whole.begin + begin * dtype.itemsize, nbytes=length * dtype.itemsize)
@@ -151,18 +141,5 @@ def _storages(find: Callable[[torch.dtype, str, int], Storage], budget: Budget) 
     return storage
 
 
-def _within(nbytes: int, available: int, place: str) -> int:
-    if nbytes > available:
-        raise CheckpointError(
-            "a storage must lie within its file", place=place, received=f"{nbytes:,} bytes of {available:,}",
-            way_out=CUT_SHORT,
-        )  # fmt: skip
-    return nbytes
-
-
-def _check_no_program(members: Mapping[str, zipfile.ZipInfo], place: str) -> None:
-    if any(_PROGRAM.search(name) for name in members):
-        raise CheckpointError(
-            "a checkpoint must hold tensors, not a program", place=place, received="a TorchScript archive",
-            way_out="save torch.jit.load(...).state_dict() of it with torch.save",
-        )  # fmt: skip
+def _check_size(nbytes: int, available: int, place: str) -> None:
+    check(nbytes <= available, "a storage must lie within its file", place, f"{nbytes:,} bytes of {available:,}")

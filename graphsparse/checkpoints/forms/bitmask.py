@@ -71,7 +71,7 @@ def packed_shape(content: Content, prefix: str) -> Shape:
             "a packed weight must have one bit per entry", place=place,
             received=f"bits {tuple(bits.shape)} for a shape of {shape}", way_out=_WAY_OUT,
         )  # fmt: skip
-    content.check_expansion(shape, place)
+    content.unfolding.add(shape, place)
     return shape
 
 

@@ -66,7 +66,7 @@ def _entry(content: Content, name: str, about: object) -> Entry:
             "a mask must have one bit per entry", place=place, received=f"{octets.numel()} bytes for {shape}",
             way_out=_WAY_OUT,
         )  # fmt: skip
-    content.check_expansion(shape, place)
+    content.unfolding.add(shape, place)
 
     def words() -> np.ndarray:
         found = _words(octets, shape, place)

@@ -60,7 +60,7 @@ def _entry(content: Content, name: str) -> Entry:
     place = content.named(name)
     indptr, indices, data, declared = (content.tensors[f"{name}.{part}"] for part in _PARTS)
     shape = _shape(declared, place)
-    content.check_expansion(shape, place)
+    content.unfolding.add(shape, place)
     _check(indptr, indices, data, shape, place)
 
     def dense(values: torch.Tensor) -> torch.Tensor:

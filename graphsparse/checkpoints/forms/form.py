@@ -101,7 +101,7 @@ class Form:
 
 def zeros_entry(tensor: torch.Tensor, content: Content, name: str) -> Entry:
     """The entry of a weight whose zeros are its mask."""
-    content.check_expansion(tensor.shape, content.named(name))
+    content.unfolding.add(tensor.shape, content.named(name))
     return Entry(tuple(tensor.shape), lambda: tensor, (tensor,), lambda: tensor, by_zeros=True)
 
 
@@ -112,7 +112,7 @@ def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Te
         MaskError: the shapes differ (now), or the mask holds other values than 0 and 1 (when it is read).
     """
     place = content.named(name)
-    content.check_expansion(mask.shape, place)
+    content.unfolding.add(mask.shape, place)
     if mask.layout != torch.strided:
         raise MaskError(
             "a mask must be a dense tensor", place=place, received=mask.layout, way_out="save mask.to_dense()"

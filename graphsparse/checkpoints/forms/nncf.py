@@ -49,7 +49,7 @@ def read(content: Content, request: Request) -> Reading:
 
 def _logit_entry(content: Content, name: str, key: str) -> Entry:
     logits, weight = content.tensors[key], content.tensors.get(name)
-    content.check_expansion(logits.shape, content.named(key))
+    content.unfolding.add(logits.shape, content.named(key))
     if weight is not None:
         check_same_shape(logits.shape, weight.shape, content.named(key))
 

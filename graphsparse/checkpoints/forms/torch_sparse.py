@@ -25,7 +25,7 @@ def read(content: Content, request: Request) -> Reading:
 
 def _entry(content: Content, name: str) -> Entry:
     tensor, place = content.tensors[name], content.named(name)
-    content.check_expansion(tensor.shape, place)
+    content.unfolding.add(tensor.shape, place)
 
     def pattern() -> torch.Tensor:
         return nonzero(tensor.to_dense()) if tensor.layout in _BLOCKED else _stored(tensor)
