@@ -13,7 +13,7 @@ DAMAGED = "the file is damaged or cut short: copy, download or save it again"
 def check(
     holds: bool,
     rule: str,
-    place: str,
+    place: str | None,
     received: object = None,
     way_out: str | None = DAMAGED,
     error: type[GraphsparseError] = CheckpointError,

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.content import Content, tables_in
-from graphsparse.checkpoints.forms.bitmask import BITMASK
-from graphsparse.checkpoints.forms.bitmask24 import BITMASK_24
+from graphsparse.checkpoints.forms.bitmask import BITMASK, BITMASK_24
 from graphsparse.checkpoints.forms.bits import BITS
+from graphsparse.checkpoints.forms.buffers import MODULE_MASK, OPENLTH_MODEL, PARAMETRIZATION, PRUNE, WEIGHT_MASK
 from graphsparse.checkpoints.forms.csr import CSR
 from graphsparse.checkpoints.forms.form import LISTED_AS, Entry, Form, Payload, Reading
 from graphsparse.checkpoints.forms.jaxpruner import JAXPRUNER
 from graphsparse.checkpoints.forms.keras import KERAS
-from graphsparse.checkpoints.forms.listed import LISTED
-from graphsparse.checkpoints.forms.module_mask import MODULE_MASK
+from graphsparse.checkpoints.forms.listed import LISTED, RIGL
 from graphsparse.checkpoints.forms.nncf import NNCF
-from graphsparse.checkpoints.forms.nni import NNI
-from graphsparse.checkpoints.forms.openlth import OPENLTH, OPENLTH_MODEL
-from graphsparse.checkpoints.forms.parametrization import PARAMETRIZATION
-from graphsparse.checkpoints.forms.prune import PRUNE
-from graphsparse.checkpoints.forms.rigl import RIGL
+from graphsparse.checkpoints.forms.tables import NNI, OPENLTH
 from graphsparse.checkpoints.forms.torch_sparse import TORCH_SPARSE
-from graphsparse.checkpoints.forms.weight_mask import WEIGHT_MASK
 from graphsparse.checkpoints.forms.zeros import ZEROS
 from graphsparse.errors import CheckpointError
 
@@ -45,10 +40,7 @@ def form_named(name: str) -> Form:
     Raises:
         CheckpointError: there is none.
     """
-    if name not in FORMS:
-        raise CheckpointError(
-            "a form must have a known name", received=repr(name), way_out=f"use one of {', '.join(FORMS)}"
-        )
+    check(name in FORMS, "a form must have a known name", None, repr(name), f"use one of {', '.join(FORMS)}")
     return FORMS[name]
 
 
@@ -61,12 +53,10 @@ def form_fitting(name: str, content: Content) -> Form:
     form = form_named(name)
     others = [other.name for other in _SIGNED if other not in _NAMED and other.recognise(content)]
     listed = LISTED_AS in content.metadata  # written where a form has no place for signs: for single numbers
-    if others if form in _NAMED else form.name not in others and not listed:
-        raise CheckpointError(
-            "the form that is named must be that of the file", place=content.place,
-            received=f"{name!r} for a file with the signs of {', '.join(others) or 'none of the forms with signs'}",
-            way_out="leave form= out, so that the content decides",
-        )  # fmt: skip
+    fits = not others if form in _NAMED else form.name in others or listed
+    check(fits, "the form that is named must be that of the file", content.place,
+          f"{name!r} for a file with the signs of {', '.join(others) or 'none of the forms with signs'}",
+          "leave form= out, so that the content decides")  # fmt: skip
     return form
 
 
@@ -84,21 +74,17 @@ def form_of(content: Content) -> Form:
         found += plain
     if len(found) == 1:
         return found[0]
-    if not found:
-        held = tables_in(content.raw)
-        raise CheckpointError(
-            "a checkpoint must hold tensors by name", place=content.place, received=_described(content),
-            way_out=f"choose an entry: key={held[0]!r}" if held else "save a state dict, or masks in one of the forms of docs/checkpoints.md",
-        )  # fmt: skip
-    names = ", ".join(form.name for form in found)
+    names, held = ", ".join(form.name for form in found), tables_in(content.raw)
+    way_out = "save a state dict, or masks in one of the forms of docs/checkpoints.md"
+    check(bool(found), "a checkpoint must hold tensors by name", content.place, _described(content.raw),
+          f"choose an entry: key={held[0]!r}" if held else way_out)  # fmt: skip
     raise CheckpointError(
         "a file must be of one form", place=content.place, received=f"the signs of {names}",
         way_out=f"name the form that is meant, one of {names}",
     )  # fmt: skip
 
 
-def _described(content: Content) -> str:
-    raw = content.raw
-    if isinstance(raw, Mapping):
-        return f"a table of {', '.join(map(str, list(raw)[:6]))}" if raw else "an empty table"
-    return f"{type(raw).__name__}"
+def _described(raw: object) -> str:
+    if not isinstance(raw, Mapping):
+        return type(raw).__name__
+    return f"a table of {', '.join(map(str, list(raw)[:6]))}" if raw else "an empty table"

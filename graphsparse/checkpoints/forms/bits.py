@@ -17,14 +17,15 @@ import torch
 
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.pending import ready
+from graphsparse.checkpoints.boundary import check
+from graphsparse.checkpoints.checks import naturals
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights
 from graphsparse.checkpoints.names import Shape
-from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.errors import MaskError
 from graphsparse.kernels.masks import Mask, unpack, word_count
 
 MARK = "graphsparse-masks"
-_WAY_OUT = "the file is damaged: copy or write it again"
 
 
 def recognise(content: Content) -> bool:
@@ -37,14 +38,12 @@ def read(content: Content, request: Request) -> Reading:
     Raises:
         CheckpointError: the header and the tensors do not name the same masks, or sizes do not fit.
     """
-    if not recognise(content):
-        raise CheckpointError("a file of masks must be marked as one", place=content.place, way_out="name another form")
+    check(recognise(content), "a file of masks must be marked as one", content.place, way_out="name another form")
     listed = read_object(content.metadata.get("masks", "").encode(), content.place)
-    if listed.keys() != content.tensors.keys():
-        raise CheckpointError(
-            "the header must list the masks of the file", place=content.place,
-            received=f"{len(listed)} listed, {len(content.tensors)} there", way_out=_WAY_OUT,
-        )  # fmt: skip
+    received = f"{len(listed)} listed, {len(content.tensors)} there"
+    check(
+        listed.keys() == content.tensors.keys(), "the header must list the masks of the file", content.place, received
+    )
     return Reading({name: _entry(content, name, about) for name, about in listed.items()})
 
 
@@ -61,28 +60,24 @@ def write(masks: Masks, weights: Weights) -> Payload:
 def _entry(content: Content, name: str, about: object) -> Entry:
     octets, place = content.tensors[name], content.named(name)
     shape, kept, crc = _described(about, place)
-    if octets.dtype != torch.uint8 or octets.dim() != 1 or octets.numel() != -(-math.prod(shape) // 8):
-        raise CheckpointError(
-            "a mask must have one bit per entry", place=place, received=f"{octets.numel()} bytes for {shape}",
-            way_out=_WAY_OUT,
-        )  # fmt: skip
+    fits = octets.dtype == torch.uint8 and octets.dim() == 1 and octets.numel() == -(-math.prod(shape) // 8)
+    check(fits, "a mask must have one bit per entry", place, f"{octets.numel()} bytes for {shape}")
     content.unfolding.add(shape, place)
 
     def words() -> np.ndarray:
         found = _words(octets, shape, place)
-        if _checksum(octets) != crc or Mask(shape, found).count() != kept:
-            raise MaskError("a mask must have the bits that it was written with", place=place, way_out=_WAY_OUT)
+        same = _checksum(octets) == crc and Mask(shape, found).count() == kept
+        check(same, "a mask must have the bits that it was written with", place, error=MaskError)
         return found
 
     return Entry(shape, lambda: torch.from_numpy(unpack(words(), shape)), (octets,), words=words)
 
 
-def _described(about: object, place: str) -> tuple[Shape, int, int]:
-    if isinstance(about, dict):
-        shape, kept, crc = about.get("shape"), about.get("kept"), about.get("crc32")
-        if isinstance(shape, list) and len(shape) <= 64 and all(type(n) is int and n >= 0 for n in (*shape, kept, crc)):
-            return tuple(shape), kept, crc  # type: ignore[return-value]  # the line above checks them
-    raise CheckpointError("the header must give a mask's shape, count and check sum", place=place, way_out=_WAY_OUT)
+def _described(about: Any, place: str) -> tuple[Shape, int, int]:
+    shape, kept, crc = (about.get(key) for key in ("shape", "kept", "crc32")) if isinstance(about, dict) else [None] * 3
+    described = naturals(shape) and naturals([kept, crc]) and len(shape) <= 64
+    check(described, "the header must give a mask's shape, count and check sum", place)
+    return tuple(shape), kept, crc
 
 
 def _checksum(octets: torch.Tensor) -> int:
@@ -96,8 +91,8 @@ def _pack(mask: torch.Tensor) -> torch.Tensor:
 def _words(octets: torch.Tensor, shape: Shape, place: str) -> np.ndarray:
     filled = np.zeros(8 * word_count(math.prod(shape)), np.uint8)
     filled[: octets.numel()] = octets.numpy()
-    if math.prod(shape) % 8 and filled[octets.numel() - 1] >> math.prod(shape) % 8:
-        raise MaskError("the bits beyond a mask's last entry must be 0", place=place, way_out=_WAY_OUT)
+    beyond = math.prod(shape) % 8 and filled[octets.numel() - 1] >> math.prod(shape) % 8
+    check(not beyond, "the bits beyond a mask's last entry must be 0", place, error=MaskError)
     return filled.view("<u8").astype(np.uint64, copy=False)
 
 

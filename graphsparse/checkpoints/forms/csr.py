@@ -14,13 +14,12 @@ import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives.pending import Pending, ready
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights, beside
+from graphsparse.checkpoints.forms.form import Entry, Form, Masks, Payload, Reading, Weights, beside, gather
 from graphsparse.checkpoints.names import Shape
-from graphsparse.errors import CheckpointError
 
 _PARTS = ("indptr", "indices", "data", "shape")
-_WAY_OUT = "the file is damaged: write it again"
 
 
 def _names(content: Content) -> list[str]:
@@ -30,8 +29,8 @@ def _names(content: Content) -> list[str]:
 
 def read(content: Content, request: Request) -> Reading:
     names = _names(content)
-    used = {f"{name}.{part}" for name in names for part in _PARTS}
     keys = {name: f"{name}.indptr" for name in names}
+    used = (f"{name}.{part}" for name in names for part in _PARTS)
     return beside(content, {name: _entry(content, name) for name in names}, keys, used)
 
 
@@ -49,7 +48,7 @@ def write(masks: Masks, weights: Weights) -> Payload:
         parts = {
             "indptr": Pending((rows + 1,), index_type, partial(_indptr, mask, index_type)),
             "indices": Pending((kept,), index_type, partial(_indices, mask, index_type)),
-            "data": Pending((kept,), weight.dtype, partial(_values, weight, mask)),
+            "data": Pending((kept,), weight.dtype, partial(gather, weight, mask)),
             "shape": ready(torch.tensor(mask.shape, dtype=torch.int64)),
         }
         tensors.update({f"{name}.{part}": pending for part, pending in parts.items()})
@@ -77,8 +76,8 @@ def _entry(content: Content, name: str) -> Entry:
 
 
 def _shape(declared: torch.Tensor, place: str) -> Shape:
-    if declared.is_floating_point() or declared.dim() != 1 or declared.numel() > 64 or bool((declared < 0).any()):
-        raise CheckpointError("a csr block must have a shape", place=place, way_out=_WAY_OUT)
+    whole = not declared.is_floating_point() and declared.dim() == 1 and declared.numel() <= 64
+    check(whole and bool((declared >= 0).all()), "a csr block must have a shape", place)
     return tuple(int(size) for size in declared)
 
 
@@ -90,12 +89,7 @@ def _check(indptr: torch.Tensor, indices: torch.Tensor, data: torch.Tensor, shap
         steps, places = indptr.long(), indices.long()
         fits = int(steps[0]) == 0 and int(steps[-1]) == len(places) and bool((steps.diff() >= 0).all())
         fits = fits and bool(((places >= 0) & (places < columns)).all()) and len(places) <= math.prod(shape)
-    if not fits:
-        raise CheckpointError(
-            "indptr must rise from 0 to the number of entries, and indices must lie in their row",
-            place=place,
-            way_out=_WAY_OUT,
-        )
+    check(fits, "indptr must rise from 0 to the number of entries, and indices must lie in their row", place)
 
 
 def table_shape(shape: Shape) -> tuple[int, int]:
@@ -112,14 +106,6 @@ def _indptr(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _indices(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     rows, columns = table_shape(mask.shape)
     return torch.from_numpy(np.nonzero(mask.contiguous().numpy().reshape(rows, columns))[1]).to(dtype)
-
-
-def _values(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    if weight.dtype.is_floating_point and weight.dtype.itemsize == 1:  # float8 has no masked selection
-        return weight.contiguous().view(torch.uint8)[mask].view(weight.dtype)
-    if weight.dtype == torch.complex32:  # nor has half-precision complex
-        return weight.resolve_conj().contiguous().view(torch.int32)[mask].view(weight.dtype)
-    return weight[mask]
 
 
 CSR = Form("csr", "csr blocks in npz: X.indptr, X.indices, X.data, X.shape", _names, read, write, ("npz",))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 
 from graphsparse.checkpoints.archives.json_text import read_names
 from graphsparse.checkpoints.archives.pending import Pending, ready
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, in_parts, nonzero
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.names import Shape
@@ -105,22 +106,28 @@ def zeros_entry(tensor: torch.Tensor, content: Content, name: str) -> Entry:
     return Entry(tuple(tensor.shape), lambda: tensor, (tensor,), lambda: tensor, by_zeros=True)
 
 
-def mask_entry(mask: torch.Tensor, content: Content, name: str, weight: torch.Tensor | None = None) -> Entry:
-    """The entry of a mask of zeros and ones, beside its weight where the file has it.
+def mask_entry(
+    mask: torch.Tensor,
+    content: Content,
+    name: str,
+    weight: torch.Tensor | None = None,
+    kept: Callable[[torch.Tensor, str], torch.Tensor] = check_binary,
+) -> Entry:
+    """The entry of a mask, beside its weight where the file has it.
+
+    ``kept`` makes what is not zero for kept connections of the mask and its place; a mask is zeros and ones by default.
 
     Raises:
         MaskError: the shapes differ (now), or the mask holds other values than 0 and 1 (when it is read).
     """
     place = content.named(name)
     content.unfolding.add(mask.shape, place)
-    if mask.layout != torch.strided:
-        raise MaskError(
-            "a mask must be a dense tensor", place=place, received=mask.layout, way_out="save mask.to_dense()"
-        )
+    dense = mask.layout == torch.strided
+    check(dense, "a mask must be a dense tensor", place, mask.layout, "save mask.to_dense()", MaskError)
     if weight is None:
-        return Entry(tuple(mask.shape), lambda: check_binary(mask, place), (mask,))
+        return Entry(tuple(mask.shape), lambda: kept(mask, place), (mask,))
     check_same_shape(mask.shape, weight.shape, place)
-    return Entry(tuple(mask.shape), lambda: check_binary(mask, place), (mask, weight), lambda: weight)
+    return Entry(tuple(mask.shape), lambda: kept(mask, place), (mask, weight), lambda: weight)
 
 
 def masked_reading(content: Content, masked: Masked) -> Reading:
@@ -137,11 +144,24 @@ def masked_reading(content: Content, masked: Masked) -> Reading:
     return beside(content, entries, keys, (key for pair in masked.values() for key in pair if key is not None))
 
 
-def masked_form(name: str, about: str, masked: Callable[[Content], Masked], **written: Any) -> Form:
-    """The form of state dicts that have masks under keys of their own: a file is of this form if ``masked`` finds one."""
-    return Form(
-        name, about, masked, lambda content, _: masked_reading(content, masked(content)), **written
-    )  # fmt: skip
+def renamed(reading: Reading, rename: Callable[[str], str]) -> Reading:
+    """The reading under other names of parameters and buffers."""
+    entries = {rename(name): entry for name, entry in reading.entries.items()}
+    return replace(reading, entries=entries, others={rename(name): make for name, make in reading.others.items()})
+
+
+def masked_form(
+    name: str, about: str, masked: Callable[[Content], Masked], rename: Callable[[str], str] = str, **written: Any
+) -> Form:
+    """The form of state dicts that have masks under keys of their own: a file is of this form if ``masked`` finds one.
+
+    ``rename`` gives the parameter's name for what the file calls it; ``written`` is as for `Form`.
+    """
+
+    def read(content: Content, request: Request) -> Reading:
+        return renamed(masked_reading(content, masked(content)), rename)
+
+    return Form(name, about, masked, read, **written)
 
 
 def masks_beside(masks: Masks, weights: Weights, keys: Callable[[str], tuple[str, str]]) -> Payload:
@@ -162,8 +182,17 @@ def masks_beside(masks: Masks, weights: Weights, keys: Callable[[str], tuple[str
     return Payload(tensors, {"format": "pt"})
 
 
+def gather(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The weights of the kept connections, row after row."""
+    if weight.dtype.is_floating_point and weight.dtype.itemsize == 1:  # float8 has no masked selection
+        return weight.contiguous().view(torch.uint8)[mask].view(weight.dtype)
+    if weight.dtype == torch.complex32:  # nor has half-precision complex
+        return weight.resolve_conj().contiguous().view(torch.int32)[mask].view(weight.dtype)
+    return weight[mask]
+
+
 def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, str], used: Iterable[str]) -> Reading:
-    """The entries together with those of the plain weights beside them, in the file's order.
+    """The entries together with those of the plain weights in the same file, in the file's order.
 
     Args:
         content: the file.
@@ -174,11 +203,8 @@ def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, st
     taken = set(used)
     rest = zeros_reading(content, (key for key in content.tensors if key not in taken))
     clash = sorted(entries.keys() & rest.entries.keys())
-    if clash:
-        raise MaskError(
-            "a parameter must have one weight", place=content.place, received=f"two of {', '.join(clash[:4])}",
-            way_out="save the state dict of one model",
-        )  # fmt: skip
+    check(not clash, "a parameter must have one weight", content.place, f"two of {', '.join(clash[:4])}",
+          "save the state dict of one model", MaskError)  # fmt: skip
     places = {key: place for place, key in enumerate(content.tensors)}
     both = {**entries, **rest.entries}
     ordered = sorted(both, key=lambda name: places[keys.get(name, name)])
@@ -186,10 +212,10 @@ def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, st
 
 
 def zeros_reading(content: Content, names: Iterable[str]) -> Reading:
-    """The reading of plain weights: their zeros are their masks.
+    """The reading of plain weights, whose zeros are their masks.
 
-    Kernels (rank 2 and more) are masked so; of rank 0 and 1 what the file lists as masked, and a scale that has a
-    zero. Biases and buffers are not: a zero there is a number like any other, and no connection.
+    These are kernels (rank 2 and more), what the file lists as masked, and a scale that has a zero. Biases and buffers
+    have no mask: a zero there is a number like any other.
     """
     tensors = {name: content.tensors[name] for name in names if content.tensors[name].layout == torch.strided}
     floats = any(_may_be_weight(tensor) for tensor in content.tensors.values())

@@ -11,35 +11,34 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import in_parts
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Reading
 from graphsparse.checkpoints.forms.layouts import shape_from_torch, to_torch, torch_name
-from graphsparse.checkpoints.names import Shape, match
+from graphsparse.checkpoints.names import UNKNOWN, Shape, match
 from graphsparse.errors import MaskError
 
 
 def recognise(content: Content) -> bool:
     tensors = content.tensors.values()
-    packed = bool(tensors) and all(t.dim() == 1 and t.dtype == torch.uint8 for t in tensors)
-    return packed and any(
-        bool((part > 1).any()) for t in tensors for part in in_parts(t)
-    )  # else they are masks of rank 1, one byte per entry
+    if not tensors or not all(tensor.dim() == 1 and tensor.dtype == torch.uint8 for tensor in tensors):
+        return False
+    # without a byte above 1 they are masks of rank 1, one byte per entry
+    return any(bool((part > 1).any()) for tensor in tensors for part in in_parts(tensor))
 
 
 def read(content: Content, request: Request) -> Reading:
-    if request.parameters is None:
-        raise MaskError(
-            "packed masks of JaxPruner must come with the shapes of parameters",
-            place=content.place,
-            way_out="give the model's parameters",
-        )
-    names = _names(content, request.parameters, request.by_order)
-    entries = {}
-    for key, (name, turned) in names.items():
-        shape = request.parameters[name]
-        entries[name] = _entry(content.tensors[key], tuple(shape), turned, content.named(key))
-    unknown = {key: "no parameter of the model" for key in content.tensors if key not in names}
+    parameters = request.parameters
+    if parameters is None:
+        rule = "packed masks of JaxPruner must come with the shapes of parameters"
+        raise MaskError(rule, place=content.place, way_out="give the model's parameters")
+    names = _names(content, parameters, request.by_order)
+    entries = {
+        name: _entry(content.tensors[key], tuple(parameters[name]), turned, content.named(key))
+        for key, (name, turned) in names.items()
+    }
+    unknown = dict.fromkeys((key for key in content.tensors if key not in names), UNKNOWN)
     return Reading(entries, {}, {**content.ignored, **unknown}, ordered=True)
 
 
@@ -59,19 +58,15 @@ def _names(content: Content, parameters: Mapping[str, Shape], by_order: bool) ->
 
 def _entry(packed: torch.Tensor, shape: Shape, turned: bool, place: str) -> Entry:
     elements = math.prod(shape)
-    if packed.numel() != -(-elements // 8):
-        raise MaskError(
-            "a packed mask must have one bit per entry", place=place,
-            received=f"{packed.numel()} bytes for {tuple(shape)}", way_out="give the model that it was made for",
-        )  # fmt: skip
+    check(packed.numel() == -(-elements // 8), "a packed mask must have one bit per entry", place,
+          f"{packed.numel()} bytes for {shape}", "give the model that it was made for", MaskError)  # fmt: skip
 
     def pattern() -> torch.Tensor:
         bits = np.unpackbits(packed.numpy(), bitorder="big")
-        if bits[elements:].any():
-            raise MaskError("the last byte must be filled up with zeros", place=place, way_out="give the right model")
-        flax_shape = shape_from_torch(shape) if turned else shape
-        mask = torch.from_numpy(bits[:elements].astype(bool).reshape(flax_shape))
-        return to_torch(mask) if turned else mask
+        filled = not bits[elements:].any()
+        check(filled, "the last byte must be filled up with zeros", place, None, "give the right model", MaskError)
+        mask = torch.from_numpy(bits[:elements].astype(bool))
+        return to_torch(mask.reshape(shape_from_torch(shape))) if turned else mask.reshape(shape)
 
     return Entry(shape, pattern, (packed,))
 

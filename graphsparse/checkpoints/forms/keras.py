@@ -11,7 +11,8 @@ from graphsparse.checkpoints.forms.listed import read_keras
 
 
 def recognise(content: Content) -> bool:
-    return any(last_part(name) in KERNEL_NAMES for name in content.tensors) and not _packed(content)
+    packed = all(tensor.dim() == 1 and tensor.dtype == torch.uint8 for tensor in content.tensors.values())
+    return not packed and any(last_part(name) in KERNEL_NAMES for name in content.tensors)
 
 
 def read(content: Content, request: Request) -> Reading:
@@ -25,10 +26,6 @@ def read(content: Content, request: Request) -> Reading:
             tensor = depthwise_to_torch(tensor) if last_part(key) == "depthwise_kernel" else to_torch(tensor)
         entries[name] = zeros_entry(tensor, content, key)
     return Reading(entries, {}, content.ignored)
-
-
-def _packed(content: Content) -> bool:
-    return all(tensor.dim() == 1 and tensor.dtype == torch.uint8 for tensor in content.tensors.values())
 
 
 KERAS = Form("keras", "Keras and Flax names or lists, kernels (height, width, in, out)", recognise, read)

@@ -1,9 +1,9 @@
-"""NNCF: a binary mask in an operation that NNCF hung before the layer, or in its hooks.
+"""NNCF: a binary mask in an operation that NNCF puts before the layer, or in its hooks.
 
-Up to 2.x the layer holds it, ``<module>.pre_ops.<i>.op._binary_mask`` (``binary_mask`` in first versions), movement
-sparsity one per parameter, ``...op.weight_ctx._binary_mask``. From 2.17 the model holds hooks,
-``__nncf_hooks.post_hooks.<parameter with : for .>__<port>.<i>.binary_mask``; regularisation-based pruning keeps
-logits there, ``mask``, of which the positive ones are kept.
+Up to 2.16 the layer holds it: ``<module>.pre_ops.<i>.op._binary_mask``, in the first versions ``binary_mask``. Movement
+sparsity has one per parameter: ``...op.weight_ctx._binary_mask``. From 2.17 the model holds hooks:
+``__nncf_hooks.post_hooks.<parameter with : for .>__<port>.<i>.binary_mask``. Regularisation-based pruning has logits
+there, ``mask``: connections with positive ones are kept.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import re
 
 import torch
 
-from graphsparse.checkpoints.checks import check_same_shape
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import Entry, Form, Reading, masked_reading
+from graphsparse.checkpoints.forms.form import Form, Reading, mask_entry, masked_reading
 from graphsparse.errors import MaskError
 
 _OPERATION = re.compile(r"^((?:.*\.)?)pre_ops\.\d+\.op\.(?:(weight|bias)_ctx\.)?_?binary_mask$")
@@ -35,31 +35,22 @@ def _keys(content: Content) -> dict[str, tuple[str, bool]]:
 
 
 def read(content: Content, request: Request) -> Reading:
-    keys = _keys(content)
-    tensors = content.tensors
+    keys, tensors = _keys(content), content.tensors
     binary = {name: (key, name if name in tensors else None) for name, (key, logits) in keys.items() if not logits}
     reading = masked_reading(content, binary)
-    logit_entries = {name: _logit_entry(content, name, key) for name, (key, logits) in keys.items() if logits}
-    entries = {**reading.entries, **logit_entries}
+    entries = dict(reading.entries)
+    for name, (key, logits) in keys.items():
+        if logits:
+            entries[name] = mask_entry(tensors[key], content, key, tensors.get(name), _positive)
     own = [name for name in entries if _OWN_KEYS.search(name) and name not in keys]
     plain = {name.removeprefix(_WRAPPER): entry for name, entry in entries.items() if name not in own}
     others = {name: make for name, make in reading.others.items() if not _OWN_KEYS.search(name)}
     return Reading(plain, others, {**reading.ignored, **dict.fromkeys(own, "part of an operation of NNCF")})
 
 
-def _logit_entry(content: Content, name: str, key: str) -> Entry:
-    logits, weight = content.tensors[key], content.tensors.get(name)
-    content.unfolding.add(logits.shape, content.named(key))
-    if weight is not None:
-        check_same_shape(logits.shape, weight.shape, content.named(key))
-
-    def pattern() -> torch.Tensor:
-        if bool(logits.isnan().any()):
-            raise MaskError("a logit must be a number", place=content.named(key), received="NaN")
-        return logits > 0
-
-    sources = (logits,) if weight is None else (logits, weight)
-    return Entry(tuple(logits.shape), pattern, sources, None if weight is None else (lambda: weight))
+def _positive(logits: torch.Tensor, place: str) -> torch.Tensor:
+    check(not bool(logits.isnan().any()), "a logit must be a number", place, "NaN", None, MaskError)
+    return logits > 0
 
 
 NNCF = Form("nncf", "NNCF: binary_mask in pre_ops or in hooks", _keys, read)

@@ -1,0 +1,110 @@
+"""State dicts with masks in them: each stands beside its weight, under a key of its own."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from graphsparse.checkpoints.boundary import check
+from graphsparse.checkpoints.content import Content, Request
+from graphsparse.checkpoints.forms.form import (
+    Form,
+    Masked,
+    Reading,
+    masked_form,
+    masked_reading,
+    masks_beside,
+    renamed,
+)
+from graphsparse.errors import MaskError
+
+
+def _prune_keys(name: str) -> tuple[str, str]:
+    return f"{name}_mask", f"{name}_orig"
+
+
+def _pruned(content: Content) -> Masked:
+    """The parameters that have both keys. A lone ``X_mask`` is something else (a causal mask, an attention mask)."""
+    names = (key.removesuffix("_orig") for key in content.tensors if key.endswith("_orig"))
+    return {name: _prune_keys(name) for name in names if f"{name}_mask" in content.tensors}
+
+
+PRUNE = masked_form(
+    "prune", "torch.nn.utils.prune: X_orig and X_mask", _pruned,
+    write=partial(masks_beside, keys=_prune_keys), containers=("torch", "safetensors"), needs_weights=True,
+)  # fmt: skip
+
+
+_MASK = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.\d+\.mask$")
+_ORIGINAL = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.original$")
+
+
+def _parametrization_keys(name: str) -> tuple[str, str]:
+    module, dot, parameter = name.rpartition(".")
+    prefix = f"{module}{dot}parametrizations.{parameter}"
+    return f"{prefix}.0.mask", f"{prefix}.original"
+
+
+def _parametrized(content: Content) -> Masked:
+    """The parameters whose original has a mask; an original without one is a plain weight."""
+    masked: dict[str, tuple[str, str | None]] = {}
+    for key in content.tensors:
+        if found := _MASK.match(key):
+            name, original = found[1] + found[2], f"{found[1]}parametrizations.{found[2]}.original"
+            check(name not in masked, "a parameter must have one mask", content.named(name), "two parametrizations",
+                  "multiply the masks and save one", MaskError)  # fmt: skip
+            if original in content.tensors:
+                masked[name] = key, original
+    return masked
+
+
+PARAMETRIZATION = masked_form(
+    "parametrization",
+    "torch.nn.utils.parametrize, torch.ao.pruning: parametrizations.X.original and parametrizations.X.<i>.mask",
+    _parametrized, partial(_ORIGINAL.sub, r"\1\2"),
+    write=partial(masks_beside, keys=_parametrization_keys), containers=("torch", "safetensors"), needs_weights=True,
+)  # fmt: skip
+
+
+def _with_buffers(content: Content) -> Masked:
+    weights = (name for name in content.tensors if name.rpartition(".")[2] in ("weight", "bias"))
+    return {name: (f"{name}_mask", name) for name in weights if f"{name}_mask" in content.tensors}
+
+
+WEIGHT_MASK = masked_form(
+    "weight-mask", "Synaptic-Flow, ShrinkBench: buffers weight_mask and bias_mask beside the weight", _with_buffers
+)
+
+
+def _with_module_masks(content: Content) -> Masked:
+    modules = (key.removesuffix("mask") for key in content.tensors if key.rpartition(".")[2] == "mask")
+    return {f"{m}weight": (f"{m}mask", f"{m}weight") for m in modules if f"{m}weight" in content.tensors}
+
+
+MODULE_MASK = masked_form("module-mask", "TurboPrune: a buffer mask beside the weight", _with_module_masks)
+
+
+_PREFIX = "mask_"
+_MODEL = "model."  # OpenLTH's PrunedModel holds the model under this name; the masks name parameters without it
+
+
+def _openlth_buffers(content: Content) -> Masked:
+    masked: dict[str, tuple[str, str | None]] = {}
+    for key in content.tensors:
+        name = key.removeprefix(_PREFIX).replace("___", ".")
+        weight = next((each for each in (_MODEL + name, name) if each in content.tensors), None)
+        if key.startswith(_PREFIX) and "." not in key and weight is not None:
+            masked[name] = (key, weight)
+    return masked
+
+
+def _read_openlth(content: Content, request: Request) -> Reading:
+    masked = _openlth_buffers(content)
+    reading = masked_reading(content, masked)
+    inner = any(weight is not None and weight.startswith(_MODEL) for _, weight in masked.values())
+    return renamed(reading, lambda name: name.removeprefix(_MODEL)) if inner else reading
+
+
+OPENLTH_MODEL = Form(
+    "openlth-model", "OpenLTH's pruned model: buffers mask_<parameter with ___ for .>", _openlth_buffers, _read_openlth
+)
