@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from graphsparse.checkpoints.boundary import reason
 from graphsparse.errors import CheckpointError
 
 try:
@@ -23,7 +24,7 @@ _OUTPUTS = (1, 2)  # descriptors of standard output and standard error
 
 
 class _Raw(io.FileIO):
-    """A file that remembers why it could not be written, since torch answers with an error of its own."""
+    """A file that remembers why it could not be written: torch raises an error of its own instead."""
 
     error: OSError | None = None
 
@@ -37,15 +38,15 @@ class _Raw(io.FileIO):
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a file for writing that takes the place of ``path`` when the block ends well, in one step.
+    """Opens a file for writing that replaces ``path`` in one step when the block ends well.
 
-    The new content is written beside the old in the same folder, brought to the disk, and renamed. When the block
-    fails, or the process is killed, ``path`` is as it was. After a failure nothing is left behind; what a killed process
-    left is removed when the same file is written again. A symbolic link stays one: what it points to is replaced.
-    Permissions, owner, group and extended attributes of an old file are kept where the system allows it; a second hard
+    The new content is written to another file of the same folder, brought to the disk, and renamed. When the block
+    fails, or the process is killed, ``path`` is as it was. After a failure nothing is left; what a killed process left is
+    removed when the same file is written again. A symbolic link stays one: the file that it points to is replaced.
+    Permissions, owner, group and extended attributes of an old file are kept where the system allows it. A second hard
     link keeps the old content.
 
-    What is no regular file (a device, a pipe), and the file that standard output goes to, is written through.
+    A device, a pipe, and the file that standard output goes to are written directly.
 
     Raises:
         CheckpointError: the folder is not there or not writable, the file is protected, the path names a folder, or
@@ -73,7 +74,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def is_special(path: str | os.PathLike[str]) -> bool:
-    """Whether the path is there and is no regular file: a device, a pipe, standard output."""
+    """Whether the path is a device, a pipe, or where standard output goes."""
     return not _replaceable(_found(path)[1])
 
 
@@ -108,10 +109,9 @@ def _output(old: os.stat_result) -> int | None:
 
 @contextmanager
 def _through(path: Path, old: os.stat_result) -> Iterator[_Raw]:
-    """The thing itself: a descriptor of one's own where there is one, which keeps its place in the file."""
+    """A device or a pipe; or this process's own output, by its own descriptor, which keeps its place in the file."""
     output = _output(old)
-    descriptor = os.open(path, os.O_WRONLY) if output is None else os.dup(output)
-    with _Raw(descriptor, "wb") as raw:
+    with _Raw(os.open(path, os.O_WRONLY) if output is None else os.dup(output), "wb") as raw:
         yield raw
 
 
@@ -134,14 +134,14 @@ def _beside(target: Path, old: os.stat_result | None) -> Iterator[_Raw]:
 
 
 def _new(target: Path, mode: int) -> tuple[Path, _Raw]:
-    """A new file under a lock that ends with its writer; the system takes the umask off its permissions."""
+    """A new file, locked until its writer ends; the system applies the umask to its permissions."""
     while True:
         path = target.parent / f"{_temporary_names(target)}{secrets.token_hex(4)}.part"
         raw = _Raw(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))
         if fcntl is not None:
             with suppress(OSError):  # not every file system has locks
                 fcntl.flock(raw.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(raw.fileno()).st_nlink:  # else another writer took it for a leftover before it was locked
+        if os.fstat(raw.fileno()).st_nlink:  # else another writer has removed it, before it was locked
             return path, raw
         raw.close()
 
@@ -163,7 +163,7 @@ def _keep(descriptor: int, target: Path, old: os.stat_result) -> None:
     try:
         os.fchown(descriptor, old.st_uid, old.st_gid)
     except OSError:
-        mode &= 0o777  # the bits beyond lend an owner's rights
+        mode &= 0o777  # not the bits that give others the rights of the owner
         with suppress(OSError):
             os.fchown(descriptor, -1, old.st_gid)
     os.fchmod(descriptor, mode)
@@ -174,12 +174,12 @@ def _keep(descriptor: int, target: Path, old: os.stat_result) -> None:
 
 
 def _temporary_names(target: Path) -> str:
-    """What the names of the target's temporary files begin with, short enough for any file system."""
+    """The beginning of the names of the target's temporary files, short enough for any file system."""
     return f".{os.fsdecode(os.fsencode(target.name)[:64])}.graphsparse-"
 
 
 def _collect(target: Path) -> None:
-    """Removes what killed writers of the same file left. A writer that lives holds a lock."""
+    """Removes what killed writers of the same file left. A living writer holds a lock."""
     if fcntl is None:
         return
     ours = re.compile(re.escape(_temporary_names(target)) + r"[0-9a-f]{8}\.part")
@@ -192,21 +192,16 @@ def _collect(target: Path) -> None:
 
 
 def _unwritable(path: str | os.PathLike[str], error: Exception) -> CheckpointError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return CheckpointError(
-        "the file to write must be one that can be written", place=os.fspath(path) or "''", received=reason,
+        "the file to write must be one that can be written", place=os.fspath(path) or "''", received=reason(error),
         way_out="give a path in a folder that you may write to, on a disk with room",
     )  # fmt: skip
 
 
 def _sync_folder(folder: Path) -> None:
-    try:
+    with suppress(OSError):  # not every system opens folders; the rename itself is done
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # not every system opens folders; the rename itself is done
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

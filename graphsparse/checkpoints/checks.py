@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 
-from graphsparse.checkpoints.boundary import check
-from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.checkpoints.boundary import check, damaged
+from graphsparse.errors import MaskError
+from graphsparse.kernels.masks import pack, word_count
 
 # How many elements a file may stand for: a sparse tensor at 99.9 % has some fifty per byte of its file, at 99.99 % five
 # hundred. A file that asks for more, or for more than this machine can hold, is a bomb and not a mask.
@@ -28,6 +30,13 @@ DTYPES = (
 )  # fmt: skip
 _NO_COMPARISON = {torch.uint16, torch.uint32, torch.uint64}
 
+# Types whose minus zero is zero: the top bit alone makes no element non-zero. Other types have no minus zero: integers,
+# and the "fnuz" floats, whose 0x80 is NaN and so is kept.
+_SIGN_IS_NO_VALUE = {
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2,
+}  # fmt: skip
+_NEVER_ZERO = {torch.float8_e8m0fnu}
+
 
 def naturals(values: Any) -> bool:
     """Whether a value from a file is a list of whole numbers from 0 to 2^63."""
@@ -35,7 +44,7 @@ def naturals(values: Any) -> bool:
 
 
 def in_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yields a tensor's entries in order, flat, some megabytes at a time: what is computed of them takes no memory."""
+    """Yields a tensor's entries in order, flat, some megabytes at a time: what is computed from them takes little memory."""
     if tensor.numel() <= _PART or tensor.dim() == 0:
         yield tensor.reshape(-1)
     elif tensor.is_contiguous():
@@ -47,26 +56,56 @@ def in_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def nonzero(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns the bool tensor of what is not zero: NaN and infinity are not, minus zero is."""
+    """Returns the bool tensor of what is not zero. NaN and infinity are not zero, minus zero is."""
     return comparable(tensor) != 0
 
 
+def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
+    """Returns which elements of a tensor are not zero, one bit each: the words of a `Mask`.
+
+    NaN and infinity are not zero, minus zero is. Each element is read once, from where it lies; contiguous tensors are
+    not copied.
+
+    Raises:
+        CheckpointError: the tensor's dtype has no zero that can be told from its bits.
+
+    Example:
+        >>> pack_nonzero(torch.tensor([[0.0, 1.5, 0.0], [2.0, 0.0, float("nan")]]))
+        array([42], dtype=uint64)
+    """
+    if tensor.numel() == 0:
+        return np.zeros(word_count(0), np.uint64)
+    check(tensor.dtype in DTYPES, "a tensor must have elements of whole bytes", None, tensor.dtype, None)
+    tensor = tensor.detach()
+    if tensor.is_complex():  # torch compares complex numbers of half precision by their parts only
+        tensor = torch.view_as_real(tensor.resolve_conj()).ne(0).any(-1)
+    elif tensor.dtype in _NEVER_ZERO:
+        tensor = torch.ones_like(tensor, dtype=torch.bool)
+    size, sign = tensor.element_size(), tensor.dtype in _SIGN_IS_NO_VALUE
+    octets = tensor.resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return pack(octets.view(f"u{size}"), (1 << (8 * size - sign)) - 1)
+
+
 def count_not_finite(tensor: torch.Tensor) -> int:
-    """Returns how many entries are NaN or infinite; a tensor without any is read once, at the speed of memory."""
-    if tensor.layout != torch.strided:
-        tensor = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
-    if not tensor.is_floating_point():
-        return 0
-    return sum(_not_finite(comparable(part)) for part in in_parts(tensor))
+    """Returns how many entries are NaN or infinite."""
+    count = 0
+    for part in in_parts(stored_values(tensor)) if tensor.is_floating_point() else ():
+        entries = comparable(part)
+        total = entries.sum(dtype=torch.float64 if entries.dtype == torch.float64 else torch.float32)
+        if not bool(total.isfinite()):  # a finite sum has finite parts: most tensors are read once
+            count += int((~entries.isfinite()).sum())
+    return count
 
 
-def _not_finite(entries: torch.Tensor) -> int:
-    total = entries.sum(dtype=torch.float64 if entries.dtype == torch.float64 else torch.float32)
-    return 0 if bool(total.isfinite()) else int((~entries.isfinite()).sum())
+def stored_values(tensor: torch.Tensor) -> torch.Tensor:
+    """The values that a tensor stores: all of a dense one."""
+    if tensor.layout == torch.strided:
+        return tensor
+    return tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
 
 
 def comparable(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns the tensor in a type that torch compares; a bool as its byte, which a damaged file may have beyond 1."""
+    """Returns the tensor in a type that torch compares. A bool becomes its byte, which is above 1 in a damaged file."""
     if tensor.dtype == torch.bool:
         return tensor.contiguous().view(torch.uint8)
     if tensor.dtype.is_floating_point and tensor.dtype.itemsize == 1:
@@ -82,22 +121,19 @@ def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
         others = values[(values != 0) & (values != 1)]
         first = others[0].item() if first is None and others.numel() else first
         wrong += others.numel()
-    if wrong:
-        raise MaskError(
-            "a mask must hold 0 and 1 alone", place=place, received=f"{wrong} other values, the first {first}",
-            way_out="make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'",
-        )  # fmt: skip
+    check(not wrong, "a mask must hold 0 and 1 alone", place, f"{wrong} other values, the first {first}",
+          "make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'", MaskError)  # fmt: skip
     return mask
 
 
 def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str, *, own: bool = True) -> None:
     """Raises where a mask and its weight differ in shape. ``own``: the mask is to blame; else the model is."""
-    if tuple(mask) != tuple(weight):
-        raise MaskError(
-            "a mask must have a weight of its shape" if own else "a tensor must have the shape that it has in the model",
-            place=place, received=f"{tuple(mask)} for {tuple(weight)}",
-            way_out="use the mask that was made for this weight" if own else "name the model that the checkpoint was saved from",
-        )  # fmt: skip
+    if own:
+        rule, way_out = "a mask must have a weight of its shape", "use the mask that was made for this weight"
+    else:
+        rule = "a tensor must have the shape that it has in the model"
+        way_out = "name the model that the checkpoint was saved from"
+    check(tuple(mask) == tuple(weight), rule, place, f"{tuple(mask)} for {tuple(weight)}", way_out, MaskError)
 
 
 @dataclass
@@ -129,18 +165,15 @@ class Unfolding:
 
 
 def check_sparse(tensor: torch.Tensor, place: str) -> None:
-    """Raises unless every index lies in the shape; torch itself trusts a file's indices and would write beside it."""
+    """Raises unless every index lies in the shape: torch trusts a file's indices, and would write outside the tensor."""
     try:
         if tensor.layout == torch.sparse_coo:
             torch._validate_sparse_coo_tensor_args(tensor._indices(), tensor._values(), tensor.shape)
-            return
-        outer, inner = compressed_indices(tensor)
-        torch._validate_sparse_compressed_tensor_args(outer, inner, tensor.values(), tensor.shape, tensor.layout)
+        else:
+            outer, inner = compressed_indices(tensor)
+            torch._validate_sparse_compressed_tensor_args(outer, inner, tensor.values(), tensor.shape, tensor.layout)
     except Exception as error:  # torch raises several kinds
-        raise CheckpointError(
-            "a sparse tensor's indices must lie in its shape", place=place, received=str(error).splitlines()[0][:120],
-            way_out="the file is damaged: save it again",
-        ) from error  # fmt: skip
+        raise damaged("a sparse tensor's indices must lie in its shape", place, error) from error
 
 
 def compressed_indices(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from graphsparse.checkpoints.archives.archive import Archive
+from graphsparse.checkpoints.archives.mapped import Archive
 from graphsparse.checkpoints.archives.numpy_file import to_tensor
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import Unfolding, check_sparse
 from graphsparse.checkpoints.names import Shape, shown, strip_wrappers
 from graphsparse.errors import CheckpointError
@@ -41,10 +42,8 @@ class Part:
         """The part that a user's arguments say; one pattern may stand alone."""
         patterns = (ignore,) if isinstance(ignore, str) or not isinstance(ignore, Iterable) else tuple(ignore)
         for name, value in (("key", key), ("prefix", prefix), *(("ignore", each) for each in patterns)):
-            if not isinstance(value, str) and (value is not None or name == "ignore"):
-                raise CheckpointError(
-                    f"{name} must be text", received=repr(value)[:80], way_out=f"for example {name}={_EXAMPLES[name]!r}"
-                )
+            text = isinstance(value, str) or (value is None and name != "ignore")
+            check(text, f"{name} must be text", None, repr(value)[:80], f"for example {name}={_EXAMPLES[name]!r}")
         return cls(key, patterns, prefix)
 
 
@@ -109,20 +108,16 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
         return Content(archive.place, raw, {}, archive.metadata, unfolding=Unfolding(archive.file_bytes))
     tensors = {name: value for name, value in state.items() if isinstance(name, str) and _is_readable(value)}
     ignored = {str(name): f"no tensor ({type(value).__name__})" for name, value in state.items() if name not in tensors}
-    if any(len(name) > _LONGEST_NAME for name in tensors):
-        raise CheckpointError(f"a tensor's name must have at most {_LONGEST_NAME:,} letters", place=archive.place)
+    short = all(len(name) <= _LONGEST_NAME for name in tensors)
+    check(short, f"a tensor's name must have at most {_LONGEST_NAME:,} letters", archive.place, way_out=None)
     plain = strip_wrappers(tensors)
-    if len(set(plain.values())) != len(plain):
-        counts = Counter(plain.values())
-        twice = sorted(name for name, short in plain.items() if counts[short] > 1)
-        raise CheckpointError(
-            "a name must appear once, wrappers stripped", place=archive.place, received=shown(twice),
-            way_out="save the state dict of one of the models",
-        )  # fmt: skip
-    named = {short: tensors[name] for name, short in plain.items()}
-    named, left = _meant(named, part, archive.place)
-    ignored.update(left)
-    return Content(archive.place, raw, named, archive.metadata, ignored, notes, Unfolding(archive.file_bytes))
+    counts = Counter(plain.values())
+    twice = sorted(name for name, short in plain.items() if counts[short] > 1)
+    check(not twice, "a name must appear once, wrappers stripped", archive.place, shown(twice),
+          "save the state dict of one of the models")  # fmt: skip
+    named, left = _meant({plain[name]: tensor for name, tensor in tensors.items()}, part, archive.place)
+    unfolding = Unfolding(archive.file_bytes)
+    return Content(archive.place, raw, named, archive.metadata, {**ignored, **left}, notes, unfolding)
 
 
 def _meant(
@@ -132,24 +127,20 @@ def _meant(
     left: dict[str, str] = {}
     for pattern in part.ignore:
         found = fnmatch.filter(tensors, pattern)
-        if not found:
-            raise _no_name("a pattern to ignore", pattern, tensors, place)
+        _check_fits(bool(found), "a pattern to ignore", pattern, tensors, place)
         left.update(dict.fromkeys(found, "to be ignored"))
     if part.prefix:
         other = [name for name in tensors if not name.startswith(part.prefix)]
-        if len(other) == len(tensors):
-            raise _no_name("a prefix", part.prefix, tensors, place)
+        _check_fits(len(other) < len(tensors), "a prefix", part.prefix, tensors, place)
         left.update(dict.fromkeys(other, "outside the prefix"))
     prefix = part.prefix or ""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name not in left}, left
 
 
-def _no_name(what: str, given: str, tensors: Iterable[str], place: str) -> CheckpointError:
-    names = list(tensors)
-    return CheckpointError(
-        f"{what} must fit a name of the file", place=place, received=repr(given),
-        way_out=f"the names are {', '.join(names[:4])}" + (", ..." if len(names) > 4 else ""),
-    )  # fmt: skip
+def _check_fits(fits: bool, what: str, given: str, names: Iterable[str], place: str) -> None:
+    names = list(names)
+    way_out = f"the names are {', '.join(names[:4])}" + (", ..." if len(names) > 4 else "")
+    check(fits, f"{what} must fit a name of the file", place, repr(given), way_out)
 
 
 def entry_named(key: str, raw: Any, place: str) -> Any:
@@ -189,11 +180,8 @@ def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
         inner = [key for key in WRAPPERS if isinstance(raw.get(key), Mapping) and raw[key]]
         if not inner:
             return raw, notes
-        if len(inner) > 1:
-            raise CheckpointError(
-                "a checkpoint must hold one state dict", place=place, received=" and ".join(inner),
-                way_out=f"choose one: key={inner[0]!r}",
-            )  # fmt: skip
+        received, way_out = " and ".join(inner), f"choose one: key={inner[0]!r}"
+        check(len(inner) == 1, "a checkpoint must hold one state dict", place, received, way_out)
         beside = [key for key in tables_in(raw) if key != inner[0] and _is_state(raw[key])]
         if beside:
             notes += (

@@ -11,11 +11,11 @@ from graphsparse.errors import MaskError, shortened
 
 Shape = tuple[int, ...]
 
-# Whole parts of a dotted name that torch.compile, FSDP and activation checkpointing put in, wherever they wrap.
+# Parts of a dotted name that torch.compile, FSDP and activation checkpointing add, wherever they wrap a module.
 _WRAPPERS = re.compile(r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.|$)")
-_DATA_PARALLEL = "module."  # wraps the whole model, so it is on every name or it is a name of the model's own
-_MODULES = re.compile(r"(?:module\.)*")
-_DEEPEST_PREFIX = 32  # parts of a name under which a whole model may sit in another
+# DataParallel wraps the whole model: it is on every name, or it is a name of the model's own. The pattern always matches.
+_DATA_PARALLEL = re.compile(r"(?:module\.)*")
+_DEEPEST_PREFIX = 32  # parts of a name under which a whole model may be a part of another
 _SHOWN, _LONGEST_SHOWN = 4, 80
 
 UNKNOWN = "no parameter of the model"
@@ -46,13 +46,8 @@ def strip_wrappers(names: Iterable[str]) -> dict[str, str]:
         {'module._orig_mod.fc.weight': 'fc.weight'}
     """
     plain = {name: _WRAPPERS.sub("", f".{name}")[1:] for name in names}
-    shared = min((_leading_modules(short) for short in plain.values()), default=0)
-    return {name: short[shared * len(_DATA_PARALLEL) :] for name, short in plain.items()}
-
-
-def _leading_modules(name: str) -> int:
-    """How many times ``module.`` stands at the beginning."""
-    return len(_MODULES.match(name)[0]) // len(_DATA_PARALLEL)  # type: ignore[index]  # it always matches
+    shared = min((len(_DATA_PARALLEL.match(short)[0]) for short in plain.values()), default=0)  # type: ignore[index]
+    return {name: short[shared:] for name, short in plain.items()}
 
 
 def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_order: bool = False) -> Matching:
@@ -98,10 +93,10 @@ def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) ->
             shape is None or tuple(shape) == tuple(parameters[name]) for shape, name in zip(shapes, names, strict=True)
         ):
             return names
+    own = shown([tuple(parameters[name]) for name in kernels])
     raise MaskError(
         "masks without names must fit the model's kernels in order, every one",
-        received=f"{len(shapes)} masks {shown(shapes)} for {len(kernels)} kernels "
-        f"{shown([tuple(parameters[name]) for name in kernels])}",
+        received=f"{len(shapes)} masks {shown(shapes)} for {len(kernels)} kernels {own}",
         way_out="give the model that the masks were made for, or a file that names them",
     )
 
@@ -115,14 +110,15 @@ def shown(items: Sequence[object]) -> str:
 def _without_prefix(
     short_names: Mapping[str, str], own: Mapping[str, str]
 ) -> tuple[dict[str, str | None], Callable[[str], str]]:
-    """Matches names that differ by one leading part that all of one side share, as when a model sits in another."""
+    """Matches names that differ by a beginning that all of one side share, as when a model is a part of another."""
     best: dict[str, str | None] = dict.fromkeys(short_names)
-    rename = partial(_renamed, own=own)
+    rename, most = partial(_renamed, own=own), 0
     prefixes = [(prefix, "") for prefix in _leading_parts(short_names.values())]
     for less, more in [*prefixes, *(("", prefix) for prefix in _leading_parts(own))]:
         found = {name: own.get(more + short.removeprefix(less)) for name, short in short_names.items()}
-        if _count(found) > _count(best):
-            best, rename = found, partial(_renamed, own=own, less=less, more=more)
+        count = sum(parameter is not None for parameter in found.values())
+        if count > most:
+            best, rename, most = found, partial(_renamed, own=own, less=less, more=more), count
     return best, rename
 
 
@@ -132,15 +128,11 @@ def _renamed(name: str, own: Mapping[str, str], less: str = "", more: str = "") 
 
 
 def _leading_parts(names: Iterable[str]) -> list[str]:
-    """The leading parts, dot included, that all the names share, up to a depth that no model has."""
+    """The beginnings, dot included, that all the names share, up to a depth that no model has."""
     every = list(names)
     *first, _ = every[0].split(".", _DEEPEST_PREFIX) if every else [""]
     prefixes = [".".join(first[:depth]) + "." for depth in range(1, len(first) + 1)]
     return [prefix for prefix in prefixes if all(name.startswith(prefix) for name in every)]
-
-
-def _count(found: Mapping[str, str | None]) -> int:
-    return sum(parameter is not None for parameter in found.values())
 
 
 def _no_match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> MaskError:
@@ -150,24 +142,17 @@ def _no_match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> M
     except MaskError:
         prefix = _prefix_that_fits(shapes, parameters)
         way_out = f"take one part: prefix={prefix!r}" if prefix else "give the model that the file was made for"
-    return MaskError(
-        "a file's names must be the model's",
-        received=f"none of {len(shapes)} in common; the file has {shown(list(shapes))}, the model "
-        f"{shown(list(parameters))}",
-        way_out=way_out,
-    )
+    both = f"the file has {shown(list(shapes))}, the model {shown(list(parameters))}"
+    received = f"none of {len(shapes)} in common; {both}"
+    return MaskError("a file's names must be the model's", received=received, way_out=way_out)
 
 
 def _prefix_that_fits(names: Iterable[str], parameters: Mapping[str, Shape]) -> str | None:
-    """The first part of some names without which they are the model's, where other names have another."""
-    every = list(names)
-    firsts = dict.fromkeys(name.partition(".")[0] + "." for name in every)
-    inner = {
-        first: {name.removeprefix(first) for name in every if name.startswith(first)} for first in list(firsts)[:64]
-    }
-    return next((first for first, short in inner.items() if not short.isdisjoint(parameters)), None)
+    """The first part without which some of the names are the model's."""
+    parts = (name.partition(".") for name in names)
+    return next((f"{first}." for first, _, rest in parts if rest in parameters), None)
 
 
 def unknown(ignored: Mapping[str, str]) -> list[str]:
-    """Those of what a reading ignored that are no parameters of the model."""
+    """The names that a reading ignored since they are no parameters of the model."""
     return [name for name, why in ignored.items() if why == UNKNOWN]

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from graphsparse.checkpoints.archives import Archive, open_archive
-from graphsparse.checkpoints.boundary import refusing
-from graphsparse.checkpoints.checks import check_same_shape, count_not_finite
+from graphsparse.checkpoints.boundary import check, refusing
+from graphsparse.checkpoints.checks import check_same_shape, count_not_finite, pack_nonzero, stored_values
 from graphsparse.checkpoints.content import WHOLE, Content, Part, Request, look_into
 from graphsparse.checkpoints.forms import Entry, Reading, form_fitting, form_of
 from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown
-from graphsparse.checkpoints.packing import pack_nonzero
 from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.kernels.masks import Mask
 
@@ -100,20 +99,32 @@ class OpenCheckpoint:
     @property
     def nbytes(self) -> int:
         """Bytes that ``packed_masks`` reads in all, for progress bars."""
-        return sum(nbytes(*entry.sources) for entry in self.entries.values())
+        return sum(map(_nbytes, self.entries.values()))
 
     def told(self) -> tuple[str, ...]:
         """What a reader of the masks should know, once they are read."""
         return (*self.notes, *not_finite_note(self.not_finite))
 
-    def packed_masks(self) -> Iterator[tuple[str, Mask, int]]:
-        """Yields (parameter, its mask as bits, bytes read for it), each tensor read once and its memory given back.
+    def words(self, name: str) -> np.ndarray:
+        """The kept connections of one parameter as bits. Its tensors are read once, and their memory is given back.
 
         Raises:
             CheckpointError, MaskError: what the file holds there is damaged or no mask.
         """
+        entry = self.entries[name]
+        with refusing(f"{name} in {self.place}"):
+            words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
+            count = sum(map(count_not_finite, entry.sources))  # while the tensors are in memory
+        if count:
+            self.not_finite[name] = count
+        for tensor in entry.sources:
+            self.archive.release(tensor)
+        return words
+
+    def packed_masks(self) -> Iterator[tuple[str, Mask, int]]:
+        """Yields (parameter, its mask as bits, bytes read for it), one after the other; errors as for `words`."""
         for name, entry in self.entries.items():
-            yield name, Mask(entry.shape, read_words(entry, name, self)), nbytes(*entry.sources)
+            yield name, Mask(entry.shape, self.words(name)), _nbytes(entry)
 
 
 def open_checkpoint(
@@ -140,11 +151,9 @@ def open_checkpoint(
         content = look_into(archive, part)
         chosen = form_of(content) if form is None else form_fitting(form, content)
         reading = chosen.read(content, request)
-        if not reading.entries:
-            raise MaskError(
-                f"a file read as {chosen.name} must hold masks in that form", place=content.place, received="none",
-                way_out="leave form= out, so that the content decides" if request.named else "give all of the state dict, kernels too",
-            )  # fmt: skip
+        check(bool(reading.entries), f"a file read as {chosen.name} must hold masks in that form", content.place, "none",
+              "leave form= out, so that the content decides" if request.named else "give all of the state dict, kernels too",
+              MaskError)  # fmt: skip
         return _matched(archive, content, chosen.name, request, translate(reading) if translate else reading)
 
 
@@ -163,28 +172,6 @@ def opened(source: Source) -> Archive:
 def place_of(source: Source) -> str:
     """How messages call a source."""
     return os.fspath(source) if isinstance(source, str | os.PathLike) else "the state dict"
-
-
-def _leave(entry: Entry, name: str, checkpoint: OpenCheckpoint) -> None:
-    """Look for what is not finite while the tensors are at hand, and give the file's pages back."""
-    with refusing(f"{name} in {checkpoint.place}"):
-        count = sum(count_not_finite(tensor) for tensor in entry.sources)
-    if count:
-        checkpoint.not_finite[name] = count
-    for tensor in entry.sources:
-        checkpoint.archive.release(tensor)
-
-
-def read_words(entry: Entry, name: str, checkpoint: OpenCheckpoint) -> np.ndarray:
-    """Returns the kept connections of one parameter as bits, and gives the file's pages back.
-
-    Raises:
-        CheckpointError, MaskError: what the file holds there is damaged or no mask.
-    """
-    with refusing(f"{name} in {checkpoint.place}"):
-        words = pack_nonzero(entry.pattern()) if entry.words is None else entry.words()
-    _leave(entry, name, checkpoint)
-    return words
 
 
 def _matched(archive: Archive, content: Content, form: str, request: Request, reading: Reading) -> OpenCheckpoint:
@@ -221,11 +208,7 @@ def not_finite_note(counts: Mapping[str, int]) -> tuple[str, ...]:
     return (f"NaN or infinite, counted as kept: {shown([f'{name} ({count:,})' for name, count in counts.items()])}.",)
 
 
-def nbytes(*tensors: torch.Tensor) -> int:
-    """How many bytes the values of tensors take."""
-    return sum(t.numel() * t.element_size() if t.layout == torch.strided else __sparse_nbytes(t) for t in tensors)
-
-
-def __sparse_nbytes(tensor: torch.Tensor) -> int:
-    values = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
-    return values.numel() * values.element_size()
+def _nbytes(entry: Entry) -> int:
+    """How many bytes the values of an entry's tensors take."""
+    stored = map(stored_values, entry.sources)
+    return sum(values.numel() * values.element_size() for values in stored)

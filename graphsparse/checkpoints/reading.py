@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from graphsparse.checkpoints.boundary import refusing
-from graphsparse.checkpoints.content import WHOLE, Part, look_into
-from graphsparse.checkpoints.names import Shape, shown, unknown
-from graphsparse.checkpoints.opening import (
-    OpenCheckpoint,
-    Source,
-    nbytes,
-    open_checkpoint,
-    opened,
-    read_words,
-    shapes_of,
-)  # fmt: skip
+from graphsparse.checkpoints.content import WHOLE, Part
+from graphsparse.checkpoints.names import shown, unknown
+from graphsparse.checkpoints.opening import OpenCheckpoint, Source, open_checkpoint, shapes_of
 from graphsparse.kernels.masks import unpack
 from graphsparse.kernels.threads import each
 
@@ -33,30 +23,17 @@ class PartialMatch(UserWarning):
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """What a file says of a network's connections.
+class Checkpoint(OpenCheckpoint):
+    """A checkpoint whose masks are read.
+
+    Its ``weights`` are without any pruning reparametrisation, and made when asked for, so that the weights of a large
+    file are not all in memory. A weight of ``prune`` and its kin is the unpruned original.
 
     Attributes:
-        place: the file.
-        form: the form that it was read in.
         masks: {parameter: bool tensor}, True = kept.
-        weights: {parameter or buffer: tensor} without any pruning reparametrisation, made when asked for (so that the
-            weights of a large file are not all in memory); empty for a file of masks alone. A weight of ``prune``
-            and its kin is the unpruned original.
-        ignored: {name in the file: why it is no mask of a parameter}.
-        missing: parameters of the model that the file has no mask for; empty where no model was given.
-        notes: which of several state dicts was taken.
-        by_zeros: the parameters whose mask is only what is not zero in their weight.
     """
 
-    place: str
-    form: str
-    masks: Mapping[str, torch.Tensor]
-    weights: Mapping[str, torch.Tensor]
-    ignored: Mapping[str, str]
-    missing: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    by_zeros: frozenset[str] = frozenset()
+    masks: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 def read_checkpoint(
@@ -92,10 +69,7 @@ def read_checkpoint(
 def read_opened(checkpoint: OpenCheckpoint) -> Checkpoint:
     """Returns all of a checkpoint that is open; errors as for ``read_checkpoint``."""
     masks = _read_masks(checkpoint)
-    return Checkpoint(
-        checkpoint.place, checkpoint.form, masks, checkpoint.weights, MappingProxyType(dict(checkpoint.ignored)),
-        checkpoint.missing, checkpoint.told(), checkpoint.by_zeros,
-    )  # fmt: skip
+    return Checkpoint(**{**vars(checkpoint), "notes": checkpoint.told(), "not_finite": {}}, masks=masks)
 
 
 def read_masks(
@@ -139,47 +113,19 @@ def tell_partial(checkpoint: Checkpoint | OpenCheckpoint, parameters: Mapping[st
     strange = unknown(checkpoint.ignored)
     if not kernels and not strange:
         return
-    parts = []
-    if strange:
-        parts.append(f"the file's {shown(strange)} are no parameters of the model")
-    if kernels:
-        parts.append(f"the model's {shown(kernels)} have no mask in the file")
+    parts = [f"the file's {shown(strange)} are no parameters of the model"] if strange else []
+    parts += [f"the model's {shown(kernels)} have no mask in the file"] if kernels else []
     warnings.warn("; ".join(parts), PartialMatch, stacklevel=3)
 
 
 def _read_masks(checkpoint: OpenCheckpoint) -> dict[str, torch.Tensor]:
-    """All masks in the file's order; bits are read and checked side by side, for a check sum goes by one core."""
-    packed = [(name, entry) for name, entry in checkpoint.entries.items() if entry.words is not None]
-    work = sum(math.prod(entry.shape) // 8 for _, entry in packed)
-    words = dict(each(lambda item: (item[0], read_words(item[1], item[0], checkpoint)), packed, work))
+    """All masks in the file's order. Bits are read on several threads, since one core computes each check sum."""
+    packed = [name for name, entry in checkpoint.entries.items() if entry.words is not None]
+    work = sum(math.prod(checkpoint.entries[name].shape) // 8 for name in packed)
+    words = dict(each(lambda name: (name, checkpoint.words(name)), packed, work))
     masks = {}
     for name, entry in checkpoint.entries.items():
-        bits = words.pop(name) if name in words else read_words(entry, name, checkpoint)
+        bits = words.pop(name) if name in words else checkpoint.words(name)
         with refusing(f"{name} in {checkpoint.place}"):
             masks[name] = torch.from_numpy(unpack(bits, entry.shape))
     return masks
-
-
-class TensorInfo(NamedTuple):
-    """What a file says of a tensor before it is read."""
-
-    shape: Shape
-    dtype: torch.dtype
-    nbytes: int
-
-
-def list_tensors(path: str | os.PathLike[str]) -> dict[str, TensorInfo]:
-    """Returns {name: shape, dtype and size} of a file's tensors as it names them, wrappers stripped, unread."""
-    with refusing(os.fspath(path)):
-        content = look_into(opened(path))
-    return {name: TensorInfo(tuple(t.shape), t.dtype, nbytes(t)) for name, t in content.tensors.items()}
-
-
-def tensors(path: str | os.PathLike[str]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields (name, tensor) of a file, unread until it is used; its memory is given back when the next is asked for."""
-    with refusing(os.fspath(path)):
-        archive = opened(path)
-        content = look_into(archive)
-    for name, tensor in content.tensors.items():
-        yield name, tensor
-        archive.release(tensor)

@@ -14,22 +14,22 @@ import torch
 from graphsparse.checkpoints.archives import numpy_file, safetensors, torch_file
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.atomic import check_writable, is_special, replacing
-from graphsparse.checkpoints.boundary import refusing
+from graphsparse.checkpoints.boundary import check, refusing
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, nonzero
 from graphsparse.checkpoints.content import WHOLE, Part
-from graphsparse.checkpoints.forms import FORMS, Form, form_named
+from graphsparse.checkpoints.forms import FORMS, Form
 from graphsparse.checkpoints.opening import Source, open_checkpoint
 from graphsparse.checkpoints.reading import Checkpoint, read_checkpoint, read_opened, tell_partial
-from graphsparse.errors import CheckpointError, MaskError
+from graphsparse.errors import MaskError
 
 Writer = Callable[[BinaryIO, Mapping[str, Pending], Mapping[str, str]], None]
 
-_CONTAINERS: Mapping[str, Writer] = {
-    "safetensors": safetensors.write, "torch": torch_file.write, "npz": numpy_file.write_npz,
-}  # fmt: skip
-_SUFFIXES = {
-    ".safetensors": "safetensors", **dict.fromkeys((".pt", ".pth", ".bin", ".ckpt"), "torch"), ".npz": "npz",
-}  # fmt: skip
+_CONTAINERS: Mapping[str, tuple[Writer, tuple[str, ...]]] = {
+    "safetensors": (safetensors.write, (".safetensors",)),
+    "torch": (torch_file.write, (".pt", ".pth", ".bin", ".ckpt")),
+    "npz": (numpy_file.write_npz, (".npz",)),
+}
+"""{kind of file: (its writer, the endings of its names)}."""
 
 
 def written_forms() -> tuple[str, ...]:
@@ -60,23 +60,16 @@ def write_masks_file(
     Example:
         >>> write_masks_file("masks.safetensors", {"fc.weight": torch.eye(3) > 0}, form="bits")
     """
-    if not masks:
-        raise MaskError("a file of masks must hold a mask", place=str(path), received="none")
-    _write(path, form, masks, {} if weights is None else weights)
+    check(bool(masks), "a file of masks must hold a mask", str(path), "none", None, MaskError)
+    write_checkpoint(path, weights or {}, masks, form=form)
 
 
 def write_checkpoint(
     path: str | os.PathLike[str], weights: Mapping[str, torch.Tensor], masks: Mapping[str, Any], *, form: str
 ) -> None:
-    """Writes a state dict under its masks, which may be none; the same as ``write_masks_file`` but for that."""
-    _write(path, form, masks, weights)
-
-
-def _write(
-    path: str | os.PathLike[str], form: str, masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
-) -> None:
+    """Writes a state dict with its masks, as ``write_masks_file`` does; there may be no masks."""
     chosen = _written_form(form)
-    write = _CONTAINERS[_container(Path(path), chosen)]
+    write, _ = _CONTAINERS[_container(Path(path), chosen)]
     with refusing(os.fspath(path)):
         payload = chosen.write(_checked(masks, weights, chosen), weights)  # type: ignore[misc]
     tensors = {name: replace(pending, make=partial(_made, pending, name)) for name, pending in payload.tensors.items()}
@@ -101,8 +94,7 @@ def check_target(path: str | os.PathLike[str], form: str) -> None:
 
 def endings(form: str) -> tuple[str, ...]:
     """Returns the endings of the files that a form is written to, the usual one first."""
-    containers = FORMS[form].containers
-    return tuple(ending for each in containers for ending, container in _SUFFIXES.items() if container == each)
+    return tuple(ending for each in FORMS[form].containers for ending in _CONTAINERS[each][1])
 
 
 def convert(
@@ -136,39 +128,28 @@ def convert(
 
 
 def _written_form(name: str) -> Form:
-    if name not in written_forms():
-        raise CheckpointError(
-            "the form must be one that is written", received=f"{name!r}, which is only read" if name in FORMS else repr(name),
-            way_out=f"use one of {', '.join(written_forms())}",
-        )  # fmt: skip
-    return form_named(name)
+    received = f"{name!r}, which is only read" if name in FORMS else repr(name)
+    way_out = f"use one of {', '.join(written_forms())}"
+    check(name in written_forms(), "the form must be one that is written", None, received, way_out)
+    return FORMS[name]
 
 
 def _container(path: Path, form: Form) -> str:
     """The kind of file to write: what the ending says; the form's usual one for a name without an ending, or a pipe."""
     usual = "" if path.suffix and not is_special(path) else form.containers[0]
-    wanted = _SUFFIXES.get(path.suffix.lower(), usual)
-    if wanted in form.containers:
-        return wanted
-    raise CheckpointError(
-        "the name of a file must end as its form does", place=str(path), received=f"the form {form.name}",
-        way_out=f"end the name in {' or '.join(endings(form.name))}",
-    )  # fmt: skip
+    wanted = next((kind for kind, (_, ends) in _CONTAINERS.items() if path.suffix.lower() in ends), usual)
+    check(wanted in form.containers, "the name of a file must end as its form does", str(path), f"the form {form.name}",
+          f"end the name in {' or '.join(endings(form.name))}")  # fmt: skip
+    return wanted
 
 
 def _checked(masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor], form: Form) -> dict[str, torch.Tensor]:
-    if form.needs_weights and masks and not weights:
-        raise MaskError(
-            f"a file of the form {form.name} must hold the weights too", received="masks alone",
-            way_out="give weights=, those of the model, or write one of the forms of masks alone: bits, openlth, csr",
-        )  # fmt: skip
+    complete = bool(weights or not masks) or not form.needs_weights
+    check(complete, f"a file of the form {form.name} must hold the weights too", None, "masks alone",
+          "give weights=, those of the model, or write one of the forms of masks alone: bits, openlth, csr", MaskError)  # fmt: skip
     checked = {name: nonzero(check_binary(torch.as_tensor(mask), name)).detach() for name, mask in masks.items()}
-    for name, mask in checked.items():
-        if weights and name not in weights:
-            raise MaskError(
-                "a mask must have a weight of its shape", place=name, received="no such weight",
-                way_out="leave the mask out, or give its weight",
-            )  # fmt: skip
-        if weights:
-            check_same_shape(mask.shape, weights[name].shape, name)
+    for name, mask in checked.items() if weights else ():
+        check(name in weights, "a mask must have a weight of its shape", name, "no such weight",
+              "leave the mask out, or give its weight", MaskError)  # fmt: skip
+        check_same_shape(mask.shape, weights[name].shape, name)
     return checked

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from graphsparse.checkpoints.archives import program_schema as schema
-from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.json_text import read_object
-from graphsparse.checkpoints.archives.mapped import MappedFile
+from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.program_values import Unlike
 from graphsparse.checkpoints.archives.torch_file import read_bytes
 from graphsparse.checkpoints.archives.zip_directory import Members

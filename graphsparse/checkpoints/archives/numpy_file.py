@@ -11,8 +11,7 @@ from typing import IO, BinaryIO
 import numpy as np
 import torch
 
-from graphsparse.checkpoints.archives.archive import Archive
-from graphsparse.checkpoints.archives.mapped import MappedFile
+from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.zip_directory import Members
 from graphsparse.checkpoints.boundary import check, damaged, printable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,9 +76,6 @@ class Machine:
             raise EOFError("a pickle ends in its middle")
         self.at += count
         return taken
-
-    def number(self, kind: struct.Struct) -> Any:
-        return kind.unpack(self.take(kind.size))[0]
 
     def line(self) -> str:
         length = bytes(self.data[self.at : self.at + LONGEST_NAME]).find(b"\n")

@@ -23,7 +23,7 @@ _LONGEST_NUMBER = 256  # bytes
 _NAMESPACE = Function("argparse.Namespace")  # common in hyperparameters; its attributes are read as data
 _MODULES = {"__builtin__": "builtins", "torch.tensor": "torch._tensor"}  # names of Python 2 and of older torch
 Action = Callable[[Machine], None]
-Read = Callable[[Machine], int]
+Read = Callable[[Machine], Any]
 
 
 def read_pickle(data: memoryview, begin: int, vocabulary: Vocabulary, budget: Budget) -> tuple[Any, int]:
@@ -73,8 +73,8 @@ def _long(read: Read) -> Action:
     return push
 
 
-def _counted(kind: struct.Struct) -> Read:
-    return lambda machine: machine.number(kind)
+def _number(kind: struct.Struct) -> Read:
+    return lambda machine: kind.unpack(machine.take(kind.size))[0]
 
 
 def _constant(value: Any) -> Action:
@@ -133,8 +133,6 @@ def _build(machine: Machine) -> None:
 
 def _set_items(machine: Machine) -> None:
     items = machine.popped()
-    if len(items) % 2:
-        raise ValueError("a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
         machine.put(key, value)
 
@@ -185,8 +183,7 @@ def _protocol(machine: Machine) -> None:
         raise ValueError("a pickle of a protocol to come")
 
 
-_F64 = struct.Struct(">d")
-_u8, _u16, _u32, _u64, _i32 = (_counted(struct.Struct(kind)) for kind in ("<B", "<H", "<I", "<Q", "<i"))
+_u8, _u16, _u32, _u64, _i32, _f64 = (_number(struct.Struct(kind)) for kind in ("<B", "<H", "<I", "<Q", "<i", ">d"))
 
 _OPCODES: dict[int, Action] = {
     code[0]: action
@@ -205,7 +202,7 @@ _OPCODES: dict[int, Action] = {
         pickle.BININT1: lambda machine: machine.push(_u8(machine), cost.POINTER),
         pickle.BININT2: lambda machine: machine.push(_u16(machine), cost.NUMBER),
         pickle.BININT: lambda machine: machine.push(_i32(machine), cost.NUMBER),
-        pickle.BINFLOAT: lambda machine: machine.push(machine.number(_F64), cost.NUMBER),
+        pickle.BINFLOAT: lambda machine: machine.push(_f64(machine), cost.NUMBER),
         pickle.LONG1: _long(_u8),
         pickle.LONG4: _long(_i32),
         pickle.SHORT_BINUNICODE: _text(_u8),

@@ -17,11 +17,11 @@ import torch
 from graphsparse.checkpoints.archives.program_values import (
     LONGEST_TEXT,
     Check,
-    Unlike,
     a,
     among,
     integer,
     listed,
+    must,
     name,
     named,
     number,
@@ -29,7 +29,6 @@ from graphsparse.checkpoints.archives.program_values import (
     optional,
     path,
     record,
-    refused,
     size,
     text,
 )
@@ -74,8 +73,8 @@ def _hint(kind: str, check: Check, otherwise: Any = None) -> Check:
         hint = a(dict)(value).get("hint")
         if hint is None and otherwise is not None:
             return otherwise
-        if type(hint) is not dict or kind not in hint:
-            raise Unlike("the sizes of values must not depend on the values of inputs")
+        known = type(hint) is dict and kind in hint
+        must(known, "the sizes of values must not depend on the values of inputs")
         return check(hint[kind])
 
     return take
@@ -142,10 +141,9 @@ def node(value: Any) -> dict[str, Any]:
     )(value)
     higher = made["target"].startswith(_HIGHER_ORDER)
     for given in made["inputs"]:
-        if not higher and "as_graph" in given["arg"]:
-            raise refused("a program must be an operand of an operation on programs", made["target"])
-        if higher and given["name"] and given.get("kind") != 1:
-            raise refused("an operation on programs must take its operands by place", given["name"])
+        program_given, placed = "as_graph" in given["arg"], not given["name"] or given.get("kind") == 1
+        must(higher or not program_given, "a program must be an operand of an operation on programs", made["target"])
+        must(placed or not higher, "an operation on programs must take its operands by place", given["name"])
     return made
 
 

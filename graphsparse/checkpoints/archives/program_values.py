@@ -21,17 +21,19 @@ class Unlike(Exception):
     """A value is not what the schema says; the text says which and why."""
 
 
-def refused(rule: str, value: Any) -> Unlike:
-    """The error for a value that breaks a rule."""
-    return Unlike(f"{rule}, not {str(value)[:60]!r}")
+def must(holds: bool, rule: str, *value: Any) -> None:
+    """Raises `Unlike` unless the rule holds, with the value that breaks it where one is given."""
+    if not holds:
+        raise Unlike(f"{rule}, not {str(value[0])[:60]!r}" if value else rule)
 
 
 def a(kind: type) -> Check:
     """A value of exactly that type (a boolean is no integer)."""
 
+    rule = f"a value must be of type {kind.__name__}"
+
     def check(value: Any) -> Any:
-        if type(value) is not kind:
-            raise refused(f"a value must be of type {kind.__name__}", value)
+        must(type(value) is kind, rule, value)
         return value
 
     return check
@@ -53,8 +55,7 @@ def among(allowed: Any) -> Check:
     """One of a few numbers or words."""
 
     def check(value: Any) -> Any:
-        if type(value) not in (int, str) or value not in allowed:
-            raise refused("a value must be one that is known", value)
+        must(type(value) in (int, str) and value in allowed, "a value must be one that is known", value)
         return value
 
     return check
@@ -65,9 +66,8 @@ def record(needed: dict[str, Check], others: dict[str, Check] | None = None) -> 
 
     def check(value: Any) -> dict[str, Any]:
         table = a(dict)(value)
-        for key in needed:
-            if key not in table:
-                raise Unlike(f"a field {key!r} is missing")
+        missing = next((key for key in needed if key not in table), None)
+        must(missing is None, f"a field {missing!r} is missing")
         checks = {**needed, **(others or {})}
         return {key: each(table[key]) for key, each in checks.items() if key in table}
 
@@ -76,26 +76,24 @@ def record(needed: dict[str, Check], others: dict[str, Check] | None = None) -> 
 
 def one_of(arms: dict[str, Check]) -> Check:
     """An object with one field, which says what the value is."""
+    rule = f"a value must be one of {', '.join(arms)}"
 
     def check(value: Any) -> dict[str, Any]:
         table = a(dict)(value)
         kind = next(iter(table), None)
-        if len(table) != 1 or kind not in arms:
-            raise refused(f"a value must be one of {', '.join(arms)}", ", ".join(map(str, table)))
+        must(len(table) == 1 and kind in arms, rule, list(table))
         return {kind: arms[kind](table[kind])}
 
     return check
 
 
 def integer(value: Any) -> int:
-    if not -_LARGEST <= a(int)(value) < _LARGEST:
-        raise refused("an integer must fit in 64 bits", value)
+    must(-_LARGEST <= a(int)(value) < _LARGEST, "an integer must fit in 64 bits", value)
     return value
 
 
 def size(value: Any) -> int:
-    if integer(value) < 0:
-        raise refused("a size must not be negative", value)
+    must(integer(value) >= 0, "a size must not be negative", value)
     return value
 
 
@@ -108,22 +106,22 @@ def number(value: Any) -> Any:
 
 
 def text(value: Any) -> str:
-    if len(a(str)(value)) > LONGEST_TEXT:
-        raise refused("a text must be short", value)
+    must(len(a(str)(value)) <= LONGEST_TEXT, "a text must be short", value)
     return value
 
 
 def name(value: Any) -> str:
     """A name of the program's values: torch pastes it into Python code."""
-    if len(a(str)(value)) > _LONGEST_NAME or not _NAME.fullmatch(value) or keyword.iskeyword(value):
-        raise refused("a value's name must be an identifier", value)
+    plain = len(a(str)(value)) <= _LONGEST_NAME and bool(_NAME.fullmatch(value)) and not keyword.iskeyword(value)
+    must(plain, "a name must be an identifier", value)
     return value
 
 
 def path(value: Any) -> str:
     """A parameter's name: torch pastes it into Python code, and makes an attribute of it."""
-    if len(a(str)(value)) > _LONGEST_NAME or not _PATH.fullmatch(value) or any(map(_is_taken, value.split("."))):
-        raise refused("a parameter's name must be one that a module can have", value)
+    plain = len(a(str)(value)) <= _LONGEST_NAME and bool(_PATH.fullmatch(value))
+    free = plain and not any(map(_is_taken, value.split(".")))
+    must(free, "a parameter's name must be one that a module can have", value)
     return value
 
 

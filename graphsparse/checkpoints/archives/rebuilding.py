@@ -1,7 +1,7 @@
 """What the names in a pickle of torch.save mean: tensors as windows on the file's bytes, and a few plain values.
 
-No function of torch that makes a tensor of a given size is called with a size from the file: each tensor is a view of
-bytes that are there, checked before it is made. So no memory of this process is ever read as weights.
+Each tensor is a view of bytes of the file, checked before it is made. No function of torch makes a tensor of a size that
+only the file says, so no memory of this process is ever read as weights.
 Source: torch/_utils.py and torch/_tensor.py, the functions _rebuild_*.
 """
 
@@ -18,8 +18,8 @@ import torch
 from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.mapped import Octets
 from graphsparse.checkpoints.archives.pickle_machine import Function, Vocabulary, check_key, would_run
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import DTYPES, naturals
-from graphsparse.errors import CheckpointError
 
 _QUANTISED = {torch.qint8: torch.int8, torch.quint8: torch.uint8, torch.qint32: torch.int32}
 _STORAGES = {
@@ -28,12 +28,16 @@ _STORAGES = {
     "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128,
     "QInt8": torch.qint8, "QUInt8": torch.quint8, "QInt32": torch.qint32,
 }  # fmt: skip
-_LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+_LAYOUTS = {
+    str(layout): layout for layout in (
+        torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc,
+    )
+}  # fmt: skip
 
 _MOST_AXES = 64
-# What reading a tensor takes for each of its bytes: its mask and its part of the copies; more where the bytes are not
-# in the file, one for each element.
-_READ, _EXPANDED = 3, 12  # halves of a byte
+# What reading a tensor takes for each of its bytes, in halves of a byte: its mask, and copies of parts of it. More where
+# several elements are the same bytes of the file.
+_READ, _EXPANDED = 3, 12
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,8 @@ class Storage:
     swapped: bool = False
 
 
-@dataclass(frozen=True)
 class Unread:
-    """A tensor that is not made: nested, or not before it is known where its storage lies."""
-
-    kind: str
+    """A tensor that is not made: a nested one, or one whose storage is not found yet."""
 
 
 def vocabulary(octets: Octets, storage: Callable[[Any], Any], budget: Budget) -> Vocabulary:
@@ -78,9 +79,9 @@ def vocabulary(octets: Octets, storage: Callable[[Any], Any], budget: Budget) ->
         "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, *_: data,
         "torch._utils._rebuild_sparse_tensor": partial(_sparse, budget),
         "torch._utils._rebuild_qtensor": partial(_dequantised, octets, budget),
-        "torch._utils._rebuild_nested_tensor": lambda *_: Unread("nested"),
+        "torch._utils._rebuild_nested_tensor": lambda *_: Unread(),
         "torch._utils._rebuild_meta_tensor_no_storage": partial(_hollow, budget),
-        "torch.serialization._get_layout": _layout, "torch.Size": lambda sizes=(): sizes,
+        "torch.serialization._get_layout": lambda name: _LAYOUTS[name], "torch.Size": lambda sizes=(): sizes,
         "torch.device": lambda *name: name, "collections.OrderedDict": partial(_ordered, budget),
         "collections.Counter": lambda counts: counts if type(counts) is dict else {},
         "builtins.set": lambda items: items if type(items) is list else [],
@@ -92,9 +93,9 @@ def vocabulary(octets: Octets, storage: Callable[[Any], Any], budget: Budget) ->
 
 
 def outline(words: Vocabulary) -> Vocabulary:
-    """The same names, with no tensor made: for what a pickle says before it is known where its storages lie."""
+    """The same names with no tensor made, for the time before it is known where the storages lie."""
     tensors = (name for name in words.functions if "._rebuild_" in name)
-    later: dict[str, Callable[..., Any]] = dict.fromkeys(tensors, lambda *_: Unread("later"))
+    later: dict[str, Callable[..., Any]] = dict.fromkeys(tensors, lambda *_: Unread())
     return replace(words, functions={**words.functions, **later})
 
 
@@ -117,17 +118,13 @@ def _view(
     if not isinstance(storage, Storage):
         raise TypeError(f"a tensor on a {type(storage).__name__}")
     dtype = storage.dtype if dtype is None else dtype
-    if dtype not in DTYPES:
-        raise CheckpointError("a tensor must have elements of whole bytes", place=budget.place, received=dtype)
+    check(dtype in DTYPES, "a tensor must have elements of whole bytes", budget.place, dtype, None)
     if not (naturals(size) and naturals(stride) and naturals((offset,)) and len(size) == len(stride) <= _MOST_AXES):
         raise ValueError("a tensor's sizes, strides and offset are whole numbers, for at most 64 axes")
     elements, available = prod(size), storage.nbytes // dtype.itemsize
     span = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if elements else 0
-    if offset + span > available:
-        raise CheckpointError(
-            "a tensor must lie within its storage", place=budget.place,
-            received=f"{offset + span:,} elements of {available:,}", way_out="the file is damaged: copy it again",
-        )  # fmt: skip
+    received = f"{offset + span:,} elements of {available:,}"
+    check(offset + span <= available, "a tensor must lie within its storage", budget.place, received)
     begin = storage.begin + offset * dtype.itemsize
     copied = span * dtype.itemsize if storage.swapped or begin % dtype.itemsize else 0
     budget.spend(TENSOR + copied + elements * dtype.itemsize * (_EXPANDED if elements > span else _READ) // 2)
@@ -138,7 +135,7 @@ def _view(
 
 
 def _swapped(flat: torch.Tensor) -> torch.Tensor:
-    """A copy with the bytes of each number turned round."""
+    """A copy with the bytes of each number in the other order."""
     unit = flat.dtype.itemsize // (2 if flat.is_complex() else 1)
     return flat.view(torch.uint8).view(-1, unit).flip(1).reshape(-1).view(flat.dtype)
 
@@ -151,7 +148,7 @@ def _marked(tensor: torch.Tensor, bits: Any = None) -> torch.Tensor:
 
 
 def _sparse(budget: Budget, layout: Any, parts: Any) -> torch.Tensor:
-    """The sparse tensor of these parts. Its indices are checked where its content is first looked into."""
+    """The sparse tensor of these parts. Its indices are checked later: see `check_sparse`."""
     budget.spend(TENSOR)
     *tensors, size = parts if layout is not torch.sparse_coo else parts[:3]
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors) or not naturals(size) or len(size) > _MOST_AXES:
@@ -167,8 +164,8 @@ def _dequantised(
     octets: Octets, budget: Budget, storage: Any, offset: Any, size: Any, stride: Any, quantiser: Any, *_: Any
 ) -> torch.Tensor:
     """The values that a quantised tensor stands for, (integer - zero point) x scale, as float32."""
-    if getattr(storage, "dtype", None) not in _QUANTISED:
-        raise CheckpointError("a quantised tensor must have elements of whole bytes", place=budget.place)
+    whole = getattr(storage, "dtype", None) in _QUANTISED
+    check(whole, "a quantised tensor must have elements of whole bytes", budget.place, way_out=None)
     integers = _view(octets, budget, storage, offset, size, stride, _QUANTISED[storage.dtype])
     scheme, scale, zero_point, *axis = quantiser
     budget.spend(4 * integers.numel())
@@ -191,18 +188,14 @@ def _hollow(budget: Budget, dtype: Any, size: Any, stride: Any, *_: Any) -> torc
 def _of_type(
     functions: Mapping[str, Callable[..., Any]], budget: Budget, function: Any, _: Any, arguments: Any, *__: Any
 ) -> Any:
-    """A tensor of a subclass, or with attributes: what it is without them."""
+    """A tensor of a subclass, or with attributes, as a plain tensor."""
     if type(function) is not Function or not function.name.startswith("torch._utils._rebuild"):
         raise would_run(f"a tensor made by {str(function)[:80]}", budget.place)
     return functions[function.name](*arguments)
 
 
-def _layout(name: Any) -> torch.layout:
-    return {str(layout): layout for layout in _LAYOUTS}[name]
-
-
 def _ordered(budget: Budget, pairs: Any = ()) -> dict[Any, Any]:
-    """The pairs that Python 2 wrote for an OrderedDict; later ones are filled afterwards."""
+    """An OrderedDict of the pairs that Python 2 wrote; from Python 3 it is empty here and filled by later opcodes."""
     budget.spend(200 * (len(pairs) + 1))
     if not all(type(key) is str for key, _ in pairs):
         raise TypeError("a table whose keys are no names")
@@ -212,7 +205,7 @@ def _ordered(budget: Budget, pairs: Any = ()) -> dict[Any, Any]:
 
 
 def _bytes(text: Any = b"", encoding: Any = "latin1") -> Any:
-    """The bytes that protocol 2 writes as text. Nobody asks for them, so the text itself stands for them."""
+    """The bytes that protocol 2 writes as text. Nothing uses them, so they stay text."""
     if type(text) not in (bytes, str) or encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise TypeError(f"bytes made of a {type(text).__name__}")
     return text

@@ -16,10 +16,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.json_text import read_object
-from graphsparse.checkpoints.archives.mapped import MappedFile
+from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import naturals

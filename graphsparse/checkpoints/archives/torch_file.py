@@ -9,9 +9,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from graphsparse.checkpoints.archives.archive import Archive
 from graphsparse.checkpoints.archives.budget import Budget
-from graphsparse.checkpoints.archives.mapped import MappedFile, Octets
+from graphsparse.checkpoints.archives.mapped import Archive, MappedFile, Octets
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.pickles import read_pickle
 from graphsparse.checkpoints.archives.rebuilding import Storage, outline, vocabulary

@@ -8,16 +8,13 @@ from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.content import Content, tables_in
 from graphsparse.checkpoints.forms.bitmask import BITMASK, BITMASK_24
 from graphsparse.checkpoints.forms.bits import BITS
-from graphsparse.checkpoints.forms.buffers import MODULE_MASK, OPENLTH_MODEL, PARAMETRIZATION, PRUNE, WEIGHT_MASK
+from graphsparse.checkpoints.forms.buffers import MODULE_MASK, NNCF, OPENLTH_MODEL, PARAMETRIZATION, PRUNE, WEIGHT_MASK
 from graphsparse.checkpoints.forms.csr import CSR
 from graphsparse.checkpoints.forms.form import LISTED_AS, Entry, Form, Payload, Reading
-from graphsparse.checkpoints.forms.jaxpruner import JAXPRUNER
-from graphsparse.checkpoints.forms.keras import KERAS
+from graphsparse.checkpoints.forms.keras import JAXPRUNER, KERAS
 from graphsparse.checkpoints.forms.listed import LISTED, RIGL
-from graphsparse.checkpoints.forms.nncf import NNCF
 from graphsparse.checkpoints.forms.tables import NNI, OPENLTH
-from graphsparse.checkpoints.forms.torch_sparse import TORCH_SPARSE
-from graphsparse.checkpoints.forms.zeros import ZEROS
+from graphsparse.checkpoints.forms.zeros import TORCH_SPARSE, ZEROS
 from graphsparse.errors import CheckpointError
 
 __all__ = ["FORMS", "Entry", "Form", "Payload", "Reading", "form_fitting", "form_named", "form_of"]

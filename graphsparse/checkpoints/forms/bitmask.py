@@ -39,8 +39,7 @@ def _prefixes(content: Content, *, with_offsets: bool) -> list[str]:
 
 def _read(content: Content, request: Request, *, with_offsets: bool) -> Reading:
     prefixes = _prefixes(content, with_offsets=with_offsets)
-    entry = _entry if with_offsets else _entry_24
-    entries = {_parameter(prefix): entry(content, prefix) for prefix in prefixes}
+    entries = {_parameter(prefix): _entry(content, prefix, with_offsets) for prefix in prefixes}
     keys = {_parameter(prefix): f"{prefix}.bitmask" for prefix in prefixes}
     used = (f"{prefix}.{part}" for prefix in prefixes for part in (*_PARTS, _OFFSETS))
     return beside(content, entries, keys, used)
@@ -87,34 +86,27 @@ def _scatter(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return dense.view(values.dtype) if as_bytes else dense
 
 
-def _entry(content: Content, prefix: str) -> Entry:
+def _entry(content: Content, prefix: str, with_offsets: bool) -> Entry:
     place, shape = content.named(prefix), _shape(content, prefix)
-    values, bits, offsets = (content.tensors[f"{prefix}.{part}"] for part in ("compressed", "bitmask", _OFFSETS))
+    parts = ("compressed", "bitmask", *([_OFFSETS] if with_offsets else []))
+    values, bits, *offsets = sources = tuple(content.tensors[f"{prefix}.{part}"] for part in parts)
 
     def pattern() -> torch.Tensor:
         mask = _unpack_bits(bits, shape, place)
-        count = int(mask.sum())
-        agree = values.numel() == count and torch.equal(offsets.to(torch.int64), _row_offsets(mask))
-        received = f"{count} bits for {values.numel()} values"
-        check(agree, "bits, values and row offsets must agree", place, received, error=MaskError)
+        if with_offsets:
+            rule = "bits, values and row offsets must agree"
+            agree = torch.equal(offsets[0].to(torch.int64), _row_offsets(mask))
+        else:
+            rule = "two of every four entries must have a bit and a value"
+            agree = shape[-1] % 4 == 0 and bool((mask.reshape(-1, 4).sum(dim=1) == 2).all())
+        received = f"{int(mask.sum())} bits for {values.numel()} values"
+        check(agree and values.numel() == int(mask.sum()), rule, place, received, error=MaskError)
         return mask
 
-    return Entry(shape, pattern, (values, bits, offsets), lambda: _scatter(values, pattern()))
-
-
-def _entry_24(content: Content, prefix: str) -> Entry:
-    place, shape = content.named(prefix), _shape(content, prefix)
-    values, bits = content.tensors[f"{prefix}.compressed"], content.tensors[f"{prefix}.bitmask"]
-
     def dense() -> torch.Tensor:
-        mask = _unpack_bits(bits, shape, place)
-        count = int(mask.sum())
-        two = shape[-1] % 4 == 0 and bool((mask.reshape(-1, 4).sum(dim=1) == 2).all()) and values.numel() == count
-        received = f"{count} bits for {values.numel()} values"
-        check(two, "two of every four entries must have a bit and a value", place, received, error=MaskError)
-        return _scatter(values, mask)
+        return _scatter(values, pattern())
 
-    return Entry(shape, dense, (values, bits), dense)
+    return Entry(shape, pattern if with_offsets else dense, sources, dense)
 
 
 def _row_offsets(mask: torch.Tensor) -> torch.Tensor:

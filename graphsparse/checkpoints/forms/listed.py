@@ -92,7 +92,7 @@ def _backward_masks(content: Content) -> list[torch.Tensor | None]:
     raw = content.raw if isinstance(content.raw, Mapping) else {}
     for table in (raw, *(value for value in raw.values() if isinstance(value, Mapping))):
         masks = table.get(_RIGL)
-        if isinstance(masks, list) and all(m is None or isinstance(m, torch.Tensor) for m in masks):
+        if isinstance(masks, list) and masks and all(m is None or isinstance(m, torch.Tensor) for m in masks):
             return masks
     return []
 

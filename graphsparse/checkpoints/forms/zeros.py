@@ -1,4 +1,4 @@
-"""Plain weights, state dicts and exported programs alike: what is zero is pruned."""
+"""Weights without masks, of state dicts and exported programs: zeros are pruned in dense ones, and what is not stored in sparse ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from functools import partial
 import torch
 
 from graphsparse.checkpoints.archives.pending import Pending, ready
-from graphsparse.checkpoints.checks import nonzero
+from graphsparse.checkpoints.checks import compressed_indices, nonzero, stored_values
 from graphsparse.checkpoints.content import Content, Request
-from graphsparse.checkpoints.forms.form import LISTED_AS, Form, Masks, Payload, Reading, Weights, zeros_reading
+from graphsparse.checkpoints.forms.form import (
+    LISTED_AS,
+    Entry,
+    Form,
+    Masks,
+    Payload,
+    Reading,
+    Weights,
+    beside,
+    zeros_reading,
+)
 
 
 class ReadsAsPruned(UserWarning):
@@ -48,3 +58,41 @@ ZEROS = Form(
     "zeros", "weights whose zeros are the mask: state dicts, safetensors, pt2", lambda content: content.tensors, read, write,
     ("safetensors", "torch"), needs_weights=True,
 )  # fmt: skip
+
+
+# Blocked layouts store whole blocks; in those the non-zeros are kept. Elsewhere what is stored is kept, zeros included.
+_BLOCKED = {torch.sparse_bsr, torch.sparse_bsc}
+
+
+def _sparse(content: Content) -> list[str]:
+    return [name for name, tensor in content.tensors.items() if tensor.layout != torch.strided]
+
+
+def _read_sparse(content: Content, request: Request) -> Reading:
+    sparse = _sparse(content)
+    return beside(content, {name: _entry(content, name) for name in sparse}, {}, sparse)
+
+
+def _entry(content: Content, name: str) -> Entry:
+    tensor, place = content.tensors[name], content.named(name)
+    content.unfolding.add(tensor.shape, place)
+
+    def pattern() -> torch.Tensor:
+        return nonzero(tensor.to_dense()) if tensor.layout in _BLOCKED else _stored(tensor)
+
+    indices = (tensor._indices(),) if tensor.layout == torch.sparse_coo else compressed_indices(tensor)
+    return Entry(tuple(tensor.shape), pattern, (*indices, stored_values(tensor)), lambda: tensor.to_dense())
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    """The dense bool tensor of what is stored."""
+    if tensor.layout == torch.sparse_coo:
+        stored = torch.zeros(tensor.shape, dtype=torch.bool)
+        stored[tuple(tensor._indices())] = True
+        return stored
+    outer, inner = compressed_indices(tensor)
+    ones = torch.ones(tensor.values().shape, dtype=torch.uint8)
+    return torch.sparse_compressed_tensor(outer, inner, ones, tensor.shape, layout=tensor.layout).to_dense()
+
+
+TORCH_SPARSE = Form("torch-sparse", "sparse tensors of torch: COO, CSR, CSC, BSR, BSC", _sparse, _read_sparse)
