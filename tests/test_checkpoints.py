@@ -223,6 +223,10 @@ def test_wrappers_within_wrappers_and_two_side_by_side():
         gs.read_masks({"model": state, "net": state})
 
 
+def test_an_entry_beside_the_model_may_be_called_by_a_number():
+    assert set(gs.read_masks({"model": {"fc.weight": torch.eye(2)}, 0: {"a": torch.eye(3)}})) == {"fc.weight"}
+
+
 def test_a_prefix_that_some_names_lack_belongs_to_the_model():
     masks = gs.read_masks(
         {"module.fc.weight": torch.eye(2), "head.weight": torch.eye(2), "a._orig_mod.weight": torch.eye(2)}

@@ -144,31 +144,25 @@ def _check_fits(fits: bool, what: str, given: str, names: Iterable[str], place: 
 
 
 def entry_named(key: str, raw: Any, place: str) -> Any:
-    """Returns the entry of a file that a key names, or the entry of an entry.
-
-    Raises:
-        CheckpointError: there is none of that name.
-    """
+    """Returns the entry of a file that a key names, or the entry of an entry. Raises where there is none."""
     if isinstance(raw, Mapping) and key in raw:
         return raw[key]
     first, slash, rest = key.partition("/")
     if isinstance(raw, Mapping) and slash and first in raw:
         return entry_named(rest, raw[first], place)
-    held = tables_in(raw)
+    held = list(tables_in(raw))
     raise CheckpointError(
         "a key must name an entry of the file", place=place, received=repr(key),
         way_out=f"use one of {', '.join(held[:6])}" if held else "leave it out: the file holds one state dict",
     )  # fmt: skip
 
 
-def tables_in(raw: Any) -> list[str]:
-    """Returns the keys of the entries that hold tensors by name."""
+def tables_in(raw: Any) -> dict[str, Mapping[Any, Any]]:
+    """Returns the entries that hold tensors by name, by their keys."""
     entries = raw.items() if isinstance(raw, Mapping) else ()
-    return [
-        str(key)
-        for key, value in entries
-        if isinstance(value, Mapping) and any(isinstance(inner, torch.Tensor | Mapping) for inner in value.values())
-    ]
+    tables = {str(key): value for key, value in entries if isinstance(value, Mapping)}
+    kinds = (torch.Tensor, Mapping)
+    return {key: table for key, table in tables.items() if any(isinstance(inner, kinds) for inner in table.values())}
 
 
 def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
@@ -182,11 +176,9 @@ def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
             return raw, notes
         received, way_out = " and ".join(inner), f"choose one: key={inner[0]!r}"
         check(len(inner) == 1, "a checkpoint must hold one state dict", place, received, way_out)
-        beside = [key for key in tables_in(raw) if key != inner[0] and _is_state(raw[key])]
+        beside = ", ".join([key for key, table in tables_in(raw).items() if key != inner[0] and _is_state(table)][:4])
         if beside:
-            notes += (
-                f"Read: the entry {inner[0]}. Beside it: {', '.join(beside[:4])} (key= or --key chooses another).",
-            )
+            notes += (f"Read: the entry {inner[0]}. Beside it: {beside} (key= or --key chooses another).",)
         raw = raw[inner[0]]
     raise CheckpointError(f"a state dict must be wrapped at most {_DEEPEST} times", place=place)
 

@@ -32,21 +32,13 @@ FORMS: Mapping[str, Form] = {form.name: form for form in (*_SIGNED, OPENLTH, ZER
 
 
 def form_named(name: str) -> Form:
-    """Returns the form of this name.
-
-    Raises:
-        CheckpointError: there is none.
-    """
+    """Returns the form of this name. Raises where there is none."""
     check(name in FORMS, "a form must have a known name", None, repr(name), f"use one of {', '.join(FORMS)}")
     return FORMS[name]
 
 
 def form_fitting(name: str, content: Content) -> Form:
-    """Returns the form of this name, for content that may be of it.
-
-    Raises:
-        CheckpointError: there is no such form, its signs are missing, or the content bears those of another.
-    """
+    """Returns the form of this name. Raises where there is none, its signs are missing, or there are those of another."""
     form = form_named(name)
     others = [other.name for other in _SIGNED if other not in _NAMED and other.recognise(content)]
     listed = LISTED_AS in content.metadata  # written where a form has no place for signs: for single numbers
@@ -58,7 +50,7 @@ def form_fitting(name: str, content: Content) -> Form:
 
 
 def form_of(content: Content) -> Form:
-    """Returns the form whose signs the content bears: the special ones first, then plain masks or plain weights.
+    """Returns the form whose signs the content bears: one with signs of its own, else plain masks or plain weights.
 
     Raises:
         CheckpointError: the content bears the signs of several forms, or holds no tensors.
@@ -71,7 +63,7 @@ def form_of(content: Content) -> Form:
         found += plain
     if len(found) == 1:
         return found[0]
-    names, held = ", ".join(form.name for form in found), tables_in(content.raw)
+    names, held = ", ".join(form.name for form in found), list(tables_in(content.raw))
     way_out = "save a state dict, or masks in one of the forms of docs/checkpoints.md"
     check(bool(found), "a checkpoint must hold tensors by name", content.place, _described(content.raw),
           f"choose an entry: key={held[0]!r}" if held else way_out)  # fmt: skip
