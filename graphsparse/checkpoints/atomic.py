@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from graphsparse.checkpoints.boundary import reason
 from graphsparse.errors import CheckpointError
@@ -55,9 +55,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     raw = None
     try:
         target, old = _found(path)
-        opened = _beside(target, old) if _replaceable(old) else _through(target, cast(os.stat_result, old))
-        with opened as raw:
-            yield from _buffered(raw)
+        with _beside(target, old) if old is None or _replaceable(old) else _through(target, old) as raw:
+            file = io.BufferedWriter(raw)
+            try:
+                yield file
+                file.flush()
+            except BaseException:
+                with suppress(Exception):  # what is still in the buffer cannot be written either
+                    file.close()
+                raise
     except Exception as error:
         cause = error if raw is None or raw.error is None else raw.error
         if isinstance(cause, OSError):
@@ -144,17 +150,6 @@ def _new(target: Path, mode: int) -> tuple[Path, _Raw]:
         if os.fstat(raw.fileno()).st_nlink:  # else another writer has removed it, before it was locked
             return path, raw
         raw.close()
-
-
-def _buffered(raw: _Raw) -> Iterator[BinaryIO]:
-    file = io.BufferedWriter(raw)
-    try:
-        yield file
-        file.flush()
-    except BaseException:
-        with suppress(Exception):  # what is still in the buffer cannot be written either
-            file.close()
-        raise
 
 
 def _keep(descriptor: int, target: Path, old: os.stat_result) -> None:

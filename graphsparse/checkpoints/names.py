@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from graphsparse.errors import MaskError, shortened
@@ -21,23 +20,6 @@ _SHOWN, _LONGEST_SHOWN = 4, 80
 UNKNOWN = "no parameter of the model"
 
 
-@dataclass(frozen=True)
-class Matching:
-    """Which name of a file is which parameter.
-
-    Attributes:
-        found: {name in the file: parameter of the model}, in the file's order.
-        unknown: names in the file that are no parameter of the model.
-        missing: parameters of the model that the file does not name.
-        rename: what the model calls any other tensor of the file (buffers, biases), by the same rule.
-    """
-
-    found: Mapping[str, str]
-    unknown: tuple[str, ...]
-    missing: tuple[str, ...]
-    rename: Callable[[str], str] = str
-
-
 def strip_wrappers(names: Iterable[str]) -> dict[str, str]:
     """Returns {name: the name without what DataParallel, torch.compile, FSDP and checkpointing add}.
 
@@ -50,13 +32,19 @@ def strip_wrappers(names: Iterable[str]) -> dict[str, str]:
     return {name: short[shared:] for name, short in plain.items()}
 
 
-def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_order: bool = False) -> Matching:
+def match(
+    shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_order: bool = False
+) -> tuple[dict[str, str], Callable[[str], str]]:
     """Returns which names are which parameters: equal names, equal but for wrappers, or but for one prefix.
 
     Args:
         shapes: {name in the file: shape}.
         parameters: {name in the model: shape}.
         by_order: where no name matches, take both in order; all shapes must fit.
+
+    Returns:
+        {name in the file: parameter}, in the file's order; and what gives the name in the model of any other tensor of
+        the file (buffers, biases), by the same rule.
 
     Raises:
         MaskError: nothing matches, or not in order.
@@ -71,11 +59,7 @@ def match(shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], *, by_or
         found = dict(zip(shapes, in_order(list(shapes.values()), parameters), strict=True))
     if not any(found.values()):
         raise _no_match(shapes, parameters)
-    named = {name: parameter for name, parameter in found.items() if parameter is not None}
-    unknown = tuple(name for name, parameter in found.items() if parameter is None)
-    there = set(named.values())
-    missing = tuple(parameter for parameter in parameters if parameter not in there)
-    return Matching(named, unknown, missing, rename)
+    return {name: parameter for name, parameter in found.items() if parameter is not None}, rename
 
 
 def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) -> list[str]:

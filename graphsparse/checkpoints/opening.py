@@ -15,7 +15,7 @@ from graphsparse.checkpoints.boundary import check, refusing
 from graphsparse.checkpoints.checks import check_same_shape, count_not_finite, pack_nonzero, stored_values
 from graphsparse.checkpoints.content import WHOLE, Content, Part, Request, look_into
 from graphsparse.checkpoints.forms import Entry, Reading, form_fitting, form_of
-from graphsparse.checkpoints.names import UNKNOWN, Matching, Shape, match, shown
+from graphsparse.checkpoints.names import UNKNOWN, Shape, match, shown
 from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.kernels.masks import Mask
 
@@ -179,21 +179,24 @@ def _matched(archive: Archive, content: Content, form: str, request: Request, re
     parameters, own = request.parameters, reading.entries.keys()
     if parameters is None:
         return OpenCheckpoint(archive, form, reading.entries, reading.others, reading.ignored, (), content.notes)
-    if reading.ordered:
-        matching = Matching({name: name for name in own}, (), tuple(name for name in parameters if name not in own))
-    else:
-        matching = match({name: reading.entries[name].shape for name in own}, parameters, by_order=request.by_order)
-    entries = {parameter: reading.entries[name] for name, parameter in matching.found.items()}
+    rename: Callable[[str], str] = str
+    found = {name: name for name in own}
+    if not reading.ordered:
+        found, rename = match(
+            {name: reading.entries[name].shape for name in own}, parameters, by_order=request.by_order
+        )
+    entries = {parameter: reading.entries[name] for name, parameter in found.items()}
     for name, entry in entries.items():
         check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}", own=entry.weight is None)
-    others = {matching.rename(name): make for name, make in reading.others.items()}
-    ignored = {matching.rename(name): why for name, why in reading.ignored.items()}
-    for name in matching.unknown:
+    others = {rename(name): make for name, make in reading.others.items()}
+    ignored = {rename(name): why for name, why in reading.ignored.items()}
+    for name in (name for name in own if name not in found):
         ignored[name] = UNKNOWN
         make = reading.entries[name].weight
         if make is not None:
             others[name] = make
-    return OpenCheckpoint(archive, form, entries, others, ignored, matching.missing, content.notes)
+    missing = tuple(name for name in parameters if name not in entries)
+    return OpenCheckpoint(archive, form, entries, others, ignored, missing, content.notes)
 
 
 def shapes_of(parameters: Mapping[str, Any]) -> dict[str, Shape]:
@@ -203,9 +206,8 @@ def shapes_of(parameters: Mapping[str, Any]) -> dict[str, Shape]:
 
 def not_finite_note(counts: Mapping[str, int]) -> tuple[str, ...]:
     """Which weights are NaN or infinite, and how many entries of each; nothing where there are none."""
-    if not counts:
-        return ()
-    return (f"NaN or infinite, counted as kept: {shown([f'{name} ({count:,})' for name, count in counts.items()])}.",)
+    names = [f"{name} ({count:,})" for name, count in counts.items()]
+    return (f"NaN or infinite, counted as kept: {shown(names)}.",) if names else ()
 
 
 def _nbytes(entry: Entry) -> int:

@@ -94,11 +94,7 @@ def _described(head: bytes) -> str:
 
 
 def _checkpoint_in(folder: Path) -> Path:
-    """Returns the one checkpoint of a folder: an index, or a single file.
-
-    Raises:
-        CheckpointError: none, or several between which only the user can choose.
-    """
+    """The one checkpoint of a folder: an index, or a single file. Raises where there are several, or none."""
     for pattern in _IN_FOLDER:
         found = sorted(folder.glob(pattern))
         check(len(found) < 2, "a folder must hold one checkpoint", str(folder), ", ".join(path.name for path in found[:6]),
@@ -110,11 +106,10 @@ def _checkpoint_in(folder: Path) -> Path:
 
 
 def _pieces(file: MappedFile) -> Archive:
-    """Returns the tensors of all the files that an index names, in the index's order, mapped and unread.
+    """The tensors of all the files that an index names, in the index's order, mapped and unread.
 
-    Raises:
-        CheckpointError: the index names a tensor twice, a file outside its folder, a file that is missing (all of
-            them at once), or a tensor that is not in its file.
+    Raises where the index names a tensor twice, a file outside its folder, files that are missing (all of them at once),
+    or a tensor that is not in its file.
     """
     place, folder = file.place, file.path.parent
     weight_map = _weight_map(file.bytes(0, file.size), place)

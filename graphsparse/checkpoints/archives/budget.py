@@ -31,11 +31,7 @@ class Budget:
         return cls(max(ALWAYS_ALLOWED, TIMES_THE_FILE * file_bytes), place)
 
     def spend(self, count: int) -> None:
-        """Counts bytes that are about to be needed.
-
-        Raises:
-            CheckpointError: more than the file may cost.
-        """
+        """Counts bytes that are about to be needed. Raises where they are more than the file may cost."""
         self.left -= count
         if self.left < 0:
             raise CheckpointError(_RULE, place=self.place, way_out=_WAY_OUT)

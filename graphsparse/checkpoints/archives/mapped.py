@@ -26,15 +26,16 @@ class Octets:
         size: how many there are.
     """
 
-    def __init__(self, buffer: mmap.mmap | bytearray | None, size: int, place: str):
+    def __init__(self, buffer: mmap.mmap | bytearray, size: int, place: str):
         self._buffer, self.size, self.place = buffer, size, place
 
     def bytes(self, begin: int, end: int) -> bytes:
-        return b"" if self._buffer is None else bytes(self._buffer[begin:end])
+        """A copy of some of the bytes."""
+        return bytes(self._buffer[begin:end])
 
     def view(self, begin: int, end: int) -> memoryview:
-        """The same bytes as ``bytes``, where they lie."""
-        return memoryview(b"" if self._buffer is None else self._buffer)[begin:end]
+        """Some of the bytes, where they lie."""
+        return memoryview(self._buffer)[begin:end]
 
     def stream(self) -> BinaryIO:
         """The bytes as an open file: nothing opens the path again."""
@@ -86,10 +87,10 @@ class MappedFile(Octets):
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                self._map = _map(file.fileno()) if size else None
+                buffer = _map(file.fileno()) if size else bytearray()
         except (OSError, ValueError) as error:
             raise unreadable(path, error) from error
-        super().__init__(self._map, size, str(path))
+        super().__init__(buffer, size, str(path))
         self.path = path
         self._address = super().tensor(torch.uint8, (1,), 0).data_ptr() if size else 0
 
@@ -101,8 +102,8 @@ class MappedFile(Octets):
         begin = tensor.data_ptr() - self._address
         end = begin + (1 + sum((size - 1) * step for size, step in steps)) * tensor.element_size()
         first, last = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
-        if self._map is not None and begin >= 0 and end <= self.size and last > first:
-            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+        if isinstance(self._buffer, mmap.mmap) and begin >= 0 and end <= self.size and last > first:
+            self._buffer.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def unreadable(path: object, error: Exception) -> CheckpointError:
@@ -118,10 +119,6 @@ def _map(descriptor: int) -> mmap.mmap:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     except OSError:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-
-
-def _nothing(*_: Any) -> None:
-    """Nothing is mapped, or nothing has a check sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,5 +138,5 @@ class Archive:
     content: Any
     metadata: Mapping[str, str] = field(default_factory=dict)
     file_bytes: int | None = None
-    release: Callable[[Any], None] = _nothing
-    check_sums: Callable[[], None] = _nothing
+    release: Callable[[Any], None] = lambda _: None
+    check_sums: Callable[[], None] = lambda: None

@@ -1,4 +1,4 @@
-"""What reading a pickle as data works with: a stack, a memo, the names that it may use, and what each part costs."""
+"""What a pickle is read with: a stack, a memo, the names that it may use, and the memory that each part takes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import Any
 from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.errors import CheckpointError
 
-_WAY_OUT = (
-    "where you trust it, load it yourself and save torch.save(model.state_dict(), ...) or a safetensors file of it"
-)
+_WAY_OUT = "where you trust it, load it yourself and save its state dict, by torch.save or as safetensors"
 LONGEST_NAME = 256  # of a module, a function or a class
-_SAFE_INTEGER = 1 << 60  # integers below hash to themselves: nobody can make them collide
-_RARE_KEYS = 4096  # keys whose hashes can be made to collide
+_SAFE_INTEGER = 1 << 60  # smaller integers are their own hash: no file can make them collide
+_RARE_KEYS = 4096  # keys whose hashes a file can make collide
 _LONGEST_KEY = 16  # entries of a tuple that is a key
-_LONGEST_TEXT = 1 << 12  # of a key: equal ones are compared whenever they meet
+_LONGEST_TEXT = 1 << 12  # characters of a key: equal ones are compared whenever they meet
 _SCALARS = {str, bytes, int, bool, float, type(None)}
 
-# Bytes that Python takes for what an opcode makes, with its place in the container around it; and for each item of it.
+# Bytes of memory that what an opcode makes takes, with its place in the container around it; and each item of it.
 NUMBER, TEXT, TUPLE, LIST, DICT, NAMESPACE = 40, 72, 64, 112, 240, 400
 ITEM, ENTRY, MARK, POINTER = 10, 72, 40, 8
 
 
 @dataclass(frozen=True)
 class Function:
-    """A name in a pickle that stands for a function of ours."""
+    """A name in a pickle that one of our functions stands for."""
 
     name: str
 
@@ -36,9 +34,9 @@ class Vocabulary:
     """What a pickle may name.
 
     Attributes:
-        values: {name: the plain value that it stands for}.
-        functions: {name: the function that is called in its stead}.
-        storage: what a persistent id, a tuple, stands for.
+        values: {name: its plain value}.
+        functions: {name: our function that is called for it}.
+        storage: gives the value of a persistent id, a tuple.
     """
 
     values: Mapping[str, Any]
@@ -47,7 +45,7 @@ class Vocabulary:
 
 
 def would_run(what: str, place: str) -> CheckpointError:
-    """The error for a pickle that wants more than data."""
+    """The error for a pickle that asks for more than data."""
     rule = "a checkpoint must be readable without code execution"
     return CheckpointError(rule, place=place, received=f"a pickle that asks for {what}", way_out=_WAY_OUT)
 

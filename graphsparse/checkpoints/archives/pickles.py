@@ -1,10 +1,9 @@
 """Pickles read as data: a small machine for the opcodes that torch.save writes.
 
 Python's unpickler calls what a pickle names. This one has a vocabulary of names: a few stand for plain values, a few
-for functions of ours that describe tensors; every other name is refused, and so is every opcode that is not needed.
-Each opcode's cost in memory is counted before it is carried out, and no opcode takes longer than its bytes are many,
-so time and memory are bounded by the length of the pickle.
-Source: the opcodes are described in pickletools.py of Python's library.
+for functions of ours that describe tensors. Every other name is refused, and so is every opcode that is not needed.
+What an opcode takes of memory is counted before, and its time is bounded by its bytes: so the length of the pickle bounds
+both. Source: Python's pickletools.py describes the opcodes.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Read = Callable[[Machine], Any]
 def read_pickle(data: memoryview, begin: int, vocabulary: Vocabulary, budget: Budget) -> tuple[Any, int]:
     """Returns the value of the pickle that begins at a byte offset, and the offset where it ends.
 
-    Mappings become dict, sets list, everything else what it is; of classes only argparse.Namespace, which runs nothing.
+    Mappings become dict and sets become list. The only class is argparse.Namespace, which runs nothing.
 
     Raises:
         CheckpointError: it names something else, has an opcode that is not needed, or costs more than the budget.
@@ -119,7 +118,7 @@ def _new_object(machine: Machine) -> None:
 
 
 def _build(machine: Machine) -> None:
-    """Attributes: of a namespace they are its content, of a dict (an OrderedDict, in the file) nobody asks for them."""
+    """Sets attributes: the content of a namespace. Those of a dict (in the file an OrderedDict) are left out."""
     state = machine.stack.pop()
     target = machine.stack[-1]
     if type(target) is argparse.Namespace and type(state) is dict:
@@ -208,11 +207,9 @@ _OPCODES: dict[int, Action] = {
         pickle.SHORT_BINUNICODE: _text(_u8),
         pickle.BINUNICODE: _text(_u32),
         pickle.BINUNICODE8: _text(_u64),
-        pickle.SHORT_BINSTRING: _octets(_u8),
-        pickle.SHORT_BINBYTES: _octets(_u8),
+        **dict.fromkeys((pickle.SHORT_BINSTRING, pickle.SHORT_BINBYTES), _octets(_u8)),
         pickle.BINBYTES: _octets(_u32),
-        pickle.BINBYTES8: _octets(_u64),
-        pickle.BYTEARRAY8: _octets(_u64),
+        **dict.fromkeys((pickle.BINBYTES8, pickle.BYTEARRAY8), _octets(_u64)),
         pickle.MARK: _mark,
         pickle.EMPTY_TUPLE: _constant(()),
         pickle.TUPLE1: _tuple_of(1),
@@ -220,11 +217,9 @@ _OPCODES: dict[int, Action] = {
         pickle.TUPLE3: _tuple_of(3),
         pickle.TUPLE: _tuple,
         pickle.FROZENSET: _tuple,
-        pickle.EMPTY_LIST: lambda machine: machine.push([], cost.LIST),
-        pickle.EMPTY_SET: lambda machine: machine.push([], cost.LIST),
+        **dict.fromkeys((pickle.EMPTY_LIST, pickle.EMPTY_SET), lambda machine: machine.push([], cost.LIST)),
         pickle.APPEND: lambda machine: machine.extend([machine.stack.pop()]),
-        pickle.APPENDS: lambda machine: machine.extend(machine.popped()),
-        pickle.ADDITEMS: lambda machine: machine.extend(machine.popped()),
+        **dict.fromkeys((pickle.APPENDS, pickle.ADDITEMS), lambda machine: machine.extend(machine.popped())),
         pickle.EMPTY_DICT: lambda machine: machine.push({}, cost.DICT),
         pickle.SETITEM: _set_item,
         pickle.SETITEMS: _set_items,

@@ -146,11 +146,7 @@ def _spec_of(structure: Any) -> str:
 
 
 def _structure_of(text: str) -> Any:
-    """The structure that a text describes, None at its leaves.
-
-    Raises:
-        Unlike: it holds anything but tuples, lists, dicts, and classes with named parts, which become dicts.
-    """
+    """The structure that a text describes: tuples, lists, dicts (classes with named parts become dicts), None at leaves."""
     must(len(text) <= _LONGEST, f"a structure must be a text of at most {_LONGEST:,} letters")
     try:
         found = json.loads(text)
@@ -162,7 +158,7 @@ def _structure_of(text: str) -> Any:
 
 
 def _structure(spec: Any) -> Any:
-    children = spec.get("children_spec") if type(spec) is dict else None
+    children: Any = spec.get("children_spec") if type(spec) is dict else None
     typed = type(children) is list and type(spec.get("type")) in (str, type(None))
     must(typed, "a structure must say its type and its parts")
     parts = [_structure(child) for child in children]
@@ -177,7 +173,7 @@ def _structure(spec: Any) -> Any:
 def _keys(context: Any, count: int, kind: str) -> list[str]:
     """The names of the parts of a dict, or of an output class (of transformers, say), which becomes a dict."""
     try:
-        keys = json.loads(context) if type(context) is str else None
+        keys: Any = json.loads(context) if type(context) is str else None
     except ValueError:
         keys = None
     names = type(keys) is list and all(type(key) is str for key in keys) and len(set(keys)) == count
@@ -186,11 +182,7 @@ def _keys(context: Any, count: int, kind: str) -> list[str]:
 
 
 def _checked_inputs(found: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The example inputs of a program, rebuilt: (positional, by keyword), of plain containers, tensors and numbers.
-
-    Raises:
-        Unlike: they are anything else.
-    """
+    """The example inputs of a program, rebuilt: (positional, by keyword), of plain containers, tensors and numbers."""
     pair = type(found) in (tuple, list) and len(found) == 2 and type(found[0]) in (tuple, list)
     keyed = pair and type(found[1]) is dict
     must(keyed, "example inputs must be a tuple of values and a dict of values by keyword")

@@ -80,7 +80,7 @@ def one_of(arms: dict[str, Check]) -> Check:
 
     def check(value: Any) -> dict[str, Any]:
         table = a(dict)(value)
-        kind = next(iter(table), None)
+        kind: Any = next(iter(table), None)
         must(len(table) == 1 and kind in arms, rule, list(table))
         return {kind: arms[kind](table[kind])}
 

@@ -51,11 +51,7 @@ def _parameter(prefix: str) -> str:
 
 
 def _shape(content: Content, prefix: str) -> Shape:
-    """The dense shape that the file declares, checked against its bits.
-
-    Raises:
-        CheckpointError: the bits are not of that shape, or it unfolds beyond reason.
-    """
+    """The dense shape that the file declares, checked against its bits and counted."""
     place, bits = content.named(prefix), content.tensors[f"{prefix}.bitmask"]
     declared = content.tensors[f"{prefix}.shape"].flatten()
     typed = not declared.is_floating_point() and 1 <= declared.numel() <= 64 and bits.dtype == torch.uint8

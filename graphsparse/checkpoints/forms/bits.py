@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -48,7 +49,9 @@ def read(content: Content, request: Request) -> Reading:
 
 
 def write(masks: Masks, weights: Weights) -> Payload:
-    packed = {name: _pack(mask) for name, mask in masks.items()}
+    """Writes the masks as bits, with their shapes, counts and check sums in the header."""
+    flat = {name: mask.contiguous().numpy().reshape(-1) for name, mask in masks.items()}
+    packed = {name: torch.from_numpy(np.packbits(mask, bitorder="little")) for name, mask in flat.items()}
     about = {
         name: {"shape": list(mask.shape), "kept": int(mask.sum()), "crc32": _checksum(packed[name])}
         for name, mask in masks.items()
@@ -65,7 +68,11 @@ def _entry(content: Content, name: str, about: object) -> Entry:
     content.unfolding.add(shape, place)
 
     def words() -> np.ndarray:
-        found = _words(octets, shape, place)
+        size, filled = math.prod(shape), np.zeros(8 * word_count(math.prod(shape)), np.uint8)
+        filled[: octets.numel()] = octets.numpy()
+        beyond = size % 8 and filled[octets.numel() - 1] >> size % 8
+        check(not beyond, "the bits beyond a mask's last entry must be 0", place, error=MaskError)
+        found = filled.view("<u8").astype(np.uint64, copy=False)
         same = _checksum(octets) == crc and Mask(shape, found).count() == kept
         check(same, "a mask must have the bits that it was written with", place, error=MaskError)
         return found
@@ -74,7 +81,8 @@ def _entry(content: Content, name: str, about: object) -> Entry:
 
 
 def _described(about: Any, place: str) -> tuple[Shape, int, int]:
-    shape, kept, crc = (about.get(key) for key in ("shape", "kept", "crc32")) if isinstance(about, dict) else [None] * 3
+    given: Mapping[str, Any] = about if isinstance(about, dict) else {}
+    shape, kept, crc = given.get("shape"), given.get("kept"), given.get("crc32")
     described = naturals(shape) and naturals([kept, crc]) and len(shape) <= 64
     check(described, "the header must give a mask's shape, count and check sum", place)
     return tuple(shape), kept, crc
@@ -82,18 +90,6 @@ def _described(about: Any, place: str) -> tuple[Shape, int, int]:
 
 def _checksum(octets: torch.Tensor) -> int:
     return zlib.crc32(cast(Any, octets.numpy()))
-
-
-def _pack(mask: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(np.packbits(mask.contiguous().numpy().reshape(-1), bitorder="little"))
-
-
-def _words(octets: torch.Tensor, shape: Shape, place: str) -> np.ndarray:
-    filled = np.zeros(8 * word_count(math.prod(shape)), np.uint8)
-    filled[: octets.numel()] = octets.numpy()
-    beyond = math.prod(shape) % 8 and filled[octets.numel() - 1] >> math.prod(shape) % 8
-    check(not beyond, "the bits beyond a mask's last entry must be 0", place, error=MaskError)
-    return filled.view("<u8").astype(np.uint64, copy=False)
 
 
 BITS = Form("bits", "masks alone, one bit per entry, in safetensors", recognise, read, write, ("safetensors",))

@@ -16,22 +16,19 @@ from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import in_parts
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Reading, zeros_entry
-from graphsparse.checkpoints.forms.layouts import (
-    KERNEL_NAMES,
-    depthwise_to_torch,
-    last_part,
-    shape_from_torch,
-    to_torch,
-    torch_name,
-)
+from graphsparse.checkpoints.forms.layouts import shape_from_torch, to_torch, torch_name
 from graphsparse.checkpoints.forms.listed import read_keras
 from graphsparse.checkpoints.names import UNKNOWN, Shape, match
 from graphsparse.errors import MaskError
 
 
+def _is_flat(content: Content) -> bool:
+    """Whether every tensor is a row of bytes."""
+    return all(tensor.dim() == 1 and tensor.dtype == torch.uint8 for tensor in content.tensors.values())
+
+
 def recognise(content: Content) -> bool:
-    packed = all(tensor.dim() == 1 and tensor.dtype == torch.uint8 for tensor in content.tensors.values())
-    return not packed and any(last_part(name) in KERNEL_NAMES for name in content.tensors)
+    return not _is_flat(content) and any(torch_name(name)[1] for name in content.tensors)
 
 
 def read(content: Content, request: Request) -> Reading:
@@ -40,10 +37,8 @@ def read(content: Content, request: Request) -> Reading:
         return read_keras(content, request)
     entries = {}
     for key, tensor in content.tensors.items():
-        name, turned = torch_name(key)
-        if turned:
-            tensor = depthwise_to_torch(tensor) if last_part(key) == "depthwise_kernel" else to_torch(tensor)
-        entries[name] = zeros_entry(tensor, content, key)
+        name, turn = torch_name(key)
+        entries[name] = zeros_entry(turn(tensor) if turn else tensor, content, key)
     return Reading(entries, {}, content.ignored)
 
 
@@ -51,11 +46,10 @@ KERAS = Form("keras", "Keras and Flax names or lists, kernels (height, width, in
 
 
 def _is_packed(content: Content) -> bool:
-    tensors = content.tensors.values()
-    if not tensors or not all(tensor.dim() == 1 and tensor.dtype == torch.uint8 for tensor in tensors):
+    if not content.tensors or not _is_flat(content):
         return False
     # without a byte above 1 they are masks of rank 1, one byte per entry
-    return any(bool((part > 1).any()) for tensor in tensors for part in in_parts(tensor))
+    return any(bool((part > 1).any()) for tensor in content.tensors.values() for part in in_parts(tensor))
 
 
 def _read_packed(content: Content, request: Request) -> Reading:
@@ -74,16 +68,17 @@ def _read_packed(content: Content, request: Request) -> Reading:
 
 def _names(content: Content, parameters: Mapping[str, Shape], by_order: bool) -> dict[str, tuple[str, bool]]:
     """{key: (parameter, whether it is packed in Flax' layout)}: a kernel that torch calls weight is."""
-    turned = {torch_name(key)[0]: (key, torch_name(key)[1]) for key in content.tensors}
-    if by_order and not any(name in parameters for name in (*turned, *content.tensors)):
+    turned = {key: bool(torch_name(key)[1]) for key in content.tensors}
+    keys = {torch_name(key)[0]: key for key in content.tensors}
+    if by_order and not any(name in parameters for name in (*keys, *content.tensors)):
         kernels = [name for name, shape in parameters.items() if len(shape) > 1]
         if len(kernels) == len(content.tensors):
-            return {key: (name, torch_name(key)[1]) for key, name in zip(content.tensors, kernels, strict=True)}
+            return {key: (name, turned[key]) for key, name in zip(content.tensors, kernels, strict=True)}
     direct = {key: (key, False) for key in content.tensors if key in parameters}
     if direct:
         return direct
-    found = match(dict.fromkeys(turned, ()), parameters).found
-    return {turned[name][0]: (parameter, turned[name][1]) for name, parameter in found.items()}
+    found, _ = match(dict.fromkeys(keys, ()), parameters)
+    return {keys[name]: (parameter, turned[keys[name]]) for name, parameter in found.items()}
 
 
 def _packed_entry(packed: torch.Tensor, shape: Shape, turned: bool, place: str) -> Entry:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 
-# How those libraries call what torch calls weight and bias, and whether it is laid out the other way round.
-_PARAMETERS = {
-    "kernel": ("weight", True), "depthwise_kernel": ("weight", True), "embedding": ("weight", False),
-    "embeddings": ("weight", False), "scale": ("weight", False), "gamma": ("weight", False), "bias": ("bias", False),
-    "beta": ("bias", False),
-}  # fmt: skip
-KERNEL_NAMES = ("kernel", "depthwise_kernel")
+Turn = Callable[[torch.Tensor], torch.Tensor]
 
 
 def to_torch(kernel: torch.Tensor) -> torch.Tensor:
@@ -37,22 +33,21 @@ def depthwise_to_torch(kernel: torch.Tensor) -> torch.Tensor:
     return kernel.permute(2, 3, 0, 1).reshape(channels * multiplier, 1, height, width)
 
 
-def last_part(name: str) -> str:
-    """What a variable is called in its layer: ``kernel`` of ``dense/kernel:0``."""
-    return _parts(name)[-1]
+# What torch calls the parameters of those libraries, and what lays them out as torch does.
+_PARAMETERS: Mapping[str, tuple[str, Turn | None]] = {
+    "kernel": ("weight", to_torch), "depthwise_kernel": ("weight", depthwise_to_torch), "embedding": ("weight", None),
+    "embeddings": ("weight", None), "scale": ("weight", None), "gamma": ("weight", None), "bias": ("bias", None),
+    "beta": ("bias", None),
+}  # fmt: skip
 
 
-def torch_name(name: str) -> tuple[str, bool]:
-    """Returns the name as torch would have it, and whether the array is laid out the other way round.
+def torch_name(name: str) -> tuple[str, Turn | None]:
+    """Returns the name as torch would have it, and what lays the array out as torch does (None: it is already).
 
     Example:
-        >>> torch_name("encoder/dense_1/kernel:0")
-        ('encoder.dense_1.weight', True)
+        >>> torch_name("encoder/dense_1/kernel:0")[0]
+        'encoder.dense_1.weight'
     """
-    *module, variable = _parts(name)
-    parameter, turned = _PARAMETERS.get(variable, (variable, False))
-    return ".".join([*module, parameter]), turned
-
-
-def _parts(name: str) -> list[str]:
-    return name.rsplit(":", 1)[0].replace("/", ".").split(".")
+    *module, variable = name.rsplit(":", 1)[0].replace("/", ".").split(".")
+    parameter, turn = _PARAMETERS.get(variable, (variable, None))
+    return ".".join([*module, parameter]), turn
