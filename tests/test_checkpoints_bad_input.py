@@ -342,6 +342,11 @@ def test_exported_weights_that_do_not_fit_their_bytes(tmp_path):
             b'"sizes": [{"as_int": 99999999}, {"as_int": 99999999}]',
             "bear out",
         ),
+        (
+            b'"sizes": [{"as_int": 2}, {"as_int": 2}]',
+            b'"sizes": [' + b", ".join([b'{"as_int": 4611686018427387904}'] * 300) + b"]",
+            "at most 64 entries",
+        ),
         (b'"dtype": 7', b'"dtype": 99', "must be one that is known"),
         (b'"path_name": "weight_0"', b'"path_name": "weight_9"', "must be in the archive"),
         (b'"path_name": "weight_0"', b'"path_name": "/weight_0"', "must be an identifier"),

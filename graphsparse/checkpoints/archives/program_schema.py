@@ -104,8 +104,9 @@ tensor = _of_name()
 dtype = among(DTYPES)
 layout = among({STRIDED})
 whole = settled("as_int", size)
+_axes = listed(whole, most=64)
 tensor_meta = record({
-    "dtype": dtype, "sizes": listed(whole), "requires_grad": a(bool), "device": _device, "strides": listed(whole),
+    "dtype": dtype, "sizes": _axes, "requires_grad": a(bool), "device": _device, "strides": _axes,
     "storage_offset": whole, "layout": layout,
 })  # fmt: skip
 _maybe = one_of({"as_tensor": tensor, "as_none": _none})

@@ -39,8 +39,14 @@ def a(kind: type) -> Check:
     return check
 
 
-def listed(each: Check) -> Check:
-    return lambda value: [each(item) for item in a(list)(value)]
+def listed(each: Check, most: float = math.inf) -> Check:
+    """A list of such values, not longer than ``most``."""
+
+    def check(value: Any) -> list[Any]:
+        must(len(a(list)(value)) <= most, f"a list must have at most {most} entries here")
+        return [each(item) for item in value]
+
+    return check
 
 
 def named(each: Check) -> Check:
