@@ -82,7 +82,9 @@ def _entry(content: Content, name: str, about: object) -> Entry:
 
 def _described(about: Any, place: str) -> tuple[Shape, int, int]:
     given: Mapping[str, Any] = about if isinstance(about, dict) else {}
-    shape, kept, crc = given.get("shape"), given.get("kept"), given.get("crc32")
+    shape: Any = given.get("shape")
+    kept: Any = given.get("kept")
+    crc: Any = given.get("crc32")
     described = naturals(shape) and naturals([kept, crc]) and len(shape) <= 64
     check(described, "the header must give a mask's shape, count and check sum", place)
     return tuple(shape), kept, crc
