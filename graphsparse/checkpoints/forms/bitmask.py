@@ -115,8 +115,8 @@ def _write(masks: Masks, weights: Weights) -> Payload:
 
     What the form cannot pack (rank 0, parameters not called weight) is zeroed where masked, and listed.
     """
-    unpacked = [name for name in masks if weights[name].dim() == 0 or name.rpartition(".")[2] != "weight"]
-    zeroed_ones = zeros.write({name: masks[name] for name in unpacked}, {name: weights[name] for name in unpacked})
+    unpacked = {name: m for name, m in masks.items() if m.dim() == 0 or name.rpartition(".")[2] != "weight"}
+    zeroed_ones = zeros.write(unpacked, {name: weights[name] for name in unpacked})
     tensors = dict(zeroed_ones.tensors)
     for name, weight in weights.items():
         if name not in masks:

@@ -141,10 +141,11 @@ def _read_nncf(content: Content, request: Request) -> Reading:
     for name, (key, logits) in keys.items():
         if logits:
             entries[name] = mask_entry(tensors[key], content, key, tensors.get(name), _positive)
-    own = [name for name in entries if _OWN_KEYS.search(name) and name not in keys]
+    parts = (name for name in entries if _OWN_KEYS.search(name) and name not in keys)
+    own = dict.fromkeys(parts, "part of an operation of NNCF")
     plain = {name.removeprefix(_WRAPPER): entry for name, entry in entries.items() if name not in own}
     others = {name: make for name, make in reading.others.items() if not _OWN_KEYS.search(name)}
-    return Reading(plain, others, {**reading.ignored, **dict.fromkeys(own, "part of an operation of NNCF")})
+    return Reading(plain, others, {**reading.ignored, **own})
 
 
 def _positive(logits: torch.Tensor, place: str) -> torch.Tensor:
