@@ -41,7 +41,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file for writing that replaces ``path`` in one step when the block ends well.
 
     The new content is written to another file of the same folder, brought to the disk, and renamed. When the block
-    fails, or the process is killed, ``path`` is as it was. After a failure nothing is left; what a killed process left is
+    fails, or the process is killed, ``path`` is as it was. A failure leaves nothing; what a killed process left is
     removed when the same file is written again. A symbolic link stays one: the file that it points to is replaced.
     Permissions, owner, group and extended attributes of an old file are kept where the system allows it. A second hard
     link keeps the old content.

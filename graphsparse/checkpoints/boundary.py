@@ -39,10 +39,11 @@ def refusing(place: str) -> Iterator[None]:
         clean = {key: None if part is None else printable(shortened(str(part))) for key, part in parts.items()}
         raise type(error)(printable(error.rule), **clean) from error
     except Exception as error:  # the last net: libraries answer a stranger's bytes with anything
-        way_out = "the file is damaged, or of another form: name it with form="
-        raise damaged(
-            "a checkpoint's content must fit its form", printable(shortened(place)), error, way_out
-        ) from error
+        rule, way_out = (
+            "a checkpoint's content must fit its form",
+            "the file is damaged, or of another form: name it with form=",
+        )
+        raise damaged(rule, printable(shortened(place)), error, way_out) from error
 
 
 def damaged(rule: str, place: str, error: Exception, way_out: str = DAMAGED) -> CheckpointError:

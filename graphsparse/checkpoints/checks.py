@@ -13,13 +13,19 @@ import numpy as np
 import torch
 
 from graphsparse.checkpoints.boundary import check, damaged
-from graphsparse.errors import MaskError
+from graphsparse.errors import CheckpointError, MaskError
 from graphsparse.kernels.masks import pack, word_count
+
+# What reading one file may cost, in bytes of memory that are counted before they are taken.
+_BYTES_ALLOWED = 48 << 20  # a small file may cost this much
+_TIMES_THE_FILE = 3  # with the masks that are read from it, memory stays within four times the file
+TENSOR = 700  # bytes that a tensor takes beside its elements
 
 # How many elements a file may stand for: a sparse tensor at 99.9 % has some fifty per byte of its file, at 99.99 % five
 # hundred. A file that asks for more, or for more than this machine can hold, is a bomb and not a mask.
 ELEMENTS_PER_BYTE = 1024
 ALWAYS_ALLOWED = 1 << 24
+_ORIGIN = "check where the file comes from; an honest one can be saved dense as safetensors"
 
 _PART = 1 << 20  # entries
 # The types whose elements can be told from zero, one by one.
@@ -44,7 +50,7 @@ def naturals(values: Any) -> bool:
 
 
 def in_parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yields a tensor's entries in order, flat, some megabytes at a time: what is computed from them takes little memory."""
+    """Yields a tensor's entries in order, flat, some megabytes at a time: computing with them takes little memory."""
     if tensor.numel() <= _PART or tensor.dim() == 0:
         yield tensor.reshape(-1)
     elif tensor.is_contiguous():
@@ -121,8 +127,9 @@ def check_binary(mask: torch.Tensor, place: str) -> torch.Tensor:
         others = values[(values != 0) & (values != 1)]
         first = others[0].item() if first is None and others.numel() else first
         wrong += others.numel()
-    check(not wrong, "a mask must hold 0 and 1 alone", place, f"{wrong} other values, the first {first}",
-          "make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'", MaskError)  # fmt: skip
+    received = f"{wrong} other values, the first {first}"
+    way_out = "make it binary, e.g. (tensor != 0); or, if it is a weight and not a mask, name form='zeros'"
+    check(not wrong, "a mask must hold 0 and 1 alone", place, received, way_out, MaskError)
     return mask
 
 
@@ -134,6 +141,32 @@ def check_same_shape(mask: Sequence[int], weight: Sequence[int], place: str, *, 
         rule = "a tensor must have the shape that it has in the model"
         way_out = "name the model that the checkpoint was saved from"
     check(tuple(mask) == tuple(weight), rule, place, f"{tuple(mask)} for {tuple(weight)}", way_out, MaskError)
+
+
+@dataclass
+class Budget:
+    """The bytes that may still be spent on one file. It changes: everything that the file costs is counted in it.
+
+    Attributes:
+        left: bytes.
+        place: the file, for messages.
+    """
+
+    left: int
+    place: str
+
+    @classmethod
+    def of_file(cls, file_bytes: int, place: str) -> Budget:
+        """The budget of a file of this size."""
+        return cls(max(_BYTES_ALLOWED, _TIMES_THE_FILE * file_bytes), place)
+
+    def spend(self, count: int) -> None:
+        """Counts bytes that are about to be needed. Raises where they are more than the file may cost."""
+        self.left -= count
+        if self.left < 0:
+            rule = "what a file holds must bear out its size"
+            received = f"more than {_TIMES_THE_FILE} times its bytes, as tensors and objects"
+            raise CheckpointError(rule, place=self.place, received=received, way_out=_ORIGIN)
 
 
 @dataclass
@@ -159,13 +192,12 @@ class Unfolding:
         if self.file_bytes is not None:
             most = min(most, max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * self.file_bytes))
             source = f" from a file of {self.file_bytes:,} bytes"
-        check(self.elements <= most, "a tensor must be of a size that its file and this machine's memory bear out", place,
-              f"{tuple(shape)}, {self.elements:,} elements{source}",
-              "check where the file comes from; an honest one can be re-saved dense as safetensors")  # fmt: skip
+        rule = "a tensor must be of a size that its file and this machine's memory bear out"
+        check(self.elements <= most, rule, place, f"{tuple(shape)}, {self.elements:,} elements{source}", _ORIGIN)
 
 
 def check_sparse(tensor: torch.Tensor, place: str) -> None:
-    """Raises unless every index lies in the shape: torch trusts a file's indices, and would write outside the tensor."""
+    """Raises unless every index lies in the shape: torch trusts indices, and would write outside the tensor."""
     try:
         if tensor.layout == torch.sparse_coo:
             torch._validate_sparse_coo_tensor_args(tensor._indices(), tensor._values(), tensor.shape)

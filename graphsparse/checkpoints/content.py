@@ -123,7 +123,7 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
 def _meant(
     tensors: Mapping[str, torch.Tensor], part: Part, place: str
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """(the tensors that are meant, those that are left out and why). A pattern or prefix that fits no name is an error."""
+    """(the tensors that are meant, those that are left out and why). Raises where a pattern or prefix fits no name."""
     left: dict[str, str] = {}
     for pattern in part.ignore:
         found = fnmatch.filter(tensors, pattern)
@@ -166,7 +166,7 @@ def tables_in(raw: Any) -> dict[str, Mapping[Any, Any]]:
 
 
 def unwrap(raw: Any, place: str) -> tuple[Any, tuple[str, ...]]:
-    """Returns the state dict inside ``state_dict``, ``model``, ``model_state_dict`` or ``net``, however deep; and notes."""
+    """Returns the state dict inside wrappers (``state_dict``, ``model``, ...), however many; and notes."""
     notes: tuple[str, ...] = ()
     for _ in range(_DEEPEST):
         if not isinstance(raw, Mapping):

@@ -12,7 +12,7 @@ Shape = tuple[int, ...]
 
 # Parts of a dotted name that torch.compile, FSDP and activation checkpointing add, wherever they wrap a module.
 _WRAPPERS = re.compile(r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.|$)")
-# DataParallel wraps the whole model: it is on every name, or it is a name of the model's own. The pattern always matches.
+# DataParallel wraps the whole model: it is on every name, or it is the model's own. The pattern always matches.
 _DATA_PARALLEL = re.compile(r"(?:module\.)*")
 _DEEPEST_PREFIX = 32  # parts of a name under which a whole model may be a part of another
 _SHOWN, _LONGEST_SHOWN = 4, 80
@@ -82,7 +82,7 @@ def in_order(shapes: Sequence[Shape | None], parameters: Mapping[str, Shape]) ->
         "masks without names must fit the model's kernels in order, every one",
         received=f"{len(shapes)} masks {shown(shapes)} for {len(kernels)} kernels {own}",
         way_out="give the model that the masks were made for, or a file that names them",
-    )
+    )  # fmt: skip
 
 
 def shown(items: Sequence[object]) -> str:

@@ -151,9 +151,12 @@ def open_checkpoint(
         content = look_into(archive, part)
         chosen = form_of(content) if form is None else form_fitting(form, content)
         reading = chosen.read(content, request)
-        check(bool(reading.entries), f"a file read as {chosen.name} must hold masks in that form", content.place, "none",
-              "leave form= out, so that the content decides" if request.named else "give all of the state dict, kernels too",
-              MaskError)  # fmt: skip
+        rule, way_out = (
+            f"a file read as {chosen.name} must hold masks in that form",
+            "give all of the state dict, kernels too",
+        )
+        way_out = "leave form= out, so that the content decides" if request.named else way_out
+        check(bool(reading.entries), rule, content.place, "none", way_out, MaskError)
         return _matched(archive, content, chosen.name, request, translate(reading) if translate else reading)
 
 
@@ -182,9 +185,8 @@ def _matched(archive: Archive, content: Content, form: str, request: Request, re
     rename: Callable[[str], str] = str
     found = {name: name for name in own}
     if not reading.ordered:
-        found, rename = match(
-            {name: reading.entries[name].shape for name in own}, parameters, by_order=request.by_order
-        )
+        shapes = {name: entry.shape for name, entry in reading.entries.items()}
+        found, rename = match(shapes, parameters, by_order=request.by_order)
     entries = {parameter: reading.entries[name] for name, parameter in found.items()}
     for name, entry in entries.items():
         check_same_shape(entry.shape, parameters[name], f"{name} in {content.place}", own=entry.weight is None)

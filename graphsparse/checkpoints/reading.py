@@ -67,8 +67,18 @@ def read_checkpoint(
 
 
 def read_opened(checkpoint: OpenCheckpoint) -> Checkpoint:
-    """Returns all of a checkpoint that is open; errors as for ``read_checkpoint``."""
-    masks = _read_masks(checkpoint)
+    """Returns an opened checkpoint with its masks, in the file's order; errors as for ``read_checkpoint``.
+
+    Bits are read on several threads, since one core computes each check sum.
+    """
+    packed = [name for name, entry in checkpoint.entries.items() if entry.words is not None]
+    work = sum(math.prod(checkpoint.entries[name].shape) // 8 for name in packed)
+    words = dict(each(lambda name: (name, checkpoint.words(name)), packed, work))
+    masks = {}
+    for name, entry in checkpoint.entries.items():
+        bits = words.pop(name) if name in words else checkpoint.words(name)
+        with refusing(f"{name} in {checkpoint.place}"):
+            masks[name] = torch.from_numpy(unpack(bits, entry.shape))
     return Checkpoint(**{**vars(checkpoint), "notes": checkpoint.told(), "not_finite": {}}, masks=masks)
 
 
@@ -116,16 +126,3 @@ def tell_partial(checkpoint: Checkpoint | OpenCheckpoint, parameters: Mapping[st
     parts = [f"the file's {shown(strange)} are no parameters of the model"] if strange else []
     parts += [f"the model's {shown(kernels)} have no mask in the file"] if kernels else []
     warnings.warn("; ".join(parts), PartialMatch, stacklevel=3)
-
-
-def _read_masks(checkpoint: OpenCheckpoint) -> dict[str, torch.Tensor]:
-    """All masks in the file's order. Bits are read on several threads, since one core computes each check sum."""
-    packed = [name for name, entry in checkpoint.entries.items() if entry.words is not None]
-    work = sum(math.prod(checkpoint.entries[name].shape) // 8 for name in packed)
-    words = dict(each(lambda name: (name, checkpoint.words(name)), packed, work))
-    masks = {}
-    for name, entry in checkpoint.entries.items():
-        bits = words.pop(name) if name in words else checkpoint.words(name)
-        with refusing(f"{name} in {checkpoint.place}"):
-            masks[name] = torch.from_numpy(unpack(bits, entry.shape))
-    return masks

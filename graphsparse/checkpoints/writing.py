@@ -83,11 +83,7 @@ def _made(pending: Pending, name: str) -> torch.Tensor:
 
 
 def check_target(path: str | os.PathLike[str], form: str) -> None:
-    """Raises what writing to this path in this form would, before there is anything to write.
-
-    Raises:
-        CheckpointError: the form is not written or not to such a file, or the path cannot be written.
-    """
+    """Raises what writing to this path in this form would, before there is anything to write."""
     _container(Path(path), _written_form(form))
     check_writable(path)
 
@@ -145,8 +141,9 @@ def _container(path: Path, form: Form) -> str:
 
 def _checked(masks: Mapping[str, Any], weights: Mapping[str, torch.Tensor], form: Form) -> dict[str, torch.Tensor]:
     complete = bool(weights or not masks) or not form.needs_weights
-    check(complete, f"a file of the form {form.name} must hold the weights too", None, "masks alone",
-          "give weights=, those of the model, or write one of the forms of masks alone: bits, openlth, csr", MaskError)  # fmt: skip
+    way_out = "give weights=, those of the model, or write one of the forms of masks alone: bits, openlth, csr"
+    rule = f"a file of the form {form.name} must hold the weights too"
+    check(complete, rule, None, "masks alone", way_out, MaskError)
     checked = {name: nonzero(check_binary(torch.as_tensor(mask), name)).detach() for name, mask in masks.items()}
     for name, mask in checked.items() if weights else ():
         check(name in weights, "a mask must have a weight of its shape", name, "no such weight",

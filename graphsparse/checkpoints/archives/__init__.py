@@ -1,4 +1,4 @@
-"""Files, however their bytes are laid out: told apart by content, tensors mapped and unread; folders, and indices of pieces."""
+"""Files of any kind, told apart by content, tensors mapped and unread; folders, and indices of several files."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def _open_file(path: Path, index_allowed: bool = False) -> Archive:
     except OSError as error:
         raise unreadable(path, error) from error
     except (MemoryError, RecursionError) as error:
-        raise CheckpointError(
-            "a checkpoint must fit in memory", place=str(path), received=type(error).__name__
-        ) from error
+        rule = "a checkpoint must fit in memory"
+        raise CheckpointError(rule, place=str(path), received=type(error).__name__) from error
 
 
 def _by_content(file: MappedFile, index_allowed: bool) -> Archive:
@@ -97,8 +96,9 @@ def _checkpoint_in(folder: Path) -> Path:
     """The one checkpoint of a folder: an index, or a single file. Raises where there are several, or none."""
     for pattern in _IN_FOLDER:
         found = sorted(folder.glob(pattern))
-        check(len(found) < 2, "a folder must hold one checkpoint", str(folder), ", ".join(path.name for path in found[:6]),
-              "name the file, or the index.json of a checkpoint in pieces")  # fmt: skip
+        names = ", ".join(path.name for path in found[:6])
+        way_out = "name the file, or the index.json of a checkpoint in pieces"
+        check(len(found) < 2, "a folder must hold one checkpoint", str(folder), names, way_out)
         if found:
             return found[0]
     way_out = f"one of {', '.join(_IN_FOLDER)}"
@@ -108,8 +108,8 @@ def _checkpoint_in(folder: Path) -> Path:
 def _pieces(file: MappedFile) -> Archive:
     """The tensors of all the files that an index names, in the index's order, mapped and unread.
 
-    Raises where the index names a tensor twice, a file outside its folder, files that are missing (all of them at once),
-    or a tensor that is not in its file.
+    Raises where the index names a tensor twice, a file outside its folder, files that are missing (the error names them
+    all), or a tensor that is not in its file.
     """
     place, folder = file.place, file.path.parent
     weight_map = _weight_map(file.bytes(0, file.size), place)
@@ -123,8 +123,9 @@ def _pieces(file: MappedFile) -> Archive:
     for tensor, name in weight_map.items():
         content = pieces[name].content
         found: Any = content.get(tensor) if isinstance(content, dict) else None
-        check(isinstance(found, torch.Tensor), "a tensor must be in the file that the index names", f"{tensor} in {place}",
-              pieces[name].place, "download index and pieces of the same version again")  # fmt: skip
+        there, way_out = isinstance(found, torch.Tensor), "download index and pieces of the same version again"
+        rule = "a tensor must be in the file that the index names"
+        check(there, rule, f"{tensor} in {place}", pieces[name].place, way_out)
         tensors[tensor], owners[found.data_ptr()] = found, pieces[name]
 
     def release(tensor: torch.Tensor) -> None:
@@ -140,6 +141,9 @@ def _weight_map(text: bytes, place: str) -> dict[str, str]:
     check(mapped, "an index must have a weight_map from tensors to files", place, way_out="name the checkpoint itself")
     for tensor, name in weight_map.items():
         plain = isinstance(name, str) and "\\" not in name and "\0" not in name and PurePosixPath(name).name == name
-        check(plain and name not in ("", "..", "."), "an index must name files of its own folder", f"{tensor} in {place}",
-              str(name)[:120], "put the pieces beside the index and name them plainly")  # fmt: skip
+        rule, way_out = (
+            "an index must name files of its own folder",
+            "put the pieces beside the index and name them plainly",
+        )
+        check(plain and name not in ("", "..", "."), rule, f"{tensor} in {place}", str(name)[:120], way_out)
     return weight_map

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 
 from graphsparse.checkpoints.archives import program_schema as schema
-from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.program_values import Unlike
 from graphsparse.checkpoints.archives.torch_file import read_bytes
 from graphsparse.checkpoints.archives.zip_directory import Members
 from graphsparse.checkpoints.boundary import check
-from graphsparse.checkpoints.checks import Unfolding
+from graphsparse.checkpoints.checks import Budget, Unfolding
 from graphsparse.errors import CheckpointError, brief
 
 _CONFIG = re.compile(r"(^|/)data/weights/[^/]*_weights_config\.json$")
@@ -26,11 +25,7 @@ _ALWAYS_ALLOWED = 1 << 28  # bytes of objects: a program's text is mostly small 
 
 
 def open_members(file: MappedFile) -> Members:
-    """Returns the members of an archive of torch.export, of the bytes of one opened file.
-
-    Raises:
-        CheckpointError: no zip file, damaged, or of a machine whose numbers have the other byte order.
-    """
+    """Returns the members of an archive of torch.export. Raises where its numbers have the other byte order."""
     members = Members.of(file, stored=True)
     order = next((name for name in members.table if name.rpartition("/")[2] == "byteorder"), None)
     same = order is None or members.bytes(order) == sys.byteorder.encode()
@@ -51,10 +46,9 @@ def is_exported(members: Iterable[str]) -> bool:
 
 
 def read(file: MappedFile) -> Archive:
-    """Returns the state dict of an exported program, mapped and unread. The program itself is not touched.
+    """Returns the state dict of an exported program, mapped and unread. The program itself is not read.
 
-    Raises:
-        CheckpointError: damaged, several programs in one archive, or weights that only running code could read.
+    Raises where there are several programs in one archive, or weights that only running code could read.
     """
     members = open_members(file)
     configs = [name for name in members.table if _CONFIG.search(name)]

@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.boundary import DAMAGED, check
+from graphsparse.checkpoints.checks import Budget
 from graphsparse.errors import CheckpointError
 
 _COSTS = {b"{": 250, b"[": 90, b",": 40, b":": 72}  # bytes that Python takes for what begins with these
@@ -44,11 +44,3 @@ def read_object(text: bytes, place: str, budget: Budget | None = None) -> dict[s
         raise CheckpointError(rule, place=place, received=str(error)[:80], way_out=DAMAGED) from error
     check(isinstance(value, dict), "a header must be a JSON object", place, type(value).__name__)
     return value
-
-
-def read_names(text: bytes, place: str) -> list[str]:
-    """Returns the JSON list of names in the text."""
-    names: Any = read_object(b'{"names": ' + text + b"}", place).get("names")
-    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    check(listed, "a list of names must hold names only", place, type(names).__name__)
-    return names

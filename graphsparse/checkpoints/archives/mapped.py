@@ -95,7 +95,7 @@ class MappedFile(Octets):
         self._address = super().tensor(torch.uint8, (1,), 0).data_ptr() if size else 0
 
     def release(self, tensor: torch.Tensor) -> None:
-        """Gives back the pages of memory that lie wholly in the tensor. They are read again when they are used again."""
+        """Gives back the pages of memory that lie wholly in the tensor. They are read again when used."""
         if tensor.layout != torch.strided or not tensor.numel() or not hasattr(mmap, "MADV_DONTNEED"):
             return
         steps = zip(tensor.shape, tensor.stride(), strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -25,16 +26,14 @@ _WAY_OUT = "save plain arrays again with numpy.savez"
 def read_npz(path: Path) -> Archive:
     """Returns the archive's arrays as tensors by name; as a list where NumPy numbered them (``arr_0``, ...).
 
-    Raises:
-        CheckpointError: damaged, a bomb, or an array of Python objects, which only running code could read.
+    Raises where it is damaged, a bomb, or has an array of Python objects, which only running code could read.
     """
     members = Members.of(MappedFile(path), stored=False)
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         for name, member in members.table.items():
-            arrays[name.removesuffix(".npy")] = _array(
-                lambda: archive.open(member), member.file_size, members.within(name)
-            )
+            opened = partial(archive.open, member)
+            arrays[name.removesuffix(".npy")] = _array(opened, member.file_size, members.within(name))
     numbered = [f"arr_{i}" for i in range(len(arrays))]
     content = [arrays[name] for name in numbered] if arrays.keys() == set(numbered) else arrays
     return Archive(str(path), content, {}, path.stat().st_size)
@@ -50,11 +49,10 @@ def write_npz(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[
     """Writes the tensors as arrays, one in memory at a time; types that NumPy lacks become float32."""
     for name in tensors:  # readers end a name at a zero byte
         length = len(name.encode("utf-8", "surrogatepass"))
-        fits = (
-            length <= _LONGEST_NAME and "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
-        )
-        check(fits, f"names in an npz must be text of at most {_LONGEST_NAME:,} bytes, without a zero byte", printable(name),
-              f"{length:,} bytes", "rename the parameter, or write bits or openlth")  # fmt: skip
+        text = "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
+        rule = f"names in an npz must be text of at most {_LONGEST_NAME:,} bytes, without a zero byte"
+        way_out = "rename the parameter, or write bits or openlth"
+        check(text and length <= _LONGEST_NAME, rule, printable(name), f"{length:,} bytes", way_out)
     with zipfile.ZipFile(file, "w") as archive:
         for name, pending in tensors.items():
             member = zipfile.ZipInfo(f"{name}.npy")  # its fixed date makes equal content equal bytes
@@ -100,8 +98,8 @@ def _check_header(file: IO[bytes], size: int, place: str) -> None:
     check(known, "an array must be of format 1.0 or 2.0", place, version, _WAY_OUT)
     one, two = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
     shape, _, dtype = (one if version == (1, 0) else two)(file)
-    check(not dtype.hasobject, "a checkpoint must be readable without code execution", place, "an array of Python objects",
-          "where you trust it, " + _WAY_OUT)  # fmt: skip
+    rule = "a checkpoint must be readable without code execution"
+    check(not dtype.hasobject, rule, place, "an array of Python objects", "where you trust it, " + _WAY_OUT)
     left = size - file.tell()
     whole = min(shape, default=0) >= 0 and prod(shape) * dtype.itemsize == left
     check(whole, "an array must have as many bytes as its shape asks for", place,

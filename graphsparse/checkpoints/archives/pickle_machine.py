@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphsparse.checkpoints.archives.budget import Budget
+from graphsparse.checkpoints.checks import Budget
 from graphsparse.errors import CheckpointError
 
 _WAY_OUT = "where you trust it, load it yourself and save its state dict, by torch.save or as safetensors"
@@ -100,9 +100,8 @@ class Machine:
             self.rare_keys += 1
             scalars = key if type(key) is tuple and len(key) <= _LONGEST_KEY else (key,)
             if self.rare_keys > _RARE_KEYS or not all(type(each) in _SCALARS for each in scalars):
-                raise CheckpointError(
-                    "keys must be names or numbers", place=self.budget.place, received=type(key).__name__
-                )
+                rule = "keys must be names or numbers"
+                raise CheckpointError(rule, place=self.budget.place, received=type(key).__name__)
         check_key(key, self.budget.place)
         target[key] = value
 

@@ -2,8 +2,8 @@
 
 Python's unpickler calls what a pickle names. This one has a vocabulary of names: a few stand for plain values, a few
 for functions of ours that describe tensors. Every other name is refused, and so is every opcode that is not needed.
-What an opcode takes of memory is counted before, and its time is bounded by its bytes: so the length of the pickle bounds
-both. Source: Python's pickletools.py describes the opcodes.
+The memory of an opcode is counted before it is carried out, and its time is bounded by its bytes. So the length of the
+pickle bounds both. Source: Python's pickletools.py describes the opcodes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from graphsparse.checkpoints.archives import pickle_machine as cost
-from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.pickle_machine import LONGEST_NAME, Function, Machine, Vocabulary, would_run
+from graphsparse.checkpoints.checks import Budget
 
 _LONGEST_NUMBER = 256  # bytes
 _NAMESPACE = Function("argparse.Namespace")  # common in hyperparameters; its attributes are read as data

@@ -1,9 +1,9 @@
 """A program of torch.export in a file, rebuilt as a text and tensors of our own that are safe to give to torch.
 
 torch.export.load is not made for files of strangers: it unpickles, imports, evaluates and runs what it finds, and its
-versions look at different parts of a file. So it is never called on a file. The archive is read here, once. Its text is
-rebuilt from a strict schema (`program_schema`), the tensors are windows on the file, and only the result goes to torch's
-deserialiser (`graphsparse.capture.stored`): no archive, no name of a file and no pickle reaches torch.
+versions look at different parts of a file. So it is never called on a file. The archive is read here, once. Its text
+is rebuilt from a strict schema (`program_schema`), the tensors are windows on the file, and only the result goes to
+torch's deserialiser (`graphsparse.capture.stored`): no archive, no name of a file and no pickle reaches torch.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _spec_of(structure: Any) -> str:
 
 
 def _structure_of(text: str) -> Any:
-    """The structure that a text describes: tuples, lists, dicts (classes with named parts become dicts), None at leaves."""
+    """The structure that a text describes: tuples, lists, dicts (also for classes with named parts), None at leaves."""
     must(len(text) <= _LONGEST, f"a structure must be a text of at most {_LONGEST:,} letters")
     try:
         found = json.loads(text)

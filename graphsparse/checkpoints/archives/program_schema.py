@@ -1,9 +1,9 @@
 """The text of an exported program, rebuilt from a strict schema: what is not named here does not get through.
 
-Each function takes a value of the JSON text and returns a clean copy, or raises `Unlike`. A part that torch could run,
-import or paste into the Python code that it generates (guards, operators as operands, script objects, stack traces, names
-that are no names) has no place in the schema. Sizes that were left open become those of the example inputs, so no
-expression is ever evaluated. The form: torch._export.serde.schema, major version 8.
+Each function takes a value of the JSON text and returns a clean copy, or raises `Unlike`. The schema has no place for
+what torch could run, import or paste into the Python code that it generates: guards, operators as operands, script
+objects, stack traces, names that are no identifiers. Open sizes become those of the example inputs, so no expression is ever
+evaluated. The form: torch._export.serde.schema, major version 8.
 """
 
 from __future__ import annotations
@@ -175,10 +175,10 @@ _output = one_of({
 signature = record({"input_specs": listed(_input), "output_specs": listed(_output)})
 call_signature = record({"in_spec": a(str), "out_spec": a(str)}, {"forward_arg_names": optional(listed(name))})
 _call = record({"fqn": a(str)}, {"signature": optional(call_signature)})
-_module = record({"graph": graph, "signature": signature, "module_call_graph": listed(_call)})
-_version = record({"major": among({SCHEMA_MAJOR}), "minor": size})
 program = record(
-    {"graph_module": _module, "schema_version": _version}, {"verifiers": listed(among(DIALECTS)), "torch_version": text}
-)
+    {"graph_module": record({"graph": graph, "signature": signature, "module_call_graph": listed(_call)}),
+     "schema_version": record({"major": among({SCHEMA_MAJOR}), "minor": size})},
+    {"verifiers": listed(among(DIALECTS)), "torch_version": text},
+)  # fmt: skip
 payload = record({"path_name": name, "is_param": a(bool), "use_pickle": a(bool), "tensor_meta": optional(tensor_meta)})
 payloads = record({"config": lambda value: {path(key): payload(item) for key, item in a(dict)(value).items()}})

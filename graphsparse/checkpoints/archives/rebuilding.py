@@ -1,7 +1,7 @@
 """What the names in a pickle of torch.save mean: tensors as windows on the file's bytes, and a few plain values.
 
-Each tensor is a view of bytes of the file, checked before it is made. No function of torch makes a tensor of a size that
-only the file says, so no memory of this process is ever read as weights.
+Each tensor is a view of bytes of the file, checked before it is made. No function of torch makes a tensor of a size
+that only the file says, so no memory of this process is ever read as weights.
 Source: torch/_utils.py and torch/_tensor.py, the functions _rebuild_*.
 """
 
@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 
-from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.mapped import Octets
 from graphsparse.checkpoints.archives.pickle_machine import Function, Vocabulary, check_key, would_run
 from graphsparse.checkpoints.boundary import check
-from graphsparse.checkpoints.checks import DTYPES, naturals
+from graphsparse.checkpoints.checks import DTYPES, TENSOR, Budget, naturals
 
 _QUANTISED = {torch.qint8: torch.int8, torch.quint8: torch.uint8, torch.qint32: torch.int32}
 _STORAGES = {
@@ -28,15 +27,12 @@ _STORAGES = {
     "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128,
     "QInt8": torch.qint8, "QUInt8": torch.quint8, "QInt32": torch.qint32,
 }  # fmt: skip
-_LAYOUTS = {
-    str(layout): layout for layout in (
-        torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc,
-    )
-}  # fmt: skip
+_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+_LAYOUTS = {str(layout): layout for layout in (torch.strided, *_SPARSE)}
 
 _MOST_AXES = 64
-# What reading a tensor takes for each of its bytes, in halves of a byte: its mask, and copies of parts of it. More where
-# several elements are the same bytes of the file.
+# What reading a tensor takes for each of its bytes, in halves of a byte: its mask, and copies of parts of it. It takes
+# more where several elements are the same bytes of the file.
 _READ, _EXPANDED = 3, 12
 
 
@@ -119,8 +115,7 @@ def _view(
         raise TypeError(f"a tensor on a {type(storage).__name__}")
     dtype = storage.dtype if dtype is None else dtype
     check(dtype in DTYPES, "a tensor must have elements of whole bytes", budget.place, dtype, None)
-    if not (naturals(size) and naturals(stride) and naturals((offset,)) and len(size) == len(stride) <= _MOST_AXES):
-        raise ValueError("a tensor's sizes, strides and offset are whole numbers, for at most 64 axes")
+    _check_shape(size, stride, offset)
     elements, available = prod(size), storage.nbytes // dtype.itemsize
     span = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if elements else 0
     received = f"{offset + span:,} elements of {available:,}"
@@ -132,6 +127,11 @@ def _view(
         return torch.empty(tuple(size), dtype=dtype)
     flat = octets.tensor(dtype, (span,), begin)
     return torch.as_strided(_swapped(flat) if storage.swapped else flat, tuple(size), tuple(stride)).detach()
+
+
+def _check_shape(size: Any, stride: Any, offset: Any = 0) -> None:
+    if not (naturals(size) and naturals(stride) and naturals((offset,)) and len(size) == len(stride) <= _MOST_AXES):
+        raise ValueError("a tensor's sizes, strides and offset are whole numbers, for at most 64 axes")
 
 
 def _swapped(flat: torch.Tensor) -> torch.Tensor:
@@ -180,8 +180,7 @@ def _dequantised(
 def _hollow(budget: Budget, dtype: Any, size: Any, stride: Any, *_: Any) -> torch.Tensor:
     """A tensor on the meta device: a shape, and no memory at all."""
     budget.spend(TENSOR)
-    if not (naturals(size) and naturals(stride) and len(size) == len(stride) <= _MOST_AXES):
-        raise ValueError("a tensor's sizes and strides are whole numbers, for at most 64 axes")
+    _check_shape(size, stride)
     return torch.empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta")
 
 

@@ -16,12 +16,11 @@ from typing import Any, BinaryIO
 
 import torch
 
-from graphsparse.checkpoints.archives.budget import TENSOR, Budget
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.boundary import check
-from graphsparse.checkpoints.checks import naturals
+from graphsparse.checkpoints.checks import TENSOR, Budget, naturals
 
 _LARGEST_HEADER = 100_000_000  # the library's own limit
 _ANY_HEADER = 1 << 23  # bytes; a larger one takes less than half of its file
@@ -40,9 +39,8 @@ _Span = tuple[torch.dtype, tuple[int, ...], int, int]  # dtype, shape, first byt
 def read(file: MappedFile) -> Archive:
     """Returns the file's tensors, mapped and unread.
 
-    Raises:
-        CheckpointError: the header is larger than the file, no JSON, names a tensor twice, or does not account for
-            the file's bytes exactly once each.
+    Raises where the header is larger than the file, no JSON, names a tensor twice, or does not account for each byte of
+    the file exactly once.
     """
     budget = Budget.of_file(file.size, file.place)
     start, header = _header(file, budget)
@@ -57,7 +55,7 @@ def read(file: MappedFile) -> Archive:
 
 
 def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str, str]) -> None:
-    """Writes the tensors, one in memory at a time. The header is padded so that elements lie at multiples of their size."""
+    """Writes the tensors, one in memory at a time. A padded header lets elements lie at multiples of their size."""
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     offset = 0
@@ -94,8 +92,8 @@ def _span(info: Any, place: str) -> _Span:
     name, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     known = isinstance(name, str) and name in _DTYPES
     check(known, "a tensor's dtype must be one that torch has", place, str(name)[:40], way_out=None)
-    check(naturals(shape) and naturals(offsets) and len(offsets) == 2, "shapes and offsets must be whole numbers from 0 to 2^63",
-          place, f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}")  # fmt: skip
+    whole, received = naturals(shape) and naturals(offsets), f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}"
+    check(whole and len(offsets) == 2, "shapes and offsets must be whole numbers from 0 to 2^63", place, received)
     dtype, (begin, end) = _DTYPES[name], offsets
     fits = len(shape) <= 64 and prod(shape) * dtype.itemsize == end - begin
     received = f"{name} {str(tuple(shape))[:60]} in {end - begin} bytes"

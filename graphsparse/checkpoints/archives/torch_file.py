@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import torch
 
-from graphsparse.checkpoints.archives.budget import Budget
 from graphsparse.checkpoints.archives.mapped import Archive, MappedFile, Octets
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.pickles import read_pickle
 from graphsparse.checkpoints.archives.rebuilding import Storage, outline, vocabulary
 from graphsparse.checkpoints.archives.zip_directory import Members
 from graphsparse.checkpoints.boundary import check, damaged
+from graphsparse.checkpoints.checks import Budget
 from graphsparse.errors import GraphsparseError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
@@ -29,10 +29,8 @@ _PROGRAM = re.compile(r"(^|/)(constants\.pkl|code/)")
 def read(file: MappedFile) -> Archive:
     """Returns what torch.save wrote, as nested. Tensors stay unread until they are used.
 
-    Nothing in the file is run, and nothing of torch reads it: see `pickles` and `rebuilding`.
-
-    Raises:
-        CheckpointError: the file is damaged, a bomb, or asks for code to be run.
+    Nothing in the file is run, and nothing of torch reads it: see `pickles` and `rebuilding`. Raises where the file is
+    damaged, a bomb, or asks for code to be run.
     """
     return Archive(file.place, read_octets(file), {}, file.size, file.release)
 
@@ -121,7 +119,7 @@ def _legacy_storages(octets: Octets, at: int, keys: list[tuple[str, torch.dtype]
 
 
 def _storages(find: Callable[[torch.dtype, str, int], Storage], budget: Budget) -> Callable[[Any], Storage]:
-    """What a persistent id stands for: ("storage", type, key, device, number of elements), and in old files a window."""
+    """What a persistent id stands for: ("storage", type, key, device, number of elements, in old files a window)."""
 
     def storage(persistent_id: Any) -> Storage:
         budget.spend(_STORAGE)

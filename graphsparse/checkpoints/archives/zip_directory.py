@@ -56,8 +56,8 @@ class Members:
                 that only a bomb has.
         """
         place, declared = octets.place, _declared(octets)
-        _check(declared * _MEMBER_COST <= max(ALWAYS_ALLOWED, 4 * octets.size),
-               "an archive's members must have content", place, f"{declared:,} members in {octets.size:,} bytes")  # fmt: skip
+        few, received = max(ALWAYS_ALLOWED, 4 * octets.size), f"{declared:,} members in {octets.size:,} bytes"
+        _check(declared * _MEMBER_COST <= few, "an archive's members must have content", place, received)
         try:
             with zipfile.ZipFile(octets.stream()) as archive:
                 members = archive.infolist()
@@ -76,7 +76,7 @@ class Members:
         return f"{name} in {self.octets.place}"
 
     def span(self, name: str) -> tuple[int, int]:
-        """Where a member's bytes begin and end. Raises where its local header is missing, or it ends beyond the file."""
+        """Where a member's bytes begin and end. Raises where it has no local header, or ends beyond the file."""
         member = self.table[name]
         head = self.octets.bytes(member.header_offset, member.header_offset + _LOCAL_HEADER.size)
         headed = len(head) == _LOCAL_HEADER.size and head[:4] == b"PK\3\4"
@@ -95,30 +95,21 @@ class Members:
 def check_sums(octets: Octets) -> None:
     """Reads every member of a zip archive without compression, and compares its check sum with the directory's.
 
-    A check sum of 0 is none: torch writes so after ``torch.serialization.set_crc32_options(False)``.
-
-    Raises:
-        CheckpointError: they differ.
+    Raises where they differ. A check sum of 0 is none: torch writes it after
+    ``torch.serialization.set_crc32_options(False)``.
     """
     members = Members.of(octets, stored=True)
     for name, member in members.table.items():
         same = not member.CRC or zlib.crc32(octets.view(*members.span(name))) == member.CRC
-        _check(
-            same,
-            "a member must have the check sum of its bytes",
-            members.within(name),
-            "another one: the file is damaged",
-        )
+        received = "another one: the file is damaged"
+        _check(same, "a member must have the check sum of its bytes", members.within(name), received)
 
 
 def _declared(octets: Octets) -> int:
     """How many members an archive declares, where every reader of zip files finds the same directory.
 
     The end record is the last 22 bytes (no comment), a 64-bit one lies directly before it and says the same, and the
-    directory lies directly before these, at the absolute offset that they give.
-
-    Raises:
-        CheckpointError: no end record, two directories, or bytes before the archive or after it.
+    directory lies directly before these, at the absolute offset that they give. Raises where it is not so.
     """
     end, place = octets.size - _END.size, octets.place
     record = octets.bytes(max(0, end), octets.size)

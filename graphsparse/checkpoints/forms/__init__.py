@@ -38,7 +38,7 @@ def form_named(name: str) -> Form:
 
 
 def form_fitting(name: str, content: Content) -> Form:
-    """Returns the form of this name. Raises where there is none, its signs are missing, or there are those of another."""
+    """Returns the form of this name. Raises where there is none, its signs are missing, or another's are there."""
     form = form_named(name)
     others = [other.name for other in _SIGNED if other not in _NAMED and other.recognise(content)]
     listed = LISTED_AS in content.metadata  # written where a form has no place for signs: for single numbers

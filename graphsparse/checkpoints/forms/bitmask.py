@@ -1,9 +1,9 @@
 """compressed-tensors ``sparse-bitmask`` and ``sparse-24-bitmask``: values, and the bits of where they lie.
 
-``X.shape``, ``X.compressed`` (the values, one after another), ``X.bitmask`` (uint8, the last axis packed, the lowest bit
-first) and, in the first form, ``X.row_offsets`` (where the values of each row of the last axis begin, summed along the
-first axis). X is the module of a ``weight``; the first versions, of sparseml, wrote the parameter's full name. The bits
-are the mask: a value of zero under a bit is kept.
+``X.shape``, ``X.compressed`` (the values, one after another), ``X.bitmask`` (uint8, the last axis packed, the lowest
+bit first) and, in the first form, ``X.row_offsets`` (where the values of each row of the last axis begin, summed along
+the first axis). X is the module of a ``weight``; the first versions, of sparseml, wrote the parameter's full name. The
+bits are the mask: a value of zero under a bit is kept.
 
 The second form has no row offsets. It has bits and values for two of every four entries even where fewer are not zero,
 so a connection is kept where its bit is set and its value is not zero.
@@ -145,7 +145,8 @@ def _pack_bits(mask: torch.Tensor, shape: Shape) -> torch.Tensor:
 
 BITMASK = Form(
     "sparse-bitmask", "compressed-tensors: X.shape, X.compressed, X.bitmask, X.row_offsets",
-    partial(_prefixes, with_offsets=True), partial(_read, with_offsets=True), _write, ("safetensors",), needs_weights=True,
+    partial(_prefixes, with_offsets=True), partial(_read, with_offsets=True),
+    _write, ("safetensors",), needs_weights=True,
 )  # fmt: skip
 BITMASK_24 = Form(
     "sparse-24-bitmask", "compressed-tensors, two of every four: no row_offsets",

@@ -34,24 +34,18 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, request: Request) -> Reading:
-    """Reads the masks that the header lists.
-
-    Raises:
-        CheckpointError: the header and the tensors do not name the same masks, or sizes do not fit.
-    """
+    """Reads the masks that the header lists. Raises where the tensors are others, or of other sizes."""
     check(recognise(content), "a file of masks must be marked as one", content.place, way_out="name another form")
     listed = read_object(content.metadata.get("masks", "").encode(), content.place)
-    received = f"{len(listed)} listed, {len(content.tensors)} there"
-    check(
-        listed.keys() == content.tensors.keys(), "the header must list the masks of the file", content.place, received
-    )
+    same, received = listed.keys() == content.tensors.keys(), f"{len(listed)} listed, {len(content.tensors)} there"
+    check(same, "the header must list the masks of the file", content.place, received)
     return Reading({name: _entry(content, name, about) for name, about in listed.items()})
 
 
 def write(masks: Masks, weights: Weights) -> Payload:
     """Writes the masks as bits, with their shapes, counts and check sums in the header."""
-    flat = {name: mask.contiguous().numpy().reshape(-1) for name, mask in masks.items()}
-    packed = {name: torch.from_numpy(np.packbits(mask, bitorder="little")) for name, mask in flat.items()}
+    flat = ((name, mask.numpy().reshape(-1)) for name, mask in masks.items())
+    packed = {name: torch.from_numpy(np.packbits(mask, bitorder="little")) for name, mask in flat}
     about = {
         name: {"shape": list(mask.shape), "kept": int(mask.sum()), "crc32": _checksum(packed[name])}
         for name, mask in masks.items()

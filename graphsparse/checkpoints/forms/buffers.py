@@ -113,9 +113,10 @@ OPENLTH_MODEL = Form(
 )
 
 # NNCF has a binary mask in an operation that it puts before the layer, or in its hooks. Up to 2.16 the layer holds it:
-# ``<module>.pre_ops.<i>.op._binary_mask``, in the first versions ``binary_mask``; movement sparsity has one per parameter,
-# ``...op.weight_ctx._binary_mask``. From 2.17 the model has hooks, ``__nncf_hooks.post_hooks.<parameter with : for .>
-# __<port>.<i>.binary_mask``. Regularisation-based pruning has logits there, ``mask``: positive ones are kept.
+# ``<module>.pre_ops.<i>.op._binary_mask``, in the first versions ``binary_mask``. Movement sparsity has one per
+# parameter: ``...op.weight_ctx._binary_mask``. From 2.17 the model has hooks,
+# ``__nncf_hooks.post_hooks.<parameter with : for .>__<port>.<i>.binary_mask``. Regularisation-based pruning has logits
+# there, ``mask``: connections with positive ones are kept.
 _OPERATION = re.compile(r"^((?:.*\.)?)pre_ops\.\d+\.op\.(?:(weight|bias)_ctx\.)?_?binary_mask$")
 _HOOK = re.compile(r"^(?:.*\.)?__nncf_hooks\.post_hooks\.([^.]+)__\d+\.\d+\.(binary_mask|mask)$")
 _OWN_KEYS = re.compile(r"(^|\.)(pre_ops\.\d+\.op|post_ops\.\d+|__nncf_hooks|_nncf)(\.|$)")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from graphsparse.checkpoints.archives.json_text import read_names
+from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import check_binary, check_same_shape, in_parts, nonzero
@@ -208,7 +208,7 @@ def beside(content: Content, entries: Mapping[str, Entry], keys: Mapping[str, st
     places = {key: place for place, key in enumerate(content.tensors)}
     both = {**entries, **rest.entries}
     ordered = sorted(both, key=lambda name: places[keys.get(name, name)])
-    return Reading({name: both[name] for name in ordered}, rest.others, {**content.ignored, **rest.ignored})
+    return Reading({name: both[name] for name in ordered}, rest.others, rest.ignored)
 
 
 def zeros_reading(content: Content, names: Iterable[str]) -> Reading:
@@ -227,13 +227,17 @@ def zeros_reading(content: Content, names: Iterable[str]) -> Reading:
     ]
     entries = {name: zeros_entry(tensors[name], content, name) for name in weights}
     others = {name: (lambda tensor=tensor: tensor) for name, tensor in tensors.items() if name not in entries}
-    return Reading(entries, others, dict.fromkeys(others, "a buffer, a bias or a scale: no connections"))
+    unmasked = dict.fromkeys(others, "a buffer, a bias or a scale: no connections")
+    return Reading(entries, others, {**content.ignored, **unmasked})
 
 
 def _listed(content: Content) -> frozenset[str]:
     """The parameters that a file of our own lists as masked."""
-    text = content.metadata.get(LISTED_AS)
-    return frozenset(read_names(text.encode(), content.place)) if text else frozenset()
+    text = content.metadata.get(LISTED_AS) or "[]"
+    names: Any = read_object(b'{"names": ' + text.encode() + b"}", content.place).get("names")
+    listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    check(listed, "a list of names must hold names only", content.place, type(names).__name__)
+    return frozenset(names)
 
 
 def _may_be_weight(tensor: torch.Tensor) -> bool:

@@ -1,7 +1,7 @@
-"""Arrays under Keras' or Flax' names (``dense/kernel:0``) and in their layout, lists in that layout; JaxPruner's packed masks.
+"""Arrays under Keras' or Flax' names (``dense/kernel:0``), lists in their layout, and JaxPruner's packed masks.
 
-JaxPruner packs a mask by ``numpy.packbits`` of the flattened array: one axis, the first bit the highest. It has no shape,
-so the model's parameters are needed. Source: jaxpruner/base_updater.py, ``use_packed_masks``.
+JaxPruner packs a mask by ``numpy.packbits`` of the flattened array: one axis, the first bit the highest. It has no
+shape, so the model's parameters are needed. Source: jaxpruner/base_updater.py, ``use_packed_masks``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from graphsparse.checkpoints.checks import in_parts
 from graphsparse.checkpoints.content import Content, Request
 from graphsparse.checkpoints.forms.form import Entry, Form, Reading, zeros_entry
 from graphsparse.checkpoints.forms.layouts import shape_from_torch, to_torch, torch_name
-from graphsparse.checkpoints.forms.listed import read_keras
+from graphsparse.checkpoints.forms.listed import ordered_reading
 from graphsparse.checkpoints.names import UNKNOWN, Shape, match
 from graphsparse.errors import MaskError
 
@@ -34,7 +34,8 @@ def recognise(content: Content) -> bool:
 def read(content: Content, request: Request) -> Reading:
     """Reads named arrays by their zeros (masks of zeros and ones and pruned weights alike), lists by order."""
     if isinstance(content.raw, list):
-        return read_keras(content, request)
+        masks = [None if mask is None else to_torch(mask) for mask in content.raw]
+        return ordered_reading(masks, content, request, other_layout=False)
     entries = {}
     for key, tensor in content.tensors.items():
         name, turn = torch_name(key)

@@ -26,7 +26,7 @@ def shape_from_torch(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def depthwise_to_torch(kernel: torch.Tensor) -> torch.Tensor:
-    """Returns a depthwise kernel (height, width, in, multiplier) as torch has it, (in * multiplier, 1, height, width)."""
+    """Returns a kernel (height, width, in, multiplier) as torch has it, (in * multiplier, 1, height, width)."""
     if kernel.dim() != 4:
         return to_torch(kernel)
     height, width, channels, multiplier = kernel.shape

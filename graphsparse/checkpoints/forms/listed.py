@@ -26,12 +26,6 @@ def read(content: Content, request: Request) -> Reading:
     return ordered_reading(masks, content, request, other_layout=not request.named)
 
 
-def read_keras(content: Content, request: Request) -> Reading:
-    """Reads a list of arrays in Keras' layout, whatever else would fit."""
-    masks = [None if mask is None else to_torch(mask) for mask in content.raw]
-    return ordered_reading(masks, content, request, other_layout=False)
-
-
 def ordered_reading(
     masks: Sequence[torch.Tensor | None], content: Content, request: Request, *, other_layout: bool
 ) -> Reading:
@@ -50,8 +44,8 @@ def ordered_reading(
     names = _fit(masks, request)
     turned_names = _fit(turned, request) if other_layout else None
     both = names and turned_names and any(mask is not None and mask.dim() > 1 for mask in masks)
-    check(not both, "a list of masks must fit in one layout", content.place,
-          "both torch's (out, in, ...) and Keras' (..., in, out) fit", "name form='list' or form='keras'", MaskError)  # fmt: skip
+    received, way_out = "both torch's (out, in, ...) and Keras' (..., in, out) fit", "name form='list' or form='keras'"
+    check(not both, "a list of masks must fit in one layout", content.place, received, way_out, MaskError)
     if not names and turned_names:
         masks, names = turned, turned_names
     names = names or in_order([_shape(mask) for mask in masks], request.parameters)

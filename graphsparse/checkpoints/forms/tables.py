@@ -1,4 +1,4 @@
-"""Tables of masks alone, by name: OpenLTH's {parameter: mask}, and NNI's {module: {"weight": mask, "bias": mask or None}}."""
+"""Tables of masks alone: OpenLTH's {parameter: mask}, NNI's {module: {"weight": mask, "bias": mask or None}}."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def _read_table(content: Content, request: Request) -> Reading:
 
 def _write_table(masks: Masks, weights: Weights) -> Payload:
     """Writes the masks as 32-bit integers of 0 and 1, as OpenLTH does."""
-    return Payload(
-        {name: Pending(tuple(m.shape), torch.int32, partial(m.to, torch.int32)) for name, m in masks.items()}
-    )
+    kind = torch.int32
+    return Payload({name: Pending(tuple(mask.shape), kind, partial(mask.to, kind)) for name, mask in masks.items()})
 
 
 OPENLTH = Form(
@@ -46,9 +45,8 @@ def _by_module(content: Content) -> dict[str, torch.Tensor | None]:
     for module, targets in raw.items() if isinstance(raw, Mapping) else ():
         if not isinstance(module, str) or not isinstance(targets, Mapping) or not targets:
             return {}
-        if not all(mask is None or isinstance(mask, torch.Tensor) for mask in targets.values()):
-            return {}
-        if any("." in str(target) for target in targets):  # a state dict, and module is what it is called
+        masks = all(mask is None or isinstance(mask, torch.Tensor) for mask in targets.values())
+        if not masks or any("." in str(target) for target in targets):  # a state dict, which is called module
             return {}
         table.update({f"{module}.{target}" if module else str(target): mask for target, mask in targets.items()})
     return table

@@ -1,4 +1,4 @@
-"""Weights without masks, of state dicts and exported programs: zeros are pruned in dense ones, and what is not stored in sparse ones."""
+"""Weights without masks, of state dicts and exported programs: what is zero is pruned, or not stored in sparse ones."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ class ReadsAsPruned(UserWarning):
     """Kept weights are exactly zero: where the zeros are the mask they are pruned for whoever reads the file."""
 
 
-def read(content: Content, request: Request) -> Reading:
-    reading = zeros_reading(content, content.tensors)
-    return Reading(reading.entries, reading.others, {**content.ignored, **reading.ignored})
-
-
 def write(masks: Masks, weights: Weights) -> Payload:
     """Writes the weights with zeros where the masks prune; a NaN that is pruned becomes zero too.
 
@@ -55,8 +50,9 @@ def zeroed(weight: torch.Tensor, mask: torch.Tensor, name: str) -> torch.Tensor:
 
 
 ZEROS = Form(
-    "zeros", "weights whose zeros are the mask: state dicts, safetensors, pt2", lambda content: content.tensors, read, write,
-    ("safetensors", "torch"), needs_weights=True,
+    "zeros", "weights whose zeros are the mask: state dicts, safetensors, pt2",
+    lambda content: content.tensors, lambda content, _: zeros_reading(content, content.tensors),
+    write, ("safetensors", "torch"), needs_weights=True,
 )  # fmt: skip
 
 
