@@ -188,12 +188,14 @@ class Unfolding:
             CheckpointError: all tensors so far have far more elements than the file can mean, or than memory holds.
         """
         self.elements += math.prod(shape)
-        most, source = _memory(), ""
+        most = _memory()
         if self.file_bytes is not None:
             most = min(most, max(ALWAYS_ALLOWED, ELEMENTS_PER_BYTE * self.file_bytes))
-            source = f" from a file of {self.file_bytes:,} bytes"
-        rule = "a tensor must be of a size that its file and this machine's memory bear out"
-        check(self.elements <= most, rule, place, f"{tuple(shape)}, {self.elements:,} elements{source}", _ORIGIN)
+        if self.elements > most:
+            rule = "a tensor must be of a size that its file and this machine's memory bear out"
+            source = "" if self.file_bytes is None else f" from a file of {self.file_bytes:,} bytes"
+            received = f"{tuple(shape)}, {self.elements:,} elements{source}"
+            raise CheckpointError(rule, place=place, received=received, way_out=_ORIGIN)
 
 
 def check_sparse(tensor: torch.Tensor, place: str) -> None:

@@ -2,8 +2,8 @@
 
 Each function takes a value of the JSON text and returns a clean copy, or raises `Unlike`. The schema has no place for
 what torch could run, import or paste into the Python code that it generates: guards, operators as operands, script
-objects, stack traces, names that are no identifiers. Open sizes become those of the example inputs, so no expression is ever
-evaluated. The form: torch._export.serde.schema, major version 8.
+objects, stack traces, names that are no identifiers. Open sizes become those of the example inputs, so no expression is
+ever evaluated. The form: torch._export.serde.schema, major version 8.
 """
 
 from __future__ import annotations

@@ -60,10 +60,7 @@ class Unread:
 def vocabulary(octets: Octets, storage: Callable[[Any], Any], budget: Budget) -> Vocabulary:
     """The names that torch.save writes for tensors and plain values, read from these bytes.
 
-    Args:
-        octets: the file.
-        storage: the `Storage` that a persistent id stands for.
-        budget: what the file may cost.
+    ``storage`` gives the `Storage` that a persistent id stands for; ``budget`` is what the file may cost.
     """
     view: Callable[..., Any] = partial(_view, octets, budget)
     functions: dict[str, Callable[..., Any]] = {

@@ -167,9 +167,7 @@ def masked_form(
 def masks_beside(masks: Masks, weights: Weights, keys: Callable[[str], tuple[str, str]]) -> Payload:
     """What is written where each mask stands beside its weight, in the weight's type.
 
-    Args:
-        masks, weights: as for `Form.write`.
-        keys: gives the key of a parameter's mask, and that of its weight.
+    ``keys`` gives the key of a parameter's mask, and that of its weight.
     """
     tensors = {}
     for name, weight in weights.items():
