@@ -128,6 +128,13 @@ class TestDegrees:
                 {d: sum(count >= d for count in counts) / len(counts) for d in set(counts) - {0}}
             )
 
+    def test_an_axis_is_logarithmic_where_it_spans_more_than_a_factor_of_ten(self, graph, ax):
+        plots.degrees(graph, ax=ax)
+        assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "linear")
+        kept = torch.rand(30, 40, generator=torch.Generator().manual_seed(0)) < torch.linspace(0.02, 1, 30)[:, None]
+        plots.degrees(gs.export(nn.Linear(40, 30), torch.zeros(1, 40), {"weight": kept}), ax=ax)
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
     def test_no_such_layer(self, graph, ax):
         with pytest.raises(MaskError, match="a layer must be one of the graph, at nope"):
             plots.degrees(graph, layer="nope", ax=ax)

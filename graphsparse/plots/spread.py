@@ -37,6 +37,8 @@ def degrees(graph: LayeredGraph, *, layer: str | None = None, ax: Axes | None = 
             here = _units(graph, layer)
             here[ends] = False
             amount, share = _at_least(np.asarray(every)[here])
+            amounts.extend(amount)
+            shares.extend(share)
             ax.step(
                 amount, share, where="pre", color=colour, linestyle=DASHED[kind], linewidth=1.8, label=f"{name}, {kind}"
             )
