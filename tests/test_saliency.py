@@ -299,6 +299,16 @@ def test_iterative_snip_goes_round_the_batches(tiny, batches):
     assert all((once[0][name] == from_iterator[name]).all() for name in from_iterator)
 
 
+def test_iterative_snip_of_a_loader_whose_length_is_not_known(tiny, batches):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(batches)
+
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=None)
+    found, expected = (iterative_snip(tiny, kernels_of(tiny), data, 10, rounds=4) for data in (loader, batches))
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
 # --- SynFlow ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, cycle, islice
+from itertools import islice, repeat
 from typing import Any
 
 import torch
@@ -99,11 +99,14 @@ def repeatable(data: Iterable[Any] | None) -> Iterable[Any]:
 
 
 def endless(data: Iterable[Any]) -> Iterator[Any]:
-    """The batches over and over, in whatever order each pass gives them."""
-    if hasattr(data, "__len__"):
-        require_batches(len(data))  # type: ignore[arg-type]
-        return chain.from_iterable(_again(data))
-    return cycle(data)
+    """The batches over and over, in whatever order each pass gives them; it ends where a pass gives none."""
+    for batches in repeat(data):
+        empty = True
+        for batch in batches:
+            empty = False
+            yield batch
+        if empty:
+            return
 
 
 def taken(batches: Iterator[Any], count: int) -> list[Any]:
@@ -118,11 +121,6 @@ def require_batches(count: int) -> int:
             "data must yield at least one batch", received="none", way_out="give data=, with inputs x and labels y"
         )
     return count
-
-
-def _again(data: Iterable[Any]) -> Iterator[Iterable[Any]]:
-    while True:
-        yield data
 
 
 def _placed(batch: Any, like: torch.Tensor) -> Any:
