@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from graphsparse.arrays import as_number
 from graphsparse.errors import TargetError
 
 Shape = Sequence[int]
+Densities = Callable[[list[Shape], float], list[float]]
+"""Layer densities for the kernels' shapes and a number of kept weights; at 0 the fewest that a family can keep."""
 LAST_DENSITY = 0.2
 """`uniform_plus` keeps at least this share of the last layer (Gale, Elsen, Hooker 2019)."""
-
-
-class Family(NamedTuple):
-    """One family of quotas: layer densities for a number of kept weights, and the fewest weights that it can keep."""
-
-    densities: Callable[[list[Shape], float], list[float]]
-    fewest: Callable[[list[Shape]], float]
 
 
 def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
@@ -46,21 +40,33 @@ def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
         >>> [round(s, 6) for s in quotas("igq", [(300, 784), (100, 300), (10, 100)], 0.9)]
         [0.935553, 0.649323, 0.058133]
     """
-    family, shapes, sparsity = family_named(name), _listed(shapes), as_number("sparsity", sparsity, 0.9)
-    total = sum(sizes_of(shapes))
+    densities, shapes, sparsity = family_named(name), _listed(shapes), as_number("sparsity", sparsity, 0.9)
+    total, fewest = sum(sizes_of(shapes)), fewest_kept(name, shapes)
     kept = total * (1.0 - sparsity) if 0.0 <= sparsity < 1.0 else math.nan
-    if not kept >= family.fewest(shapes) * (1.0 - 1e-12):
-        _refuse(name, shapes, sparsity)
-    return [1.0 - density for density in family.densities(shapes, kept)]
+    if not kept >= fewest * (1.0 - 1e-12):
+        reachable = (
+            f"0 <= sparsity <= {1.0 - fewest / total:.9g} (compression up to {total / fewest:.6g})" if fewest else ""
+        )
+        raise TargetError(
+            f"{name} quotas must be asked for {reachable or '0 <= sparsity < 1'} on these layers",
+            received=f"sparsity {float(sparsity)!r}", way_out="ask for a sparsity in this range, or for other quotas",
+        )  # fmt: skip
+    return [1.0 - density for density in densities(shapes, kept)]
 
 
-def family_named(name: str) -> Family:
+def family_named(name: str) -> Densities:
     """The family called `name`."""
     if name not in FAMILIES:
         raise TargetError(
             "quotas must have a known name", received=repr(name), way_out=f"use one of {', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
+
+
+def fewest_kept(name: str, shapes: Sequence[Shape]) -> float:
+    """The fewest weights that a family can keep."""
+    densities = family_named(name)(list(shapes), 0.0)
+    return sum(density * size for density, size in zip(densities, sizes_of(shapes)))
 
 
 def _listed(shapes: Sequence[Shape]) -> list[Shape]:
@@ -83,17 +89,6 @@ def sizes_of(shapes: Sequence[Shape]) -> list[int]:
     return sizes
 
 
-def _refuse(name: str, shapes: list[Shape], sparsity: float) -> None:
-    highest = 1.0 - family_named(name).fewest(shapes) / sum(sizes_of(shapes))
-    bracket = f"0 <= sparsity <= {highest:.9g}" if highest < 1.0 else "0 <= sparsity < 1"
-    compression = f" (compression up to {1.0 / (1.0 - highest):.6g})" if highest < 1.0 else ""
-    raise TargetError(
-        f"{name} quotas must be asked for {bracket}{compression} on these layers",
-        received=f"sparsity {float(sparsity)!r}",
-        way_out="ask for a sparsity in this range, or for other quotas",
-    )
-
-
 def _uniform(shapes: list[Shape], kept: float) -> list[float]:
     return [kept / sum(sizes_of(shapes))] * len(shapes)
 
@@ -110,11 +105,6 @@ def _uniform_plus(shapes: list[Shape], kept: float) -> list[float]:
 
 def _share(kept: float, size: int) -> float:
     return min(1.0, max(0.0, kept / size)) if size else 1.0
-
-
-def _fewest_uniform_plus(shapes: list[Shape]) -> float:
-    first, *others = sizes_of(shapes)
-    return first + LAST_DENSITY * (others[-1] if others else 0)
 
 
 def _erk(shapes: list[Shape], kept: float) -> list[float]:
@@ -134,32 +124,23 @@ def _erk(shapes: list[Shape], kept: float) -> list[float]:
 
 
 def _igq(shapes: list[Shape], kept: float) -> list[float]:
+    """Bisection of the force down to neighbouring floats.
+
+    The largest layer is the sparsest, which bounds the force from below; each layer keeps less than 1 / force, which
+    bounds it from above.
+    """
     sizes = sizes_of(shapes)
-    force = _solve_force(sizes, kept)
-    return [1.0 / (1.0 + force * size) for size in sizes]
-
-
-def _solve_force(sizes: list[int], kept: float) -> float:
-    """Bisection down to neighbouring floats. The largest layer is the sparsest, which bounds the force from below; each
-    layer keeps less than 1 / force, which bounds it from above."""
+    if kept == 0:
+        return [0.0] * len(sizes)
     compression = sum(sizes) / kept
-    low, high = (compression - 1.0) / max(sizes), len(sizes) * compression / sum(sizes)
+    low, high = (compression - 1.0) / max(sizes), len(sizes) / kept
     while low < (middle := 0.5 * (low + high)) < high:
         if sum(size / (1.0 + middle * size) for size in sizes) > kept:
             low = middle
         else:
             high = middle
-    return low
+    return [1.0 / (1.0 + low * size) for size in sizes]
 
 
-def _none(shapes: list[Shape]) -> float:
-    return 0.0
-
-
-FAMILIES = {
-    "uniform": Family(_uniform, _none),
-    "uniform_plus": Family(_uniform_plus, _fewest_uniform_plus),
-    "erk": Family(_erk, _none),
-    "igq": Family(_igq, _none),
-}
+FAMILIES: dict[str, Densities] = {"uniform": _uniform, "uniform_plus": _uniform_plus, "erk": _erk, "igq": _igq}
 """Every family of quotas, by name. `graphsparse.pruning.ranks` holds the same families as global scores."""
