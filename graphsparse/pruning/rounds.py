@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -51,22 +52,22 @@ def ranks_by_round(
             "the compression and the rounds of iterative pruning must be at least 1",
             received=f"{compression}, {rounds}",
         )
-    start = _flat({name: mask_of(masks or {}, name, shape) for name, shape in shapes.items()})
+    start = flat(mask_of(masks or {}, name, shape) for name, shape in shapes.items())
     alive = np.flatnonzero(start)
     ranks = np.full(start.size, -np.inf)
     lowest = 0
     for done, kept in enumerate(schedule(alive.size, start.size / compression, rounds), 1):
         present = np.zeros(start.size, bool)
         present[alive] = True
-        found = check_numbers(score(_shaped(present, shapes)))
-        values = rounded(_flat(found)[alive])
-        falling = _least(values, alive.size - kept)
+        found = check_numbers(score(shaped(present, shapes)))
+        values = rounded(flat(found.values())[alive])
+        falling = least(values, alive.size - kept)
         lowest = _number(ranks, alive[falling], values[falling], lowest)
         alive, values = alive[~falling], values[~falling]
         if progress:
             progress(done, rounds)
     _number(ranks, alive, values, lowest)
-    return _shaped(ranks, shapes)
+    return shaped(ranks, shapes)
 
 
 def schedule(first: int, last: float, rounds: int) -> list[int]:
@@ -92,7 +93,14 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return bits.view(np.float64)
 
 
-def _least(values: np.ndarray, count: int) -> np.ndarray:
+def _number(ranks: np.ndarray, places: np.ndarray, values: np.ndarray, lowest: int) -> int:
+    """Write consecutive numbers from `lowest` on, in the order of the values; return the first that is free."""
+    distinct, number = np.unique(values, return_inverse=True)
+    ranks[places] = lowest + number
+    return lowest + distinct.size
+
+
+def least(values: np.ndarray, count: int) -> np.ndarray:
     """Which `count` values are least; of equal ones at the border the later ones."""
     if count == 0:
         return np.zeros(values.size, bool)
@@ -103,18 +111,12 @@ def _least(values: np.ndarray, count: int) -> np.ndarray:
     return chosen
 
 
-def _number(ranks: np.ndarray, places: np.ndarray, values: np.ndarray, lowest: int) -> int:
-    """Write consecutive numbers from `lowest` on, in the order of the values; return the first that is free."""
-    distinct, number = np.unique(values, return_inverse=True)
-    ranks[places] = lowest + number
-    return lowest + distinct.size
+def flat(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """All values in one row."""
+    return np.concatenate([np.ravel(values) for values in arrays])
 
 
-def _flat(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.ravel(values) for values in arrays.values()])
-
-
-def _shaped(flat: np.ndarray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()])
-    parts = np.split(flat, ends[:-1])
+def shaped(row: np.ndarray, shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """The values of a row in arrays of these shapes: what `flat` joined, apart again."""
+    parts = np.split(row, np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts)}

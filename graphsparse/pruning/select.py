@@ -12,6 +12,7 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.selection import nth_greatest
 from graphsparse.kernels.threads import each
 from graphsparse.passes.scores import effective_scores
+from graphsparse.pruning.rounds import flat, least, shaped
 
 
 def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression: float | None) -> int:
@@ -71,15 +72,9 @@ def active_at(
 
 def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
     """The ``wanted`` best connections; of equal scores the earlier one, by the order of parameters and then of entries."""
-    flat = np.concatenate([np.where(graph.kept[name].unpack(), scores[name], -np.inf).ravel() for name in graph.shapes])
-    if int(np.count_nonzero(flat > -np.inf)) < wanted:
+    row = flat(np.where(graph.kept[name].unpack(), scores[name], -np.inf) for name in graph.shapes)
+    if int(np.count_nonzero(row > -np.inf)) < wanted:
         raise TargetError(
             "a target must not be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
         )
-    threshold = np.partition(flat, len(flat) - wanted)[len(flat) - wanted]
-    chosen = flat > threshold
-    ties = np.flatnonzero(flat == threshold)
-    chosen[ties[: wanted - int(np.count_nonzero(chosen))]] = True
-    ends = np.cumsum([int(np.prod(shape)) for shape in graph.shapes.values()])[:-1]
-    parts = np.split(chosen, ends)
-    return {name: part.reshape(shape) for (name, shape), part in zip(graph.shapes.items(), parts, strict=True)}
+    return shaped(~least(row, row.size - wanted), graph.shapes)
