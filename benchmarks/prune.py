@@ -17,7 +17,7 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse import zoo
-from graphsparse.pruning.lamp import lamp
+from graphsparse.pruning.magnitude import lamp
 from graphsparse.pruning.methods import saliency
 from graphsparse.pruning.select import active_at
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from graphsparse.arrays import as_mask, by_name
@@ -39,10 +39,7 @@ def checked_masks(
             raise _unknown(given, list(known))
         checked = mask if isinstance(mask, Mask) else Mask.of(as_mask(given, mask))
         if checked.shape != tuple(shapes[name]):
-            raise MaskError(
-                "a mask must have the shape of its parameter", place=given, received=checked.shape,
-                way_out=f"give {tuple(shapes[name])}",
-            )  # fmt: skip
+            raise wrong_shape(given, checked.shape, shapes[name])
         if name in result and not result[name].same(checked):
             raise disagreement(names[name], given)
         result[name], names[name] = checked, given
@@ -55,6 +52,16 @@ def _unknown(given: str, known: list[str]) -> MaskError:
         "masks must go by the names of model.named_parameters()", place=given,
         received="a name that the graph does not have", way_out=f"use the graph's names: {listed}",
     )  # fmt: skip
+
+
+def wrong_shape(name: str, received: Sequence[int], wanted: Sequence[int]) -> MaskError:
+    """The error of a mask that has another shape than its parameter."""
+    return MaskError(
+        "a mask must have the shape of its parameter",
+        place=name,
+        received=tuple(received),
+        way_out=f"give {tuple(wanted)}",
+    )
 
 
 def disagreement(one: str, other: str) -> MaskError:

@@ -23,15 +23,13 @@ from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.paths import path_counts
 from graphsparse.pruning import synflow as synflow_module
 from graphsparse.pruning.flow_reading import flow_of
-from graphsparse.pruning.grasp import grasp
-from graphsparse.pruning.lamp import lamp, lamp_scores
 from graphsparse.pruning.losses import batch_loss, cross_entropy
-from graphsparse.pruning.magnitude import magnitude
+from graphsparse.pruning.magnitude import lamp, lamp_scores, magnitude
 from graphsparse.pruning.methods import METHODS, method_named, saliency
 from graphsparse.pruning.quotas import quotas
-from graphsparse.pruning.random import random_scores
+from graphsparse.pruning.ranks import random_scores
 from graphsparse.pruning.rounds import ranks_by_round, rounded, schedule
-from graphsparse.pruning.snip import iterative_snip, snip
+from graphsparse.pruning.sensitivity import grasp, iterative_snip, snip
 
 
 def kernels_of(model):
@@ -601,7 +599,9 @@ def test_synflow_takes_further_rules():
     operation = torch.ops.aten.cumprod.default
     rule = replace(RULES[operation], flows="keeps")
     example = torch.zeros(1, 4)
-    scores = synflow_module.synflow(Running(), ["fc.weight"], example, 2, rounds=2, extra_rules={operation: rule})
+    scores = synflow_module.synflow(
+        network_of(Running(), example), ["fc.weight"], 2, rounds=2, extra_rules={operation: rule}
+    )
     assert scores["fc.weight"].shape == (4, 4)
 
 

@@ -1,11 +1,10 @@
 """The signals of synaptic flow: non-negative tensors with a scale of their own.
 
-SynFlow scores a weight by its part in R = 1' |W_L| ... |W_1| 1, a number that leaves the range of float32 on any deep
-network and that of float64 on a very deep one. Here an activation is a tensor of greatest entry 1 and the logarithm of
-its true scale; sums bring their operands to one scale first. R is homogeneous in the activations of each layer, so the
-gradients of the rescaled R are those of the true one but for a single factor common to all weights, and they are of
-moderate size themselves: over each layer activation times gradient adds up to R ("conservation of synaptic saliency",
-Tanaka et al., NeurIPS 2020, theorem 2).
+SynFlow scores a weight by its part in R = 1' |W_L| ... |W_1| 1. This number leaves the range of float32 on any deep
+network, and that of float64 on a very deep one. So an activation is held as a tensor of greatest entry 1 and the logarithm
+of its true scale; sums bring their operands to one scale first. R is homogeneous in the activations of each layer, so the
+gradients of the rescaled R are the true ones times one factor, common to all weights. They are of moderate size: over each
+layer activation times gradient adds up to R (Tanaka et al., NeurIPS 2020, theorem 2).
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ class Call:
 Rule = Callable[..., Any]
 
 
-def total(flows: list[Flow], like: torch.Tensor) -> torch.Tensor:
+def total(flows: list[Flow]) -> torch.Tensor:
     """The sum over all entries of all signals, on the greatest scale among them."""
     top = max((flow.scale for flow in flows), default=0.0)
-    return sum((flow.value.sum() * _exp(flow.scale - top) for flow in flows), like.new_zeros(()))
+    return sum((flow.value.sum() * _exp(flow.scale - top) for flow in flows), torch.zeros(()))
 
 
 def aligned(values: Any) -> tuple[Any, float]:

@@ -17,9 +17,8 @@ from graphsparse.capture.table import Rule as Row
 from graphsparse.capture.table import Table
 from graphsparse.capture.values import Known
 from graphsparse.capture.walk import REFUSED, Walk, read
-from graphsparse.pruning import flow_pooling as pooling
 from graphsparse.pruning import flow_rules as rules
-from graphsparse.pruning.flow import Call, Flow, Rule, total
+from graphsparse.pruning.flow import Call, Flow, Rule
 
 FLOWS: Mapping[str, Rule] = {
     "keeps": rules.keep,
@@ -42,9 +41,9 @@ FLOWS: Mapping[str, Rule] = {
     "normalises": rules.normalise,
     "batch norm": rules.batch_norm,
     "embedding": rules.embedding,
-    **{f"maximum {n}d": pooling.maximum_pool(n) for n in (1, 2, 3)},
-    **{f"maximum {n}d, index": pooling.with_index(pooling.maximum_pool(n)) for n in (2, 3)},
-    **{f"adaptive maximum {n}d": pooling.adaptive_pool(n) for n in (1, 2, 3)},
+    **{f"maximum {n}d": rules.maximum_pool(n) for n in (1, 2, 3)},
+    **{f"maximum {n}d, index": rules.with_index(rules.maximum_pool(n)) for n in (2, 3)},
+    **{f"adaptive maximum {n}d": rules.adaptive_pool(n) for n in (1, 2, 3)},
 }
 
 
@@ -134,12 +133,3 @@ def signals_through(program: ExportedProgram, kernels: Mapping[str, torch.Tensor
     """
     walk, _ = read(program, table, lambda program: Signals(program, kernels))
     return walk
-
-
-def synaptic_flow(program: ExportedProgram, kernels: Mapping[str, torch.Tensor], table: Table) -> torch.Tensor:
-    """R of the program, up to a factor, as a scalar to be differentiated with respect to `kernels`.
-
-    See `signals_through` for the arguments and errors.
-    """
-    outputs = signals_through(program, kernels, table).outputs()
-    return total([value for value in outputs if isinstance(value, Flow)], next(iter(kernels.values())))

@@ -1,9 +1,8 @@
 """What SynFlow makes of each operation: the linear, non-negative counterpart through which signals flow.
 
 A rule is ``rule(call, *args, **kwargs)`` over the operation's own arguments: signals as `Flow`, tokens as `Known`, other
-constants as tensors. Where f(0) = 0 an
-element-wise function is the identity; elsewhere it is x + 1, for then a zero does not stop the product that it enters.
-A maximum is a sum, since each operand may be the one that passes.
+constants as tensors. An element-wise function with f(0) = 0 is the identity; any other is x + 1, for then a zero does not
+stop the product that it enters. A maximum is a sum, since each operand may be the one that passes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from graphsparse.capture.values import Known
-from graphsparse.pruning.flow import Call, Flow, aligned
+from graphsparse.pruning.flow import Call, Flow, Rule, aligned
 
 aten = torch.ops.aten
 
@@ -54,8 +53,7 @@ def choose(call: Call, condition: torch.Tensor, left: Any, right: Any) -> Flow:
 
 def enlarge(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
     """Cubic interpolation as linear, which has no negative weights."""
-    size = call.shape[-2:]
-    return Flow(torch.nn.functional.interpolate(value.value, size=tuple(size), mode="bilinear"), value.scale)
+    return Flow(torch.nn.functional.interpolate(value.value, tuple(call.shape[-2:]), mode="bilinear"), value.scale)
 
 
 def fill(call: Call, value: Flow, mask: torch.Tensor, *args: Any) -> Flow:
@@ -95,15 +93,9 @@ def multiply(call: Call, left: Any, right: Any, *args: Any) -> Flow:
 
 def divide(call: Call, left: Any, right: Any, **kwargs: Any) -> Any:
     """A divisor influences the quotient and is never zero, outside normalisations."""
-    if not isinstance(right, Flow):
-        return (
-            bilinear(aten.div.Tensor, left, right)
-            if isinstance(right, torch.Tensor)
-            else bilinear(aten.mul.Tensor, left, 1 / right)
-        )
-    if call.in_norm:
-        return left
-    return bilinear(aten.mul.Tensor, left, lifted(right))
+    if isinstance(right, Flow):
+        return left if call.in_norm else bilinear(aten.mul.Tensor, left, lifted(right))
+    return bilinear(aten.div.Tensor, left, right)
 
 
 def bilinear(target: Any, *operands: Any) -> Flow:
@@ -128,10 +120,9 @@ def mean_over(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
     """Maxima, norms and deviations depend on all they are taken over: the mean stands for them."""
     axes = next((a for a in args if isinstance(a, (list, tuple)) and a), None)
     if axes is None:
-        changed = [
-            axis for axis, size in enumerate(value.value.shape) if axis >= len(call.shape) or call.shape[axis] != size
-        ]
-        axes = changed if len(call.shape) == value.value.dim() else list(range(value.value.dim()))
+        axes = list(range(value.value.dim()))
+        if len(call.shape) == len(axes):
+            axes = [axis for axis in axes if call.shape[axis] != value.value.shape[axis]]
     return Flow(value.value.mean(list(axes), keepdim=True).reshape(call.shape), value.scale)
 
 
@@ -155,12 +146,10 @@ def normalise(call: Call, value: Flow, *args: Any, **kwargs: Any) -> Flow:
     signal = Flow(value.rescaled().value)
     if weight is None:
         return signal
-    channels = weight.shape != value.value.shape[value.value.dim() - weight.dim() :] or call.target in (
-        aten.group_norm.default,
-        aten.instance_norm.default,
-    )
-    factor = weight.abs().reshape(-1, *[1] * (value.value.dim() - 2)) if channels else weight.abs()
-    return Flow(signal.value * factor).rescaled()
+    by_channel = call.target in (aten.group_norm.default, aten.instance_norm.default)
+    if by_channel or weight.shape != value.value.shape[value.value.dim() - weight.dim() :]:
+        weight = weight.reshape(-1, *[1] * (value.value.dim() - 2))
+    return Flow(signal.value * weight.abs()).rescaled()
 
 
 def softmax(call: Call, value: Flow, dim: int, *args: Any, **kwargs: Any) -> Flow:
@@ -170,15 +159,9 @@ def softmax(call: Call, value: Flow, dim: int, *args: Any, **kwargs: Any) -> Flo
 
 
 def attention(
-    call: Call,
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any = None,
-    dropout: float = 0.0,
-    causal: bool = False,
+    call: Call, query: Any, key: Any, value: Any, mask: Any = None, dropout: float = 0.0, causal: bool = False,
     **kwargs: Any,
-) -> Flow:
+) -> Flow:  # fmt: skip
     """softmax(query key') value, masked; grouped heads are repeated."""
     if kwargs.get("enable_gqa"):
         repeat = query.value.size(-3) // key.value.size(-3)
@@ -196,3 +179,40 @@ def embedding(call: Call, table: Flow, indices: Any, *args: Any, **kwargs: Any) 
     if not isinstance(indices, Known):
         return table.value.detach()[indices]
     return Flow(table.value.sum(0).expand(*indices.tensor.shape, -1), table.scale).rescaled()
+
+
+def maximum_pool(axes: int) -> Rule:
+    """The sum over each window, as a convolution by ones: it has every stride, padding, dilation and rounding."""
+    convolve = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[axes - 1]
+
+    def rule(
+        call: Call, value: Flow, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, *args: Any
+    ) -> Any:
+        sizes, out = value.value.shape[-axes:], call.shape[-axes:]
+        kernel, padding, dilation = (_per_axis(v, axes) for v in (kernel, padding, dilation))
+        stride = _per_axis(stride, axes) if stride else kernel
+        needed = [(o - 1) * s + d * (k - 1) + 1 for o, s, d, k in zip(out, stride, dilation, kernel)]
+        ends = [max(0, n - size - p) for n, size, p in zip(needed, sizes, padding)]
+        borders = [side for pair in reversed(list(zip(padding, ends))) for side in pair]
+        padded = torch.nn.functional.pad(value.value.reshape(-1, 1, *sizes), borders)
+        pooled = convolve(padded, padded.new_ones(1, 1, *kernel), stride=stride, dilation=dilation)
+        for axis, extent in enumerate(out):
+            pooled = pooled.narrow(axis + 2, 0, extent)
+        return Flow(pooled.reshape(call.shape), value.scale).rescaled()
+
+    return rule
+
+
+def adaptive_pool(axes: int) -> Rule:
+    """Adaptive maximum pooling as adaptive averaging."""
+    average = (aten.adaptive_avg_pool1d, aten.adaptive_avg_pool2d, aten.adaptive_avg_pool3d)[axes - 1]
+    return lambda call, value, size: (Flow(average(value.value, size), value.scale), None)
+
+
+def with_index(rule: Rule) -> Rule:
+    """The same rule for an operation that also returns where the maximum stood."""
+    return lambda call, *args, **kwargs: (rule(call, *args, **kwargs), None)
+
+
+def _per_axis(value: Any, axes: int) -> list[int]:
+    return [value] * axes if isinstance(value, int) else list(value) * (axes if len(value) == 1 else 1)

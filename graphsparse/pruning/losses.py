@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -65,13 +65,15 @@ def mean_over(
     batches: Iterable[Any], kernels: list[torch.Tensor], found: Callable[[Any], list[torch.Tensor]]
 ) -> list[torch.Tensor]:
     """The mean over the batches of what is found for each kernel on a batch."""
-    sums = [torch.zeros_like(kernel) for kernel in kernels]
-    count = 0
-    for batch in batches:
-        count += 1
+    sums, count = [torch.zeros_like(kernel) for kernel in kernels], 0
+    for count, batch in enumerate(batches, 1):
         for total, part in zip(sums, found(batch)):
             total += part
-    return [total / require_batches(count) for total in sums]
+    if count == 0:
+        raise GraphsparseError(
+            "data must yield at least one batch", received="none", way_out="give data=, with inputs x and labels y"
+        )
+    return [total / count for total in sums]
 
 
 def gradients(value: torch.Tensor, kernels: list[torch.Tensor], keep: bool = False) -> list[torch.Tensor]:
@@ -92,10 +94,9 @@ def repeatable(data: Iterable[Any] | None) -> Iterable[Any]:
         return list(data) if iter(data) is data else data
     except TypeError as error:
         raise GraphsparseError(
-            "data must yield pairs (x, y)",
-            received=type(data).__name__,
+            "data must yield pairs (x, y)", received=type(data).__name__,
             way_out="give a list of batches or a DataLoader",
-        ) from error
+        ) from error  # fmt: skip
 
 
 def endless(data: Iterable[Any]) -> Iterator[Any]:
@@ -107,20 +108,6 @@ def endless(data: Iterable[Any]) -> Iterator[Any]:
             yield batch
         if empty:
             return
-
-
-def taken(batches: Iterator[Any], count: int) -> list[Any]:
-    """The next `count` batches."""
-    return list(islice(batches, count))
-
-
-def require_batches(count: int) -> int:
-    """The count, unless it is zero."""
-    if count == 0:
-        raise GraphsparseError(
-            "data must yield at least one batch", received="none", way_out="give data=, with inputs x and labels y"
-        )
-    return count
 
 
 def _placed(batch: Any, like: torch.Tensor) -> Any:

@@ -6,35 +6,34 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture import Network, network_of
 from graphsparse.errors import ArgumentError, GraphsparseError, TargetError
-from graphsparse.pruning.grasp import grasp
-from graphsparse.pruning.lamp import lamp
 from graphsparse.pruning.losses import Loss, cross_entropy
-from graphsparse.pruning.magnitude import magnitude
+from graphsparse.pruning.magnitude import lamp, magnitude
 from graphsparse.pruning.quotas import FAMILIES
-from graphsparse.pruning.random import random_scores
-from graphsparse.pruning.ranks import layer_ranks, quota_scores, random_ranks, scores_in_order
+from graphsparse.pruning.ranks import layer_ranks, quota_scores, random_ranks, random_scores, scores_in_order
 from graphsparse.pruning.rounds import Progress
-from graphsparse.pruning.scratch import Masks, Stored, check_numbers, shapes_of, without_pruned
-from graphsparse.pruning.snip import iterative_snip, snip
+from graphsparse.pruning.scratch import Masks, Weights, check_numbers, without_pruned
+from graphsparse.pruning.sensitivity import grasp, iterative_snip, snip
 from graphsparse.pruning.synflow import synflow
 
-Scores = dict[str, np.ndarray]
+Scores = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a method may look at. `options` go to the method itself: ``rounds=``, ``temperature=``, ``dtype=``."""
+    """What a method may ask for, each by the name of its argument. `options` are those that it alone has."""
 
-    network: Network
+    model: Network
     parameters: Sequence[str]
     data: Iterable[Any] | None = None
     loss: Loss = cross_entropy
@@ -45,14 +44,9 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def model(self) -> nn.Module:
-        """The network's model, which runs."""
-        return self.network.runnable
-
-    @property
-    def stored(self) -> Stored:
-        """The values of parameters that the model itself does not have."""
-        return self.network.weights
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters."""
+        return Weights(self.model, self.parameters).shapes
 
 
 @dataclass(frozen=True)
@@ -83,9 +77,9 @@ def saliency(
     seed: int = 0,
     compression: float = 1.0,
     progress: Progress | None = None,
-    weights: Stored | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
-) -> Scores:
+) -> dict[str, np.ndarray]:
     """Score every connection of a model by a method: the masks of every sparsity are the thresholds of these scores.
 
     Greater is kept longer; of equal scores the earlier connection (in the order of `parameters`, then in memory order)
@@ -124,8 +118,9 @@ def saliency(
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise GraphsparseError("a seed must be a non-negative integer", received=repr(seed))
     network = network_of(model, example_inputs, kwargs, weights=weights)
-    request = Request(network, list(parameters), data, loss, masks, int(seed), compression, progress, options)
-    return dict(check_numbers(entry.score(request)))
+    return _scores(
+        entry, Request(network, list(parameters), data, loss, masks, int(seed), compression, progress, options)
+    )
 
 
 def check_options(method: str, options: Iterable[str], known: Sequence[str] = ()) -> None:
@@ -161,84 +156,60 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(re.split(r"[/\-\s]+", plain.replace("iterative_snip", "iterative/snip")))
 
 
-def _random(request: Request) -> Scores:
-    return without_pruned(random_scores(shapes_of(request.model, request.parameters), request.seed), request.masks)
+def _scores(method: Method, request: Request) -> dict[str, np.ndarray]:
+    """Numbers everywhere, minus infinity for what is pruned already."""
+    return dict(check_numbers(without_pruned(method.score(request), request.masks)))
 
 
-def _magnitude(request: Request) -> Scores:
-    return without_pruned(magnitude(request.model, request.parameters, request.stored), request.masks)
+def _of(function: Callable[..., Scores], *, runs_model: bool = True) -> Method:
+    """The method that a function is: of its arguments a request fills those that it has; the others are options."""
+    names = inspect.signature(function).parameters
+    filled = [name for name in names if name in _FILLED]
 
+    def score(request: Request) -> Scores:
+        return function(**{name: getattr(request, name) for name in filled}, **request.options)
 
-def _lamp(request: Request) -> Scores:
-    return lamp(request.model, request.parameters, request.masks, request.stored)
-
-
-def _on_data(function: Callable[..., Scores]) -> Callable[[Request], Scores]:
-    def score(r: Request) -> Scores:
-        return function(r.model, r.parameters, r.data, loss=r.loss, masks=r.masks, seed=r.seed, **r.options)
-
-    return score
-
-
-def _iterative_snip(r: Request) -> Scores:
-    ends: dict[str, Any] = {"compression": r.compression, "progress": r.progress, **r.options}
-    return iterative_snip(r.model, r.parameters, r.data, loss=r.loss, masks=r.masks, seed=r.seed, **ends)
-
-
-def _synflow(r: Request) -> Scores:
-    if not r.network.has_inputs:
-        raise GraphsparseError(
-            "example inputs must be given to SynFlow, which captures the model",
-            received="no inputs",
-            way_out="give example_inputs=",
-        )
-    ends: dict[str, Any] = {"compression": r.compression, "progress": r.progress, **r.options}
-    return synflow(r.network, r.parameters, masks=r.masks, **ends)
+    options = tuple(name for name in names if name not in _FILLED)
+    return Method(score, "data" in names, "progress" in names, options, runs_model)
 
 
 def _random_order(request: Request) -> Scores:
     """Ranks; what is pruned already comes last, so that the family shares out what is left."""
-    ranks = random_ranks(shapes_of(request.model, request.parameters), request.seed)
+    ranks = random_ranks(request.shapes, request.seed)
     if request.masks is None:
         return ranks
     return layer_ranks(without_pruned({name: -rank.astype(np.float64) for name, rank in ranks.items()}, request.masks))
 
 
 def _magnitude_order(request: Request) -> Scores:
-    return layer_ranks(check_numbers(_magnitude(request)))
+    return layer_ranks(_scores(_MAGNITUDE, request))
 
 
-def _under_quota(family: str, order: Callable[[Request], Scores]) -> Method:
-    return Method(lambda request: without_pruned(quota_scores(family, order(request)), request.masks), runs_model=False)
+def _under_quotas(name: str, order: Callable[[Request], Scores]) -> dict[str, Method]:
+    def score(family: str, request: Request) -> Scores:
+        return quota_scores(family, order(request))
+
+    return {f"{name}/{family}": Method(partial(score, family), runs_model=False) for family in FAMILIES}
 
 
 def _random_under(method: Method) -> Method:
-    def score(request: Request) -> Scores:
-        return scores_in_order(check_numbers(method.score(request)), _random_order(request))
-
-    return Method(score, method.needs_data, method.in_rounds, method.options)
+    return replace(method, score=lambda request: scores_in_order(_scores(method, request), _random_order(request)))
 
 
-def _options(function: Callable[..., Scores]) -> tuple[str, ...]:
-    """The keywords of a method's function that no field of a request fills."""
-    filled = {each.name for each in fields(Request)} | {"kwargs"}
-    parameters = inspect.signature(function).parameters.values()
-    return tuple(each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.name not in filled)
-
-
-_SNIP = Method(_on_data(snip), needs_data=True, options=_options(snip))
-_SYNFLOW = Method(_synflow, in_rounds=True, options=_options(synflow))
+_FILLED = {each.name for each in fields(Request)} | {"shapes"}
+_MAGNITUDE = _of(magnitude, runs_model=False)
+_SNIP, _SYNFLOW = _of(snip), _of(synflow)
 METHODS: dict[str, Method] = {
-    "random": Method(_random, runs_model=False),
-    **{f"random/{family}": _under_quota(family, _random_order) for family in FAMILIES},
+    "random": _of(random_scores, runs_model=False),
+    **_under_quotas("random", _random_order),
     "random/snip": _random_under(_SNIP),
     "random/synflow": _random_under(_SYNFLOW),
-    "magnitude": Method(_magnitude, runs_model=False),
-    **{f"magnitude/{family}": _under_quota(family, _magnitude_order) for family in FAMILIES},
-    "lamp": Method(_lamp, runs_model=False),
+    "magnitude": _MAGNITUDE,
+    **_under_quotas("magnitude", _magnitude_order),
+    "lamp": _of(lamp, runs_model=False),
     "snip": _SNIP,
-    "iterative_snip": Method(_iterative_snip, needs_data=True, in_rounds=True, options=_options(iterative_snip)),
-    "grasp": Method(_on_data(grasp), needs_data=True, options=_options(grasp)),
+    "iterative_snip": _of(iterative_snip),
+    "grasp": _of(grasp),
     "synflow": _SYNFLOW,
 }
 """Every pruner, by name. "random" and "magnitude" alone are global: one ranking of all connections."""

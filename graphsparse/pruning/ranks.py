@@ -14,7 +14,7 @@ x >= j + 1/2. So each family below is monotone, and none needs a bisection over 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -80,15 +80,27 @@ def random_ranks(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np
     A layer's order depends on the seed and the layer's position in `shapes` alone. It is read off the raw words of
     NumPy's PCG64, a stream that NumPy promises to keep.
     """
-    layers = enumerate(shapes.items())
-    return {
-        name: _permutation(random_words(shape, seed, layer)).reshape(tuple(shape)) for layer, (name, shape) in layers
-    }
+    return {name: _permutation(words).reshape(shape) for name, shape, words in _random_words(shapes, seed)}
 
 
-def random_words(shape: Sequence[int], seed: int, layer: int) -> np.ndarray:
-    """Random 64-bit words for one layer, flat."""
-    return np.asarray(np.random.PCG64([seed, layer]).random_raw(math.prod(shape)), np.uint64)
+def random_scores(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
+    """Uniform random scores in [0, 1), float64: the same for the same seed on every machine, with any threads.
+
+    A kernel's scores depend on the seed and its position in `shapes` alone.
+
+    Example:
+        >>> random_scores({"fc.weight": (1, 2)}, seed=0)["fc.weight"].shape
+        (1, 2)
+    """
+    words_by_layer = _random_words(shapes, seed)
+    return {name: ((words >> np.uint64(11)) * 2.0**-53).reshape(shape) for name, shape, words in words_by_layer}
+
+
+def _random_words(shapes: Mapping[str, Sequence[int]], seed: int) -> Iterator[tuple[str, tuple[int, ...], np.ndarray]]:
+    """Each layer's name and shape, and a random 64-bit word for each of its places, flat."""
+    for layer, (name, shape) in enumerate(shapes.items()):
+        words = np.random.PCG64([seed, layer]).random_raw(math.prod(shape))
+        yield name, tuple(shape), np.asarray(words, np.uint64)
 
 
 @compiled

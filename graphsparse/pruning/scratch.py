@@ -11,29 +11,38 @@ import numpy as np
 import torch
 from torch import nn
 
+from graphsparse.arrays import as_mask
+from graphsparse.capture import Network, network_of
 from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.quiet import quiet, same_random_state
 from graphsparse.errors import MaskError, ModelError
+from graphsparse.given_masks import wrong_shape
 from graphsparse.kernels.masks import Mask
 
 Masks = Mapping[str, "torch.Tensor | np.ndarray"]
-Stored = Mapping[str, torch.Tensor]
-"""Values of parameters by name, read when they are asked for: those of a model that has none itself."""
+Model = nn.Module | Network
 
 
 @contextmanager
-def scratch(model: nn.Module, seed: int, dtype: torch.dtype | None = None) -> Iterator[nn.Module]:
-    """Yield a copy of `model` without pruning hooks, in `dtype`; what is done to it stays here, random draws too.
+def scratch(
+    model: Model, parameters: Sequence[str], masks: Masks | None, seed: int, dtype: torch.dtype | None
+) -> Iterator[tuple[nn.Module, dict[str, torch.Tensor]]]:
+    """Yield a copy of `model` in `dtype`, and its named kernels under `masks`, ready to be differentiated.
 
-    The copy keeps the model's training mode and buffers. Inside the block gradients are on and torch's, NumPy's and
-    Python's global generators start from `seed`; afterwards they are as they were.
+    The copy keeps the model's training mode and buffers; its pruning hooks are applied and gone. A tied kernel is found
+    under all its names. Inside the block gradients are on and torch's, NumPy's and Python's global generators start from
+    `seed`; afterwards they are as they were.
     """
     with own_random_state(seed), torch.enable_grad():
-        yield plain_copy(model).to(dtype)
+        twin = _copied(network_of(model).runnable).to(dtype)
+        known = dict(twin.named_parameters(remove_duplicate=False))
+        _require_known(parameters, known)
+        kernels = {name: known[name].requires_grad_() for name in parameters}
+        apply_masks(kernels, masks or {})
+        yield twin, kernels
 
 
-def plain_copy(model: nn.Module) -> nn.Module:
-    """A deep copy whose pruning masks are applied and gone, in the model's training mode."""
+def _copied(model: nn.Module) -> nn.Module:
     resolved = unmasked(model)
     attributes = (value for module in resolved.model.modules() for value in vars(module).values())
     made = {id(t): t.detach().clone() for t in attributes if isinstance(t, torch.Tensor) and not t.is_leaf}
@@ -42,71 +51,59 @@ def plain_copy(model: nn.Module) -> nn.Module:
     training = {path: module.training for path, module in model.named_modules()}
     for path, module in twin.named_modules():
         module.training = training[path]
-    with torch.no_grad():
-        for name, mask in resolved.masks.items():
-            parameter = twin.get_parameter(name)
-            parameter.mul_(mask.to(parameter.device))
+    apply_masks({name: twin.get_parameter(name) for name in resolved.masks}, resolved.masks)
     return twin
 
 
-def kernels(model: nn.Module, parameters: Sequence[str]) -> dict[str, torch.Tensor]:
-    """The named parameters of a plain model, ready to be differentiated; a tied one is found under all its names."""
-    known = dict(model.named_parameters(remove_duplicate=False))
-    if unknown := [name for name in parameters if name not in known]:
-        raise _unknown(unknown)
-    return {name: known[name].requires_grad_() for name in parameters}
+def apply_masks(kernels: Mapping[str, torch.Tensor], masks: Masks) -> None:
+    """Set a scratch model's kernels to zero outside `masks`."""
+    with torch.no_grad():
+        for name, kernel in kernels.items():
+            kernel.mul_(torch.from_numpy(mask_of(masks, name, kernel.shape)).to(kernel.device))
 
 
 class Weights(Mapping[str, np.ndarray]):
     """The present values of a model's kernels as NumPy arrays, each made when it is asked for.
 
-    float32 or float64, masks of `torch.nn.utils.prune` applied; CPU tensors that nothing masks share their memory with
-    the model: read only. Where the model is on the meta device, ``stored`` has the values.
+    float32 or float64, masks that the model carries applied; CPU tensors that nothing masks share their memory with the
+    model: read only. Where the model is on the meta device, the network's ``weights`` have the values.
     """
 
-    def __init__(self, model: nn.Module, parameters: Sequence[str], stored: Stored | None = None):
-        self._model, self._parameters, self._stored = model, tuple(parameters), stored
-        self._masks = unmasked(model).masks
+    def __init__(self, model: Model, parameters: Sequence[str]):
+        network = network_of(model)
+        known, self._masks, _ = network.present()
+        _require_known(parameters, known.canonical)
+        self._first, self._stored = {name: known.canonical[name] for name in parameters}, network.weights
+        self._tensors = known.tensors
 
     def __getitem__(self, name: str) -> np.ndarray:
-        tensor = _weight(self._model, name, self._masks.get(name))
-        return to_numpy(self._stored[name] if tensor.is_meta and self._stored else tensor, name)
+        first = self._first[name]
+        tensor = self._tensors[first]
+        if tensor.is_meta and self._stored:
+            return to_numpy(self._stored[name], name)
+        return to_numpy(tensor * self._masks[first].to(tensor.device) if first in self._masks else tensor, name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
+        return iter(self._first)
 
     def __len__(self) -> int:
-        return len(self._parameters)
+        return len(self._first)
 
-
-def weights(model: nn.Module, parameters: Sequence[str]) -> dict[str, np.ndarray]:
-    """The present values of the named kernels, see `Weights`."""
-    return dict(Weights(model, parameters))
-
-
-def shapes_of(model: nn.Module, parameters: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the named kernels; the model may live on the meta device."""
-    return {name: tuple(_weight(model, name).shape) for name in parameters}
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the kernels, also of those without values."""
+        return {name: tuple(self._tensors[first].shape) for name, first in self._first.items()}
 
 
 def to_numpy(tensor: torch.Tensor, name: str) -> np.ndarray:
     """A tensor's values as float32 or float64; a model without values (on the meta device) is refused."""
     if tensor.is_meta:
         raise ModelError(
-            "scores must be computed from a model's weights",
-            place=name,
-            received="a parameter on the meta device",
+            "scores must be computed from a model's weights", place=name, received="a parameter on the meta device",
             way_out="give weights=, a mapping of names to tensors; or a model with weights",
-        )
+        )  # fmt: skip
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()).numpy()
-
-
-def apply_masks(kernels: Mapping[str, torch.Tensor], masks: Masks | None) -> None:
-    """Set a scratch model's kernels to zero outside `masks`."""
-    with torch.no_grad():
-        for name, kernel in kernels.items():
-            kernel.mul_(torch.from_numpy(mask_of(masks or {}, name, tuple(kernel.shape))).to(kernel.device))
 
 
 def check_numbers(scores: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -130,34 +127,16 @@ def mask_of(masks: Masks, name: str, shape: Sequence[int]) -> np.ndarray:
     """The mask called `name` as a boolean array; all True where `masks` has none."""
     if name not in masks:
         return np.ones(tuple(shape), bool)
-    mask = masks[name]
-    mask = mask.unpack() if isinstance(mask, Mask) else mask
-    mask = mask.detach().cpu().numpy() if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    given = masks[name]
+    mask = given.unpack() if isinstance(given, Mask) else as_mask(name, given)
     if mask.shape != tuple(shape):
-        raise MaskError(
-            "a mask must have the shape of its parameter",
-            place=name,
-            received=mask.shape,
-            way_out=f"give {tuple(shape)}",
-        )
-    return mask.astype(bool, copy=False)
+        raise wrong_shape(name, mask.shape, shape)
+    return mask
 
 
-def _weight(model: nn.Module, name: str, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """A parameter under the mask that the model has for all of its uses."""
-    path, _, attribute = name.rpartition(".")
-    module = dict(model.named_modules(remove_duplicate=False)).get(path)
-    original = getattr(module, f"{attribute}_orig", None)
-    if original is not None:
-        return original * (getattr(module, f"{attribute}_mask") if mask is None else mask.to(original.device))
-    tensor = getattr(module, attribute, None)
-    if not isinstance(tensor, torch.Tensor):
-        raise _unknown([name])
-    return tensor
-
-
-def _unknown(names: Sequence[str]) -> MaskError:
-    return MaskError("scores must be for parameters of the model", received=f"no parameter {', '.join(names)}")
+def _require_known(names: Sequence[str], known: Mapping[str, object]) -> None:
+    if unknown := [name for name in names if name not in known]:
+        raise MaskError("scores must be for parameters of the model", received=f"no parameter {', '.join(unknown)}")
 
 
 @contextmanager
