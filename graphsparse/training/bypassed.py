@@ -1,12 +1,13 @@
-"""Weights that came back behind graphsparse's back: found by torch's own count of changes, and said once."""
+"""Dropped weights that are not zero because something else changed them: found by torch's count of changes, said once."""
 
 from __future__ import annotations
 
 import warnings
 
+import torch
+
 from graphsparse.training.kept import Kept
 from graphsparse.training.shards import local
-from graphsparse.training.zeroing import dropped_but_not_zero
 
 EVERY = 100
 
@@ -16,22 +17,21 @@ class MasksBypassed(UserWarning):
 
 
 def look(kept: Kept, warned: bool) -> bool:
-    """Whether there has been a warning, after a look at a parameter that was changed since it was last known to be zero.
+    """Look at a parameter that others have changed; returns whether there has been a warning by now.
 
-    A look waits for the device, so of the changes the 1st, 2nd, 4th, 8th ... and every hundredth are looked at.
+    A look waits for the device, so only the 1st, 2nd, 4th, 8th ... and every hundredth change are looked at.
     """
-    kept.version, kept.changes = local(kept.parameter)._version, kept.changes + 1
+    weight = local(kept.parameter)
+    kept.version, kept.changes = weight._version, kept.changes + 1
     if warned or (kept.changes & (kept.changes - 1) and kept.changes % EVERY):
         return warned
-    count = dropped_but_not_zero(local(kept.parameter), local(kept.mask))
+    count = int(torch.count_nonzero((weight.detach() != 0) & (kept.here == 0)))  # NaN is not zero
     if count:
-        warnings.warn(_text(kept.name, count), MasksBypassed, stacklevel=2)
+        text = (
+            f"{kept.name}: {count:,} weights that its mask drops are not zero. They were changed without a step that "
+            "graphsparse sees: by an optimiser that holds copies of the weights, that is not one of torch.optim's or was "
+            "left out of keep_masks, by a checkpoint that was loaded, or by hand. Way out: call handle.apply() after each "
+            "such change."
+        )
+        warnings.warn(text, MasksBypassed, stacklevel=2)
     return bool(count)
-
-
-def _text(name: str, count: int) -> str:
-    return (
-        f"{name}: {count:,} weights that its mask drops are not zero. They were changed without a step that graphsparse "
-        "sees: by an optimiser that holds copies of the weights, that is not one of torch.optim's or was left out of "
-        "keep_masks, by a checkpoint that was loaded, or by hand. Way out: call handle.apply() after each such change."
-    )

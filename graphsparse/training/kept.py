@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
-from graphsparse.given_masks import disagreement
+from graphsparse.given_masks import disagreement, wrong_shape
 from graphsparse.training.shards import is_spread, local, spread_as, whole
 from graphsparse.training.zeroing import Pair, bits_of, width_of
 
@@ -127,26 +127,19 @@ def checked(model: nn.Module, masks: Mapping[str, Any]) -> dict[str, tuple[nn.Pa
     result: dict[str, tuple[nn.Parameter, torch.Tensor]] = {}
     for name, given in by_name(masks, "masks").items():
         parameter, mask = found(model, name), _as_bools(name, given)
-        if tuple(mask.shape) != tuple(parameter.shape):
-            raise MaskError(
-                "a mask must have the shape of its parameter", place=name, received=tuple(mask.shape),
-                way_out=f"give {tuple(parameter.shape)}",
-            )  # fmt: skip
+        if mask.shape != parameter.shape:
+            raise wrong_shape(name, mask.shape, parameter.shape)
         if parameter.is_meta:
             raise MaskError(
                 "a model must have its weights before they are masked", place=name, received="a parameter on the meta device",
                 way_out="load the weights first",
             )  # fmt: skip
         known = first[id(parameter)]
-        if known in result and not torch.equal(_together(result[known][1]), _together(mask)):
+        if known in result and not torch.equal(whole(result[known][1]).cpu(), whole(mask).cpu()):
             raise disagreement(given_as[known], name)
         result.setdefault(known, (parameter, mask))
         given_as.setdefault(known, name)
     return result
-
-
-def _together(mask: torch.Tensor) -> torch.Tensor:
-    return whole(mask).cpu()
 
 
 def _as_bools(name: str, given: Any) -> torch.Tensor:

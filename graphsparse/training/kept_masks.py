@@ -24,7 +24,7 @@ from graphsparse.training.optimisers import (
     remembered,
     torch_optimisers,
 )
-from graphsparse.training.shards import as_bools, local, whole
+from graphsparse.training.shards import local, whole
 from graphsparse.training.zeroing import bits_of, multiply, zero
 
 
@@ -53,7 +53,7 @@ class KeptMasks:
     @property
     def masks(self) -> dict[str, torch.Tensor]:
         """The masks: ``{parameter name: bool tensor}`` on the parameters' devices, copies; spread ones are gathered."""
-        return {name: whole(mask).bool() for name, mask in self.state_dict().items()}
+        return {name: whole(mask) for name, mask in self.state_dict().items()}
 
     def set(self, masks: Mapping[str, Any]) -> None:
         """Hold other masks from now on. A parameter that they leave out is masked no longer.
@@ -100,7 +100,7 @@ class KeptMasks:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The masks as bool tensors, spread as their parameters are."""
-        return {each.name: as_bools(each.mask) for each in self._refreshed()}
+        return {each.name: each.mask != 0 for each in self._refreshed()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Hold the masks that `state_dict` gave, as `set`."""

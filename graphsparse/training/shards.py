@@ -35,14 +35,3 @@ def spread_as(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return tensor
     mesh: Any = like
     return distribute_tensor(tensor, mesh.device_mesh, mesh.placements, src_data_rank=None)
-
-
-def as_bools(tensor: torch.Tensor) -> torch.Tensor:
-    """Which entries are not zero, spread as the tensor is."""
-    if not is_spread(tensor):
-        return tensor != 0
-    spread: Any = tensor
-    return DTensor.from_local(
-        spread._local_tensor != 0, spread.device_mesh, spread.placements, run_check=False,
-        shape=spread.shape, stride=spread.stride(),
-    )  # fmt: skip

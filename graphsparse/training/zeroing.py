@@ -40,11 +40,6 @@ def multiply(pairs: Iterable[Pair]) -> None:
         torch._foreach_mul_(tensors, masks)
 
 
-def dropped_but_not_zero(tensor: torch.Tensor, mask: torch.Tensor) -> int:
-    """How many entries are not zero although the mask drops them; NaN is not zero."""
-    return int(torch.count_nonzero((tensor.detach() != 0) & (mask == 0)))
-
-
 def bits_of(tensor: torch.Tensor, mask: torch.Tensor) -> Pair:
     """A tensor's memory read as integers, and the mask of each of them."""
     if tensor.requires_grad:
