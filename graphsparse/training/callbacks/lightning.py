@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from graphsparse.errors import MissingExtra
-from graphsparse.training.callbacks.begun import MakeSchedule, begun
-from graphsparse.training.callbacks.loop import Loop
+from graphsparse.training.callbacks.loop import MakeSchedule, Trained
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,7 +18,7 @@ except ImportError as error:
     ) from error
 
 
-class LightningMasks(Callback):
+class LightningMasks(Trained, Callback):
     """Keep masks while Lightning trains, and log direct and effective sparsity to its loggers.
 
     Masks go into Lightning's checkpoints with the callback's state, and come back with them.
@@ -38,17 +37,12 @@ class LightningMasks(Callback):
         self, masks: Mapping[str, Any] | None = None, *, part: str = "", example_inputs: Any = None,
         schedule: MakeSchedule | None = None, every: int = 100, by_layer: bool = False, on_collapse: str = "warn",
     ):  # fmt: skip
-        super().__init__()
-        self.masks, self.part, self.example_inputs, self.schedule = dict(masks or {}), part, example_inputs, schedule
-        self.options = {"every": every, "by_layer": by_layer, "on_collapse": on_collapse}
-        self.loop: Loop | None = None
-        self._step = 0
+        super().__init__(masks, example_inputs, schedule, every=every, by_layer=by_layer, on_collapse=on_collapse)
+        self.part, self._step = part, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        model = pl_module.get_submodule(self.part)
-        self.loop = begun(model, self.masks, self.example_inputs, self.schedule, **self.options)
         self._step = trainer.global_step
-        self._log(trainer, self.loop.measure())
+        self._log(trainer, self._begin(pl_module.get_submodule(self.part)).measure())
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if self.loop is None or trainer.global_step == self._step:
@@ -58,10 +52,7 @@ class LightningMasks(Callback):
         trainer.should_stop = trainer.should_stop or self.loop.stop
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.loop is not None:
-            self.masks = self.loop.handle.masks
-            self.loop.handle.remove()
-            self.loop = None
+        self._end()
 
     def state_dict(self) -> dict[str, Any]:
         return {"masks": self.loop.handle.masks if self.loop is not None else self.masks}

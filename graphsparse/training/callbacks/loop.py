@@ -1,19 +1,24 @@
-"""A plain training loop: prune and grow by a schedule, log direct and effective sparsity, and say what collapses."""
+"""What happens beside training: masks change by a schedule, sparsities are logged, and what collapses is said."""
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import torch
+from torch import nn
 
 from graphsparse.capture import Network, export
 from graphsparse.errors import GraphsparseError
 from graphsparse.measures.sparsity import Sparsity, sparsity, sparsity_of
+from graphsparse.networks import network
 from graphsparse.training.changes import Change
+from graphsparse.training.keep import keep_masks
+from graphsparse.training.kept import unwrapped
 from graphsparse.training.kept_masks import KeptMasks
+from graphsparse.training.lora import base_names, is_adapted, merge_lora
 from graphsparse.training.on_device import DeviceSweep
 
 Numbers = dict[str, float]
@@ -24,6 +29,9 @@ class Scheduled(Protocol):
 
     def at(self, step: int) -> Change | None:
         """What is to happen after this step."""
+
+
+MakeSchedule = Callable[[KeptMasks, Network], Scheduled]
 
 
 class Collapsed(UserWarning):
@@ -71,11 +79,10 @@ class Loop:
             )
         self.handle, self.network, self.schedule, self.every = handle, network, schedule, every
         self.by_layer, self.on_collapse, self.log = by_layer, on_collapse, log
-        self.names = dict(names or {})
+        self.names, self.sweep = dict(names or {}), sweep
         self.changes: list[Change] = []
         self.collapsed: tuple[str, ...] = ()
         self.stop = False
-        self.sweep = sweep
 
     def at(self, step: int) -> Numbers:
         """Change masks if that is due, and measure if that is; returns the numbers to log, none where none are due."""
@@ -125,9 +132,41 @@ class Loop:
 
 
 def _direct(masks: Mapping[str, Any], by_layer: bool) -> Numbers:
-    counts = {name: (int(mask.sum()), int(np.prod(mask.shape))) for name, mask in masks.items() if mask.dim() > 1}
+    counts = {name: (int(mask.sum()), mask.numel()) for name, mask in masks.items() if mask.dim() > 1}
     kept, entries = (sum(count[place] for count in counts.values()) for place in (0, 1))
-    numbers = {"sparsity/direct": sparsity_of(kept, entries)}
-    for name, count in counts.items() if by_layer else ():
-        numbers[f"sparsity/direct/{name}"] = sparsity_of(*count)
-    return numbers
+    by_name = {f"sparsity/direct/{name}": sparsity_of(*count) for name, count in counts.items()}
+    return {"sparsity/direct": sparsity_of(kept, entries), **(by_name if by_layer else {})}
+
+
+class Trained:
+    """What callbacks of trainers share: masks that are given early, and begin when the trainer has its model ready.
+
+    Of a model with PEFT's adapters the masks are the base's, by its names, and the sparsity is that after `merge_lora`.
+    """
+
+    def __init__(
+        self, masks: Mapping[str, Any] | None, example_inputs: Any, schedule: MakeSchedule | None, **options: Any
+    ):
+        self.masks, self.example_inputs, self.schedule = dict(masks or {}), example_inputs, schedule
+        self.options = options
+        self.loop: Loop | None = None
+
+    def _begin(self, model: nn.Module) -> Loop:
+        """Keep the masks, whatever optimiser steps. Without example inputs direct sparsity is logged alone."""
+        model, inputs = unwrapped(model), self.example_inputs
+        inside = base_names(model)
+        handle = keep_masks(model, {inside.get(name, name): mask for name, mask in self.masks.items()})
+        found = None
+        if inputs is not None:
+            plain = merge_lora(copy.deepcopy(model), self.masks).model if is_adapted(model) else model
+            found = network(plain, kwargs=inputs) if isinstance(inputs, Mapping) else network(plain, inputs)
+        made = self.schedule(handle, found) if self.schedule is not None and found is not None else None
+        names = {there: name for name, there in inside.items()}
+        self.loop = Loop(handle, found, made, names=names, **self.options)
+        return self.loop
+
+    def _end(self) -> None:
+        if self.loop is not None:
+            self.masks = self.loop.handle.masks
+            self.loop.handle.remove()
+            self.loop = None

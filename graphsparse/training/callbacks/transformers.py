@@ -8,8 +8,7 @@ from typing import Any
 
 from graphsparse.checkpoints import write_masks_file
 from graphsparse.errors import MissingExtra
-from graphsparse.training.callbacks.begun import MakeSchedule, begun
-from graphsparse.training.callbacks.loop import Loop
+from graphsparse.training.callbacks.loop import MakeSchedule, Trained
 
 try:
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -22,7 +21,7 @@ except ImportError as error:
 FILE = "masks.safetensors"
 
 
-class TransformersMasks(TrainerCallback):
+class TransformersMasks(Trained, TrainerCallback):
     """Keep masks while transformers' Trainer trains, and log direct and effective sparsity.
 
     ``TransformersMasks(masks, ...).attach(trainer)`` logs through the trainer: to its history, and to whatever it reports
@@ -42,9 +41,7 @@ class TransformersMasks(TrainerCallback):
         self, masks: Mapping[str, Any] | None = None, *, example_inputs: Any = None,
         schedule: MakeSchedule | None = None, every: int = 100, by_layer: bool = False, on_collapse: str = "warn",
     ):  # fmt: skip
-        self.masks, self.example_inputs, self.schedule = dict(masks or {}), example_inputs, schedule
-        self.options = {"every": every, "by_layer": by_layer, "on_collapse": on_collapse}
-        self.loop: Loop | None = None
+        super().__init__(masks, example_inputs, schedule, every=every, by_layer=by_layer, on_collapse=on_collapse)
         self.trainer: Trainer | None = None
 
     def attach(self, trainer: Trainer) -> TransformersMasks:
@@ -56,8 +53,7 @@ class TransformersMasks(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
-        self.loop = begun(model, self.masks, self.example_inputs, self.schedule, **self.options)
-        self._log(state, self.loop.measure())
+        self._log(state, self._begin(model).measure())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.loop is not None:
@@ -70,10 +66,7 @@ class TransformersMasks(TrainerCallback):
             write_masks_file(folder / FILE, self.loop.handle.masks, form="bits")
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.loop is not None:
-            self.masks = self.loop.handle.masks
-            self.loop.handle.remove()
-            self.loop = None
+        self._end()
 
     def _log(self, state: TrainerState, numbers: dict[str, float]) -> None:
         if numbers and self.trainer is not None:
