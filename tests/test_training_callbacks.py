@@ -110,6 +110,9 @@ def test_settings_that_do_not_fit_are_refused():
         Loop(handle, on_collapse="cry")
     with pytest.raises(GraphsparseError, match="a schedule must have a network"):
         Loop(handle, None, Gradual(handle, gs.network(model, X[:1]), Schedule(0.5, end=3)))
+    for callback in (LightningMasks, TransformersMasks):
+        with pytest.raises(GraphsparseError, match="a schedule must have example inputs"):
+            callback(schedule=lambda handle, network: Gradual(handle, network, Schedule(0.5, end=3)))
 
 
 def fit(module: pl.LightningModule, callback: pl.Callback, folder, epochs: int = 2, **options) -> pl.Trainer:
