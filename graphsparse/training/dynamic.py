@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import cos, pi
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ Tensors = dict[str, torch.Tensor]
 
 
 class Dynamic:
-    """Every so many steps drop the smallest weights of each parameter and grow as many connections; call `at` each step.
+    """Drop the smallest weights of each parameter every so many steps, and grow as many connections; call `at` each step.
 
-    Where they grow: at random (SET, Mocanu et al. 2018) or where the gradient is largest (RigL, Evci et al. 2020), which
-    is that of the step itself, before it was masked. Each parameter gets back what it dropped by size. With ``only_live``
-    only connections grow that are active at once; what is dead then is dropped and told, and its budget, with what a
-    parameter has no place for, goes to the best places of the whole network. So all that is kept is active. What finds no
-    place at all grows at a later change; ``owed`` says how much that is. A unit without any connection stays dead.
+    They grow at random (SET, Mocanu et al. 2018) or where the gradient of the step is largest (RigL, Evci et al. 2020).
+    Each parameter gets back what it dropped by size. With ``only_live`` only connections grow that are active at once, and
+    what is dead is dropped and told. The budget of the dead, and what a parameter has no place for, go to the best places
+    of the whole network. So all that is kept is active. What finds no place grows at a later change; ``owed`` says how
+    much that is. A unit without any connection stays dead.
 
     Args:
         handle: of `graphsparse.keep_masks`, with masks.
@@ -90,11 +90,11 @@ class Dynamic:
         scores = self._scores(step, before)
         share = self.fraction * (1 + cos(pi * step / self.end)) / 2
         weights = self.network.parameters.tensors
-        left = {name: _largest(weights[name].cpu(), mask, share) for name, mask in before.items()}
+        counts = {name: int(mask.sum()) for name, mask in before.items()}
+        budget = {name: int(share * count) for name, count in counts.items()}
+        left = {name: _best(m, weights[name].cpu().abs(), counts[name] - budget[name]) for name, m in before.items()}
         graph = graph.with_masks({**every, **left})
-        alive = effective_masks(graph)
-        budget = {name: int(mask.sum() - left[name].sum()) for name, mask in before.items()}
-        dropped, died = sum(budget.values()), {}
+        alive, died = effective_masks(graph), dict[str, int]()
         if not any(mask.any() for mask in alive.values()):
             return _told(step, graph.with_masks({**every, **before}), collapsed=True)
         if self.only_live:
@@ -103,7 +103,7 @@ class Dynamic:
         after = self._grown(graph, left, scores, budget, sum(died.values()))
         self.handle.set({**every, **after})
         grown = sum(int((after[name] & ~left[name]).sum()) for name in after)
-        return _told(step, graph.with_masks({**every, **after}), dropped, grown, died)
+        return _told(step, graph.with_masks({**every, **after}), sum(budget.values()), grown, died)
 
     def _grown(self, graph: LayeredGraph, left: Tensors, scores: Tensors, budget: dict[str, int], pool: int) -> Tensors:
         """Masks with what grows. What has grown may bring units to life and so make places for what is still to grow."""
@@ -132,29 +132,16 @@ class Dynamic:
         return {name: torch.from_numpy(rng.random(tuple(mask.shape), np.float32)) for name, mask in masks.items()}
 
 
-def _largest(weight: torch.Tensor, mask: torch.Tensor, share: float) -> torch.Tensor:
-    """The mask without this share of its connections, those with the smallest weights."""
-    kept = mask.reshape(-1).nonzero().squeeze(1)
-    order = weight.detach().reshape(-1)[kept].abs().argsort()
-    result = mask.clone().reshape(-1)
-    result[kept[order[: int(share * len(kept))]]] = False
-    return result.reshape(mask.shape)
-
-
 def _placed(masks: Tensors, places: Tensors, scores: Tensors, budget: dict[str, int], pool: int) -> tuple[Tensors, int]:
     """Masks with each parameter's budget at its own best places, then the pool at the best of all; and what found none."""
-    after = {}
-    for name, mask in masks.items():
-        chosen = _best(places[name], scores[name], budget[name])
-        pool += budget[name] - int(chosen.sum())
-        after[name] = mask | chosen
-    free = {name: places[name] & ~after[name] for name in after}
-    together = torch.cat([mask.reshape(-1) for mask in free.values()])
-    ranks = torch.cat([scores[name].reshape(-1).float() for name in free])
-    chosen = _best(together, ranks, pool)
-    parts = chosen.split([mask.numel() for mask in free.values()])
-    grown = {name: after[name] | part.reshape(after[name].shape) for name, part in zip(after, parts, strict=True)}
-    return grown, pool - int(chosen.sum())
+    own = {name: _best(places[name], scores[name], budget[name]) for name in masks}
+    pool += sum(budget[name] - int(chosen.sum()) for name, chosen in own.items())
+    free = torch.cat([(places[name] & ~chosen).reshape(-1) for name, chosen in own.items()])
+    ranks = torch.cat([scores[name].reshape(-1).float() for name in own])
+    best = _best(free, ranks, pool)
+    parts = best.split([mask.numel() for mask in masks.values()])
+    after = {n: mask | own[n] | part.reshape(mask.shape) for (n, mask), part in zip(masks.items(), parts, strict=True)}
+    return after, pool - int(best.sum())
 
 
 def _best(places: torch.Tensor, scores: torch.Tensor, count: int) -> torch.Tensor:
@@ -167,8 +154,9 @@ def _best(places: torch.Tensor, scores: torch.Tensor, count: int) -> torch.Tenso
 
 
 def _told(
-    step: int, graph: LayeredGraph, dropped: int = 0, grown: int = 0, died: Any = None, collapsed: bool = False
-) -> Change:
+    step: int, graph: LayeredGraph, dropped: int = 0, grown: int = 0, died: Mapping[str, int] | None = None,
+    collapsed: bool = False,
+) -> Change:  # fmt: skip
     kept = sum(graph.kept[name].count() for name in graph.shapes)
     active = sum(int(mask.sum()) for mask in effective_masks(graph).values())
     told = {name: count for name, count in (died or {}).items() if count}

@@ -50,12 +50,12 @@ class Gradual:
     ):  # fmt: skip
         self.handle, self.network, self.schedule, self.method = handle, network, schedule, method
         self.rewind_to, self.options = rewind_to, options
-        self._early = self._state() if rewind_to == 0 else None
+        self._early = self._copies() if rewind_to == 0 else None
 
     def at(self, step: int) -> Change | None:
         """What is to happen after this step; None where nothing is."""
         if step == self.rewind_to and self._early is None:
-            self._early = self._state()
+            self._early = self._copies()
         if not self.schedule.due(step):
             return None
         found, target = sparsity(export(self.network, self.handle.masks)), self.schedule.sparsity(step)
@@ -63,15 +63,17 @@ class Gradual:
         if (found.effective if effective else found.direct) >= target:
             return None
         masks = prune(self.network, None, self.method, sparsity=target, masks=self.handle.masks, **self.options)
-        died = masks.dropped
         self.handle.set({**self.handle.masks, **masks})
         self._rewind()
-        dropped = found.kept - masks.active - sum(died.values())
-        return Change(step, masks.connections, masks.active, masks.active, dropped, died=died)
+        dropped = found.kept - masks.active - sum(masks.dropped.values())
+        return Change(step, masks.connections, masks.active, masks.active, dropped, died=masks.dropped)
 
-    def _state(self) -> dict[str, torch.Tensor]:
+    def _tensors(self) -> dict[str, torch.Tensor]:
         module: Any = self.network.model
-        return {name: tensor.detach().clone() for name, tensor in unwrapped(module).state_dict().items()}
+        return unwrapped(module).state_dict()
+
+    def _copies(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
     def _rewind(self) -> None:
         if self.rewind_to is None:
@@ -81,9 +83,7 @@ class Gradual:
                 "the step to rewind to must come before the first pruning",
                 received=f"rewind_to={self.rewind_to}, pruning from step {self.schedule.begin}",
             )
-        module: Any = self.network.model
-        with torch.no_grad():
-            for name, tensor in unwrapped(module).state_dict().items():
-                tensor.copy_(self._early[name])
+        for name, tensor in self._tensors().items():
+            tensor.copy_(self._early[name])
         self.handle.forget()
         self.handle.apply()
