@@ -5,14 +5,12 @@ which colour-blind readers tell apart; markers, dashes and lightness tell the sa
 with text as text.
 """
 
-from graphsparse.plots.curves import curve
-from graphsparse.plots.histograms import paths
+from graphsparse.plots.curves import curve, trajectory, trajectory_panels
+from graphsparse.plots.distributions import degrees, paths
 from graphsparse.plots.layers import comparison, density
 from graphsparse.plots.masks import mask
 from graphsparse.plots.networks import network
 from graphsparse.plots.saving import picture, save
-from graphsparse.plots.spread import degrees
-from graphsparse.plots.trajectories import trajectory, trajectory_panels
 
 __all__ = [
     "comparison",

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.measures.sparsity import sparsity
-from graphsparse.plots.style import ACTIVE, COLOURS, DEAD, FAINT, KEPT, MARKERS, axes, legend, names_at, plainly
+from graphsparse.plots.style import ACTIVE, COLOURS, DEAD, FAINT, KEPT, MARKERS, axes, legend, plainly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 APART = 0.14  # of a line, between the dots of checkpoints
 ROW = 0.22  # inches of a parameter's line
+MOST = 60  # names on an axis; of more some are left out
 
 
 def density(found: Any, *, ax: Axes | None = None) -> Axes:
@@ -35,7 +36,9 @@ def density(found: Any, *, ax: Axes | None = None) -> Axes:
     """
     rows: Mapping[str, Mapping[str, Any]] = (sparsity(found) if isinstance(found, LayeredGraph) else found).rows
     rows = {name: row for name, row in rows.items() if row["connections"]}
-    series = {"kept": _shares(rows, "kept"), "active": _shares(rows, "active")}
+    series = {
+        part: np.asarray([row[part] / row["connections"] for row in rows.values()]) for part in ("kept", "active")
+    }
     ax = axes(ax, (6.0, 1.1 + ROW * max(4, len(rows))))
     _dots(ax, list(rows), series, [KEPT, ACTIVE], ["o", "o"], hollow=("kept",))
     legend(ax, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
@@ -63,18 +66,10 @@ def comparison(found: CheckpointComparison, measure: str = "active", *, ax: Axes
     return ax
 
 
-def _shares(rows: Mapping[str, Mapping[str, Any]], column: str) -> np.ndarray:
-    return np.asarray([row[column] / row["connections"] for row in rows.values()])
-
-
 def _dots(
-    ax: Axes,
-    names: Sequence[str],
-    series: Mapping[str, np.ndarray],
-    colours: Sequence[str],
-    markers: Sequence[str],
+    ax: Axes, names: Sequence[str], series: Mapping[str, np.ndarray], colours: Sequence[str], markers: Sequence[str],
     hollow: Sequence[str] = (),
-) -> None:
+) -> None:  # fmt: skip
     """A line per name and a dot per series; nothing at all is a cross at the left end."""
     places, values = np.arange(len(names)), np.stack(list(series.values()))
     least = values[values > 0].min() if (values > 0).any() else 0.1
@@ -93,6 +88,7 @@ def _dots(
     if gone.any():
         ax.plot(np.full(gone.sum(), low), places[gone], "x", color=DEAD, label="nothing", clip_on=False, zorder=9)
     ax.set(xscale="log", xlim=(low, 1.15), ylim=(len(names) - 0.5, -0.5), xlabel="density")
-    names_at(ax, names, places)
+    step = -(-len(names) // MOST)
+    ax.set_yticks(places, [name if at % step == 0 else "" for at, name in enumerate(names)], parse_math=False)
     plainly(ax, grid="x")
     ax.tick_params(axis="y", length=0)

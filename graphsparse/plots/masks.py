@@ -37,7 +37,10 @@ def mask(
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    kept, active = _both(checked_graph(graph), parameter)
+    name = connected_parameter(checked_graph(graph), parameter)
+    shape = graph.shapes[name]
+    flat = (shape[0], -1) if len(shape) > 1 else (1, -1)
+    kept, active = graph.kept[name].unpack().reshape(flat), active_connections(graph)[name].reshape(flat)
     if order == "degree":
         rows, columns = (np.argsort(-kept.sum(axis), kind="stable") for axis in (1, 0))
         kept, active = kept[rows][:, columns], active[rows][:, columns]
@@ -52,25 +55,15 @@ def mask(
     height, width = kept.shape
     ax.imshow(image.clip(0, 1), aspect="auto", extent=(0, width, height, 0))
     ordered = ", by degree" if order == "degree" else ""
-    ax.set_xlabel(f"input{' and tap' if len(graph.shapes[_name(graph, parameter)]) > 2 else ''}{ordered}")
+    ax.set_xlabel(f"input{' and tap' if len(shape) > 2 else ''}{ordered}")
     ax.set_ylabel(f"output{ordered}")
     ax.set_title(
         f"{parameter}: {kept.sum():,} of {kept.size:,} kept, {active.sum():,} active", fontsize=9, parse_math=False
     )
-    handles = [Patch(facecolor=c, edgecolor=BLACK, linewidth=0.5, label=t) for c, t in ((ACTIVE, "active"), (KEPT, "kept, dead"), ("white", "dropped"))]  # fmt: skip
+    colours = {"active": ACTIVE, "kept, dead": KEPT, "dropped": "white"}
+    handles = [Patch(facecolor=c, edgecolor=BLACK, linewidth=0.5, label=label) for label, c in colours.items()]
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
     return ax
-
-
-def _name(graph: LayeredGraph, parameter: str) -> str:
-    return graph.aliases.get(parameter, parameter)
-
-
-def _both(graph: LayeredGraph, parameter: str) -> tuple[np.ndarray, np.ndarray]:
-    name = connected_parameter(graph, parameter)
-    shape = graph.shapes[name]
-    flat = (shape[0], -1) if len(shape) > 1 else (1, -1)
-    return graph.kept[name].unpack().reshape(flat), active_connections(graph)[name].reshape(flat)
 
 
 def _means(flags: np.ndarray) -> np.ndarray:

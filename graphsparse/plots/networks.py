@@ -21,11 +21,11 @@ LIGHT = "#b5b5b5"
 STATES = {
     "alive": ("o", ACTIVE),
     "constant": ("D", KEPT),
-    "starved": ("v", DEAD),
-    "stranded": ("^", DEAD),
-    "both": (".", LIGHT),
+    "no way from a source": ("v", DEAD),
+    "no way to a sink": ("^", DEAD),
+    "neither": (".", LIGHT),
 }
-LABELS = {"starved": "no way from a source", "stranded": "no way to a sink", "both": "neither"}
+"""Marker and colour of units by what they are; no way from a source and none to a sink is "neither"."""
 
 
 def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) -> Axes:
@@ -41,6 +41,8 @@ def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) ->
     Raises:
         TargetError: the graph has more edges.
     """
+    from matplotlib.collections import LineCollection
+
     swept = Swept(checked_graph(graph))
     edges, active = swept.edges["kept"].tocoo(), swept.edges["active"]
     if edges.nnz > most:
@@ -50,30 +52,33 @@ def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) ->
         )  # fmt: skip
     x, y = _places(graph)
     alive = active.tocoo()
-    here = _among(edges.row, edges.col, alive.row, alive.col, graph.n_units)
+    numbers = _numbers(graph, edges.row, edges.col)
+    here = np.isin(numbers, _numbers(graph, alive.row, alive.col))
+    wire = ~np.isin(numbers, _connections(graph))
     ax = axes(ax, (6.4, 4.2))
-    wire = ~_among(edges.row, edges.col, *_connections(graph), graph.n_units)
     for label, use, colour in (
         ("wire", wire, FAINT), ("kept, dead", ~wire & ~here, KEPT), ("active", ~wire & here, ACTIVE),
     ):  # fmt: skip
         width = float(np.clip(25 / max(1, np.sqrt(use.sum())), 0.2, 1.2))
         style = {"color": colour, "linewidth": width, "alpha": 0.8, "zorder": 1 + (label == "active")}
-        _lines(ax, (x, y), edges.row[use], edges.col[use], f"{label} ({int(use.sum()):,})", style)
+        if use.any():
+            ends = np.stack([np.stack([each[edges.row[use]], each[edges.col[use]]], 1) for each in (x, y)], 2)
+            named = f"{label} ({int(use.sum()):,})"
+            ax.add_collection(LineCollection(list(ends), label=named, rasterized=len(ends) > 5000, **style))
     _units(ax, swept, x, y)
     _names(ax, graph, x)
     return ax
 
 
-def _among(rows: np.ndarray, columns: np.ndarray, others: np.ndarray, theirs: np.ndarray, n: int) -> np.ndarray:
-    """Whether each edge is among other ones."""
-    return np.isin(rows.astype(np.int64) * n + columns, others.astype(np.int64) * n + theirs)
+def _numbers(graph: LayeredGraph, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """One number for each pair of units."""
+    return rows.astype(np.int64) * graph.n_units + columns
 
 
-def _connections(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray]:
-    """The units that kept connections join; all other edges are wires and products."""
+def _connections(graph: LayeredGraph) -> np.ndarray:
+    """The numbers of the pairs that kept connections join; all other edges are wires and products."""
     pairs = [block.pairs(graph.kept)[:2] for blocks in graph.kernels.values() for block in blocks]
-    empty = np.empty(0, np.int64)
-    return np.concatenate([empty, *(one for one, _ in pairs)]), np.concatenate([empty, *(other for _, other in pairs)])
+    return np.concatenate([np.empty(0, np.int64), *(_numbers(graph, *ends) for ends in pairs)])
 
 
 def _places(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray]:
@@ -82,50 +87,32 @@ def _places(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray]:
     by_rank: dict[int, list[Layer]] = {}
     for layer in filter(len, graph.layers):
         by_rank.setdefault(layer.rank, []).append(layer)
-    for place, rank in enumerate(sorted(by_rank)):
-        layers = by_rank[rank]
-        total = sum(map(len, layers))
-        tall = 0.35 + 0.65 * total / max(sum(len(each) for each in others) for others in by_rank.values())
-        first = 0
+    totals = {rank: sum(map(len, layers)) for rank, layers in by_rank.items()}
+    for place, (rank, layers) in enumerate(sorted(by_rank.items())):
+        total, first = totals[rank], 0
+        tall = 0.35 + 0.65 * total / max(totals.values())
         for layer in layers:
             within = first + np.arange(len(layer)) + 0.5
             x[layer.start : layer.stop] = place
-            y[layer.start : layer.stop] = 0.5 + tall * (within / total - 0.5) * -1
+            y[layer.start : layer.stop] = 0.5 + tall * (0.5 - within / total)
             first += len(layer)
     return x, y
-
-
-def _lines(
-    ax: Axes,
-    place: tuple[np.ndarray, np.ndarray],
-    rows: np.ndarray,
-    columns: np.ndarray,
-    label: str,
-    style: dict[str, Any],
-) -> None:
-    from matplotlib.collections import LineCollection
-
-    ends = np.stack([np.stack([each[rows], each[columns]], 1) for each in place], 2)
-    if len(ends):
-        ax.add_collection(LineCollection(list(ends), label=label, rasterized=len(ends) > 5000, **style))
 
 
 def _units(ax: Axes, swept: Swept, x: np.ndarray, y: np.ndarray) -> None:
     found = swept.liveness
     signal, reaches = found.signal, found.reaches
     constant = found.nonzero & ~signal & reaches
-    states = {
-        "alive": signal & reaches, "constant": constant, "starved": ~signal & reaches & ~constant,
-        "stranded": signal & ~reaches, "both": ~signal & ~reaches,
-    }  # fmt: skip
+    states = signal & reaches, constant, ~signal & reaches & ~constant, signal & ~reaches, ~signal & ~reaches
     widest = max(np.bincount(x.astype(int)))
     size = float(np.clip(2200 / max(1, widest) ** 1.15, 0.6, 26))
-    for state, flags in states.items():
+    for (state, (marker, colour)), flags in zip(STATES.items(), states, strict=True):
         if flags.any():
-            marker, colour = STATES[state]
-            edge: dict[str, Any] = {"edgecolors": "white" if state == "alive" else colour, "linewidths": 0.3}
-            ax.scatter(x[flags], y[flags], s=size * (1 if state == "alive" else 0.8), marker=marker, color=colour, zorder=3,
-                       label=f"{LABELS.get(state, state)} ({int(flags.sum()):,})", **edge)  # fmt: skip
+            alive = state == "alive"
+            ax.scatter(
+                x[flags], y[flags], s=size * (1 if alive else 0.8), marker=marker, color=colour, zorder=3, linewidths=0.3,
+                edgecolors="white" if alive else colour, label=f"{state} ({int(flags.sum()):,})",
+            )  # fmt: skip
 
 
 def _names(ax: Axes, graph: LayeredGraph, x: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -46,6 +46,11 @@ def require() -> None:
         raise MissingExtra("a picture needs matplotlib", way_out="pip install 'graphsparse[plots]'") from error
 
 
+def line(number: int) -> dict[str, Any]:
+    """The colour and the dash of one line among several."""
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+
+
 def plainly(ax: Axes, *, grid: str = "both") -> None:
     """Fewer lines: no frame above and at the right, a faint grid behind what is drawn."""
     ax.spines[["top", "right"]].set_visible(False)
@@ -63,13 +68,6 @@ def logarithmic(ax: Axes, values: Iterable[float], which: Literal["x", "y"]) -> 
         return
     whole = bool(found.size) and bool((found == found.round()).all())
     (ax.xaxis if which == "x" else ax.yaxis).set_major_locator(MaxNLocator(6, integer=whole))
-
-
-def names_at(ax: Axes, names: Sequence[str], places: Iterable[float], *, most: int = 60) -> None:
-    """Names on the vertical axis, some of them left out where they are too many; dollar signs are no formulas."""
-    step = -(-len(names) // most)
-    shown = [name if number % step == 0 else "" for number, name in enumerate(names)]
-    ax.set_yticks(list(places), shown, parse_math=False)
 
 
 def legend(ax: Axes, **options: Any) -> None:
