@@ -19,7 +19,7 @@ import graphsparse as gs
 from graphsparse import zoo
 from graphsparse.pruning.magnitude import lamp
 from graphsparse.pruning.methods import saliency
-from graphsparse.pruning.select import active_at
+from graphsparse.pruning.prune import active_at
 
 HERE = Path(__file__).parent
 

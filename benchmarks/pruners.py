@@ -22,7 +22,7 @@ from graphsparse.errors import TargetError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.scores import effective_scores
 from graphsparse.pruning.methods import METHODS, saliency
-from graphsparse.pruning.select import active_at, wanted_connections
+from graphsparse.pruning.prune import active_at, wanted_connections
 
 HERE = Path(__file__).parent
 

@@ -22,7 +22,6 @@ from graphsparse.errors import GraphsparseError, MaskError, ModelError, TargetEr
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.paths import path_counts
 from graphsparse.pruning import synflow as synflow_module
-from graphsparse.pruning.flow_reading import flow_of
 from graphsparse.pruning.losses import batch_loss, cross_entropy
 from graphsparse.pruning.magnitude import lamp, lamp_scores, magnitude
 from graphsparse.pruning.methods import METHODS, method_named, saliency
@@ -30,6 +29,7 @@ from graphsparse.pruning.quotas import quotas
 from graphsparse.pruning.ranks import random_scores
 from graphsparse.pruning.rounds import ranks_by_round, rounded, schedule
 from graphsparse.pruning.sensitivity import grasp, iterative_snip, snip
+from graphsparse.pruning.synflow import flow_of
 
 
 def kernels_of(model):

@@ -14,7 +14,7 @@ from graphsparse import zoo
 from graphsparse.errors import MaskError, TargetError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.passes.scores import effective_scores
-from graphsparse.pruning.select import active_at
+from graphsparse.pruning.prune import active_at
 from tests.models import Gated, Random, Residual
 
 

@@ -34,7 +34,7 @@ class Rule:
             parts after the operation, or None where it cannot wait on.
         per_expert: whether it is applied to the rows of each expert by itself. "splits": where the last axis is split.
         norm: its part in a normalisation written out by hand. "measures": it takes a statistic; "shifts": it subtracts one.
-        flows: its linear counterpart for SynFlow, by the name that `graphsparse.pruning.flow_reading` has for it, or as a
+        flows: its linear counterpart for SynFlow, by the name that `graphsparse.pruning.synflow` has for it, or as a
             function. Where nothing is said, what keeps, moves or reshapes parameters does the same to signals.
     """
 

@@ -80,26 +80,18 @@ def saliency(
     weights: Mapping[str, torch.Tensor] | None = None,
     **options: Any,
 ) -> dict[str, np.ndarray]:
-    """Score every connection of a model by a method: the masks of every sparsity are the thresholds of these scores.
+    """Score every connection of a model by a method: each sparsity has a threshold on these scores.
 
-    Greater is kept longer; of equal scores the earlier connection (in the order of `parameters`, then in memory order)
-    is meant to be kept longer. Plus infinity is never to be pruned, minus infinity is pruned already. The model, its
-    buffers, gradients, training mode and every random state are afterwards as they were.
+    Greater is kept longer; of equal scores the earlier connection (in the order of `parameters`, then in memory order) is
+    meant to be kept longer. Plus infinity is never pruned, minus infinity is pruned already. The model, its buffers,
+    gradients, training mode and every random state are afterwards as they were.
 
     Args:
         method: a name of `METHODS`; the parts may stand in either order and with a dash ("igq-random").
-        model: a module, an exported program, or a network, which brings its inputs and weights.
         parameters: names of the prunable kernels, in the order in which layers count as first and last.
-        example_inputs, kwargs: arguments of the model's forward, for SynFlow.
-        data: batches (x, y), for SNIP and GraSP.
-        loss: of outputs and targets; cross entropy by default.
         masks: where pruning starts; all is kept where None.
-        seed: any non-negative integer; it decides random methods alone and the random draws of a running model.
         compression: where methods that work in rounds end; their ranking is of use up to there.
-        progress: called with (rounds done, rounds) by methods that work in rounds.
-        weights: the values of the parameters, for a model on the meta device; read one at a time. For methods that do
-            not run the model: random, magnitude and LAMP.
-        options: further arguments of the method's own function.
+        model, example_inputs, kwargs, data, loss, seed, progress, weights, options: as for `graphsparse.prune`.
 
     Returns:
         Float32 or float64 arrays in the kernels' shapes.
@@ -130,10 +122,8 @@ def check_options(method: str, options: Iterable[str], known: Sequence[str] = ()
         if name not in own:
             close = difflib.get_close_matches(name, [*own, *known], n=1)
             listed = f"its options are {', '.join(own)}" if own else "it has no options of its own"
-            raise ArgumentError(
-                f"a keyword must be one that {method} has", received=name,
-                way_out=f"use {close[0]}" if close else listed,
-            )  # fmt: skip
+            way_out = f"use {close[0]}" if close else listed
+            raise ArgumentError(f"a keyword must be one that {method} has", received=name, way_out=way_out)
 
 
 def method_named(name: str) -> str:

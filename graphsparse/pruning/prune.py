@@ -1,4 +1,4 @@
-"""Any pruner to a direct or an effective target, in one sweep."""
+"""Any pruner to a direct or an effective target, in one sweep; a ranking kept up to either."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from graphsparse.arrays import as_number
 from graphsparse.capture import Network, export, network_of
 from graphsparse.errors import TargetError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.selection import nth_greatest
+from graphsparse.kernels.threads import each
 from graphsparse.passes.curve import compression_curve
 from graphsparse.passes.liveness import active_connections
+from graphsparse.passes.scores import effective_scores
 from graphsparse.pruning.losses import Loss, cross_entropy
 from graphsparse.pruning.methods import check_options, saliency
-from graphsparse.pruning.select import active_at, asked, keep_direct, wanted_connections
+from graphsparse.pruning.rounds import flat, least, shaped
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -117,21 +121,25 @@ def prune(
     check_options(method, options, KEYWORDS)
     network = network_of(model, example_inputs, kwargs, weights=weights)
     graph = export(network, masks, resolution=resolution, norm_statistics=norm_statistics, sources=sources)
-    wanted = wanted_connections(graph, sparsity, compression)
+    wanted, target = wanted_connections(graph, sparsity, compression), asked(sparsity, compression)
     ranking = saliency(
         method, network, list(graph.shapes), data=data, loss=loss, seed=seed, progress=progress,
         masks={name: graph.masks[name].unpack() for name in graph.shapes if name in graph.masks},
         compression=graph.n_connections / wanted, **options,
     )  # fmt: skip
     if effective:
-        active, threshold = active_at(graph, ranking, wanted, asked(sparsity, compression))
-        return PrunedMasks(
-            active, {name: _dead(graph, name, ranking[name] >= threshold, active[name]) for name in active}
-        )
-    return _directly(graph, ranking, wanted, asked(sparsity, compression))
+        active, threshold = active_at(graph, ranking, wanted, target)
+        chosen = {name: ranking[name] >= threshold for name in active}
+    else:
+        chosen, active = _directly(graph, ranking, wanted, target)
+    dead = (np.count_nonzero(chosen[name] & ~active[name] & graph.kept[name].unpack()) for name in active)
+    return PrunedMasks(active, {name: int(count) for name, count in zip(active, dead)})
 
 
-def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: int, target: str) -> PrunedMasks:
+def _directly(
+    graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: int, target: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The best connections up to a direct target, and those of them that are active."""
     kept = keep_direct(graph, ranking, wanted)
     active = active_connections(graph.with_masks({**graph.masks, **kept}))
     if not any(mask.any() for mask in active.values()):
@@ -142,12 +150,72 @@ def _directly(graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: in
             received=f"direct {target}",
             way_out=f"the highest direct compression that leaves a path is {best:,.1f}",
         )  # fmt: skip
-    return PrunedMasks(active, {name: _dead(graph, name, kept[name], active[name]) for name in kept})
+    return kept, active
 
 
-def _dead(graph: LayeredGraph, name: str, above: np.ndarray, active: np.ndarray) -> int:
-    """How many connections that rank high enough, and that were there before, are dead."""
-    return int(np.count_nonzero(above & ~active & graph.kept[name].unpack()))
+def wanted_connections(graph: LayeredGraph, sparsity: float | None, compression: float | None) -> int:
+    """How many connections a target leaves: the fewest that do not go beyond it."""
+    if (sparsity is None) == (compression is None):
+        raise TargetError(
+            "a target must be a sparsity or a compression, one of them",
+            received="neither" if sparsity is None else f"sparsity {sparsity} and compression {compression}",
+            way_out="give sparsity= or compression=",
+        )
+    if sparsity is not None and not 0 <= as_number("sparsity", sparsity, 0.9) < 1:
+        raise TargetError("a sparsity must be from 0 to below 1", received=sparsity)
+    if compression is not None and not 1 <= as_number("compression", compression, 10) < np.inf:
+        raise TargetError("a compression must be 1 or more, and finite", received=compression)
+    density = 1 - float(sparsity) if sparsity is not None else 1 / float(compression or 1)
+    return max(1, int(np.ceil(density * graph.n_connections - 1e-6)))
+
+
+def asked(sparsity: float | None, compression: float | None) -> str:
+    """A target in the words in which it was given."""
+    return f"sparsity {float(sparsity or 0):.12g}" if compression is None else f"compression {float(compression):,.12g}"
+
+
+def active_at(
+    graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int, target: str | None = None
+) -> tuple[dict[str, np.ndarray], np.floating]:
+    """The highest threshold at which at least ``wanted`` connections are active, and their masks: nothing dead in them.
+
+    Connections whose effective scores are equal come alive together, so the count is exact to such a group. ``target``
+    is what was asked for, in words.
+
+    Raises:
+        TargetError: fewer are active even with everything kept; or so few are wanted that the network would already be
+            disconnected, and the text names the highest compression that can be reached.
+    """
+    effective = effective_scores(graph, scores)
+    arrays, total = list(effective.values()), graph.n_connections
+    threshold = nth_greatest(arrays, min(wanted, total))
+    if threshold == -np.inf:  # what is never active came into the count
+        alive = sum(int(np.count_nonzero(array > -np.inf)) for array in arrays)
+        raise TargetError(
+            "a target must not be below the sparsity that is there already",
+            received=target or f"{wanted:,} active connections wanted",
+            way_out=f"at most {alive:,} of {total:,} can be active",
+        )
+    masks = each(lambda array: array >= threshold, arrays, sum(array.nbytes for array in arrays))
+    active = sum(int(np.count_nonzero(mask)) for mask in masks)
+    if active > wanted and not any((array > threshold).any() for array in arrays):
+        raise TargetError(
+            "the network must stay connected until the target is reached",
+            received=target or f"compression {total / wanted:,.1f}",
+            way_out=f"the highest effective compression of this ranking is {total / active:,.1f} "
+            f"({active:,} connections)",
+        )
+    return dict(zip(effective, masks)), threshold
+
+
+def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
+    """The ``wanted`` best connections; of equal scores the earlier one, by the order of parameters and then of entries."""
+    row = flat(np.where(graph.kept[name].unpack(), scores[name], -np.inf) for name in graph.shapes)
+    if int(np.count_nonzero(row > -np.inf)) < wanted:
+        raise TargetError(
+            "a target must not be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
+        )
+    return shaped(~least(row, row.size - wanted), graph.shapes)
 
 
 KEYWORDS = tuple(inspect.signature(prune).parameters)
