@@ -24,7 +24,8 @@ class Kept:
 
     ``mask``: integers of the parameter's width, spread as it is. ``version``: how often torch had changed the
     parameter's memory when it was last known to be zero where the mask drops. ``changes``: how often it was changed by
-    others since. ``hook``: on its gradient. ``dense``: its gradient since `KeptMasks.collect`, before it was masked.
+    others since. ``gradients``: how many have come in. ``hook``: on its gradient. ``dense``: its gradient since
+    `KeptMasks.collect`, before it was masked.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Kept:
     hook: RemovableHandle | None = None
     version: int = -1
     changes: int = 0
+    gradients: int = 0
     dense: torch.Tensor | None = None
 
     def __post_init__(self) -> None:

@@ -232,7 +232,7 @@ class KeptMasks:
         bits, wanted = bits_of(new, each.here)
         bits.mul_(wanted)
         each.gradient_is_masked(gradient)
-        if local(each.parameter)._version != each.version:
+        if not torch.compiler.is_compiling():
             self.warned = look(each, self.warned)
 
     @staticmethod
