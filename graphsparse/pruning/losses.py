@@ -16,9 +16,10 @@ Loss = Callable[[Any, Any], torch.Tensor]
 
 
 def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy. Classes on axis 1, as in torch; on the last axis where the targets have all axes but that.
+    """Mean cross entropy with class indices or probabilities.
 
-    Targets are class indices or class probabilities. Outputs (batch, tokens, classes) fit targets (batch, tokens).
+    Classes are on axis 1, as in torch; on the last axis where the targets have all axes but that: outputs (batch, tokens,
+    classes) fit targets (batch, tokens).
     """
     if outputs.dim() > 2 and targets.shape == outputs.shape[:-1]:
         outputs = outputs.movedim(-1, 1)

@@ -18,8 +18,8 @@ LAST_DENSITY = 0.2
 def quotas(name: str, shapes: Sequence[Shape], sparsity: float) -> list[float]:
     """Layer sparsities that together make `sparsity`, one for each kernel shape, in the order of `shapes`.
 
-    Whatever the sparsity, each value lies in [0, 1] and the kept weights add up to (1 - sparsity) of all, exactly but
-    for rounding in float64: `quotas` deals in fractions of weights, `quota_scores` in whole ones.
+    Each lies in [0, 1]. The kept weights add up to (1 - sparsity) of all, in fractions of weights, but for the rounding of
+    float64.
 
     - ``uniform``: the same sparsity everywhere.
     - ``uniform_plus``: the first layer dense, the last at most 0.8 sparse, one sparsity for the others

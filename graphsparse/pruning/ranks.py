@@ -1,8 +1,8 @@
 """Orders inside layers, and quota families as global scores: the family's parameter at which a weight falls.
 
-A family of masks that only shrinks as its parameter grows is one global ranking. With j the place of a weight in the
-order of its layer (0 = kept longest) and n the layer's size, a quota of x weights, rounded, keeps it while
-x >= j + 1/2. So each family below is monotone, and none needs a bisection over masks:
+Masks that only shrink as a parameter grows are one global ranking. Let j be the place of a weight in the order of its layer
+(0 is kept longest) and n the layer's size: a quota of x weights, rounded, keeps the weight while x >= j + 1/2. So no family
+needs a bisection over masks:
 
 - ``uniform`` keeps d n. It falls at the sparsity 1 - d = 1 - (j + 1/2) / n.
 - ``uniform_plus`` is the same, with the first layer and the first fifth of the last one never falling (infinite score).
@@ -26,16 +26,15 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def quota_scores(name: str, ranks: Arrays) -> dict[str, np.ndarray]:
-    """Scores of which every threshold set {score >= t} is one mask of the quota family `name`, and every mask is one.
+    """Scores whose thresholds give the masks of the quota family `name`, each of them and no others.
 
-    A kernel's layer sparsities follow `graphsparse.pruning.quotas.quotas`, in whole weights; inside a layer the order
-    is that of `ranks`. Where several layers want a weight at the same parameter their scores tie. What the family never
-    prunes has an infinite score.
+    Layer sparsities follow `graphsparse.pruning.quotas.quotas`, in whole weights. Where several layers lose a weight at the
+    same parameter their scores tie. What the family never prunes has an infinite score.
 
     Args:
         name: one of `graphsparse.pruning.quotas.FAMILIES`.
-        ranks: for each kernel, in order, an integer array in the kernel's shape, a permutation of 0 to n - 1, 0 to be
-            kept longest: `layer_ranks` of any saliency, or `random_ranks`.
+        ranks: the order inside each kernel, an integer array in its shape, 0 to be kept longest: `layer_ranks` of any
+            saliency, or `random_ranks`.
 
     Returns:
         Float64 arrays under the same names, in the same shapes.
@@ -55,10 +54,9 @@ def quota_scores(name: str, ranks: Arrays) -> dict[str, np.ndarray]:
 
 
 def scores_in_order(scores: Arrays, ranks: Arrays) -> dict[str, np.ndarray]:
-    """The layer sparsities of `scores` at every threshold, with the order inside each layer taken from `ranks`.
+    """The same scores in each layer, in the order of `ranks`: every threshold keeps as many weights of a layer as before.
 
-    Each layer keeps its multiset of scores, so a threshold keeps as many weights of it as before; which ones, `ranks`
-    say. ``scores_in_order(snip_scores, random_ranks(...))`` is random/snip: random under SNIP's layer sparsities.
+    ``scores_in_order(snip_scores, random_ranks(...))`` is random/snip: random under SNIP's layer sparsities.
     """
     return {name: np.sort(values, axis=None)[::-1][ranks[name]] for name, values in scores.items()}
 
@@ -75,18 +73,15 @@ def layer_ranks(scores: Arrays) -> dict[str, np.ndarray]:
 
 
 def random_ranks(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
-    """A random order of each layer: the same for the same seed on every machine, with any number of threads.
-
-    A layer's order depends on the seed and the layer's position in `shapes` alone. It is read off the raw words of
-    NumPy's PCG64, a stream that NumPy promises to keep.
-    """
+    """A random order of each layer, see `random_scores`."""
     return {name: _permutation(words).reshape(shape) for name, shape, words in _random_words(shapes, seed)}
 
 
 def random_scores(shapes: Mapping[str, Sequence[int]], seed: int) -> dict[str, np.ndarray]:
     """Uniform random scores in [0, 1), float64: the same for the same seed on every machine, with any threads.
 
-    A kernel's scores depend on the seed and its position in `shapes` alone.
+    A kernel's scores depend on the seed and its position in `shapes` alone. They are read off the raw words of NumPy's
+    PCG64, a stream that NumPy promises to keep.
 
     Example:
         >>> random_scores({"fc.weight": (1, 2)}, seed=0)["fc.weight"].shape
@@ -114,14 +109,14 @@ def _permutation(words: np.ndarray) -> np.ndarray:
 
 
 def descending_order(values: np.ndarray) -> np.ndarray:
-    """Flat positions from the greatest value to the least, equal values by position: a stable order, by fast sorts.
+    """Flat positions from the greatest value to the least, equal values by position.
 
-    Values become 32-bit words that sort like them, each with its position behind it in one 64-bit key, so that a plain
-    sort of integers yields the stable permutation several times sooner than a stable argsort. Two words for float64.
+    Values become 32-bit words that sort like them (two for float64), each with its position behind it in one 64-bit key: a
+    plain sort of integers gives the order several times sooner than a stable argsort.
     """
-    words = _ascending_words(np.ravel(values))
-    order = _order_by_word(words[0])
-    for word in words[1:]:
+    first, *others = _ascending_words(np.ravel(values))
+    order = _order_by_word(first)
+    for word in others:
         order = order[_order_by_word(word[order])]
     return order
 

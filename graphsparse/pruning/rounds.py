@@ -13,8 +13,8 @@ from graphsparse.pruning.scratch import Masks, check_numbers, mask_of
 Scorer = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 Progress = Callable[[int, int], None]
 MANTISSA = 31
-"""Scores are rounded to so many binary places behind their leading one, so that what exact arithmetic makes equal
-is equal here, in whatever order threads have summed."""
+"""Scores are rounded to so many binary places, so that what is equal in exact arithmetic is equal here, in whatever order
+threads have summed."""
 
 
 def ranks_by_round(
@@ -27,25 +27,16 @@ def ranks_by_round(
 ) -> dict[str, np.ndarray]:
     """Rank connections by the round in which iterative pruning drops them, and inside a round by their last score.
 
-    The number of kept connections falls exponentially from round to round (see `schedule`), from the present masks down to
-    1 / compression of all connections. Connections that no round drops rank by their score in the last one. Of equal
-    scores the later place falls first.
-
-    Args:
-        score: gives the saliency of each connection under given masks, greater = keep; called once a round.
-        shapes: the kernels, in order.
-        compression: of all connections to those that the last round leaves, at least 1.
-        rounds: how many, at least 1.
-        masks: where to start; what they have pruned stays pruned.
-        progress: called with (rounds done, rounds) after each.
+    Each round scores the connections under the masks so far (greater is kept longer) and keeps fewer, see `schedule`: from
+    the present masks down to 1 / compression of all connections. What no round drops ranks by its last score. Of equal
+    scores the later place falls first. `progress` is called with (rounds done, rounds) after each.
 
     Returns:
         Whole float64 numbers: one threshold on them gives the masks after any round, equal pairs (round, score) have
         equal numbers. Minus infinity for what `masks` has pruned.
 
     Raises:
-        TargetError: compression below 1 or rounds below 1.
-        MaskError: a score is not a number.
+        TargetError: compression or rounds below 1. MaskError: a score is not a number.
     """
     if not (compression >= 1 and rounds >= 1):
         raise TargetError(

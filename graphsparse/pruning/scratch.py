@@ -29,9 +29,8 @@ def scratch(
 ) -> Iterator[tuple[nn.Module, dict[str, torch.Tensor]]]:
     """Yield a copy of `model` in `dtype`, and its named kernels under `masks`, ready to be differentiated.
 
-    The copy keeps the model's training mode and buffers; its pruning hooks are applied and gone. A tied kernel is found
-    under all its names. Inside the block gradients are on and torch's, NumPy's and Python's global generators start from
-    `seed`; afterwards they are as they were.
+    The copy keeps the model's training mode and buffers; masks that the model carries are applied and gone. Inside the block
+    gradients are on, and random draws start from `seed`, see `own_random_state`.
     """
     with own_random_state(seed), torch.enable_grad():
         twin = _copied(network_of(model).runnable).to(dtype)
@@ -141,7 +140,7 @@ def _require_known(names: Sequence[str], known: Mapping[str, object]) -> None:
 
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
-    """Global random generators start from `seed` inside the block and are afterwards as they were.
+    """torch's, NumPy's and Python's global generators start from `seed` inside the block; afterwards they are as before.
 
     torch.manual_seed would also seed devices that were never used; only generators that exist are seeded here.
     """

@@ -38,9 +38,8 @@ def snip(
 ) -> dict[str, np.ndarray]:
     """|weight x gradient of the loss|, the gradient averaged over the batches. Greater is kept longer.
 
-    The model is not touched: a copy of it runs, in the training mode that the model is in, with random draws from
-    `seed`. In double precision the number of threads does not show in the ranking; ``dtype=None`` takes the model's own
-    precision, several times faster on a CPU.
+    A copy of the model runs, in the model's training mode, with random draws from `seed`. In double precision the number of
+    threads does not show in the ranking; ``dtype=None`` takes the model's own precision, several times faster on a CPU.
     (Lee, Ajanthan, Torr, "SNIP: Single-shot Network Pruning Based on Connection Sensitivity", ICLR 2019.)
 
     Args:
@@ -112,8 +111,8 @@ def grasp(
     """weight x (H g), H and g the Hessian and gradient of the loss over the kernels. Greater is kept longer.
 
     Without a weight w the squared norm of the gradient changes by -2 w (H g) to first order. The paper scores a weight
-    by -w (H g) and removes the greatest; here the sign is turned. H and g are averages over the batches. H g comes from
-    differentiating twice; H is never formed. As in the paper's experiments outputs are divided by a temperature of 200.
+    by -w (H g) and removes the greatest; here the sign is turned. H and g are averages over the batches, and H g comes from
+    differentiating twice. As in the paper's experiments outputs are divided by a temperature of 200.
     (Wang, Zhang, Grosse, "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020, equation 8.)
 
     Arguments, precision and what is left untouched are as in `snip`. Goes through the data twice: an iterator is read

@@ -25,7 +25,7 @@ class Kept:
     ``mask``: integers of the parameter's width, spread as it is. ``version``: how often torch had changed the
     parameter's memory when it was last known to be zero where the mask drops. ``changes``: how often it was changed by
     others since. ``gradients``: how many have come in. ``hook``: on its gradient. ``dense``: its gradient since
-    `KeptMasks.collect`, before it was masked.
+    `KeptMasks.collect`, before it was masked. ``masked``: the gradient that was masked last, and its version then.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Kept:
         self.parameter, self.mask, self.here = parameter, mask, local(mask)
         self.form, self._pointer = form_of(parameter), 0
         self._pair: Pair | None = None
-        self._gradient: tuple[weakref.ref[torch.Tensor] | None, int] = None, 0
+        self.masked: tuple[weakref.ref[torch.Tensor] | None, int] = None, 0
 
     def pair(self) -> Pair:
         """The parameter's memory read as integers, and its mask; made anew only where the memory is another."""
@@ -56,23 +56,15 @@ class Kept:
             self._pair, self._pointer = bits_of(weight, self.here), pointer
         return self._pair
 
-    def gradient_is_masked(self, gradient: torch.Tensor) -> None:
-        """Note that this gradient is zero where the mask drops."""
-        self._gradient = weakref.ref(gradient), local(gradient)._version
-
     def has_masked_gradient(self) -> bool:
         """Whether the parameter's gradient is the one that was masked last, and nothing has been written to it since."""
-        masked, version = self._gradient
+        masked, version = self.masked
         gradient = masked() if masked is not None else None
         return gradient is not None and gradient is self.parameter.grad and local(gradient)._version == version
 
     def known_to_be_zero(self) -> None:
         """Take the parameter's present memory as right."""
         self.version, self.changes = local(self.parameter)._version, 0
-
-    def summed(self, new: torch.Tensor) -> torch.Tensor:
-        """Gradients over several backward passes: of what is dropped only the last is in the parameter's own."""
-        return new.clone() if self.dense is None else torch.where(self.here != 0, new, self.dense + new)
 
     def unhook(self) -> None:
         """Listen to the gradient no longer."""

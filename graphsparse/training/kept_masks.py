@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,14 +25,13 @@ from graphsparse.training.optimisers import (
     torch_optimisers,
 )
 from graphsparse.training.shards import local, whole
-from graphsparse.training.zeroing import bits_of, multiply, zero
+from graphsparse.training.zeroing import Pair, bits_of, multiply, zero
 
 
 class KeptMasks:
-    """What `keep_masks` gives: it holds the masks, changes them and ends.
+    """What `keep_masks` gives: it holds the masks, changes them and ends, as a context manager with its block.
 
-    As a context manager it ends with its block. It is also what torch.distributed.checkpoint calls stateful: give it
-    among the states to save and load, and the masks go with them.
+    It is stateful, as torch.distributed.checkpoint calls it: saved and loaded among other states, it takes the masks along.
     """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None):
@@ -123,13 +122,13 @@ class KeptMasks:
             raise GraphsparseError("the model must still be there", received="a model that Python has deleted")
         return model
 
-    def _listen(self, optimisers: Iterable[Optimizer]) -> None:
+    def _listen(self, optimisers: Sequence[Optimizer]) -> None:
         """Hooks around the steps of these optimisers; of all there are and will be where none is named."""
         for optimizer in optimisers:
             self._hooks.append(optimizer.register_step_pre_hook(self._before_step))
             self._hooks.append(optimizer.register_step_post_hook(self._after_step))
             self._meet(optimizer)
-        if not self._hooks:
+        if not optimisers:
             self._hooks.append(register_optimizer_step_pre_hook(self._before_step))
             self._hooks.append(register_optimizer_step_post_hook(self._after_step))
 
@@ -144,7 +143,7 @@ class KeptMasks:
     def _zero_state(self, optimizer: Optimizer) -> None:
         zero(self._state(optimizer, self._refreshed()))
 
-    def _state(self, optimizer: Optimizer, kept: Iterable[Kept], but: Iterable[str] = ()) -> Any:
+    def _state(self, optimizer: Optimizer, kept: Iterable[Kept], but: Container[str] = ()) -> Iterator[Pair]:
         return remembered(optimizer, {each.parameter: each.mask for each in kept}, but)
 
     @torch.no_grad()
@@ -228,10 +227,11 @@ class KeptMasks:
             return
         new = local(gradient)
         if self._collecting:
-            each.dense = each.summed(new.detach().to_dense())
-        bits, wanted = bits_of(new, each.here)
-        bits.mul_(wanted)
-        each.gradient_is_masked(gradient)
+            dense = new.detach().to_dense()  # where the mask drops it is that of the last backward pass alone
+            each.dense = dense.clone() if each.dense is None else torch.where(each.here != 0, dense, each.dense + dense)
+        bits, mask = bits_of(new, each.here)
+        bits.mul_(mask)
+        each.masked = weakref.ref(gradient), new._version
         if not torch.compiler.is_compiling():
             self.warned = look(each, self.warned)
 

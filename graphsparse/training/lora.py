@@ -47,7 +47,7 @@ def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> Merg
     """Merge PEFT's adapters into a sparse base model, and keep the zeros of the base.
 
     PEFT's own merge adds a dense product to each weight, and nothing stays sparse. Here what the base drops is dropped
-    again after it, so the merged model computes the adapters' part only where the base has a weight.
+    again afterwards: the merged model has the adapters' part only where the base has a weight.
 
     Args:
         model: a model of PEFT, of any kind of adapter that it can merge. It is used up, as by ``merge_and_unload``.
@@ -76,15 +76,15 @@ def merge_lora(model: nn.Module, masks: Mapping[str, Any] | None = None) -> Merg
     adapted: Any = model
     names = base_names(model)
     if masks is None:
-        wanted = {name: mask for name, mask in _zeros(model, names).items() if not mask.all()}
+        found = {name: model.get_parameter(inside) != 0 for name, inside in names.items() if _WRAPPED in inside}
+        wanted = {name: mask for name, mask in found.items() if not mask.all()}
     else:
-        found = checked(model, {names.get(name, name): mask for name, mask in masks.items()})
+        given = checked(model, {names.get(name, name): mask for name, mask in masks.items()})
         back = {inside: name for name, inside in names.items()}
-        wanted = {back.get(name, name): mask for name, (_, mask) in found.items()}
+        wanted = {back.get(name, name): mask for name, (_, mask) in given.items()}
     merged: nn.Module = adapted.merge_and_unload()
     with torch.no_grad():
-        pairs = ((parameter, as_integers(mask, parameter)) for parameter, mask in checked(merged, wanted).values())
-        zero(pairs)
+        zero((parameter, as_integers(mask, parameter)) for parameter, mask in checked(merged, wanted).values())
     return Merged(merged, wanted)
 
 
@@ -102,8 +102,3 @@ def lora_sparsity(
         As `graphsparse.sparsity`, by the names of the base model.
     """
     return sparsity(export(merge_lora(copy.deepcopy(model), masks).model, example_inputs, kwargs=kwargs))
-
-
-def _zeros(model: nn.Module, names: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """What is not zero in each weight that has an adapter, by the base model's names."""
-    return {name: model.get_parameter(inside) != 0 for name, inside in names.items() if _WRAPPED in inside}

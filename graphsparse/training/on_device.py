@@ -21,6 +21,7 @@ from graphsparse.kernels.masks import Mask
 from graphsparse.measures.sparsity import Sparsity, counted
 from graphsparse.sweep import Reach, sweep
 
+Ids = np.ndarray
 Uses = Iterable[tuple[Kernel, torch.Tensor]]
 
 
@@ -112,13 +113,7 @@ class OnDevice:
         self._add(vector, self._units(sources), vector[self._ids(targets)])
 
     def gate(
-        self,
-        signal: torch.Tensor,
-        nonzero: torch.Tensor,
-        known: bool,
-        lefts: np.ndarray,
-        rights: np.ndarray,
-        targets: np.ndarray,
+        self, signal: torch.Tensor, nonzero: torch.Tensor, known: bool, lefts: Ids, rights: Ids, targets: Ids
     ) -> None:
         """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
         a, b, into = self._ids(lefts), self._ids(rights), self._units(targets)
@@ -126,9 +121,7 @@ class OnDevice:
         self._add(nonzero, into, nonzero[a] * nonzero[b])
         self._add(signal, into, moved)
 
-    def gate_back(
-        self, reach: torch.Tensor, nonzero: torch.Tensor, lefts: np.ndarray, rights: np.ndarray, targets: np.ndarray
-    ) -> None:
+    def gate_back(self, reach: torch.Tensor, nonzero: torch.Tensor, lefts: Ids, rights: Ids, targets: Ids) -> None:
         """An operand reaches what the product reaches while the other operand is not zero."""
         a, b, reached = self._ids(lefts), self._ids(rights), reach[self._ids(targets)]
         self._add(reach, self._units(lefts), reached * nonzero[b])
@@ -136,14 +129,12 @@ class OnDevice:
 
     def _rows(self, kernel: Kernel, values: torch.Tensor) -> torch.Tensor:
         """The kernel's values, (groups, rows, columns)."""
-        groups, rows = kernel.targets.shape[:2]
-        if isinstance(kernel.view, Places):
-            flat = torch.cat([values.reshape(-1), values.new_zeros(1)])
-            found = flat[self._ids(kernel.view.index)]
+        view = kernel.view
+        if isinstance(view, Places):
+            found = torch.cat([values.reshape(-1), values.new_zeros(1)])[self._ids(view.index)]
         else:
-            view = kernel.view
             found = torch.as_strided(values.contiguous(), view.shape, view.strides, view.offset)
-        return found.reshape(groups, rows, -1)
+        return found.reshape(*kernel.targets.shape[:2], -1)
 
     def _inputs(self, kernel: Kernel, vector: torch.Tensor) -> torch.Tensor:
         """What each column reads, (groups, columns, positions)."""
@@ -267,9 +258,8 @@ class DeviceSweep:
 
     def _values(self, masks: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         named = {self.graph.aliases.get(name, name): self._checked(name, mask) for name, mask in masks.items()}
-        own = {name: self.graph.kept[name] for name in self.graph.shapes if name not in named}
         return {
-            name: named[name].to(self.algebra.dtype) if name in named else self.algebra.of_mask(own[name])
+            name: named[name].to(self.algebra.dtype) if name in named else self.algebra.of_mask(self.graph.kept[name])
             for name in self.graph.shapes
         }
 

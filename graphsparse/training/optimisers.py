@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,12 +12,10 @@ from graphsparse.errors import GraphsparseError
 from graphsparse.training.shards import local
 from graphsparse.training.zeroing import Pair
 
-STAY_ZERO = frozenset(
-    (
-        "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_avg_diff", "previous_grad", "sum",
-        "square_avg", "acc_delta", "grad_avg", "step",
-    )
-)  # fmt: skip
+STAY_ZERO = frozenset({
+    "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_avg_diff", "previous_grad", "sum", "square_avg",
+    "acc_delta", "grad_avg", "step",
+})  # fmt: skip
 """State that stays zero by itself where gradients are zero. Any other of the parameter's shape is zeroed after each step."""
 
 
@@ -60,19 +58,12 @@ def parameters_of(optimizer: Optimizer) -> Iterator[torch.Tensor]:
 
 
 def remembered(
-    optimizer: Optimizer, masks: Mapping[torch.Tensor, torch.Tensor], but: Iterable[str] = ()
+    optimizer: Optimizer, masks: Mapping[torch.Tensor, torch.Tensor], but: Container[str] = ()
 ) -> Iterator[Pair]:
-    """State of the shape of its parameter, each with the parameter's mask.
-
-    Args:
-        optimizer: whose state it is.
-        masks: by parameter, as integers, spread as the parameter.
-        but: names of state to leave out.
-    """
-    left_out = frozenset(but)
+    """State of the shape of its parameter, without that of the names in ``but``; each with the parameter's mask."""
     for parameter, mask in masks.items():
         for name, value in optimizer.state.get(parameter, {}).items():
-            if name not in left_out and isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+            if name not in but and isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                 yield local(value), local(mask)
 
 
