@@ -34,7 +34,6 @@ def curve(curves: Any, *, point: Any = None, ax: Axes | None = None) -> Axes:
     Args:
         curves: what `graphsparse.compression_curve` gives, several by name, or a frame with the column "method".
         point: a network to mark: what `graphsparse.sparsity` gives.
-        ax: the axes to draw on.
     """
     frames = {name: frame[frame["active"] > 0] for name, frame in _frames(curves).items()}
     ax = axes(ax, (4.6, 4.0))
@@ -70,7 +69,6 @@ def trajectory(
         found: what `graphsparse.track` gives, or its frame.
         measures: columns of the frame; one of them ``by_parameter``.
         by_parameter: a line per parameter instead of one of all.
-        ax: the axes to draw on.
 
     Raises:
         ArgumentError: a column that the frame does not have, or several by parameter.

@@ -29,7 +29,6 @@ def degrees(graph: LayeredGraph, *, layer: str | None = None, ax: Axes | None = 
     Args:
         graph: as `graphsparse.export` gives it; its csr matrix is made.
         layer: the name of a layer, for its units alone.
-        ax: the axes to draw on.
 
     Raises:
         MaskError: the graph has no such layer.
@@ -64,7 +63,6 @@ def paths(graph: LayeredGraph, *, bins: int = BINS, ax: Axes | None = None) -> A
     Args:
         graph: as `graphsparse.export` gives it.
         bins: how many bars.
-        ax: the axes to draw on.
     """
     ax = axes(ax)
     from matplotlib.ticker import MaxNLocator

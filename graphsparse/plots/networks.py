@@ -36,7 +36,6 @@ def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) ->
     Args:
         graph: as `graphsparse.export` gives it.
         most: the most edges that are drawn.
-        ax: the axes to draw on.
 
     Raises:
         TargetError: the graph has more edges.

@@ -1,15 +1,18 @@
-"""Densities by layer: of one network what is kept and what is active; of several what is active in each."""
+"""Parameters: how much of each is kept and active, in one network or several; and the mask of one as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graphsparse.graph import LayeredGraph
+from graphsparse.errors import ArgumentError
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.measures.names import connected_parameter
 from graphsparse.measures.sparsity import sparsity
-from graphsparse.plots.style import ACTIVE, COLOURS, DEAD, FAINT, KEPT, MARKERS, axes, legend, plainly
+from graphsparse.passes.liveness import active_connections
+from graphsparse.plots.style import ACTIVE, BLACK, COLOURS, DEAD, FAINT, KEPT, MARKERS, axes, legend, plainly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
 APART = 0.14  # of a line, between the dots of checkpoints
 ROW = 0.22  # inches of a parameter's line
-MOST = 60  # names on an axis; of more some are left out
+NAMES = 60  # on an axis; of more some are left out
+MOST = 256
+"""Dots of a mask along a side that has more than twice as many entries: each is a block of them, the darker the more
+of them are kept; so one in a thousand is seen, too."""
 
 
 def density(found: Any, *, ax: Axes | None = None) -> Axes:
@@ -26,7 +32,6 @@ def density(found: Any, *, ax: Axes | None = None) -> Axes:
 
     Args:
         found: a graph, or what `graphsparse.sparsity` or `graphsparse.analyze` gives.
-        ax: the axes to draw on.
 
     Example:
         >>> import torch, graphsparse as gs
@@ -51,7 +56,6 @@ def comparison(found: CheckpointComparison, measure: str = "active", *, ax: Axes
     Args:
         found: what `graphsparse.compare` gives.
         measure: "active" or "kept".
-        ax: the axes to draw on.
     """
     rows = [row for row in found.rows if row["scope"] == "parameter" and row["connections"]]
     names = list(dict.fromkeys(row["place"] for row in rows))
@@ -88,7 +92,72 @@ def _dots(
     if gone.any():
         ax.plot(np.full(gone.sum(), low), places[gone], "x", color=DEAD, label="nothing", clip_on=False, zorder=9)
     ax.set(xscale="log", xlim=(low, 1.15), ylim=(len(names) - 0.5, -0.5), xlabel="density")
-    step = -(-len(names) // MOST)
+    step = -(-len(names) // NAMES)
     ax.set_yticks(places, [name if at % step == 0 else "" for at, name in enumerate(names)], parse_math=False)
     plainly(ax, grid="x")
     ax.tick_params(axis="y", length=0)
+
+
+def mask(
+    graph: LayeredGraph, parameter: str, *, order: Literal["as it is", "degree"] = "as it is", ax: Axes | None = None
+) -> Axes:
+    """The mask of a parameter, a row per output and a column per input and tap: white where dropped.
+
+    Args:
+        graph: as `graphsparse.export` gives it.
+        parameter: the name of one of its parameters.
+        order: "degree" puts the rows and columns with the most kept connections first, as a graphon is shown.
+
+    Raises:
+        MaskError: the graph has no such parameter. ArgumentError: another order.
+    """
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    name = connected_parameter(checked_graph(graph), parameter)
+    shape = graph.shapes[name]
+    flat = (shape[0], -1) if len(shape) > 1 else (1, -1)
+    kept, active = graph.kept[name].unpack().reshape(flat), active_connections(graph)[name].reshape(flat)
+    if order == "degree":
+        rows, columns = (np.argsort(-kept.sum(axis), kind="stable") for axis in (1, 0))
+        kept, active = kept[rows][:, columns], active[rows][:, columns]
+    elif order != "as it is":
+        raise ArgumentError("an order must be 'as it is' or 'degree'", received=repr(order))
+    shares = [_means(each) for each in (kept & ~active, active)]
+    image, filled = np.ones((*shares[0].shape, 3)), shares[0] + shares[1]
+    scale = np.sqrt(filled / max(filled.max(initial=0), 1e-9)) / np.maximum(filled, 1e-9)
+    for share, colour in zip(shares, (KEPT, ACTIVE)):
+        image -= (share * scale)[..., None] * (1 - np.asarray(to_rgb(colour)))
+    ax = axes(ax, _size(kept.shape))
+    height, width = kept.shape
+    ax.imshow(image.clip(0, 1), aspect="auto", extent=(0, width, height, 0))
+    ordered = ", by degree" if order == "degree" else ""
+    ax.set_xlabel(f"input{' and tap' if len(shape) > 2 else ''}{ordered}")
+    ax.set_ylabel(f"output{ordered}")
+    ax.set_title(
+        f"{parameter}: {kept.sum():,} of {kept.size:,} kept, {active.sum():,} active", fontsize=9, parse_math=False
+    )
+    colours = {"active": ACTIVE, "kept, dead": KEPT, "dropped": "white"}
+    handles = [Patch(facecolor=c, edgecolor=BLACK, linewidth=0.5, label=label) for label, c in colours.items()]
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+    return ax
+
+
+def _means(flags: np.ndarray) -> np.ndarray:
+    """The flags as numbers; means of blocks where there are more than `MOST` along a side."""
+    result: np.ndarray = flags.astype(float)
+    for axis in (0, 1):
+        size = result.shape[axis]
+        if size > 2 * MOST:
+            starts = np.linspace(0, size, MOST, endpoint=False).astype(int)
+            lengths = np.diff([*starts, size])
+            sums = np.add.reduceat(result, starts, axis)
+            result = sums / (lengths[:, None] if axis == 0 else lengths)
+    return result
+
+
+def _size(shape: tuple[int, ...]) -> tuple[float, float]:
+    """Inches: as long as the mask is, within reason."""
+    height, width = shape
+    ratio = float(np.clip(height / max(1, width), 0.25, 1.4))
+    return (6.0, 0.9 + 4.4 * ratio) if ratio < 1 else (1.6 + 4.4 / ratio, 5.3)
