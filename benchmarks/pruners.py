@@ -60,8 +60,8 @@ def table(name: str) -> list[dict[str, Any]]:
         start, outcomes = time.perf_counter(), []
         scores: Mapping[str, np.ndarray] = {}
         for compression in COMPRESSIONS:
-            rounds: dict[str, Any] = {"rounds": 10} if entry.in_rounds and graph.n_connections > 1e6 else {}
-            if entry.in_rounds or not scores:
+            rounds: dict[str, Any] = {"rounds": 10} if "rounds" in entry.options and graph.n_connections > 1e6 else {}
+            if "rounds" in entry.options or not scores:
                 scores = saliency(
                     method, model, list(graph.shapes), example_inputs=example, data=batches(zoo.input_shape(name)),
                     compression=compression, **rounds,

@@ -51,15 +51,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Method:
-    """How to score; whether it needs data, and whether it works in rounds towards a compression.
+    """How to score, and the keywords that only this method has: its options.
 
-    ``options``: the keywords that its own function has beyond those of every method. ``runs_model``: whether it computes
-    with the model; others read one weight after the other, from a file too.
+    ``runs_model``: whether it computes with the model; others read one weight after the other, from a file too.
     """
 
     score: Callable[[Request], Scores]
-    needs_data: bool = False
-    in_rounds: bool = False
     options: tuple[str, ...] = ()
     runs_model: bool = True
 
@@ -154,13 +151,12 @@ def _scores(method: Method, request: Request) -> dict[str, np.ndarray]:
 def _of(function: Callable[..., Scores], *, runs_model: bool = True) -> Method:
     """The method that a function is: of its arguments a request fills those that it has; the others are options."""
     names = inspect.signature(function).parameters
-    filled = [name for name in names if name in _FILLED]
 
     def score(request: Request) -> Scores:
-        return function(**{name: getattr(request, name) for name in filled}, **request.options)
+        filled = {name: getattr(request, name) for name in names if name in _FILLED}
+        return function(**filled, **request.options)
 
-    options = tuple(name for name in names if name not in _FILLED)
-    return Method(score, "data" in names, "progress" in names, options, runs_model)
+    return Method(score, tuple(name for name in names if name not in _FILLED), runs_model)
 
 
 def _random_order(request: Request) -> Scores:

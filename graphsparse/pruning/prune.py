@@ -139,8 +139,13 @@ def prune(
 def _directly(
     graph: LayeredGraph, ranking: Mapping[str, np.ndarray], wanted: int, target: str
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The best connections up to a direct target, and those of them that are active."""
-    kept = keep_direct(graph, ranking, wanted)
+    """The ``wanted`` best connections, of equal scores the earlier ones; and those of them that are active."""
+    row = flat(np.where(graph.kept[name].unpack(), ranking[name], -np.inf) for name in graph.shapes)
+    if int(np.count_nonzero(row > -np.inf)) < wanted:
+        raise TargetError(
+            "a target must not be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
+        )
+    kept = shaped(~least(row, row.size - wanted), graph.shapes)
     active = active_connections(graph.with_masks({**graph.masks, **kept}))
     if not any(mask.any() for mask in active.values()):
         empty = [name for name, mask in kept.items() if not mask.any()]
@@ -206,16 +211,6 @@ def active_at(
             f"({active:,} connections)",
         )
     return dict(zip(effective, masks)), threshold
-
-
-def keep_direct(graph: LayeredGraph, scores: Mapping[str, np.ndarray], wanted: int) -> dict[str, np.ndarray]:
-    """The ``wanted`` best connections; of equal scores the earlier one, by the order of parameters and then of entries."""
-    row = flat(np.where(graph.kept[name].unpack(), scores[name], -np.inf) for name in graph.shapes)
-    if int(np.count_nonzero(row > -np.inf)) < wanted:
-        raise TargetError(
-            "a target must not be below the sparsity that is there already", received=f"{wanted:,} connections wanted"
-        )
-    return shaped(~least(row, row.size - wanted), graph.shapes)
 
 
 KEYWORDS = tuple(inspect.signature(prune).parameters)
