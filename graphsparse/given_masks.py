@@ -36,7 +36,7 @@ def checked_masks(
         if name in unused:
             continue
         if name not in shapes:
-            raise _unknown(given, list(known))
+            raise unknown_name(given, list(known), "graph")
         checked = mask if isinstance(mask, Mask) else Mask.of(as_mask(given, mask))
         if checked.shape != tuple(shapes[name]):
             raise wrong_shape(given, checked.shape, shapes[name])
@@ -46,11 +46,12 @@ def checked_masks(
     return result
 
 
-def _unknown(given: str, known: list[str]) -> MaskError:
+def unknown_name(given: str, known: list[str], owner: str) -> MaskError:
+    """The error of a mask whose name its owner, the graph or the model, does not have."""
     listed = ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")
     return MaskError(
         "masks must go by the names of model.named_parameters()", place=given,
-        received="a name that the graph does not have", way_out=f"use the graph's names: {listed}",
+        received=f"a name that the {owner} does not have", way_out=f"use the {owner}'s names: {listed}",
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from graphsparse.training.schedules import Schedule
 class Gradual:
     """Prune a model that is being trained to the sparsities of a schedule; call `at` after every step.
 
-    The network is captured once; each time the masks so far are the start, so nothing comes back. The target is the
-    effective sparsity: what is dead is dropped and told, and its budget stays with what is alive.
+    Each pruning starts from the masks so far, so nothing comes back. The target is the effective sparsity: what is dead is
+    dropped and told, and its budget stays with what is alive.
 
     Args:
         handle: of `graphsparse.keep_masks`; ``keep_masks(model, {})`` begins with everything kept.

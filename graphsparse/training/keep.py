@@ -13,10 +13,9 @@ from graphsparse.training.kept_masks import KeptMasks
 def keep_masks(model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None) -> KeptMasks:
     """From here on a weight that its mask drops is exactly zero after every optimiser step.
 
-    So are its gradient and what the optimiser remembers of it: neither weight decay nor momentum brings it back, and
-    norms for clipping count what is kept alone. Parameters stay plain parameters under their names; nothing of
-    ``state_dict``, ``deepcopy``, ``torch.compile`` or averaged copies changes. docs/training.md shows it with trainers,
-    several processes and schedules.
+    So are its gradient and what the optimiser remembers of it: neither weight decay nor momentum brings it back, and norms
+    for clipping count kept weights alone. Parameters stay plain parameters under their names; ``state_dict``, ``deepcopy``,
+    ``torch.compile`` and averaged copies work as before. docs/training.md shows trainers, several processes and schedules.
 
     Args:
         model: a module with its weights; also one that is compiled, or spread by DistributedDataParallel or

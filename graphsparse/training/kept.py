@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
-from graphsparse.given_masks import disagreement, wrong_shape
+from graphsparse.given_masks import disagreement, unknown_name, wrong_shape
 from graphsparse.training.shards import is_spread, local, spread_as, whole
 from graphsparse.training.zeroing import Pair, bits_of, width_of
 
@@ -22,9 +22,9 @@ from graphsparse.training.zeroing import Pair, bits_of, width_of
 class Kept:
     """A masked parameter as it was found last.
 
-    ``mask``: integers of the parameter's width, spread as it is. ``version``: how often torch had changed the
-    parameter's memory when it was last known to be zero where the mask drops. ``changes``: how often it was changed by
-    others since. ``gradients``: how many have come in. ``hook``: on its gradient. ``dense``: its gradient since
+    ``mask``: integers of the parameter's width, spread as it is; ``here``: the part of it in this process. ``version``:
+    torch's count of the parameter's changes when it was last known to be zero where the mask drops. ``changes``: by others,
+    since then. ``gradients``: how many have come in. ``hook``: on its gradient. ``dense``: its gradient since
     `KeptMasks.collect`, before it was masked. ``masked``: the gradient that was masked last, and its version then.
     """
 
@@ -101,14 +101,11 @@ def found(model: nn.Module, name: str) -> nn.Parameter:
     parameter = find(model, name.split("."))
     if parameter is not None:
         return parameter
-    known = [each for each, _ in model.named_parameters()]
-    if find(model, f"{name}_orig".split(".")) is not None:
-        way_out = "make the reparametrisation permanent first: torch.nn.utils.prune.remove(module, name)"
-    else:
-        way_out = "use the model's names: " + ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")
+    if find(model, f"{name}_orig".split(".")) is None:
+        raise unknown_name(name, [each for each, _ in model.named_parameters()], "model")
     raise MaskError(
-        "masks must go by the names of model.named_parameters()", place=name,
-        received="a name that the model does not have", way_out=way_out,
+        "a parameter must be a plain one before it is masked", place=name, received="one of torch.nn.utils.prune",
+        way_out="make its mask permanent first: torch.nn.utils.prune.remove(module, name)",
     )  # fmt: skip
 
 

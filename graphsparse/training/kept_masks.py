@@ -57,8 +57,8 @@ class KeptMasks:
     def set(self, masks: Mapping[str, Any]) -> None:
         """Hold other masks from now on. A parameter that they leave out is masked no longer.
 
-        Weights, gradients and state are zero at once where the new masks drop; what comes back starts at zero. Masks
-        stay in the same memory, so a compiled step is not compiled anew.
+        Weights, gradients and state are zero at once where the new masks drop; what comes back starts at zero. A compiled
+        step is not compiled anew.
         """
         self._take(checked(self._live_model(), masks))
 
@@ -78,10 +78,7 @@ class KeptMasks:
             optimizer.state.clear()
 
     def collect(self) -> None:
-        """Keep a copy of whole gradients from now on, before they are masked, until `collected` is asked for.
-
-        What grows by gradients needs those of what is dropped. It takes the memory of the gradients once more.
-        """
+        """Keep a copy of gradients from now on, before they are masked, until `collected`: growth by gradients needs them."""
         self._collecting = True
         self._refreshed()
 

@@ -1,7 +1,7 @@
 """The boolean sweep as torch operations, where the masks are: on a GPU without a copy from the host.
 
-Liveness in (or, and) is a product of matrices of zeros and ones, and whether an entry of it exceeds zero. Sums of ones
-may leave the range of half precision: they are infinite then, and still exceed zero.
+A connection or unit is alive where a product of matrices of zeros and ones exceeds zero. Sums of ones may leave the range of
+half precision: they are infinite then, and still exceed zero.
 """
 
 from __future__ import annotations

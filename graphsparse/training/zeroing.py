@@ -1,9 +1,9 @@
 """Exact zeros where masks drop: one fused call over many tensors, whatever stood there before.
 
-A mask is held as integers of its parameter's width, 1 kept and 0 dropped. The parameter's bits, read as integers too, are
-multiplied by it: what is kept stays bit by bit, and NaN, infinity and -0.0 become +0.0. Multiplying floats would keep
-NaN and make -0.0. On a CPU this is several times faster than ``masked_fill_`` with a bool mask, and as both lists have one
-type, ``torch._foreach_mul_`` stays on its fused path (`benchmarks/training.py` measures the choices).
+A mask is held as integers of its parameter's width, 1 kept and 0 dropped. The parameter's bits are read as integers too and
+multiplied by it: what is kept stays as it is, and NaN, infinity and -0.0 become +0.0. A product of floats would keep NaN and
+make -0.0. On a CPU this is several times faster than ``masked_fill_``, and as both lists have one type,
+``torch._foreach_mul_`` stays on its fused path (`benchmarks/training.py` measures the choices).
 """
 
 from __future__ import annotations
