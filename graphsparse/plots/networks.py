@@ -59,7 +59,7 @@ def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) ->
         ("wire", wire, FAINT), ("kept, dead", ~wire & ~here, KEPT), ("active", ~wire & here, ACTIVE),
     ):  # fmt: skip
         width = float(np.clip(25 / max(1, np.sqrt(use.sum())), 0.2, 1.2))
-        style = {"color": colour, "linewidth": width, "alpha": 0.8, "zorder": 1 + (label == "active")}
+        style: dict[str, Any] = {"color": colour, "linewidth": width, "alpha": 0.8, "zorder": 1 + (label == "active")}
         if use.any():
             ends = np.stack([np.stack([each[edges.row[use]], each[edges.col[use]]], 1) for each in (x, y)], 2)
             named = f"{label} ({int(use.sum()):,})"

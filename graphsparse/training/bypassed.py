@@ -6,8 +6,7 @@ import warnings
 
 import torch
 
-from graphsparse.training.kept import Kept
-from graphsparse.training.shards import local
+from graphsparse.training.kept import Kept, local
 
 EVERY = 100
 

@@ -1,4 +1,7 @@
-"""Masked parameters of a model: found by name whenever they are used, each with its mask as integers."""
+"""Masked parameters of a model: found by name whenever they are used, each with its mask as integers.
+
+A parameter may be spread over processes (DTensor, FSDP2): then so is its mask, and each process masks its own part.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,17 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed import is_available
 from torch.utils.hooks import RemovableHandle
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
 from graphsparse.given_masks import disagreement, unknown_name, wrong_shape
-from graphsparse.training.shards import is_spread, local, spread_as, whole
 from graphsparse.training.zeroing import Pair, bits_of, width_of
+
+_AVAILABLE = is_available()
+if _AVAILABLE:
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 @dataclass(eq=False)
@@ -147,3 +154,28 @@ def as_integers(mask: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     made = torch.empty_like(parameter.detach(), dtype=width_of(parameter.dtype))
     local(made).copy_(local(mask))
     return made
+
+
+def is_spread(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is spread over a mesh of processes."""
+    return _AVAILABLE and isinstance(tensor, DTensor)
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """The part of a tensor that this process holds, sharing its memory; a plain tensor as it is."""
+    spread: Any = tensor
+    return spread._local_tensor if is_spread(tensor) else tensor
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole tensor; of a spread one every process asks at the same time."""
+    spread: Any = tensor
+    return spread.full_tensor() if is_spread(tensor) else tensor
+
+
+def spread_as(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, the same in every process, spread as another one; no process sends anything."""
+    if not is_spread(like):
+        return tensor
+    mesh: Any = like
+    return distribute_tensor(tensor, mesh.device_mesh, mesh.placements, src_data_rank=None)

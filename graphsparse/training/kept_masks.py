@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.errors import GraphsparseError, MaskError
 from graphsparse.training.bypassed import look
-from graphsparse.training.kept import Kept, as_integers, checked, find, form_of, found, unwrapped
+from graphsparse.training.kept import Kept, as_integers, checked, find, form_of, found, local, unwrapped, whole
 from graphsparse.training.optimisers import (
     STAY_ZERO,
     forget_directions,
@@ -24,7 +24,6 @@ from graphsparse.training.optimisers import (
     remembered,
     torch_optimisers,
 )
-from graphsparse.training.shards import local, whole
 from graphsparse.training.zeroing import Pair, bits_of, multiply, zero
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.optim import LBFGS, Optimizer
 
 from graphsparse.errors import GraphsparseError
-from graphsparse.training.shards import local
+from graphsparse.training.kept import local
 from graphsparse.training.zeroing import Pair
 
 STAY_ZERO = frozenset({
