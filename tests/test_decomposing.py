@@ -11,7 +11,7 @@ import graphsparse as gs
 from graphsparse.capture import decomposing
 from graphsparse.capture.decomposing import decomposed
 from graphsparse.capture.nodes import needed
-from graphsparse.capture.tracing import tracing
+from graphsparse.capture.quiet import tracing
 
 aten = torch.ops.aten
 

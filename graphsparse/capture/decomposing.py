@@ -19,7 +19,7 @@ from torch.fx._lazy_graph_module import _make_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.tracing import tracing
+from graphsparse.capture.quiet import tracing
 
 Apart = Mapping[Any, Callable[..., Any]]
 """How each operation is computed by simpler ones."""

@@ -1,4 +1,4 @@
-"""Calls of other libraries that leave no trace: one thread at a time, no text, no random number used up."""
+"""How other libraries are called: one thread at a time, without a word, and with no random number used up."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx import config
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
 
 _TURN = threading.RLock()
-"""torch.export, the level of logging, the filters of warnings and sys.stderr belong to the process: one thread has them."""
+"""One thread at a time has what belongs to the process: torch.export, the level of logging, warnings and sys.stderr."""
 
 if hasattr(os, "register_at_fork"):  # a child would wait for ever for a thread that it does not have
     os.register_at_fork(before=_TURN.acquire, after_in_parent=_TURN.release, after_in_child=_TURN.release)
+
+aten = torch.ops.aten
+_RECURRENT = (aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input)
+_KEYS = (torch._C.DispatchKey.CompositeImplicitAutograd, torch._C.DispatchKey.Autograd)
 
 
 class _Muted:
@@ -41,8 +49,7 @@ class _Muted:
 def quiet() -> Iterator[None]:
     """Drop what torch and transformers log, warn and print inside the block; the error that they raise says it again.
 
-    Blocks of several threads run one after the other, so that the level of logging and the filters of warnings are
-    afterwards what they were before.
+    Blocks of several threads run one after the other, so each finds logging and warnings as the one before found them.
     """
     with _TURN:
         before = logging.root.manager.disable
@@ -66,3 +73,38 @@ def same_random_state() -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
+
+
+@contextmanager
+def tracing(apart: Container[Any] = ()) -> Iterator[None]:
+    """While torch traces, a program becomes code only when it is run, and calls do not note which line made them.
+
+    Both take almost half of the time of a trace. Recurrent layers give the shapes of their results at once: torch runs
+    each step to find them, 50 ms a step. Not so operations in ``apart``, which are about to be taken apart.
+    """
+    with quiet(), torch.no_grad(), _use_lazy_graph_module(True):
+        told = [each for each in _RECURRENT if each not in apart and all(key in each.py_kernels for key in _KEYS)]
+        saved = {each: dict(each.py_kernels) for each in told}
+        before, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
+        for each in told:
+            each.py_kernels.update({key: partial(_shapes, each.py_kernels[key]) for key in _KEYS})
+            each._dispatch_cache.clear()
+        try:
+            yield
+        finally:
+            config.do_not_emit_stack_traces = before
+            for each in told:
+                each.py_kernels.clear()
+                each.py_kernels.update(saved[each])
+                each._dispatch_cache.clear()
+
+
+def _shapes(by_steps: Callable[..., Any], value: torch.Tensor, states: Any, *settings: Any) -> Any:
+    """Outputs and last states without content, laid out in memory as torch's; real tensors go by steps."""
+    starts = list(states) if isinstance(states, (list, tuple)) else [states]
+    *_, bidirectional, batch_first = settings
+    if not isinstance(value, FakeTensor) or len(settings) != 7:
+        return by_steps(value, states, *settings)
+    shape = (value.size(1), value.size(0)) if batch_first else (value.size(0), value.size(1))
+    outputs = value.new_empty(*shape, starts[0].size(-1) * (1 + bidirectional))
+    return outputs.transpose(0, 1) if batch_first else outputs, *(start.new_empty(start.shape) for start in starts)

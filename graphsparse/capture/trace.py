@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.quiet import quiet, same_random_state
-from graphsparse.capture.tracing import tracing
+from graphsparse.capture.quiet import quiet, same_random_state, tracing
 from graphsparse.errors import CaptureError
 
 
