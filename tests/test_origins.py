@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import graphsparse as gs
-from graphsparse.capture.origins import origins
 from graphsparse.capture.rules import RULES
 from graphsparse.capture.table import Rule
+from graphsparse.capture.tried import origins
 from graphsparse.capture.values import Units
 from graphsparse.errors import CaptureError
 from graphsparse.passes.liveness import active_connections
