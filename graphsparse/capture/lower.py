@@ -15,19 +15,18 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.constants import compute
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.inputs import Inputs
 from graphsparse.capture.mechanics.counting import carries
 from graphsparse.capture.mechanics.routed import for_each_expert
 from graphsparse.capture.mechanics.statistics import measured, without_statistic
 from graphsparse.capture.mechanics.waiting import Scores
-from graphsparse.capture.nodes import is_constant, place_of, result_of
+from graphsparse.capture.nodes import kind_of, place_of, result_of
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.tried import tried
 from graphsparse.capture.values import Known, Units, Weight, unknown
 from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
-from graphsparse.capture.weights import transform
+from graphsparse.capture.weights import compute, transform
 from graphsparse.errors import CaptureError, GraphsparseError, brief
 
 
@@ -84,7 +83,7 @@ class Lowering:
                 not row.product and self.draft.room == inf
             )  # trying runs an operation often: not for a stranger's file
             return tried(node, args, kwargs) if may_try and not row.weights else transform(node, row, args, kwargs)
-        if is_constant(node):
+        if kind_of(node) != "number":
             if not carries(node, walk.values):
                 return tree_map(unknown, node.meta.get("val"))
             row = replace(row, apply=row.counts or row.apply)

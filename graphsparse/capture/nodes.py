@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
+from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.values import Known
 from graphsparse.errors import CaptureError
+
+T = TypeVar("T")
+
+
+def reached(starts: Iterable[T], onward: Callable[[T], Iterable[T]]) -> list[T]:
+    """All that is found from some starts on, these included; ``onward`` says what comes after one."""
+    found = dict.fromkeys(starts)
+    waiting = list(found)
+    while waiting:
+        new = [each for each in onward(waiting.pop()) if each not in found]
+        found.update(dict.fromkeys(new))
+        waiting += new
+    return list(found)
 
 
 def needed(graph: Graph) -> list[Node]:
@@ -22,21 +36,31 @@ def needed(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if node in wanted or node.op == "placeholder"]
 
 
+def names_held(program: ExportedProgram) -> dict[str, str]:
+    """The parameter, buffer or constant that inputs of a program stand for; not the inputs that people give."""
+    signature = program.graph_signature
+    return {
+        **signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants,
+    }  # fmt: skip
+
+
 def attribute(module: GraphModule, node: Node) -> Any:
     """A tensor that the program holds, or a program of its own."""
     held = getattr(module, str(node.target))
     return held if isinstance(held, GraphModule) else Known(held)
 
 
-def is_constant(node: Node) -> bool:
-    """Whether all that a call gives is integer or boolean, or nothing at all: no input is followed through those."""
-    leaves = [leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
-    return not any(leaf.is_floating_point() or leaf.is_complex() for leaf in leaves)
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """The tensors of a nested value, in order."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
 def kind_of(node: Node) -> str:
-    """What a call gives: "number" (real or complex), "count" (integer), "truth" (boolean), or "nothing" of a tensor."""
-    kinds = [leaf.dtype for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)]
+    """What a call gives: "number" (real or complex), "count" (integer), "truth" (boolean), or "nothing" of a tensor.
+
+    No input is followed through a call that gives no number, but where the model computes with integers.
+    """
+    kinds = [tensor.dtype for tensor in tensors_in(node.meta.get("val"))]
     if any(kind.is_floating_point or kind.is_complex for kind in kinds):
         return "number"
     return "nothing" if not kinds else "truth" if all(kind == torch.bool for kind in kinds) else "count"
@@ -62,7 +86,7 @@ def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
     Raises:
         CaptureError: its sizes depend on the values of inputs.
     """
-    value = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
+    value = next(iter(tensors_in(node.meta.get("val"))), None)
     if value is None:
         return torch.Size(), torch.float32
     sizes = [size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size for size in value.shape]
@@ -73,6 +97,11 @@ def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
             way_out="export the model without that step, or a form of it whose sizes are fixed",
         )  # fmt: skip
     return torch.Size(sizes), value.dtype
+
+
+def same_sizes(said: Sequence[Any], found: Sequence[int]) -> bool:
+    """Whether sizes are those that a program says; those that it leaves open may be any."""
+    return len(said) == len(found) and all(isinstance(a, torch.SymInt) or a == b for a, b in zip(said, found))
 
 
 def called(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -86,3 +115,9 @@ def called(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     if operation is torch.ops.aten.to.device:
         args = (args[0], args[0].device, *args[2:])
     return operation(*args, **kwargs)
+
+
+def operation_of(node: Node) -> str:
+    """The name of a call's operation, without its overload."""
+    target: Any = node.target
+    return getattr(getattr(target, "overloadpacket", target), "__name__", str(target))

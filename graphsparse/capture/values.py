@@ -41,14 +41,15 @@ class Weight:
     ``transformed``: its entries are functions of the stored ones at the same place (weight norm, standardisation).
     ``entries``: the flat index of each element in the stored parameter, where a copy was made that no strides describe.
     ``lifted``: numbers that the model computes are added to it, so that no element is surely zero.
-    ``joint``: where several parameters were joined, what they are; ``entries`` then count its places.
+    ``joint``: where several parameters were put together, the name of each, and for each place of the whole its flat
+    index in that parameter, or NEVER; they are added up. ``entries`` then count the places of the whole.
     """
 
     name: str
     view: torch.Tensor
     transformed: bool = False
     entries: torch.Tensor | None = None
-    joint: Joint | None = None
+    joint: tuple[tuple[str, torch.Tensor], ...] | None = None
     lifted: bool = False
 
     @property
@@ -83,17 +84,10 @@ class Weight:
         if self.joint is None:
             yield self.name, layout
             return
-        for name, places in self.joint.parts:
+        for name, places in self.joint:
             entries = torch.where(layout == NEVER, NEVER, places[layout])
             if bool((entries != NEVER).any()):
                 yield name, entries
-
-
-@dataclass(frozen=True, eq=False)
-class Joint:
-    """Parameters put together: ``parts`` are (name, for each place of the whole its flat index or NEVER), added up."""
-
-    parts: tuple[tuple[str, torch.Tensor], ...]
 
 
 @dataclass(frozen=True, eq=False)

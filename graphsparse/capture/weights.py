@@ -1,7 +1,9 @@
-"""Parameters on their way to a kernel: views stay views; anything else is a function of them that no input moves."""
+"""Values that no input moves. Numbers are computed: rotary tables, masks, positions, indices. Parameters on their way
+to a kernel stay views of themselves; what is no view is a function of their entries."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -10,33 +12,101 @@ import torch
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.nodes import called, place_of
+from graphsparse.capture.nodes import called, place_of, tensors_in
+from graphsparse.capture.operations import is_computed
 from graphsparse.capture.table import Rule
-from graphsparse.capture.values import NEVER, Joint, Known, Weight, unknown
+from graphsparse.capture.values import NEVER, Known, Weight, unknown
 from graphsparse.errors import CaptureError, brief
+
+CPU = torch.device("cpu")
+
+
+def compute(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run the operation on the numbers; where they are not known (meta device), keep the shape alone.
+
+    Operations of which nothing is known (see `graphsparse.capture.operations`) are not run: they may do more than compute.
+
+    An integer input that is moved, filled, shifted or put into buckets stays a token: any index may come in its place.
+    Comparisons, sums along an axis and places of maxima do not: masks and positions are constants.
+    """
+    token, made = _token(row, args), _computed(node, *_plain((args, kwargs)))
+    return tree_map(lambda leaf: replace(leaf, token=token) if isinstance(leaf, Known) else leaf, made)
+
+
+def _computed(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    some_unknown = len({tensor.is_meta for tensor in tensors_in((args, kwargs))}) > 1
+    if some_unknown or not is_computed(node.target):  # scatter, say, would read numbers that are not there
+        return _unknown(node)
+    try:
+        result = called(node, args, kwargs)
+    except RuntimeError:  # of an operation that has no form for these devices, NotImplementedError too
+        return _unknown(node)
+    except Exception as error:  # an index out of range, say
+        raise CaptureError(
+            "an operation on constants must be one that torch can run", place=f"{node.name} ({node.target})",
+            received=brief(error), way_out="try the model on its example inputs",
+        ) from error  # fmt: skip
+    if "empty" in str(node.target):  # whatever the memory held before is no constant of the model
+        for made in tensors_in(result):
+            made.zero_()
+    return tree_map(lambda leaf: Known(leaf) if isinstance(leaf, torch.Tensor) else leaf, result)
+
+
+def _unknown(node: Node) -> Any:
+    """What a call gives, as numbers of which only the shapes are known."""
+    return tree_map(unknown, node.meta.get("val"))
+
+
+def _plain(given: Any, of_weight: Callable[[Weight], torch.Tensor] = lambda weight: weight.view) -> Any:
+    """Arguments as torch takes them; ``of_weight`` says what stands for a parameter."""
+
+    def plain(leaf: Any) -> Any:
+        if isinstance(leaf, Weight):
+            return of_weight(leaf)
+        return leaf.tensor if isinstance(leaf, Known) else CPU if isinstance(leaf, torch.device) else leaf
+
+    return tree_map(plain, given)
+
+
+def _token(row: Rule, args: tuple[Any, ...]) -> str | None:
+    """Which integer input the result holds indices of: a token stays one among plain numbers, but not beside a tensor.
+
+    The sum of two tensors makes positions (a mask times its running sum), and positions are constants.
+    """
+    tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Known)]
+    if not row.tokens or row.tokens == "shifts" and sum(leaf.tensor.dim() > 0 for leaf in tensors) != 1:
+        return None
+    return next((leaf.token for leaf in tensors if leaf.token), None)
 
 
 def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A view of a parameter where the operation is one; a function of its entries where shapes keep; else a constant."""
-    weight = next(leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight))
+    leaves = tree_leaves((args, kwargs))
+    weight = next(leaf for leaf in leaves if isinstance(leaf, Weight))
     if row.weights == "keeps":
         return weight
-    open_ = any(isinstance(leaf, Known) and not leaf.known for leaf in tree_leaves((args, kwargs)))
     joined = _joined(node, row, args) if row.weights in ("joins", "adds") else None
     if joined is not None:
         return joined
-    if not row.weights or row.weights in ("moves", "reshapes") and open_:  # mixtures, or rows that an input chooses
-        return tree_map(unknown, node.meta.get("val"))
-    if row.weights in ("moves", "reshapes"):
+    moves = row.weights in ("moves", "reshapes")
+    open_ = any(isinstance(leaf, Known) and not leaf.known for leaf in leaves)
+    if not row.weights or moves and open_:  # mixtures, or rows that an input chooses
+        return _unknown(node)
+    if moves:
         return _moved(node, row, weight, args, kwargs)
     return tree_map(lambda value: _function(value, node, row, args, kwargs), node.meta.get("val"))
 
 
 def _moved(node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The operation on the view; where that copies, on the flat index of every entry."""
+
+    def shares(part: Any) -> bool:  # tril and the like keep the shape but change the content
+        root = weight.view._base if weight.view._is_view() else weight.view
+        return isinstance(part, torch.Tensor) and (part is weight.view or part._is_view() and part._base is root)
+
     if weight.entries is None:
         views = _apply(node, row, weight.view, args, kwargs)
-        if all(_shares(view, weight.view) for view in (views if isinstance(views, (tuple, list)) else (views,))):
+        if all(map(shares, views if isinstance(views, (tuple, list)) else (views,))):
             return tree_map(lambda view: replace(weight, view=view), views)
     from_one = _apply(node, row, weight.index + 1, args, kwargs)  # what an operation fills with zeros is never
 
@@ -50,28 +120,16 @@ def _moved(node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs:
 
 def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``layout`` in place of the weight; a view that index tensors of other strides do not allow is a reshape of them."""
-    plain = tree_map(
-        lambda a: layout if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a, (args, kwargs)
-    )
     if row.weights == "reshapes":
         return layout.reshape(node.meta["val"].shape)
     try:
-        return called(node, *plain)
+        return called(node, *_plain((args, kwargs), lambda _: layout))
     except Exception as error:  # an index out of range, say: example inputs that are longer than a table
         raise CaptureError(
             "an operation that moves a parameter must be one that torch can run", place=place_of(node)[0] or "the model",
             received=f"{node.target} of a parameter of shape {tuple(layout.shape)}: {brief(error)}",
             way_out="try the model on its example inputs",
         ) from error  # fmt: skip
-
-
-def _shares(part: Any, view: torch.Tensor) -> bool:
-    """Whether a result is a view of the same parameter (tril and the like keep the shape but change the content)."""
-    return isinstance(part, torch.Tensor) and (part is view or part._is_view() and part._base is _root(view))
-
-
-def _root(view: torch.Tensor) -> torch.Tensor:
-    return view._base if view._is_view() else view  # type: ignore[return-value]
 
 
 def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
@@ -97,7 +155,7 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
     name = " and ".join(w.name for w in weights)
     # a sum is not zero where only one of its terms is: as a scale it cuts nothing that a mask of one term would cut
     changed = adds or any(w.transformed for w in weights)
-    return Weight(name, torch.empty(shape, device="meta"), changed, entries, Joint(tuple(parts)))
+    return Weight(name, torch.empty(shape, device="meta"), changed, entries, tuple(parts))
 
 
 def _is_zero(value: Any) -> bool:
@@ -113,27 +171,21 @@ def _among(size: int, start: int, index: torch.Tensor) -> torch.Tensor:
 
 def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of arithmetic on parameters: it keeps the largest parameter's entries where it has its shape."""
-    if not isinstance(value, torch.Tensor):
-        return value
     weights = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight)]
-    same = [weight for weight in weights if weight.shape == value.shape]
-    if same and value.is_floating_point():
-        added = any(isinstance(a, Known) and not _is_zero(a) for a in args) and row.weights == "adds"
-        entries = _without_zeros(node, row, same[0], args, kwargs)
-        return replace(same[0], transformed=True, lifted=same[0].lifted or added, entries=entries)
-    return unknown(value)
+    same = [weight for weight in weights if isinstance(value, torch.Tensor) and weight.shape == value.shape]
+    if not same or not value.is_floating_point():
+        return unknown(value)
+    weight, entries = same[0], same[0].entries
+    added = row.weights == "adds" and any(isinstance(a, Known) and not _is_zero(a) for a in args)
+    if row.weights == "cuts":
+        entries = _without_zeros(node, weight, args, kwargs)
+    return replace(weight, transformed=True, lifted=weight.lifted or added, entries=entries)
 
 
-def _without_zeros(
-    node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> torch.Tensor | None:
+def _without_zeros(node: Node, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
     """The entries of a weight times a mask that the model holds (autoregressive layers): never where that is zero."""
-    if row.weights != "cuts":
-        return weight.entries
     try:
-        plain = tree_map(lambda a: torch.ones(a.shape) if isinstance(a, Weight) else a.tensor if isinstance(a, Known) else a,
-                         (args, kwargs))  # fmt: skip
-        kept = called(node, *plain)
+        kept = called(node, *_plain((args, kwargs), lambda other: torch.ones(other.shape)))
     except RuntimeError:
         return weight.entries
     if kept.is_meta or bool((kept != 0).all()):

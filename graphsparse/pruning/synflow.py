@@ -16,13 +16,13 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture import Network, network_of
-from graphsparse.capture.constants import compute
-from graphsparse.capture.nodes import is_constant, is_norm, place_of, result_of
+from graphsparse.capture.nodes import is_norm, kind_of, place_of, result_of
 from graphsparse.capture.rules import RULES
 from graphsparse.capture.table import Apply, Table, with_extra
 from graphsparse.capture.table import Rule as Row
 from graphsparse.capture.values import Known
 from graphsparse.capture.walk import REFUSED, Walk, read
+from graphsparse.capture.weights import compute
 from graphsparse.errors import GraphsparseError
 from graphsparse.pruning import flow_rules as rules
 from graphsparse.pruning.flow import Call, Flow, Rule, total
@@ -104,7 +104,7 @@ class Signals:
         """Compute what no signal reaches, and integers; let signals through the operation's linear counterpart."""
         if not any(isinstance(leaf, (Flow, GraphModule)) for leaf in tree_leaves((args, kwargs))):
             return self._constants(compute(node, row, args, kwargs))
-        if is_constant(node):
+        if kind_of(node) != "number":
             as_known = tree_map(lambda leaf: Known(leaf.value) if isinstance(leaf, Flow) else leaf, (args, kwargs))
             return self._constants(compute(node, row, *as_known))
         flow = flow_of(row)
