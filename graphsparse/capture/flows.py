@@ -8,7 +8,6 @@ An input is computed with where its numbers reach an output, or a kernel, by any
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.mechanics.counting import tells
-from graphsparse.capture.nodes import kind_of, needed
+from graphsparse.capture.nodes import kind_of, needed, reached
 from graphsparse.capture.rules import RULES, attention, pointwise
 
 aten = torch.ops.aten
@@ -50,9 +49,11 @@ class Flows:
         signature = program.graph_signature
         self.module = program.graph_module
         self.nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-        self.wanted = set(needed(program.graph)) | {program.graph.output_node()}
-        self.by_inputs = _behind(self.nodes[name] for name in signature.user_inputs if name in self.nodes)
-        self.by_parameters = _behind(self.nodes[name] for name in signature.inputs_to_parameters)
+        self.wanted = {*needed(program.graph), program.graph.output_node()}
+        inputs = [self.nodes[name] for name in signature.user_inputs if name in self.nodes]
+        parameters = [self.nodes[name] for name in signature.inputs_to_parameters]
+        self.by_inputs = set(reached(inputs, lambda node: node.users))
+        self.by_parameters = set(reached(parameters, lambda node: node.users))
         self._walked = cache(self._walk)
 
     def read(self, name: str) -> bool:
@@ -67,26 +68,13 @@ class Flows:
         """Whether an input indexes rows of a parameter."""
         return self._walked(name)[1]
 
-    def only_indexes(self, name: str) -> bool:
-        """Whether rows of a parameter are all that an input decides."""
-        return self.indexes(name) and not self.computed_with(name)
-
     def _walk(self, name: str) -> tuple[bool, bool]:
         """Whether an input is computed with, and whether it indexes a parameter."""
-        start = self.nodes[name]
-        seen, open_, indexes = {start}, [start], False
-        while open_:
-            node = open_.pop()
-            for user in node.users:
-                if user not in self.wanted:
-                    continue
-                if self._is_kernel_of(node, user) or user.op == "output" and kind_of(node) == "number":
-                    return True, indexes
-                indexes |= self._looks_up(node, user) and user.args[0] in self.by_parameters
-                if user not in seen and user.op != "output" and self._goes_on(node, user):
-                    seen.add(user)
-                    open_.append(user)
-        return False, indexes
+        numbers = reached([self.nodes[name]], lambda node: [user for user in node.users if self._goes_on(node, user)])
+        read = [(node, user) for node in numbers for user in node.users if user in self.wanted]
+        shown = any(user.op == "output" and kind_of(node) == "number" for node, user in read)
+        computed = shown or any(self._is_kernel_of(*each) for each in read)
+        return computed, any(self._looks_up(*each) and each[1].args[0] in self.by_parameters for each in read)
 
     def _is_kernel_of(self, node: Node, user: Node) -> bool:
         """Whether the call applies a kernel to the number, itself or in a program of its own."""
@@ -98,7 +86,7 @@ class Flows:
 
     def _goes_on(self, node: Node, user: Node) -> bool:
         """Whether the result of a call still depends on the number."""
-        if user.target in SHAPE_ONLY or not tells(node, user):
+        if user not in self.wanted or user.op == "output" or user.target in SHAPE_ONLY or not tells(node, user):
             return False
         if user.target in CONDITIONS and _stands_at(node, user, CONDITIONS[user.target]):
             return False
@@ -117,28 +105,9 @@ class Flows:
 
     def _is_scores(self, node: Node) -> bool:
         """Whether a value is a product of two activations, but for what may stand before attention's softmax."""
-        seen, open_ = {node}, [node]
-        while open_:
-            found = open_.pop()
-            if found.target in PRODUCTS and not any(map(self._is_parameter, found.all_input_nodes)):
-                return True
-            if found.target in STEPS:
-                behind = [leaf for leaf in found.all_input_nodes if leaf not in seen]
-                seen.update(behind)
-                open_ += behind
-        return False
-
-
-def _behind(starts: Iterable[Node]) -> set[Node]:
-    """Everything that depends on these nodes."""
-    found = set(starts)
-    open_ = list(found)
-    while open_:
-        for user in open_.pop().users:
-            if user not in found:
-                found.add(user)
-                open_.append(user)
-    return found
+        found = reached([node], lambda each: each.all_input_nodes if each.target in STEPS else ())
+        products = [each for each in found if each.target in PRODUCTS]
+        return any(not any(map(self._is_parameter, each.all_input_nodes)) for each in products)
 
 
 def _stands_at(node: Node, user: Node, at: int) -> bool:

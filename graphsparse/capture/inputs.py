@@ -118,7 +118,8 @@ def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: tuple[s
         return Inputs(given, *_by_use(program, given), batch_axis)
     chosen = _chosen(given, sources)
     flows = Flows(program)
-    indices = {node for node in chosen if not given[node].floating and flows.only_indexes(node)}
+    integers = [node for node in chosen if not given[node].floating]
+    indices = {node for node in integers if flows.indexes(node) and not flows.computed_with(node)}
     constants = {node: LEFT_OUT if _is_tensor(each) else FIXED for node, each in given.items() if node not in chosen}
     return Inputs(given, {node: NAMED for node in chosen if node not in indices}, constants, batch_axis)
 
