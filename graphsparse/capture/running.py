@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from graphsparse.capture.nodes import called
+from graphsparse.capture.nodes import called, names_held, same_sizes, tensors_in
 from graphsparse.capture.rules.bodies import WRAPPED
 from graphsparse.errors import CaptureError, brief
 
@@ -36,24 +36,19 @@ class Runnable:
     @torch.no_grad()
     def __call__(self, *leaves: Any) -> list[torch.Tensor]:
         """Raises CaptureError where an operation cannot be run on these tensors, or not in double precision."""
-        signature, given = self.program.graph_signature, iter(leaves)
+        given, names = iter(leaves), names_held(self.program)
         held = {**self.program.constants, **self.program.state_dict, **self.tensors}
-        names = {
-            **signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants,
-        }  # fmt: skip
         placeholders = [node.name for node in self.program.graph.nodes if node.op == "placeholder"]
         values = [held[names[name]] if name in names else next(given) for name in placeholders]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same numbers for each run of what is random
             made = tree_leaves(_run(self.program.graph_module, *map(_doubled, values)))
-        shown = [spec.kind == OutputKind.USER_OUTPUT for spec in signature.output_specs]
+        shown = [spec.kind == OutputKind.USER_OUTPUT for spec in self.program.graph_signature.output_specs]
         return [each for each, is_shown in zip(made, shown) if is_shown and isinstance(each, torch.Tensor)]
 
 
 def _doubled(value: Any) -> Any:
-    """Floating tensors, and types of them, in double precision."""
-    if isinstance(value, torch.dtype):
-        return torch.float64 if value.is_floating_point else value
+    """A copy of a tensor, in double precision where it is floating; anything else as it is."""
     if isinstance(value, torch.Tensor):
         return value.detach().to(torch.float64 if value.is_floating_point() else value.dtype, copy=True)
     return value
@@ -65,33 +60,30 @@ def _doubled_once(value: Any) -> Any:
 
 
 def _run(program: GraphModule, *given: Any) -> Any:
-    values: dict[Node, Any] = {}
-    inputs, last = iter(given), _last_uses(program)
-    for node in program.graph.nodes:
-        if node.op == "placeholder":
-            values[node] = next(inputs)
-        elif node.op == "get_attr":
-            held = getattr(program, str(node.target))
-            values[node] = partial(_run, held) if isinstance(held, GraphModule) else _doubled(held)
-        elif node.op == "call_function":
-            values[node] = _call(node, *_of((node.args, dict(node.kwargs)), values))
-        for done in last.get(node, ()):  # memory is for what is still read
-            values.pop(done, None)
-    return _of(program.graph.output_node().args[0], values)
+    return _InDouble(program).run(*given, enable_io_processing=False)
 
 
-def _last_uses(program: GraphModule) -> dict[Node, list[Node]]:
-    """The values that nobody reads after a call, by the call."""
-    seen: set[Node] = set(program.graph.output_node().all_input_nodes)
-    found: dict[Node, list[Node]] = {}
-    for node in reversed(program.graph.nodes):
-        found[node] = [each for each in node.all_input_nodes if each not in seen]
-        seen.update(node.all_input_nodes)
-    return found
+class _InDouble(Interpreter):
+    """The calls of a program, one after the other; what nobody reads any more is let go."""
+
+    def __init__(self, program: GraphModule):
+        super().__init__(program)
+        self.extra_traceback = False  # it changes the text of errors
+
+    def run_node(self, n: Node) -> Any:
+        """The value of a node."""
+        if n.op == "get_attr":
+            held = getattr(self.module, str(n.target))
+            return partial(_run, held) if isinstance(held, GraphModule) else _doubled(held)
+        if n.op == "call_function":
+            args, kwargs = self.fetch_args_kwargs_from_env(n)
+            return _call(n, *tree_map(_typed, (args, kwargs)))
+        return super().run_node(n)
 
 
-def _of(arguments: Any, values: Mapping[Node, Any]) -> Any:
-    return tree_map(lambda a: values[a] if isinstance(a, Node) else _doubled(a), arguments)
+def _typed(argument: Any) -> Any:
+    """Double precision for any floating type; another argument as it is."""
+    return torch.float64 if isinstance(argument, torch.dtype) and argument.is_floating_point else argument
 
 
 def _call(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -105,22 +97,13 @@ def _call(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             "an operation must be one that torch can run in double precision", place=f"{node.name} ({node.target})",
             received=brief(error),
         ) from error  # fmt: skip
-    found, said = _shapes(made), _shapes(node.meta.get("val"))
-    if len(found) != len(said) or not all(map(_fits, found, said)):  # bytes taken for other numbers grow call by call
+    found, said = ([each.shape for each in tensors_in(value)] for value in (made, node.meta.get("val")))
+    if len(found) != len(said) or not all(map(same_sizes, said, found)):  # bytes taken for numbers grow call by call
         raise CaptureError(
             "an operation must give values of the same shapes in double precision", place=f"{node.name} ({node.target})",
             received=f"{', '.join(map(str, map(tuple, found)))[:60]}",
         )  # fmt: skip
     return made
-
-
-def _shapes(value: Any) -> list[torch.Size]:
-    return [leaf.shape for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
-
-
-def _fits(found: torch.Size, said: torch.Size) -> bool:
-    """Whether sizes are those that were said; some may be open."""
-    return len(found) == len(said) and all(type(b) is not int or a == b for a, b in zip(found, said, strict=True))
 
 
 def _check_columns(node: Node, args: Sequence[Any]) -> None:
@@ -130,9 +113,9 @@ def _check_columns(node: Node, args: Sequence[Any]) -> None:
         return
     value, weight = args[:2]
     turned = "transpose" in name or (name == "aten.convolution.default" and bool(args[6]))
-    over = value.shape if turned else next(iter(_shapes(node.meta.get("val"))), value.shape)
+    over = value if turned else next(iter(tensors_in(node.meta.get("val"))), value)
     samples = value.shape[0] if value.dim() == weight.dim() else 1
-    count = weight[:1].numel() * samples * prod(int(size) for size in over[2 - weight.dim() :])
+    count = weight[:1].numel() * samples * prod(int(size) for size in over.shape[2 - weight.dim() :])
     if count > _COLUMNS:
         raise CaptureError(
             "a convolution to be run in double precision must have windows that fit in memory",
@@ -147,9 +130,11 @@ def _of_bodies(kind: str, args: Sequence[Any]) -> Any:
     if kind == "cond":
         chosen, yes, no, operands = args
         return (yes if bool(chosen) else no)(*operands)
-    if kind not in ("map_impl", "scan"):
-        raise CaptureError("an operation on programs must be one that is known", received=kind)
-    return _looped(args[0], *([[]] if kind == "map_impl" else []), *args[1:])
+    if kind == "map_impl":
+        return _looped(args[0], [], *args[1:])
+    if kind == "scan":
+        return _looped(*args)
+    raise CaptureError("an operation on programs must be one that is known", received=kind)
 
 
 def _looped(
