@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 import graphsparse as gs
-from graphsparse.capture.telling import listening
+from graphsparse.capture.walk import listening
 from graphsparse.cli import bars
 from graphsparse.kernels.compiling import ANNOUNCER, LINE
 

@@ -18,8 +18,8 @@ from graphsparse.capture.pruned import unmasked
 from graphsparse.capture.sharing import separate
 from graphsparse.capture.structure import Kept, Structure
 from graphsparse.capture.table import Apply, Rule
-from graphsparse.capture.telling import told
 from graphsparse.capture.trace import settled, trace
+from graphsparse.capture.walk import told
 from graphsparse.errors import ArgumentError, CaptureError, MaskError
 from graphsparse.kernels.masks import Mask
 

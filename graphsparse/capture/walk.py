@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -14,12 +16,35 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.decomposing import decomposed
-from graphsparse.capture.nodes import attribute, kind_of, needed, place_of
+from graphsparse.capture.nodes import attribute, kind_of, names_held, needed, place_of
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table, row_of
-from graphsparse.capture.telling import Step, told, unheard
 from graphsparse.capture.values import Known
 from graphsparse.errors import UnsupportedOperations
+
+Step = Callable[[int, int], None]
+"""Called with (done, in all)."""
+_LISTENER: ContextVar[Callable[[str], Step] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Callable[[str], Step]) -> Iterator[None]:
+    """Tell how far a capture in the block is: ``listener(name)`` gives what is called with (done, in all)."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def told(name: str) -> Step:
+    """Begin a part of a capture; what it gives is called with (done, in all)."""
+    listener = _LISTENER.get()
+    return _unheard if listener is None else listener(name)
+
+
+def _unheard(done: int, total: int) -> None:
+    """Nobody listens."""
 
 
 class Refused:
@@ -82,7 +107,7 @@ class Walk:
         leaves = tree_leaves(self.program.graph.output_node().args)
         return [self.values[leaf] for leaf in leaves if isinstance(leaf, Node) and leaf.name in wanted]
 
-    def _walk(self, module: GraphModule, given: Callable[[Node], Any], step: Step = unheard) -> None:
+    def _walk(self, module: GraphModule, given: Callable[[Node], Any], step: Step = _unheard) -> None:
         """Walk what the outputs depend on; ``given`` says what each input of the program is."""
         nodes = needed(module.graph)
         for done, node in enumerate(nodes, 1):
@@ -100,25 +125,21 @@ class Walk:
         program, signature = self.program, self.program.graph_signature
         leaves = tree_leaves(program.example_inputs or ((), {}))
         examples = dict(zip(signature.user_inputs, leaves, strict=False))
-
-        parameters, buffers = signature.inputs_to_parameters, signature.inputs_to_buffers  # each read makes a new dict
-        constants = signature.inputs_to_lifted_tensor_constants
+        parameters, names = signature.inputs_to_parameters, names_held(program)  # each read makes a new dict
+        held = {**program.constants, **program.state_dict}
 
         def value(node: Node) -> Any:
             if node.name in parameters:
                 return self.reading.parameter(parameters[node.name], node.meta["val"])
-            if node.name in buffers:
-                target = buffers[node.name]
-                stored = program.state_dict.get(target, program.constants.get(target))
+            if node.name in names:
+                stored = held.get(names[node.name])
                 return self.reading.constant(node.meta["val"].to("meta") if stored is None else stored.detach())
-            if node.name in constants:
-                return self.reading.constant(program.constants[constants[node.name]].detach())
             return self.reading.given(node.name, examples.get(node.name))
 
         return value
 
     def _call(self, node: Node) -> Any:
-        args, kwargs = tree_map(lambda a: self.values[a] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
+        args, kwargs = self._of((node.args, dict(node.kwargs)))
         if node.target is operator.getitem:
             return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
         row = row_of(self.table, node.target)
@@ -130,6 +151,10 @@ class Walk:
             return Refused()
         return self._refuse(node) if made is REFUSED else made
 
+    def _of(self, arguments: Any) -> Any:
+        """Values in the place of nodes."""
+        return tree_map(lambda leaf: self.values[leaf] if isinstance(leaf, Node) else leaf, arguments)
+
     def _refuse(self, node: Node) -> Refused:
         self.refused[node.target].append(place_of(node)[0])
         return Refused()
@@ -138,7 +163,7 @@ class Walk:
         """What a program inside the program makes of its operands."""
         operand = iter(operands)
         self._walk(program, lambda _: next(operand))
-        outputs = tree_map(lambda a: self.values[a] if isinstance(a, Node) else a, program.graph.output_node().args[0])
+        outputs = self._of(program.graph.output_node().args[0])
         if any(isinstance(leaf, Refused) for leaf in tree_leaves(outputs)):
             raise RefusedInside
         return outputs
@@ -151,20 +176,18 @@ def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgra
     Raises:
         UnsupportedOperations: operations that have no rule and that torch cannot take apart either.
     """
-    tried: set[Any] = set()
-    early = _without_rule(program, table, start(program))
-    program, tried = (early and decomposed(program, early)) or program, tried | early
+    simpler = _without_rule(program, table, start(program))
+    program, tried = decomposed(program, simpler) or program, simpler
     while True:
         reading = start(program)
         walk = Walk(program, table, reading)
         walk.all()
         simpler = set(walk.refused) - tried
-        apart = decomposed(program, simpler) if simpler else None
+        apart = decomposed(program, simpler)
         if apart is None:
             _refuse_all(walk)
             return walk, reading
-        tried |= simpler
-        program = apart
+        program, tried = apart, tried | simpler
 
 
 def _without_rule(program: ExportedProgram, table: Table, reading: Reading) -> set[Any]:
@@ -197,6 +220,5 @@ def _refuse_all(walk: Walk) -> None:
     total = len({node.target for node in walk.program.graph.nodes if node.op == "call_function"})
     raise UnsupportedOperations(
         f"{len(walk.refused)} of {total} operations {walk.reading.lack}\n"
-        + "\n".join(lines)
-        + f"\n  {walk.reading.way_out}"
+        + "\n".join([*lines, f"  {walk.reading.way_out}"])
     )

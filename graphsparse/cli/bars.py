@@ -24,7 +24,7 @@ def bars(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from graphsparse.capture.telling import listening
+    from graphsparse.capture.walk import listening
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as shown:
