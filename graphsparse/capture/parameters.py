@@ -11,8 +11,6 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.usage import Usage
-
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
@@ -23,41 +21,19 @@ class Parameters:
     model_name: str
 
     @classmethod
-    def of_module(cls, model: nn.Module) -> Parameters:
-        """Names as in ``model.named_parameters()``; a tied parameter goes by its first."""
-        return cls._of(dict(model.named_parameters(remove_duplicate=False)), type(model).__name__)
-
-    @classmethod
-    def of_program(cls, program: ExportedProgram) -> Parameters:
-        """Names as in the program's state dict, which lists a tied parameter under each."""
-        return cls._of({name: program.state_dict[name] for name in program.graph_signature.parameters}, "the program")
-
-    @classmethod
-    def _of(cls, named: Mapping[str, torch.Tensor], model_name: str) -> Parameters:
+    def of(cls, model: nn.Module | ExportedProgram) -> Parameters:
+        """Names as in ``model.named_parameters()``, or in the program's state dict, which has all names of tied ones."""
+        if isinstance(model, ExportedProgram):
+            title, named = "the program", {name: model.state_dict[name] for name in model.graph_signature.parameters}
+        else:
+            title, named = type(model).__name__, dict(model.named_parameters(remove_duplicate=False))
         canonical = first_names(named)
-        return cls({name: t.detach() for name, t in named.items() if canonical[name] == name}, canonical, model_name)
+        return cls({name: t.detach() for name, t in named.items() if canonical[name] == name}, canonical, title)
 
     def weights_of(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Values as numpy arrays that share memory; bfloat16, which numpy does not have, as float32 copies."""
         known = {name: self.tensors[name] for name in names if name in self.tensors}
         return {name: _as_numpy(tensor) for name, tensor in known.items() if not tensor.is_meta}
-
-    def kept(self, name: str) -> np.ndarray:
-        """Which entries are not zero, as `nonzero_entries`."""
-        return nonzero_entries(self.tensors[name])
-
-    def in_order(self, kernels: Iterable[str]) -> dict[str, torch.Size]:
-        """Kernels in the model's order of parameters, not in that of their use."""
-        return {name: tensor.shape for name, tensor in self.tensors.items() if name in kernels}
-
-    def without_connections(self, usage: Usage) -> dict[str, tuple[int, ...]]:
-        """The shapes of the parameters that hold no connections and that no sweep reads: tables at constant indices."""
-        known = {*usage.kernels, *usage.modulators, *self.unused(usage)}
-        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items() if name not in known}
-
-    def unused(self, usage: Usage) -> tuple[str, ...]:
-        """Kernel-shaped parameters that the captured program never uses."""
-        return tuple(name for name, tensor in self.tensors.items() if tensor.dim() > 1 and name not in usage.read)
 
 
 def nonzero_entries(tensor: torch.Tensor) -> np.ndarray:

@@ -1,21 +1,26 @@
-"""Masks that a live model already carries, read off and taken out of a copy so that torch.export can trace it."""
+"""Masks that a live model already carries, read off and taken out of a copy so that torch.export can trace it.
+
+A parameter that several places of a model use has one mask, and one for each use that keeps less of it.
+"""
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from itertools import chain, combinations
 from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from graphsparse.capture.parameters import Parameters, nonzero_entries
+from graphsparse.capture.parameters import first_names, nonzero_entries
 from graphsparse.capture.quiet import quiet
-from graphsparse.capture.sharing import Shared, shared
 from graphsparse.errors import CaptureError
+from graphsparse.given_masks import disagreement
 from graphsparse.kernels.masks import Mask
 
 
@@ -40,19 +45,33 @@ def unmasked(model: nn.Module) -> Unmasked:
         CaptureError: the modules are nested too deeply to be copied.
     """
     twin = _copied(model).eval()
-    masks: dict[str, torch.Tensor] = {}
+    masks: dict[str, Mask] = {}
     for path, module in list(twin.named_modules()):
         _without_cache(module)
         prefix = f"{path}." if path else ""
-        masks.update({prefix + name: mask for name, mask in _strip_hooks(module)})
-        masks.update({prefix + name: mask for name, mask in _strip_parametrisations(module)})
-    found = _shared(twin, masks)
-    return Unmasked(twin, {name: torch.from_numpy(mask.unpack()) for name, mask in found.masks.items()}, found.uses)
+        found = chain(_strip_hooks(module), _strip_parametrisations(module))
+        masks.update({prefix + name: Mask.of(mask.cpu().numpy()) for name, mask in found})
+    canonical = first_names(dict(twin.named_parameters(remove_duplicate=False)))
+    masked = {canonical[name] for name in masks}
+    others = {
+        name: parameter
+        for path, module in twin.named_modules()
+        for leaf, parameter in module._parameters.items()
+        if canonical.get(name := f"{path}.{leaf}" if path else leaf) in masked and name not in masks
+    }
+    patterns = {name: Mask.of(nonzero_entries(each)) for name, each in others.items() if each is not None}
+    both = shared({**masks, **patterns}, canonical, masks)
+    return Unmasked(twin, {name: torch.from_numpy(mask.unpack()) for name, mask in both.masks.items()}, both.uses)
 
 
 def _copied(model: nn.Module) -> nn.Module:
     try:
-        known = {id(tensor): tensor for tensor in _tensors(model)}
+        known = {
+            id(value): value
+            for each in model.modules()
+            for value in chain(each._parameters.values(), each._buffers.values(), vars(each).values())
+            if isinstance(value, torch.Tensor)
+        }
         with quiet():  # torch warns of itself where a program's module is copied
             return copy.deepcopy(model, known)
     except RecursionError as error:
@@ -62,35 +81,11 @@ def _copied(model: nn.Module) -> nn.Module:
         ) from error  # fmt: skip
 
 
-def _shared(model: nn.Module, masks: dict[str, torch.Tensor]) -> Shared:
-    """The masks by parameter; where only some of its uses are masked, the others keep what is not zero."""
-    canonical = Parameters.of_module(model).canonical
-    own = {name: Mask.of(mask.cpu().numpy()) for name, mask in masks.items()}
-    masked = {canonical[name] for name in own}
-    others = {
-        name: parameter
-        for path, module in model.named_modules()
-        for leaf, parameter in module._parameters.items()
-        if canonical.get(name := f"{path}.{leaf}" if path else leaf) in masked and name not in own
-    }
-    patterns = {
-        name: Mask.of(nonzero_entries(parameter)) for name, parameter in others.items() if parameter is not None
-    }
-    return shared({**own, **patterns}, canonical, own)
-
-
 def _without_cache(module: nn.Module) -> None:
     """Keys and values that a decoder hands back for its next token are no outputs of the network, so no sinks."""
     config: Any = getattr(module, "config", None)
     if getattr(config, "use_cache", None) is True:
         config.use_cache = False
-
-
-def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    for module in model.modules():
-        yield from (t for t in module._parameters.values() if t is not None)
-        yield from (t for t in module._buffers.values() if t is not None)
-        yield from (t for t in vars(module).values() if isinstance(t, torch.Tensor))
 
 
 def _strip_hooks(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -109,19 +104,14 @@ def _strip_hooks(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _strip_parametrisations(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     found = list(parametrised_masks(module))
-    if found:
-        _with_own_class(module)
+    if found:  # the copy shares the class that parametrising made for the original: what leaves one would leave both
+        kind = type(module)
+        content = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+        module.__class__ = type(kind.__name__, kind.__bases__, content)
     for name, original, masks in found:
         parametrize.remove_parametrizations(module, name, leave_parametrized=False)
         setattr(module, name, original)
         yield name, torch.stack([torch.ne(mask, 0) for mask in masks]).all(0)
-
-
-def _with_own_class(module: nn.Module) -> None:
-    """A copied module shares the class that parametrising made for the original; what is taken out of it is gone from both."""
-    kind = type(module)
-    content = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
-    module.__class__ = type(kind.__name__, kind.__bases__, content)
 
 
 def parametrised_masks(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, list[torch.Tensor]]]:
@@ -137,3 +127,63 @@ def parametrised_masks(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, l
         masks = [mask for mask in found if isinstance(mask, torch.Tensor)]
         if original is not None and len(masks) == len(found) and all(mask.shape == original.shape for mask in masks):
             yield name, original, masks
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """``masks``: one per parameter, by its first name. ``uses``: those of the uses that keep less, by the use's own name."""
+
+    masks: Mapping[str, Mask]
+    uses: Mapping[str, Mask]
+
+
+def shared(masks: Mapping[str, Mask], canonical: Mapping[str, str], given: Container[str]) -> Shared:
+    """One mask for each parameter, of masks that a model itself has where it uses the parameter.
+
+    A connection is kept if any use keeps it. A use may keep less than another (a mask on one of two tied modules); where
+    two uses each keep what the other drops, their masks contradict each other.
+
+    Args:
+        masks: by the name of each use.
+        canonical: gives every name of a parameter its first one.
+        given: the names whose masks are masks; the others are what is not zero in the weights of an unmasked use.
+
+    Raises:
+        MaskError: masks of two uses contradict each other; it names both.
+    """
+    by_parameter: dict[str, list[str]] = {}
+    for name in masks:
+        by_parameter.setdefault(canonical.get(name, name), []).append(name)
+    whole: dict[str, Mask] = {}
+    uses: dict[str, Mask] = {}
+    for parameter, names in by_parameter.items():
+        for one, other in combinations(names, 2):
+            if (one in given) == (other in given) and not _agree(masks[one], masks[other], one in given):
+                raise disagreement(one, other)
+        whole[parameter] = reduce(Mask.either, (masks[name] for name in names))
+        uses.update({name: masks[name] for name in names if not masks[name].same(whole[parameter])})
+    return Shared(whole, uses)
+
+
+def _agree(one: Mask, other: Mask, nested: bool) -> bool:
+    """Whether two masks of one parameter are the same; or, ``nested``, whether one keeps all that the other keeps."""
+    wider = one.either(other)
+    return one.same(other) or nested and (wider.same(one) or wider.same(other))
+
+
+def separate(model: nn.Module, uses: Iterable[str]) -> dict[str, str]:
+    """Give each of these uses a parameter object of its own that shares the memory, so that a capture tells it apart.
+
+    ``model`` is changed: give a copy. Returns, for every name of such a use, the use's name.
+    """
+    made: dict[int, str] = {}
+    for name in uses:
+        path, _, leaf = name.rpartition(".")
+        module = model.get_submodule(path)
+        tied = module._parameters[leaf]
+        assert tied is not None
+        alone = nn.Parameter(tied.detach(), tied.requires_grad)
+        module._parameters[leaf] = alone
+        made[id(alone)] = name
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: made[id(parameter)] for name, parameter in named if id(parameter) in made}

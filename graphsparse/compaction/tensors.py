@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from graphsparse.capture import Network
-from graphsparse.capture.pruned import unmasked
-from graphsparse.capture.sharing import separate
+from graphsparse.capture.pruned import separate, unmasked
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.models import named_tensors
 

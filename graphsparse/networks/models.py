@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.parameters import Parameters
+from graphsparse.capture.parameters import first_names
 from graphsparse.checkpoints import open_program
 from graphsparse.errors import CheckpointError, GraphsparseError, ModelError, brief
 
@@ -58,8 +58,7 @@ def holder(root: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 def parameter_names(model: Model) -> Mapping[str, str]:
     """The first name of each parameter, by every name of it."""
-    known = Parameters.of_program(model) if isinstance(model, ExportedProgram) else Parameters.of_module(model)
-    return known.canonical
+    return first_names(parameters_of(model))
 
 
 def make_model(spec: str, arguments: Mapping[str, Any]) -> nn.Module:
