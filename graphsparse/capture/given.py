@@ -1,4 +1,4 @@
-"""Example inputs as people give them: the arguments of a forward, or of a program that was captured with others."""
+"""Models and example inputs as people give them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,35 @@ from copy import copy
 from typing import Any
 
 import torch
+from torch import nn
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_leaves
 
+from graphsparse.capture.nodes import reached, same_sizes, tensors_in
 from graphsparse.errors import CaptureError, brief
+
+
+def require_module(model: Any) -> None:
+    """Raise CaptureError where a model is no module, or one that torch.export does not take."""
+    way_out = "give the torch.nn.Module itself"
+    if not isinstance(model, nn.Module):
+        raise CaptureError(
+            "a model must be a torch.nn.Module or an exported program",
+            received=model.__name__ if isinstance(model, type) else type(model).__name__,
+            way_out=f"{way_out}, not its state dict, its class or a function",
+        )
+    spread = next((name for name, tensor in model.named_parameters() if hasattr(tensor, "device_mesh")), None)
+    if spread is not None:
+        raise CaptureError(
+            "a model must hold its parameters whole", place=spread, received="one spread over processes (DTensor)",
+            way_out="make the network before the model is sharded: network = graphsparse.network(model, example_inputs)",
+        )  # fmt: skip
+    # not model.modules(), which calls itself for each module in another: how deep they are nested is not known yet
+    scripted = next((m for m in reached([model], nn.Module.children) if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise CaptureError(
+            "a model must not be TorchScript, nor a module in it", place=type(model).__name__,
+            received=type(scripted).__name__, way_out=f"{way_out} that was scripted",
+        )  # fmt: skip
 
 
 def as_args(example_inputs: Any) -> tuple[Any, ...] | None:
@@ -38,11 +63,11 @@ def with_examples(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs
     if args is None and not kwargs:
         return program
     if program.example_inputs is not None:
-        require_inputs(program, args, kwargs)
+        _require_inputs(program, args, kwargs)
         return program
     _, named = program.call_spec.in_spec.children()
     ordered = {name: kwargs[name] for name in (*named.context, *kwargs) if name in kwargs}
-    require_inputs(program, args, ordered)
+    _require_inputs(program, args, ordered)
     found = copy(program)
     try:
         found.example_inputs = (args or (), ordered)
@@ -54,26 +79,19 @@ def with_examples(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs
     return found
 
 
-def require_inputs(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> None:
-    """Raise CaptureError where inputs are not of the shapes and types that a program was captured with."""
+def _require_inputs(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> None:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     taken = [values[name] for name in program.graph_signature.user_inputs if name in values]
     named = dict(program.example_inputs[1]) if program.example_inputs else {}
     given = [*(args or ()), *(kwargs[name] for name in (*named, *(kwargs.keys() - named.keys())) if name in kwargs)]
-    sides = [[leaf for leaf in tree_leaves(side) if isinstance(leaf, torch.Tensor)] for side in (taken, given)]
-    if len(sides[0]) != len(sides[1]) or not all(map(_agree, *sides)):
+    sides = [tensors_in(side) for side in (taken, given)]
+    same = (a.dtype == b.dtype and same_sizes(a.shape, b.shape) for a, b in zip(*sides, strict=False))
+    if len(sides[0]) != len(sides[1]) or not all(same):
         wanted, received = (", ".join(map(_told, side)) or "no tensor" for side in sides)
         raise CaptureError(
             f"the inputs of a captured program must be those that it was captured with: {wanted}", received=received,
             way_out="leave them out, or give the module itself as the model",
         )  # fmt: skip
-
-
-def _agree(taken: torch.Tensor, given: torch.Tensor) -> bool:
-    """Whether a tensor has a program's type and sizes; those that the program leaves open may be any."""
-    sizes = zip(taken.shape, given.shape, strict=False)
-    same = all(isinstance(size, torch.SymInt) or size == other for size, other in sizes)
-    return taken.dtype == given.dtype and taken.dim() == given.dim() and same
 
 
 def _told(tensor: torch.Tensor) -> str:

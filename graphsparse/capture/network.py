@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.given import as_args, as_kwargs, with_examples
+from graphsparse.capture.given import as_args, as_kwargs, require_module, with_examples
 from graphsparse.capture.parameters import Parameters
-from graphsparse.capture.pruned import unmasked
-from graphsparse.capture.sharing import separate
-from graphsparse.capture.structure import Kept, Structure
+from graphsparse.capture.pruned import separate, unmasked
 from graphsparse.capture.table import Apply, Rule
 from graphsparse.capture.trace import settled, trace
 from graphsparse.capture.walk import told
-from graphsparse.errors import ArgumentError, CaptureError, MaskError
+from graphsparse.errors import ArgumentError, MaskError
+from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
 
 Model = nn.Module | ExportedProgram
 ROOM = "room of a graph"
 """Under this name a program from a file keeps how many units and links a graph of it may have, in ``meta``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What a program was read as: a graph without masks and weights, and which of its modulators are scales."""
+
+    graph: LayeredGraph
+    scales: frozenset[str]
+
+
+class Kept(Protocol):
+    """Structures that are kept from one run to the next, by the way in which a network was read."""
+
+    def find(self, way: tuple[Any, ...]) -> Structure | None:
+        """The structure, if it is kept."""
+
+    def keep(self, way: tuple[Any, ...], structure: Structure) -> None:
+        """Keep a structure."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,9 +148,9 @@ class Network:
     def present(self) -> tuple[Parameters, Mapping[str, torch.Tensor], Mapping[str, Mask]]:
         """What the model holds now: its parameters, the masks that it carries, and those of uses that keep less."""
         if isinstance(self.model, ExportedProgram):
-            return Parameters.of_program(self.model), {}, self.uses
+            return Parameters.of(self.model), {}, self.uses
         twin = unmasked(self.model)
-        return Parameters.of_module(twin.model), twin.masks, self.uses or twin.uses
+        return Parameters.of(twin.model), twin.masks, self.uses or twin.uses
 
     def captured(self, uses: Iterable[str] = ()) -> tuple[ExportedProgram, Mapping[str, str]]:
         """The program in which these uses of shared parameters are told apart; and the use, by every name of such a one."""
@@ -148,7 +165,12 @@ class Network:
         if self.stand_in:
             return self.built()._capture(uses)
         if isinstance(self.model, ExportedProgram):
-            _require_one_mask_each(uses)
+            if uses:
+                raise MaskError(
+                    "a captured program must have one mask for each parameter: it does not tell the uses of a shared one apart",
+                    place=", ".join(uses), received="a mask for some uses only",
+                    way_out="give the module itself as the model",
+                )  # fmt: skip
             return settled(self.model, self.batch_axis), {}
         twin = unmasked(self.model).model
         names, step = separate(twin, sorted(uses)), told("tracing")
@@ -163,7 +185,7 @@ class Network:
 
     @cached_property
     def structures(self) -> dict[tuple[Any, ...], Structure]:
-        """What the program was read as, for each way to read it; see `graphsparse.capture.structure`."""
+        """What the program was read as, for each way to read it."""
         return {}
 
     def __repr__(self) -> str:
@@ -192,59 +214,12 @@ def network_of(
                 way_out="give it to graphsparse.network",
             )  # fmt: skip
         return model
+    fields = {name: value for name, value in belonging.items() if value is not None}
     if isinstance(model, ExportedProgram):
         model = with_examples(model, as_args(example_inputs), as_kwargs(kwargs))
         args, named = model.example_inputs or (None, {})
         room = model.graph_module.meta.get(ROOM, inf)
-        return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **_there(belonging))
-    _require_module(model)
-    return Network(
-        model, as_args(example_inputs), as_kwargs(kwargs), title=type(model).__name__, batch_axis=batch_axis,
-        **_there(belonging),
-    )  # fmt: skip
-
-
-def _there(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _require_module(model: Any) -> None:
-    way_out = "give the torch.nn.Module itself"
-    if not isinstance(model, nn.Module):
-        received = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise CaptureError(
-            "a model must be a torch.nn.Module or an exported program",
-            received=received,
-            way_out=f"{way_out}, not its state dict, its class or a function",
-        )
-    spread = next((name for name, tensor in model.named_parameters() if hasattr(tensor, "device_mesh")), None)
-    if spread is not None:
-        raise CaptureError(
-            "a model must hold its parameters whole", place=spread, received="one spread over processes (DTensor)",
-            way_out="make the network before the model is sharded: network = graphsparse.network(model, example_inputs)",
-        )  # fmt: skip
-    scripted = next((each for each in _modules(model) if isinstance(each, torch.jit.ScriptModule)), None)
-    if scripted is not None:
-        raise CaptureError(
-            "a model must not be TorchScript, nor a module in it", place=type(model).__name__,
-            received=type(scripted).__name__, way_out=f"{way_out} that was scripted",
-        )  # fmt: skip
-
-
-def _modules(model: nn.Module) -> Iterator[nn.Module]:
-    """The model and all modules in it, however deep."""
-    waiting, seen = [model], {id(model)}
-    while waiting:
-        module = waiting.pop()
-        yield module
-        inner = [each for each in module.children() if id(each) not in seen]
-        seen.update(map(id, inner))
-        waiting += inner
-
-
-def _require_one_mask_each(uses: Iterable[str]) -> None:
-    if uses:
-        raise MaskError(
-            "a captured program must have one mask for each parameter: it does not tell the uses of a shared one apart",
-            place=", ".join(uses), received="a mask for some uses only", way_out="give the module itself as the model",
-        )  # fmt: skip
+        return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **fields)
+    require_module(model)
+    args, named = as_args(example_inputs), as_kwargs(kwargs)
+    return Network(model, args, named, title=type(model).__name__, batch_axis=batch_axis, **fields)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from graphsparse import graph_store
-from graphsparse.capture.structure import Structure
+from graphsparse.capture.network import Structure
 from graphsparse.checkpoints import Part
 from graphsparse.checkpoints.checks import DTYPES
 from graphsparse.checkpoints.content import look_into
