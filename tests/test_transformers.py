@@ -8,7 +8,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import pytest
 
-from graphsparse.capture.tokens import FREE_ENTRIES
+from graphsparse.capture.finish import FREE_ENTRIES
 from tests.mixed import compare
 from tests.transformer_models import EAGER, FAMILIES, ROUTED, STATISTICS, built
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from graphsparse.capture.usage import Usage
 from graphsparse.capture.values import Units
 from graphsparse.errors import SIZES, CaptureError
 
@@ -36,6 +35,33 @@ class LayerDraft:
 def as_ids(ids: torch.Tensor) -> np.ndarray:
     """Capture's ids as the graph's: units from 0 on, -1 no unit, -2 a constant."""
     return np.ascontiguousarray((ids - 1).numpy())
+
+
+@dataclass
+class Usage:
+    """Names of parameters by what the program does with them.
+
+    Args:
+        apart: the parameter of each use that has a mask of its own, by the mask's key.
+        kernels: those that have connections.
+        modulators: biases and scales, which have none.
+        scales: those of the modulators that are scales.
+        read: all that a call of the program reads.
+        tables: those that each input indexes.
+        rows: the rows of those as sources, each with the module that reads the table.
+    """
+
+    apart: Mapping[str, str] = field(default_factory=dict)
+    kernels: set[str] = field(default_factory=set)
+    modulators: set[str] = field(default_factory=set)
+    scales: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    rows: list[tuple[str, torch.Tensor]] = field(default_factory=list)
+
+    def parameter_of(self, weight: str) -> str:
+        """The parameter that a weight counts for: where the use has a mask of its own, the weight has the mask's key."""
+        return self.apart.get(weight, weight)
 
 
 class Draft:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Stage, Wiring
+from graphsparse.blocks import Gate, Lift, Scale, Stage, Wiring
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
 from graphsparse.kernels.rows import distinct_ids
 from graphsparse.layers import Layer, feeding
+
+FREE_ENTRIES = "the entries of a row are taken as free of each other: no row need hold both factors of a product"
 
 
 def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...], np.ndarray, np.ndarray]:
@@ -53,7 +56,7 @@ def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], n
             continue
         same[each.start - 1 : each.stop - 1] = same[copied]
         for stage in each.stages:
-            for owner, part in _by_owner(_on(stage, same[stage.units]), starts):
+            for owner, part in _by_owner(replace(stage, units=same[stage.units]), starts):
                 draft.layers[owner].stages.append(part)
     return kept, same
 
@@ -89,13 +92,6 @@ def _one_wire_each(layer: LayerDraft) -> np.ndarray | None:
     return wires.sources if one_each else None
 
 
-def _on(stage: Stage, units: np.ndarray, use: np.ndarray | slice = slice(None)) -> Stage:
-    """A stage, or a part of it, on other units."""
-    if isinstance(stage, Scale):
-        return Scale(units, stage.parameter, stage.entries[use])
-    return Lift(units, stage.parameter, None if stage.entries is None else stage.entries[use])
-
-
 def _by_owner(stage: Stage, starts: np.ndarray) -> Iterator[tuple[int, Stage]]:
     """A stage in parts of one layer each; ``starts`` are the first units of the layers."""
     units = stage.units
@@ -108,7 +104,8 @@ def _by_owner(stage: Stage, starts: np.ndarray) -> Iterator[tuple[int, Stage]]:
     owner = np.searchsorted(starts, units, side="right") - 1
     for index in np.flatnonzero(np.bincount(owner)):
         use = owner == index
-        yield int(index), _on(stage, units[use], use)
+        entries = None if stage.entries is None else stage.entries[use]
+        yield int(index), replace(stage, units=units[use], entries=entries)
 
 
 def _fold_joined_inputs(
@@ -149,13 +146,11 @@ def _renumbered(drafts: list[LayerDraft], same: np.ndarray) -> np.ndarray:
 
 
 def _moved(part: Any, number: np.ndarray) -> Any:
-    if isinstance(part, KernelBlock):
-        return KernelBlock(part.parameter, part.view, number[part.sources], number[part.targets], part.taps, part.mask)
-    if isinstance(part, Wiring):
-        return Wiring(number[part.sources], number[part.targets])
-    if isinstance(part, Gate):
-        return Gate(number[part.lefts], number[part.rights], number[part.targets])
-    return _on(part, number[part.units])
+    """A block or stage in the new ids."""
+    if isinstance(part, (Lift, Scale)):
+        return replace(part, units=number[part.units])
+    names = ("lefts", "rights", "targets") if isinstance(part, Gate) else ("sources", "targets")
+    return replace(part, **{name: number[getattr(part, name)] for name in names})
 
 
 def _unique_names(drafts: list[LayerDraft]) -> list[str]:
@@ -168,3 +163,23 @@ def _unique_names(drafts: list[LayerDraft]) -> list[str]:
         seen[name] += 1
         names.append(name if repeated[name] == 1 else f"{name}.{seen[name]}")
     return names
+
+
+def free_entries(draft: Draft) -> tuple[tuple[str, str, str], ...]:
+    """Each table whose rows reach both factors of a product of activations, as (operation, module, reason)."""
+    if not any(isinstance(block, Gate) for layer in draft.layers for block in layer.blocks):
+        return ()
+    found = [place for place, rows in draft.usage.rows if _multiplied(draft.layers, as_ids(rows))]
+    return tuple(("embedding", place, FREE_ENTRIES) for place in dict.fromkeys(found))
+
+
+def _multiplied(layers: Iterable[LayerDraft], rows: np.ndarray) -> bool:
+    """Whether both factors of some product depend on the rows. Every connection is taken as kept."""
+    reached = np.zeros(max(layer.stop for layer in layers) + 1, bool)  # the last two places: a constant, no unit
+    reached[rows] = True
+    for layer in layers:
+        for block in layer.blocks:
+            if isinstance(block, Gate) and bool((reached[block.lefts] & reached[block.rights]).any()):
+                return True
+            reached[layer.start - 1 : layer.stop - 1] |= bool(reached[block.sources].any())
+    return False

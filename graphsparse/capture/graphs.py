@@ -6,22 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture.draft import Draft, as_ids
-from graphsparse.capture.finish import finished_layers
+from graphsparse.capture.finish import finished_layers, free_entries
 from graphsparse.capture.inputs import inputs_of, names_of
 from graphsparse.capture.lower import Lowering, lower, require_sinks
-from graphsparse.capture.network import Network, network_of
-from graphsparse.capture.parameters import Parameters
+from graphsparse.capture.network import Network, Structure, network_of
+from graphsparse.capture.parameters import Parameters, nonzero_entries
 from graphsparse.capture.positions import positions_of
 from graphsparse.capture.rules import RULES
-from graphsparse.capture.structure import Structure
 from graphsparse.capture.table import Apply, Rule, with_extra
-from graphsparse.capture.tokens import free_entries
 from graphsparse.errors import CaptureError, ModelError
 from graphsparse.graph import Coverage, LayeredGraph, Use
 from graphsparse.kernels.masks import Mask
@@ -99,11 +96,12 @@ def export(
             known.keep(way, structure)
     if not extra_rules:
         network.structures[way] = structure
+    swept = {*structure.graph.shapes, *structure.graph.modulators}
     graph = replace(
         structure.graph,
         weights=parameters.weights_of(structure.graph.shapes),
         modulators=_modulators(structure, parameters, given=masks is not None),
-        uses={key: use for key, use in own.items() if use.parameter in _swept(structure.graph)},
+        uses={key: use for key, use in own.items() if use.parameter in swept},
     )
     return _under_own_masks(network, graph, parameters, found) if masks is None else graph.with_masks(masks)
 
@@ -149,17 +147,19 @@ def _read(
 
 
 def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
-    draft, usage = lowering.draft, lowering.draft.usage
-    layers, sources, sinks = finished_layers(draft, _all_ids(lowering.sinks))
+    draft, usage, tensors = lowering.draft, lowering.draft.usage, parameters.tensors
+    layers, sources, sinks = finished_layers(draft, distinct_ids([as_ids(ids.reshape(-1)) for ids in lowering.sinks]))
+    unused = tuple(name for name, each in tensors.items() if each.dim() > 1 and name not in usage.read)
+    elsewhere = {*usage.kernels, *usage.modulators, *unused}
     graph = LayeredGraph(
         layers=layers,
         sources=sources,
         sinks=sinks,
-        shapes={name: tuple(shape) for name, shape in parameters.in_order(usage.kernels).items()},
-        modulators={name: Mask.whole(parameters.tensors[name].shape) for name in sorted(usage.modulators)},
-        constants=parameters.without_connections(usage),
+        shapes={name: tuple(each.shape) for name, each in tensors.items() if name in usage.kernels},
+        modulators={name: Mask.whole(tensors[name].shape) for name in sorted(usage.modulators)},
+        constants={name: tuple(each.shape) for name, each in tensors.items() if name not in elsewhere},
         aliases={alias: name for alias, name in parameters.canonical.items() if alias != name},
-        unused=parameters.unused(usage),
+        unused=unused,
         resolution=draft.resolution,
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
@@ -167,14 +167,6 @@ def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
         inputs=lowering.inputs.taken(usage.tables),
     )
     return Structure(graph, frozenset(usage.scales))
-
-
-def _all_ids(values: list[torch.Tensor]) -> np.ndarray:
-    return distinct_ids([as_ids(value.reshape(-1)) for value in values])
-
-
-def _swept(graph: LayeredGraph) -> set[str]:
-    return {*graph.shapes, *graph.modulators}
 
 
 def _modulators(structure: Structure, parameters: Parameters, *, given: bool) -> dict[str, Mask]:
@@ -186,7 +178,7 @@ def _modulators(structure: Structure, parameters: Parameters, *, given: bool) ->
     """
     whole = structure.scales if given else frozenset[str]()
     return {
-        name: mask if name in whole else Mask.of(parameters.kept(name))
+        name: mask if name in whole else Mask.of(nonzero_entries(parameters.tensors[name]))
         for name, mask in structure.graph.modulators.items()
     }
 
@@ -198,10 +190,11 @@ def _under_own_masks(
 
     Zeros of a bias, a scale or a table are no masks of it.
     """
-    patterns = {name: parameters.kept(name) for name in graph.shapes if not parameters.tensors[name].is_meta}
+    known = {name: parameters.tensors[name] for name in graph.shapes}
+    patterns = {name: nonzero_entries(tensor) for name, tensor in known.items() if not tensor.is_meta}
     present = graph.checked({**patterns, **{name: mask.numpy() for name, mask in found.items()}})
-    known = {**graph.constants, **graph.modulators, **graph.shapes}
-    own = {name: mask for name, mask in network.masks.items() if graph.aliases.get(name, name) in known}
+    named = {**graph.constants, **graph.modulators, **graph.shapes}
+    own = {name: mask for name, mask in network.masks.items() if graph.aliases.get(name, name) in named}
     zeros = {name for name in network.by_zeros if graph.aliases.get(name, name) not in graph.shapes}
     masks = graph.checked({name: mask for name, mask in own.items() if name not in zeros})
     read = graph.checked({name: mask for name, mask in own.items() if name in zeros})
