@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import operator
 import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod, sqrt
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
+from graphsparse.capture.nodes import tensors_in
 from graphsparse.errors import SIZES, CaptureError
 
 _LARGEST_POWER = 64
 _CALLS_OF_A_CELL = 8  # for each step of a recurrent layer
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-_STEPS = 1 << 31, 1 << 12  # products and sums: for any file, and for each of its bytes
-UNITS = 1 << 24, 4  # units and links of the graph, entries of tables
+UNITS = 1 << 24, 4
+"""How many units and links of a graph, and entries of tables, any file may have, and how many for each of its bytes."""
+_LIMITS = {
+    "elements in one value": (1 << 24, 16),
+    "elements in all values": (1 << 26, 32),
+    "entries of tables": UNITS,
+    "steps": (1 << 31, 1 << 12),  # products and sums
+    "steps for constants": (1 << 31, 1 << 8),
+    "bytes of constants": (1 << 26, 4),
+    "calls": (1 << 17, 1 / 64),
+}
+"""The same for what a program computes."""
 
 
 def allowed(file_bytes: float, always: float, times: float) -> float:
@@ -32,24 +43,18 @@ def allowed(file_bytes: float, always: float, times: float) -> float:
 
 @dataclass
 class Costs:
-    """What the values of a program cost so far, in elements; constants, which are computed, in bytes and steps."""
+    """What a program costs so far. Each method counts more, and raises CaptureError beyond what the file bears out."""
 
     file_bytes: float
-    elements: int = 0
-    tables: float = 0
-    constant_bytes: int = 0
-    constant_work: float = 0
-    work: float = 0
-    calls: int = 0
+    counts: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def value(self, tensor: torch.Tensor) -> None:
-        """Counts a value."""
+        """Count a value."""
         if not all(type(size) is int for size in tensor.shape):
             raise CaptureError("the sizes of values must not depend on the values of inputs")
         count = prod(tensor.shape)
-        self.elements += count
-        self._within("elements in one value", count, 1 << 24, 16)
-        self._within("elements in all values", self.elements, 1 << 26, 32)
+        self._check("elements in one value", count)
+        self.add("elements in all values", count)
 
     def call(
         self,
@@ -60,25 +65,24 @@ class Costs:
         constant: bool,
         times: int,
     ) -> None:
-        """Counts a call that is made so many times; ``constant``: it is computed."""
+        """Count a call that is made so many times; ``constant``: it is computed."""
         work = times * _work(name, read, made, args)
-        self.work += work
-        self._within("steps", self.work, *_STEPS)
-        self.tables += times * _tables(name, read, made, args)
-        self._within("entries of tables", self.tables, *UNITS)
+        self.add("steps", work)
+        self.add("entries of tables", times * _tables(name, read, made, args))
         if constant:
-            self.constant_work += work
-            self.constant_bytes += sum(each.numel() * each.element_size() for each in made if not each._is_view())
-            self._within("bytes of constants", self.constant_bytes, 1 << 26, 4)
-            self._within("steps for constants", self.constant_work, 1 << 31, 1 << 8)
+            self.add("bytes of constants", sum(each.nbytes for each in made if not each._is_view()))
+            self.add("steps for constants", work)
 
-    def runs(self, calls: int) -> None:
-        """Counts calls: those of a loop's body once for each row, those that a recurrent layer is taken apart into."""
-        self.calls += calls
-        self._within("calls", self.calls, 1 << 17, 1 / 64)
+    def add(self, what: str, count: float) -> None:
+        """Count more of something.
 
-    def _within(self, what: str, count: float, always: int, times: float) -> None:
-        if count > allowed(self.file_bytes, always, times):
+        Calls are those of a loop's body, once for each row, and those that a recurrent layer is taken apart into.
+        """
+        self.counts[what] += count
+        self._check(what, self.counts[what])
+
+    def _check(self, what: str, count: float) -> None:
+        if count > allowed(self.file_bytes, *_LIMITS[what]):
             raise CaptureError(
                 "what a program computes must be of a size that its file bears out", received=f"{count:,.0f} {what}",
                 way_out=SIZES,
@@ -92,7 +96,7 @@ def _work(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor],
     if name.startswith("conv") and len(read) > 1:
         return work + outputs * read[1].numel() / max(1, min(read[1].shape[:2], default=1))
     if name in RECURRENT:
-        return work + _places(read) * sum(each.numel() for each in _kernels(args))
+        return work + prod(read[0].shape[:-1]) * sum(each.numel() for each in _kernels(args))
     if "pool" in name or name in ("unfold", "im2col"):
         return work + outputs * _window(name, args)
     if name.startswith("linalg_") or name in _CUBIC:
@@ -106,7 +110,7 @@ def _tables(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor
     if name.startswith("conv") and len(read) > 1:
         return sum(prod(read[1].shape[2:]) * prod(each.shape[2:]) for each in made)
     if name in RECURRENT:
-        return _places(read) * sum(each.shape[0] for each in _kernels(args))
+        return prod(read[0].shape[:-1]) * sum(each.shape[0] for each in _kernels(args))
     if "scaled_dot_product" in name and len(read) > 1:
         return prod(read[0].shape[:-1]) * read[1].shape[-2]
     if "pool" in name:
@@ -125,12 +129,7 @@ def _window(name: str, args: Sequence[Any]) -> int:
 
 def _kernels(args: Sequence[Any]) -> list[torch.Tensor]:
     """The matrices of a recurrent layer: two or three for each layer and direction, whether it has biases or not."""
-    return [leaf for leaf in tree_leaves(args[2:]) if isinstance(leaf, torch.Tensor) and leaf.dim() == 2]
-
-
-def _places(read: Sequence[torch.Tensor]) -> int:
-    """Steps times samples of a recurrent layer's input."""
-    return prod(read[0].shape[:-1])
+    return [each for each in tensors_in(args[2:]) if each.dim() == 2]
 
 
 _CUBIC = {"inverse", "logdet", "slogdet", "cov", "corrcoef"}
