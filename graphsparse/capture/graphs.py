@@ -9,22 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.fx import Node
 
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.finish import finished_layers, free_entries
 from graphsparse.capture.inputs import inputs_of, names_of
-from graphsparse.capture.lower import Lowering, lower, require_sinks
+from graphsparse.capture.lower import Lowering, lower
 from graphsparse.capture.network import Network, Structure, network_of
+from graphsparse.capture.nodes import operation_of, result_of
 from graphsparse.capture.parameters import Parameters, nonzero_entries
-from graphsparse.capture.positions import positions_of
 from graphsparse.capture.rules import RULES
-from graphsparse.capture.table import Apply, Rule, with_extra
+from graphsparse.capture.table import Apply, Rule, Table, row_of, with_extra
 from graphsparse.errors import CaptureError, ModelError
 from graphsparse.graph import Coverage, LayeredGraph, Use
 from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.rows import distinct_ids
 
 RESOLUTIONS = ("unrolled", "channel")
+LAST = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm")
+"""Products whose rows lie along the last axis of the result; those of others lie along its second axis."""
 
 
 def export(
@@ -137,12 +140,15 @@ def _read(
     inputs = inputs_of(program, network.batch_axis, sources)
     names = {**parameters.canonical, **{name: _key(use) for name, use in apart.items() if _key(use) in uses}}
     masked = {key: use.parameter for key, use in uses.items()}
-    lowering = lower(program, table, names, inputs, lambda: Draft(resolution, norm_statistics, masked, network.room))
-    require_sinks(lowering, parameters.model_name)
+
+    def start() -> Lowering:
+        return Lowering(Draft(resolution, norm_statistics, masked, network.room), names, inputs)
+
+    _, lowering = lower(program, table, start, parameters.model_name)
     structure = _structure(lowering, parameters)
     if resolution == "unrolled":
         return structure
-    positions = positions_of(program, table, parameters.canonical, inputs.samples)
+    positions = _positions_of(program, table, parameters.canonical, inputs.samples)
     return replace(structure, graph=replace(structure.graph, positions=positions))
 
 
@@ -200,3 +206,40 @@ def _under_own_masks(
     read = graph.checked({name: mask for name, mask in own.items() if name in zeros})
     modulators = {name: pattern for name, pattern in read.items() if name in graph.modulators}
     return replace(graph, masks={**present, **masks}, modulators={**graph.modulators, **modulators})
+
+
+def _positions_of(
+    program: ExportedProgram, table: Table, names: Mapping[str, str], samples: int | None
+) -> dict[str, float]:
+    """At how many positions of one sample each kernel is applied, all uses together; a use of a part counts for that part.
+
+    Channel resolution joins positions, so the shapes of the program say it. ``names`` gives each captured parameter its first name. Parameters without a kernel operation are left out.
+    """
+    parameters = program.graph_signature.inputs_to_parameters
+    found: dict[str, float] = {}
+    for node in program.graph.nodes:
+        at = row_of(table, node.target).kernel_at if node.op == "call_function" else None
+        if at is None or len(node.args) <= at or not isinstance(node.args[at], Node):
+            continue
+        origin = node.args[at]
+        while origin.op == "call_function" and len(origin.all_input_nodes) == 1:  # a view of a parameter begins with it
+            origin = origin.all_input_nodes[0]
+        if origin.name not in parameters:
+            continue
+        name = names[parameters[origin.name]]
+        share = result_of(node.args[at])[0].numel() / max(1, result_of(origin)[0].numel())
+        found[name] = found.get(name, 0) + share * _positions(node, at) / max(1, samples or 1)
+    return found
+
+
+def _positions(node: Node, at: int) -> float:
+    """How many elements of one row of the kernel a call makes."""
+    out = result_of(node)[0]
+    name = operation_of(node)
+    if name in LAST:
+        return out.numel() / max(1, out[-1]) if out else 0
+    read = node.args[0]
+    if "transpose" in name and isinstance(read, Node):  # each element that is read is multiplied
+        given = result_of(read)[0]
+        return given.numel() / max(1, given[1])
+    return out.numel() / max(1, out[1]) if len(out) > 1 else 0

@@ -21,7 +21,7 @@ from graphsparse.capture.mechanics.counting import carries
 from graphsparse.capture.mechanics.routed import for_each_expert
 from graphsparse.capture.mechanics.statistics import measured, without_statistic
 from graphsparse.capture.mechanics.waiting import Scores
-from graphsparse.capture.nodes import kind_of, place_of, result_of
+from graphsparse.capture.nodes import kind_of, operation_of, place_of, result_of
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.tried import tried
 from graphsparse.capture.values import Known, Units, Weight, unknown
@@ -71,18 +71,17 @@ class Lowering:
 
     def call(self, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
         """Compute what no input moves, keep what is made of parameters alone, and rule everything else."""
-        leaves = tree_leaves((args, kwargs))
-        usage = self.draft.usage
-        usage.read |= {usage.parameter_of(leaf.name) for leaf in leaves if isinstance(leaf, Weight)}
-        self.draft.place = _named(node)
+        leaves, usage = tree_leaves((args, kwargs)), self.draft.usage
+        weights = [leaf for leaf in leaves if isinstance(leaf, Weight)]
+        usage.read |= {usage.parameter_of(weight.name) for weight in weights}
+        self.draft.place = (place_of(node)[0], operation_of(node))
         moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
-        if not moved and not _applies_kernel(row, args, leaves):
-            if not any(isinstance(leaf, Weight) for leaf in leaves):
+        if not moved and not (weights and _applies_kernel(row, args, leaves)):
+            if not weights:
                 return compute(node, row, args, kwargs)
-            may_try = (
-                not row.product and self.draft.room == inf
-            )  # trying runs an operation often: not for a stranger's file
-            return tried(node, args, kwargs) if may_try and not row.weights else transform(node, row, args, kwargs)
+            if row.weights or row.product or self.draft.room < inf:  # trying is much work: not for a stranger's file
+                return transform(node, row, args, kwargs)
+            return tried(node, args, kwargs)
         if kind_of(node) != "number":
             if not carries(node, walk.values):
                 return tree_map(unknown, node.meta.get("val"))
@@ -90,15 +89,25 @@ class Lowering:
         return REFUSED if row.apply is None else self._ruled(node, row, args, kwargs, walk)
 
     def _ruled(self, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], walk: Walk) -> Any:
-        (place, called), (shape, dtype) = _named(node), result_of(node)
+        place, called = self.draft.place
 
         def inside(program: GraphModule, operands: Sequence[Any]) -> Any:
             made = walk.body(program, operands)
             self.draft.place = (place, called)
             return made
 
-        call = Call(self.draft, node.target, shape, dtype, place, place_of(node)[1], body=inside)
-        value, results = _by_rule(row, call, args, kwargs), node.meta.get("val")
+        call = Call(self.draft, node.target, *result_of(node), place, place_of(node)[1], body=inside)
+        try:
+            value = _applied(row, call, args, kwargs)
+        except (GraphsparseError, RefusedInside):
+            raise
+        except Exception as error:  # combinations that nobody has met
+            raise CaptureError(
+                f"the rule of {call.target} must take every form of it", place=call.place or "the model",
+                received=brief(error),
+                way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
+            ) from error  # fmt: skip
+        results = node.meta.get("val")
         if isinstance(value, (Units, Weight, Known)) and isinstance(results, (tuple, list)):
             value = (value, *map(unknown, results[1:]))  # the rule says what the first is
         self.used[called] += 1
@@ -107,29 +116,22 @@ class Lowering:
 
 
 def lower(
-    program: ExportedProgram,
-    table: Table,
-    names: Mapping[str, str],
-    inputs: Inputs,
-    draft: Callable[[], Draft],
-) -> Lowering:
-    """Read a program as units. ``names`` gives each captured parameter the name that the graph uses for it.
-
-    ``draft`` makes an empty draft, one for each time that operations are taken apart.
+    program: ExportedProgram, table: Table, start: Callable[[], Lowering], model_name: str
+) -> tuple[Walk, Lowering]:
+    """Read a program as units. ``start`` makes an empty reading, one for each time that operations are taken apart.
 
     Raises:
         UnsupportedOperations: operations without a rule, all of them, with counts and module paths.
-        CaptureError: a rule does not know a form of its operation.
+        CaptureError: a rule does not know a form of its operation, or no output depends on units.
     """
-    walk, lowering = read(program, table, lambda _: Lowering(draft(), names, inputs))
+    walk, lowering = read(program, table, lambda _: start())
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
-    return lowering
-
-
-def _named(node: Node) -> tuple[str, str]:
-    """The path of the module that a call stands in, and the operation's name."""
-    target: Any = node.target
-    return place_of(node)[0], getattr(getattr(target, "overloadpacket", target), "__name__", str(target))
+    if not lowering.sinks:
+        raise CaptureError(
+            "a model must return at least one floating tensor that depends on its inputs", place=model_name,
+            received="outputs that no input moves", way_out="return the tensor to analyse from forward",
+        )  # fmt: skip
+    return walk, lowering
 
 
 def _applies_kernel(row: Rule, args: tuple[Any, ...], leaves: list[Any]) -> bool:
@@ -137,26 +139,13 @@ def _applies_kernel(row: Rule, args: tuple[Any, ...], leaves: list[Any]) -> bool
 
     The product of two parameters has none of its own: it is a number that the model computes (low-rank updates).
     """
-    if row.apply is None or not any(isinstance(leaf, Weight) for leaf in leaves):
-        return False
     at = row.kernel_at
-    of_two = row.product and at is not None and isinstance(args[at - 1], Weight)
-    has_kernel = at is not None and len(args) > at and isinstance(args[at], Weight) and not of_two
-    return has_kernel or any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
-
-
-def _by_rule(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a rule makes of a call; a form of the operation that the rule does not know is refused with its place."""
-    try:
-        return _applied(row, call, args, kwargs)
-    except (GraphsparseError, RefusedInside):
-        raise
-    except Exception as error:  # combinations that nobody has met
-        raise CaptureError(
-            f"the rule of {call.target} must take every form of it", place=call.place or "the model",
-            received=brief(error),
-            way_out="give a rule of your own in extra_rules=, or export the part of the model without it",
-        ) from error  # fmt: skip
+    if row.apply is None:
+        return False
+    has_kernel = at is not None and len(args) > at and isinstance(args[at], Weight)
+    if at is not None and has_kernel and not (row.product and isinstance(args[at - 1], Weight)):
+        return True
+    return any(isinstance(leaf, Known) and leaf.token for leaf in leaves)
 
 
 def _applied(row: Rule, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -184,14 +173,3 @@ def _in_place(row: Rule, call: Call, *args: Any, **kwargs: Any) -> Any:
     if row.norm and call.in_norm:
         made = measured(row.apply, call, args, kwargs) if row.norm == "measures" else without_statistic(call, args)
     return row.apply(call, *args, **kwargs) if made is NotImplemented else made
-
-
-def require_sinks(lowering: Lowering, model: str) -> None:
-    """Raise where no output depends on units: there is nothing to be connected to."""
-    if not lowering.sinks:
-        raise CaptureError(
-            "a model must return at least one floating tensor that depends on its inputs",
-            place=model,
-            received="outputs that no input moves",
-            way_out="return the tensor to analyse from forward",
-        )

@@ -23,13 +23,13 @@ from graphsparse.capture import Network, export
 from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.inputs import inputs_of
-from graphsparse.capture.lower import Lowering, require_sinks
+from graphsparse.capture.lower import Lowering, lower
 from graphsparse.capture.rules import RULES
 from graphsparse.capture.rules.linear import bilinear
 from graphsparse.capture.table import Rule, with_extra
 from graphsparse.capture.units import NOTHING
 from graphsparse.capture.values import Units, Value, Weight
-from graphsparse.capture.walk import Walk, read
+from graphsparse.capture.walk import Walk
 from graphsparse.graph import LayeredGraph
 from graphsparse.sweep import sweep
 
@@ -60,9 +60,11 @@ def read_bundles(network: Network) -> Bundles:
     program, _ = network.captured(())
     inputs = inputs_of(program, network.batch_axis, None)
     table = with_extra({**RULES, torch.ops.aten.bilinear.default: Rule(_sides_apart)}, network.extra_rules)
-    walk, lowering = read(program, table, lambda _: Lowering(Draft("channel", True), parameters.canonical, inputs))
-    lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
-    require_sinks(lowering, parameters.model_name)
+
+    def start() -> Lowering:
+        return Lowering(Draft("channel", True), parameters.canonical, inputs)
+
+    walk, lowering = lower(program, table, start, parameters.model_name)
     draft = lowering.draft
     pairs = [pair for layer in draft.layers for block in layer.blocks for pair in _tied(block)]
     of = np.append(connected(draft.mark - 1, pairs), [-1, -1])
