@@ -19,6 +19,7 @@ from torch.fx._lazy_graph_module import _make_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves, tree_map
 
+from graphsparse.capture.nodes import tensors_in
 from graphsparse.capture.quiet import tracing
 
 Apart = Mapping[Any, Callable[..., Any]]
@@ -65,11 +66,12 @@ def _with_parts(program: ExportedProgram, table: Apart) -> ExportedProgram | Non
             parts = _parts(node, table, known)
             if parts is None:
                 return None
-            now[node] = made.graph_copy(parts.graph, _operands(node, parts, now))
-        elif isinstance(
-            found := now.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None, (tuple, list)
-        ):
-            now[node] = found[node.args[1]]  # one of the results of such a call
+            inputs = [each for each in parts.graph.nodes if each.op == "placeholder"]
+            tensors = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
+            operands = {each: now[leaf] for each, leaf in zip(inputs, tensors, strict=True)}
+            now[node] = made.graph_copy(parts.graph, operands)
+        elif node.target is operator.getitem and isinstance(now[node.args[0]], (tuple, list)):
+            now[node] = now[node.args[0]][node.args[1]]  # one of the results of such a call
         else:
             now[node] = made.node_copy(node, now.__getitem__)
             if node.op == "placeholder":
@@ -84,17 +86,13 @@ def _parts(node: Node, table: Apart, known: dict[Any, GraphModule]) -> GraphModu
     given = tree_map(lambda a: a.meta["val"] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
     key = node.target, repr(tree_map(_layout, given))
     if key not in known:
-        places = [at for at, leaf in enumerate(tree_leaves(given)) if isinstance(leaf, torch.Tensor)]
-        leaves, shape = torch.utils._pytree.tree_flatten(given)
+        tensors = tensors_in(given)
 
-        def run(*tensors: torch.Tensor) -> Any:
-            filled = list(leaves)
-            for at, tensor in zip(places, tensors, strict=True):
-                filled[at] = tensor
-            args, kwargs = torch.utils._pytree.tree_unflatten(filled, shape)
+        def run(*others: torch.Tensor) -> Any:
+            other = iter(others)
+            args, kwargs = tree_map(lambda leaf: next(other) if isinstance(leaf, torch.Tensor) else leaf, given)
             return table[node.target](*args, **kwargs)
 
-        tensors = [leaves[at] for at in places]
         try:
             with detect_fake_mode(tensors) or nullcontext():  # what parts make themselves has no values either
                 known[key] = make_fx(run, dict(table))(*tensors)
@@ -116,13 +114,6 @@ def _is_plain(node: Node) -> bool:
     if not isinstance(node.target, torch._ops.OpOverload):
         return node.target is operator.getitem
     return not node.target._schema.is_mutable and "mkldnn" not in str(node.target)
-
-
-def _operands(node: Node, parts: GraphModule, now: Mapping[Node, Any]) -> dict[Node, Any]:
-    """What the inputs of a call's parts are in the new program."""
-    inputs = [each for each in parts.graph.nodes if each.op == "placeholder"]
-    tensors = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
-    return {each: now[leaf] for each, leaf in zip(inputs, tensors, strict=True)}
 
 
 def _renamed(program: ExportedProgram, now: Mapping[Node, Any]) -> ExportGraphSignature:

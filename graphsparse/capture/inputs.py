@@ -40,9 +40,19 @@ class Given:
     example: Any
 
     @property
+    def is_tensor(self) -> bool:
+        """Whether it is a tensor, and no number that was fixed."""
+        return isinstance(self.example, torch.Tensor)
+
+    @property
     def floating(self) -> bool:
         """Whether its elements are real or complex numbers."""
         return self.example.is_floating_point() or self.example.is_complex()
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it is a mask or positions, by its name."""
+        return MASK_OR_POSITION.search(self.name) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,43 +66,40 @@ class Inputs:
 
     def value(self, draft: Draft, node: str) -> Value | Any:
         """What the input is to the rules; its units are made here, one for each element of one sample."""
-        if node not in self.given:
-            return None
-        given = self.given[node]
-        if not _is_tensor(given):
-            return given.example
+        given = self.given.get(node)
+        if given is None or not given.is_tensor:
+            return given and given.example
         example = given.example
         if node in self.sources:
             draft.place = (given.name, "input")
             return draft.source(given.name, example.shape, batch_axis_of(example, self.batch_axis, self.samples))
         if node not in self.constants:
             return Known.of(example, token=given.name)
-        return Known.of(example.to("meta") if self._any_content(given) else example)
+        # the numbers of masks and positions are taken as they are, those of others are only an example
+        any_content = not given.by_name and (given.floating or self.constants[node] == LEFT_OUT)
+        return Known.of(example.to("meta") if any_content else example)
 
     @property
     def samples(self) -> int | None:
         """How many samples the example inputs have, where that is known."""
         return batch_size((each.example for each in self.given.values()), self.batch_axis)
 
-    def _any_content(self, given: Given) -> bool:
-        """Whether the example's numbers are only an example; those of masks and positions are taken as they are."""
-        return not _by_name(given) and (given.floating or self.constants[given.node] == LEFT_OUT)
-
     def taken(self, tables: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
         """What every input was taken for; ``tables`` are the parameters that each input was found to index."""
-        return tuple(self._taken(given, tables.get(given.name, ())) for given in self.given.values())
-
-    def _taken(self, given: Given, tables: Sequence[str]) -> Input:
-        if isinstance(given.example, torch.Tensor):
-            shape, kind = tuple(given.example.shape), str(given.example.dtype).removeprefix("torch.")
-        else:
+        found = []
+        for node, given in self.given.items():
             shape, kind = (), type(given.example).__name__
-        found = tuple(dict.fromkeys(tables))
-        if given.node in self.sources:
-            return Input(given.name, shape, kind, "source", self.sources[given.node], found)
-        if given.node not in self.constants and found:
-            return Input(given.name, shape, kind, "tokens", ANY_ROW, found)
-        return Input(given.name, shape, kind, "constant", self.constants.get(given.node, PASSIVE))
+            if given.is_tensor:
+                shape, kind = tuple(given.example.shape), str(given.example.dtype).removeprefix("torch.")
+            indexed = tuple(dict.fromkeys(tables.get(given.name, ())))
+            if node in self.sources:
+                way = "source", self.sources[node], indexed
+            elif indexed and node not in self.constants:
+                way = "tokens", ANY_ROW, indexed
+            else:
+                way = "constant", self.constants.get(node, PASSIVE), ()
+            found.append(Input(given.name, shape, kind, *way))
+        return tuple(found)
 
 
 def names_of(sources: Iterable[str] | str | None) -> tuple[str, ...] | None:
@@ -120,7 +127,7 @@ def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: tuple[s
     flows = Flows(program)
     integers = [node for node in chosen if not given[node].floating]
     indices = {node for node in integers if flows.indexes(node) and not flows.computed_with(node)}
-    constants = {node: LEFT_OUT if _is_tensor(each) else FIXED for node, each in given.items() if node not in chosen}
+    constants = {node: LEFT_OUT if each.is_tensor else FIXED for node, each in given.items() if node not in chosen}
     return Inputs(given, {node: NAMED for node in chosen if node not in indices}, constants, batch_axis)
 
 
@@ -129,30 +136,22 @@ def _by_use(program: ExportedProgram, given: Mapping[str, Given]) -> tuple[dict[
     flows = Flows(program)
     sources, constants = {}, {}
     for node, each in given.items():
-        if not _is_tensor(each):
+        if not each.is_tensor:
             constants[node] = FIXED
-        elif each.floating and not (_by_name(each) and flows.read(node) and not flows.computed_with(node)):
+        elif each.floating and not (each.by_name and flows.read(node) and not flows.computed_with(node)):
             sources[node] = FLOATING
         elif each.floating:
             constants[node] = PASSIVE
-        elif _by_name(each):
+        elif each.by_name:
             constants[node] = BY_NAME if flows.computed_with(node) or flows.indexes(node) else PASSIVE
         elif flows.computed_with(node):
             sources[node] = COMPUTED
     return sources, constants
 
 
-def _is_tensor(given: Given) -> bool:
-    return isinstance(given.example, torch.Tensor)
-
-
-def _by_name(given: Given) -> bool:
-    return MASK_OR_POSITION.search(given.name) is not None
-
-
 def _chosen(given: Mapping[str, Given], names: Sequence[str]) -> set[str]:
     """The inputs of these names; a name of a tuple or dict of inputs stands for all of them."""
-    tensors = {node: each.name for node, each in given.items() if _is_tensor(each)}
+    tensors = {node: each.name for node, each in given.items() if each.is_tensor}
     found = {name: {n for n, full in tensors.items() if full == name or full.startswith(f"{name}.")} for name in names}
     missing = [name for name in names if not found[name]]
     if missing or not names:
@@ -185,7 +184,4 @@ def _path(node: str, keys: list[str]) -> str:
 
 
 def _key(step: Any) -> str:
-    for attribute in ("key", "idx", "name"):
-        if hasattr(step, attribute):
-            return str(getattr(step, attribute))
-    return str(step)
+    return next((str(getattr(step, name)) for name in ("key", "idx", "name") if hasattr(step, name)), str(step))

@@ -8,40 +8,43 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_map
 
+from graphsparse.capture.nodes import tensors_in
 from graphsparse.capture.quiet import quiet, same_random_state, tracing
 from graphsparse.errors import CaptureError
 
 
 def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batch_axis: int | None) -> ExportedProgram:
     """Capture the model, one sample at a time where it allows that (samples do not interact, so one shows everything)."""
-    samples = batch_size(torch.utils._pytree.tree_leaves((tuple(args), dict(kwargs))), batch_axis)
-    one = _first_sample(args, batch_axis, samples), _first_sample(kwargs, batch_axis, samples)
+    whole = tuple(args), dict(kwargs)
+    samples = batch_size(tensors_in(whole), batch_axis)
     try:
-        return _capture(model, *one)
+        return _capture(model, *_first_sample(whole, batch_axis, samples))
     except Exception as error:
         first = error
     try:
-        return _capture(model, tuple(args), dict(kwargs))
-    except Exception as error:
-        raise _explained(error if _same(one, (args, kwargs)) else first, model, args, kwargs) from error
+        return _capture(model, *whole)
+    except Exception:
+        raise _explained(first, model, args, kwargs) from first
 
 
 def _capture(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
     if any(tensor.is_meta for tensor in model.parameters()):
-        args, kwargs = _on_meta(args), _on_meta(kwargs)
+        args, kwargs = _on_meta((args, kwargs))
     args, kwargs = _apart((args, kwargs))
     with same_random_state(), tracing():
         try:
-            return _without_writes(torch.export.export(model, args, kwargs, strict=False))
+            return _functional(torch.export.export(model, args, kwargs, strict=False))
         except IndexError:  # torch 2.13 loses count of arguments where a model enables gradients inside no_grad
             with torch.enable_grad():
-                return _without_writes(torch.export.export(model, args, kwargs, strict=False))
+                return _functional(torch.export.export(model, args, kwargs, strict=False))
 
 
 def _on_meta(value: Any) -> Any:
     """The same structure with every tensor on the meta device, where the model is."""
-    return torch.utils._pytree.tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, value)
+    return tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf, value)
 
 
 def _apart(value: Any) -> Any:
@@ -49,12 +52,11 @@ def _apart(value: Any) -> Any:
     seen: set[int] = set()
 
     def once(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor) or id(leaf) not in seen:
-            seen.add(id(leaf))
-            return leaf
-        return leaf.clone()
+        again = isinstance(leaf, torch.Tensor) and id(leaf) in seen
+        seen.add(id(leaf))
+        return leaf.clone() if again else leaf
 
-    return torch.utils._pytree.tree_map(once, value)
+    return tree_map(once, value)
 
 
 def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram:
@@ -67,41 +69,37 @@ def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram
             "a captured program must have example inputs", place="the program", received="none",
             way_out="give example_inputs=, of the shapes and types that it was captured with",
         )  # fmt: skip
-    free = any(isinstance(size, torch.SymInt) for node in program.graph.nodes for size in _shape(node)) or any(
-        type(node.meta.get("val")) is int for node in program.graph.nodes if node.op == "call_function"
-    )
-    if not free:
-        return _without_writes(program)
+    if not any(map(_is_open, program.graph.nodes)):
+        return _functional(program)
     args, kwargs = program.example_inputs or ((), {})
     return trace(program.module(), args, kwargs, batch_axis)
 
 
-def _shape(node: torch.fx.Node) -> Sequence[Any]:
+def _is_open(node: Node) -> bool:
+    """Whether a value has a size that is not fixed, or is one."""
     value = node.meta.get("val")
-    return value.shape if isinstance(value, torch.Tensor) else ()
+    sizes = value.shape if isinstance(value, torch.Tensor) else ()
+    return any(isinstance(size, torch.SymInt) for size in sizes) or node.op == "call_function" and type(value) is int
 
 
-def functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operations and training's forms; composite operations stay whole."""
+def _functional(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place operations and training's forms; composite operations stay whole.
+
+    Torch traces all of it again, which takes as long as its capture, so only where need be.
+    """
+    modules = [module for module in program.graph_module.modules() if isinstance(module, GraphModule)]
+    targets = {node.target for each in modules for node in each.graph.nodes if node.op == "call_function"}
+    if not any(map(_is_unsettled, targets)):
+        return program
     with tracing():
         return program.run_decompositions({})
 
 
-def _without_writes(program: ExportedProgram) -> ExportedProgram:
-    """A functional program: `functional` traces all of it again, as long as its capture took, so only where need be."""
-    modules = [module for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
-    return functional(program) if any(map(_unsettled, modules)) else program
-
-
-def _unsettled(module: torch.fx.GraphModule) -> bool:
+def _is_unsettled(target: Any) -> bool:
     """Whether a call writes to a tensor that others may read, or is none of torch's operations but a function around some."""
-    targets = {node.target for node in module.graph.nodes if node.op == "call_function"}
-    return any(
-        target._schema.is_mutable
-        if isinstance(target, torch._ops.OpOverload)
-        else not isinstance(target, torch._ops.HigherOrderOperator) and getattr(target, "__module__", "") != "_operator"
-        for target in targets
-    )
+    if isinstance(target, torch._ops.OpOverload):
+        return target._schema.is_mutable
+    return not isinstance(target, torch._ops.HigherOrderOperator) and getattr(target, "__module__", "") != "_operator"
 
 
 def _first_sample(value: Any, axis: int | None, samples: int | None) -> Any:
@@ -129,11 +127,6 @@ def batch_axis_of(value: torch.Tensor, axis: int | None, samples: int | None) ->
     if axis is None or value.dim() > 1:
         return axis if axis is None or value.dim() > axis else None
     return 0 if value.dim() == 1 and len(value) == samples else None
-
-
-def _same(one: tuple[Any, ...], given: tuple[Any, ...]) -> bool:
-    leaves = [[t for t in torch.utils._pytree.tree_leaves(x) if isinstance(t, torch.Tensor)] for x in (one, given)]
-    return all(a.shape == b.shape for a, b in zip(*leaves, strict=True))
 
 
 def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> CaptureError:
