@@ -10,10 +10,9 @@ import torch
 
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.nodes import is_norm
-from graphsparse.capture.staging import lift
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse
 from graphsparse.capture.values import Axes, Known, Units, Value, Weight
-from graphsparse.capture.wiring import united
+from graphsparse.capture.wiring import lift, united
 
 
 @dataclass(frozen=True, eq=False)

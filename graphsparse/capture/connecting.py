@@ -10,9 +10,8 @@ import torch
 
 from graphsparse.blocks import KernelBlock, Places, View
 from graphsparse.capture.draft import Draft, as_ids
-from graphsparse.capture.staging import lifts
 from graphsparse.capture.values import Weight
-from graphsparse.capture.wiring import join
+from graphsparse.capture.wiring import join, lifts
 from graphsparse.kernels.layout import Taps
 
 

@@ -65,7 +65,7 @@ class Usage:
 
 
 class Draft:
-    """Numbers units and collects their layers. What is put into a layer is made in `wiring`, `staging` and `connecting`."""
+    """Numbers units and collects their layers. What is put into a layer is made in `wiring` and `connecting`."""
 
     def __init__(
         self, resolution: str, norm_statistics: bool, uses: Mapping[str, str] | None = None, room: float = inf

@@ -41,7 +41,7 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
 def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], np.ndarray]:
     """Fold copies of units that nothing else reads into the units: the layers left, and which unit each unit now is.
 
-    A bias or a scale is put on a copy of its units (see `graphsparse.capture.staging`), for at that time nobody knows who else will
+    A bias or a scale is put on a copy of its units (see `graphsparse.capture.wiring`), for at that time nobody knows who else will
     read them. Inputs keep their copies.
     """
     reads = _reads(draft)

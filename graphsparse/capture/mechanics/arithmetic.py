@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.staging import scale
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
-from graphsparse.capture.wiring import gate
+from graphsparse.capture.wiring import gate, scale
 
 
 def add(call: Call, left: Any, right: Any, *, alpha: float = 1) -> Any:

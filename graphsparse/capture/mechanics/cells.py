@@ -16,10 +16,9 @@ from graphsparse.blocks import CONSTANT, NO_UNIT, Gate, KernelBlock, Lift, Wirin
 from graphsparse.capture.call import Call
 from graphsparse.capture.connecting import KernelPart, dense, parts
 from graphsparse.capture.draft import LayerDraft, as_ids
-from graphsparse.capture.staging import entries
 from graphsparse.capture.units import canonical, collapse
 from graphsparse.capture.values import Weight
-from graphsparse.capture.wiring import join
+from graphsparse.capture.wiring import entries, join
 from graphsparse.kernels.layout import Taps
 
 State = tuple[np.ndarray, ...]
