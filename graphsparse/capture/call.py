@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from graphsparse.capture.draft import Draft
-from graphsparse.capture.nodes import is_norm
+from graphsparse.capture.nodes import is_norm, operation_name
 from graphsparse.capture.units import CONSTANT, NOTHING, collapse
 from graphsparse.capture.values import Axes, Known, Units, Value, Weight
 from graphsparse.capture.wiring import lift, united
@@ -28,7 +28,6 @@ class Call:
     dtype: torch.dtype
     place: str
     module_type: str = ""
-    conservative: list[str] = field(default_factory=list)
     body: Callable[[Any, Sequence[Any]], Any] = lambda program, operands: None
 
     @property
@@ -51,11 +50,9 @@ class Call:
         """The ids of any value: a constant is no unit where it is zero, and a constant unit elsewhere."""
         if isinstance(value, Units):
             return value.ids
-        if isinstance(value, Weight):
-            return torch.full((), CONSTANT).expand(value.shape)
         if isinstance(value, Known) and value.known:
             return torch.where(value.tensor == 0, NOTHING, CONSTANT)
-        if isinstance(value, Known):
+        if isinstance(value, (Known, Weight)):
             return torch.full((), CONSTANT).expand(value.shape)
         return torch.full((), NOTHING if value == 0 else CONSTANT)
 
@@ -100,4 +97,4 @@ class Call:
 
     def say_conservative(self, reason: str) -> None:
         """Record that this call is decided on the safe side, and why."""
-        self.conservative.append(reason)
+        self.draft.conservative.append((operation_name(self.target), self.place, reason))

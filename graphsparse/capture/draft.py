@@ -78,12 +78,8 @@ class Draft:
         self.has_norm_statistics = False
         self.place = ("", "")  # module path and operation of the call that is being lowered
         self.joined: dict[tuple[Any, ...], Units] = {}  # what was joined, so that it is joined once
-        self._next = 1
-
-    @property
-    def mark(self) -> int:
-        """The id that the next unit will have."""
-        return self._next
+        self.conservative: list[tuple[str, str, str]] = []  # operation, module, reason
+        self.count = 0  # of units
 
     def take(self, count: int) -> None:
         """Count units, or links between them, that are about to be made.
@@ -113,10 +109,11 @@ class Draft:
         """A new layer of ``count`` units and their ids (count,)."""
         self.take(count)
         path, called = self.place
-        draft = LayerDraft(name or path or called, operation or called, self._next, self._next + count, module=path)
-        self._next = draft.stop
-        self.layers.append(draft)
-        return draft, torch.arange(draft.start, draft.stop)
+        start = self.count + 1
+        self.count += count
+        layer = LayerDraft(name or path or called, operation or called, start, start + count, module=path)
+        self.layers.append(layer)
+        return layer, torch.arange(layer.start, layer.stop)
 
     def source(self, name: str, shape: torch.Size, batch_axis: int | None) -> Units:
         """An input: one unit per element, the batch axis repeated."""

@@ -47,7 +47,7 @@ def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], n
     reads = _reads(draft)
     for outside in [sinks, *map(as_ids, draft.sources)]:
         reads[outside] += 1
-    same, starts = np.arange(draft.mark - 1, dtype=np.int32), np.asarray([each.start - 1 for each in draft.layers])
+    same, starts = np.arange(draft.count, dtype=np.int32), np.asarray([each.start - 1 for each in draft.layers])
     kept = []
     for each in draft.layers:
         copied = _one_wire_each(each)
@@ -63,7 +63,7 @@ def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], n
 
 def _reads(draft: Draft) -> np.ndarray:
     """How often blocks read each unit."""
-    reads = np.zeros(draft.mark - 1, np.int32)
+    reads = np.zeros(draft.count, np.int32)
     for block in (block for each in draft.layers for block in each.blocks):
         ids = block.sources.ravel()
         if _follow_each_other(ids):

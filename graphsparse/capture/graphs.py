@@ -16,7 +16,7 @@ from graphsparse.capture.finish import finished_layers, free_entries
 from graphsparse.capture.inputs import inputs_of, names_of
 from graphsparse.capture.lower import Lowering, lower
 from graphsparse.capture.network import Network, Structure, network_of
-from graphsparse.capture.nodes import operation_of, result_of
+from graphsparse.capture.nodes import operation_name, result_of
 from graphsparse.capture.parameters import Parameters, nonzero_entries
 from graphsparse.capture.rules import RULES
 from graphsparse.capture.table import Apply, Rule, Table, row_of, with_extra
@@ -169,7 +169,7 @@ def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
         resolution=draft.resolution,
         norm_statistics=draft.norm_statistics,
         has_norm_statistics=draft.has_norm_statistics,
-        coverage=Coverage(dict(lowering.used), (*lowering.conservative, *free_entries(draft))),
+        coverage=Coverage(dict(lowering.used), (*draft.conservative, *free_entries(draft))),
         inputs=lowering.inputs.taken(usage.tables),
     )
     return Structure(graph, frozenset(usage.scales))
@@ -235,7 +235,7 @@ def _positions_of(
 def _positions(node: Node, at: int) -> float:
     """How many elements of one row of the kernel a call makes."""
     out = result_of(node)[0]
-    name = operation_of(node)
+    name = operation_name(node.target)
     if name in LAST:
         return out.numel() / max(1, out[-1]) if out else 0
     read = node.args[0]

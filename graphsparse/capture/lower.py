@@ -21,7 +21,7 @@ from graphsparse.capture.mechanics.counting import carries
 from graphsparse.capture.mechanics.routed import for_each_expert
 from graphsparse.capture.mechanics.statistics import measured, without_statistic
 from graphsparse.capture.mechanics.waiting import Scores
-from graphsparse.capture.nodes import kind_of, operation_of, place_of, result_of
+from graphsparse.capture.nodes import kind_of, operation_name, place_of, result_of
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.tried import tried
 from graphsparse.capture.values import Known, Units, Weight, unknown
@@ -41,7 +41,6 @@ class Lowering:
     names: Mapping[str, str]
     inputs: Inputs
     used: Counter[str] = field(default_factory=Counter)
-    said: list[tuple[str, Call]] = field(default_factory=list)
     sinks: list[torch.Tensor] = field(default_factory=list)
     lack: ClassVar[str] = "have no rule"
     way_out: ClassVar[str] = (
@@ -51,11 +50,6 @@ class Lowering:
     def knows(self, row: Rule) -> bool:
         """Whether there is a rule for units."""
         return row.apply is not None
-
-    @property
-    def conservative(self) -> tuple[tuple[str, str, str], ...]:
-        """What was decided on the safe side; asked for last, since some values are made when they are first read."""
-        return tuple((called, call.place, reason) for called, call in self.said for reason in call.conservative)
 
     def parameter(self, name: str, example: torch.Tensor) -> Weight:
         """A weight, as a view of its shape."""
@@ -74,7 +68,7 @@ class Lowering:
         leaves, usage = tree_leaves((args, kwargs)), self.draft.usage
         weights = [leaf for leaf in leaves if isinstance(leaf, Weight)]
         usage.read |= {usage.parameter_of(weight.name) for weight in weights}
-        self.draft.place = (place_of(node)[0], operation_of(node))
+        self.draft.place = (place_of(node)[0], operation_name(node.target))
         moved = any(isinstance(leaf, (Units, GraphModule)) for leaf in leaves)
         if not moved and not (weights and _applies_kernel(row, args, leaves)):
             if not weights:
@@ -111,7 +105,6 @@ class Lowering:
         if isinstance(value, (Units, Weight, Known)) and isinstance(results, (tuple, list)):
             value = (value, *map(unknown, results[1:]))  # the rule says what the first is
         self.used[called] += 1
-        self.said.append((called, call))
         return value
 
 

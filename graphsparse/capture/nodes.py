@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch.export import ExportedProgram
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves
 
-from graphsparse.capture.values import Known
 from graphsparse.errors import CaptureError
 
 T = TypeVar("T")
@@ -42,12 +41,6 @@ def names_held(program: ExportedProgram) -> dict[str, str]:
     return {
         **signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants,
     }  # fmt: skip
-
-
-def attribute(module: GraphModule, node: Node) -> Any:
-    """A tensor that the program holds, or a program of its own."""
-    held = getattr(module, str(node.target))
-    return held if isinstance(held, GraphModule) else Known(held)
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
@@ -117,7 +110,6 @@ def called(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return operation(*args, **kwargs)
 
 
-def operation_of(node: Node) -> str:
-    """The name of a call's operation, without its overload."""
-    target: Any = node.target
+def operation_name(target: Any) -> str:
+    """The name of an operation, without its overload."""
     return getattr(getattr(target, "overloadpacket", target), "__name__", str(target))

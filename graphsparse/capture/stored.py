@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.costs import RECURRENT, UNITS, Costs, allowed, calls_of
 from graphsparse.capture.network import ROOM
-from graphsparse.capture.nodes import called, names_held, operation_of, tensors_in
+from graphsparse.capture.nodes import called, names_held, operation_name, tensors_in
 from graphsparse.capture.operations import check_operations
 from graphsparse.capture.quiet import quiet
 from graphsparse.capture.rules.bodies import WRAPPED
@@ -142,7 +142,7 @@ class _Run(Interpreter):
         return value
 
     def _call(self, node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        moved, name = not self.moved.isdisjoint(node.all_input_nodes), operation_of(node).rstrip("_")
+        moved, name = not self.moved.isdisjoint(node.all_input_nodes), operation_name(node.target).rstrip("_")
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             value, moved = self._of_bodies(str(node.target), args), True
         else:

@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.decomposing import decomposed
-from graphsparse.capture.nodes import attribute, kind_of, names_held, needed, place_of
+from graphsparse.capture.nodes import kind_of, names_held, needed, place_of
 from graphsparse.capture.quiet import same_random_state
 from graphsparse.capture.table import Rule, Table, row_of
 from graphsparse.capture.values import Known
@@ -24,7 +24,13 @@ from graphsparse.errors import UnsupportedOperations
 
 Step = Callable[[int, int], None]
 """Called with (done, in all)."""
-_LISTENER: ContextVar[Callable[[str], Step] | None] = ContextVar("listener", default=None)
+
+
+def _unheard(done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+_LISTENER: ContextVar[Callable[[str], Step]] = ContextVar("listener", default=lambda name: _unheard)
 
 
 @contextmanager
@@ -39,12 +45,7 @@ def listening(listener: Callable[[str], Step]) -> Iterator[None]:
 
 def told(name: str) -> Step:
     """Begin a part of a capture; what it gives is called with (done, in all)."""
-    listener = _LISTENER.get()
-    return _unheard if listener is None else listener(name)
-
-
-def _unheard(done: int, total: int) -> None:
-    """Nobody listens."""
+    return _LISTENER.get()(name)
 
 
 class Refused:
@@ -116,8 +117,8 @@ class Walk:
             elif node.op == "call_function":
                 self.values[node] = self._call(node)
             elif node.op == "get_attr":
-                held = attribute(module, node)
-                self.values[node] = self.reading.constant(held.tensor) if isinstance(held, Known) else held
+                held = getattr(module, str(node.target))
+                self.values[node] = held if isinstance(held, GraphModule) else self.reading.constant(held)
             step(done, len(nodes))
 
     def _inputs(self) -> Callable[[Node], Any]:

@@ -67,7 +67,7 @@ def read_bundles(network: Network) -> Bundles:
     walk, lowering = lower(program, table, start, parameters.model_name)
     draft = lowering.draft
     pairs = [pair for layer in draft.layers for block in layer.blocks for pair in _tied(block)]
-    of = np.append(connected(draft.mark - 1, pairs), [-1, -1])
+    of = np.append(connected(draft.count, pairs), [-1, -1])
     fixed = np.zeros(of.max() + 1, bool)
     for ids in [*map(as_ids, draft.sources), *(as_ids(ids.reshape(-1)) for ids in lowering.sinks)]:
         found = of[ids]
