@@ -38,28 +38,24 @@ def require_module(model: Any) -> None:
         )  # fmt: skip
 
 
-def as_args(example_inputs: Any) -> tuple[Any, ...] | None:
-    """Example inputs as the positional arguments of a forward."""
-    if example_inputs is None:
-        return None
-    return tuple(example_inputs) if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
-
-
-def as_kwargs(kwargs: Any) -> dict[str, Any]:
-    """Keyword arguments of a forward. Raises CaptureError where they are no mapping."""
+def as_arguments(example_inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...] | None, dict[str, Any]]:
+    """The arguments of a forward, by place and by keyword. Raises CaptureError where ``kwargs`` is no mapping."""
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise CaptureError(
             "kwargs must be a mapping of names to inputs", received=type(kwargs).__name__,
             way_out="give kwargs={name: tensor}, or example_inputs= for inputs by their place",
         )  # fmt: skip
-    return dict(kwargs or {})
+    if example_inputs is not None and not isinstance(example_inputs, (tuple, list)):
+        example_inputs = (example_inputs,)
+    return None if example_inputs is None else tuple(example_inputs), dict(kwargs or {})
 
 
-def with_examples(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> ExportedProgram:
+def with_examples(program: ExportedProgram, example_inputs: Any, kwargs: Any) -> ExportedProgram:
     """The program itself, which brings its inputs; or with these inputs where it brings none.
 
     Raises CaptureError where they are not of the shapes and types, or not under the names, that it was captured with.
     """
+    args, kwargs = as_arguments(example_inputs, kwargs)
     if args is None and not kwargs:
         return program
     if program.example_inputs is not None:

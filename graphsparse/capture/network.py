@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.given import as_args, as_kwargs, require_module, with_examples
+from graphsparse.capture.given import as_arguments, require_module, with_examples
 from graphsparse.capture.parameters import Parameters
 from graphsparse.capture.pruned import separate, unmasked
 from graphsparse.capture.table import Apply, Rule
@@ -126,10 +126,11 @@ class Network:
         if example_inputs is None and not kwargs:
             return self
         if isinstance(self.model, ExportedProgram):
-            model = with_examples(self.model, as_args(example_inputs), as_kwargs(kwargs))
+            model = with_examples(self.model, example_inputs, kwargs)
             args, named = model.example_inputs
             return self if model is self.model else replace(self, model=model, inputs=args, kwargs=named)
-        return replace(self, inputs=as_args(example_inputs), kwargs=as_kwargs(kwargs), known=None)
+        args, named = as_arguments(example_inputs, kwargs)
+        return replace(self, inputs=args, kwargs=named, known=None)
 
     def built(self) -> Network:
         """The same network with the model itself, where one stands in for it."""
@@ -216,10 +217,11 @@ def network_of(
         return model
     fields = {name: value for name, value in belonging.items() if value is not None}
     if isinstance(model, ExportedProgram):
-        model = with_examples(model, as_args(example_inputs), as_kwargs(kwargs))
+        model = with_examples(model, example_inputs, kwargs)
         args, named = model.example_inputs or (None, {})
-        room = model.graph_module.meta.get(ROOM, inf)
-        return Network(model, args, named, title="the program", batch_axis=batch_axis, room=room, **fields)
-    require_module(model)
-    args, named = as_args(example_inputs), as_kwargs(kwargs)
-    return Network(model, args, named, title=type(model).__name__, batch_axis=batch_axis, **fields)
+        title, room = "the program", model.graph_module.meta.get(ROOM, inf)
+    else:
+        require_module(model)
+        args, named = as_arguments(example_inputs, kwargs)
+        title, room = type(model).__name__, inf
+    return Network(model, args, named, title=title, batch_axis=batch_axis, room=room, **fields)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.fx import Node
+from torch.nn.functional import pad
 from torch.utils._pytree import tree_leaves, tree_map
 
 from graphsparse.capture.nodes import called, place_of, tensors_in
@@ -150,7 +151,11 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
             for v in values
         ]
         size = sum(w.shape.numel() for w in weights)
-        parts = [(name, _among(size, starts[w], index)) for w in weights for name, index in w.stored(w.index)]
+        parts = [
+            (name, pad(index.flatten(), (starts[w], size - starts[w] - index.numel()), value=NEVER))
+            for w in weights
+            for name, index in w.stored(w.index)
+        ]
         entries = called(node, (grids, *args[1:]), {})
     name = " and ".join(w.name for w in weights)
     # a sum is not zero where only one of its terms is: as a scale it cuts nothing that a mask of one term would cut
@@ -160,13 +165,6 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
 
 def _is_zero(value: Any) -> bool:
     return isinstance(value, Known) and value.known and not bool(value.tensor.any())
-
-
-def _among(size: int, start: int, index: torch.Tensor) -> torch.Tensor:
-    """An index at its places among those of a whole."""
-    whole = torch.full((size,), NEVER)
-    whole[start : start + index.numel()] = index.reshape(-1)
-    return whole
 
 
 def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
