@@ -103,3 +103,14 @@ def test_an_input_may_have_a_name_that_code_does_not_allow():
     scales = {"input": torch.zeros(1, 3), "input_1": torch.zeros(1, 3)}
     graph = gs.export(Named(), torch.zeros(1, 4), kwargs=scales)
     assert [each.name for each in graph.inputs] == ["self", "input", "input_1"] and graph.n_connections == 12
+
+
+def test_a_model_may_return_what_is_no_tensor():
+    class Several(Mixed):
+        def forward(self, x):
+            return *super().forward(x), None, 3
+
+    assert gs.export(Several(), torch.zeros(2, 4)).n_connections == 24 + 18
+    program = torch.export.export(Several().eval(), (torch.zeros(2, 4),), strict=False)
+    *tensors, nothing, number = decomposed(program, [aten.einsum.default]).module()(torch.ones(2, 4))
+    assert len(tensors) == 3 and nothing is None and number == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
-from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -119,10 +119,7 @@ def _is_plain(node: Node) -> bool:
 def _renamed(program: ExportedProgram, now: Mapping[Node, Any]) -> ExportGraphSignature:
     """The program's signature, whose outputs have the names of the nodes that they now are."""
     names = {node.name: each.name for node, each in now.items() if isinstance(each, Node)}
-    outputs = []
-    for spec in program.graph_signature.output_specs:
-        spec = copy(spec)
-        if hasattr(spec.arg, "name"):
-            spec.arg = type(spec.arg)(name=names.get(spec.arg.name, spec.arg.name))
-        outputs.append(spec)
-    return ExportGraphSignature(list(program.graph_signature.input_specs), outputs)
+    signature = program.graph_signature
+    renamed = [replace(spec.arg, name=names.get(spec.arg.name, spec.arg.name)) for spec in signature.output_specs]
+    outputs = [replace(spec, arg=arg) for spec, arg in zip(signature.output_specs, renamed, strict=True)]
+    return replace(signature, output_specs=outputs)
