@@ -66,9 +66,8 @@ def _with_parts(program: ExportedProgram, table: Apart) -> ExportedProgram | Non
             parts = _parts(node, table, known)
             if parts is None:
                 return None
-            inputs = [each for each in parts.graph.nodes if each.op == "placeholder"]
-            tensors = [leaf for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
-            operands = {each: now[leaf] for each, leaf in zip(inputs, tensors, strict=True)}
+            tensors = [now[leaf] for leaf in tree_leaves((node.args, dict(node.kwargs))) if isinstance(leaf, Node)]
+            operands = dict(zip(parts.graph.find_nodes(op="placeholder"), tensors, strict=True))
             now[node] = made.graph_copy(parts.graph, operands)
         elif node.target is operator.getitem and isinstance(now[node.args[0]], (tuple, list)):
             now[node] = now[node.args[0]][node.args[1]]  # one of the results of such a call

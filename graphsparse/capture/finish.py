@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,27 +23,21 @@ def finished_layers(draft: Draft, sinks: np.ndarray) -> tuple[tuple[Layer, ...],
     drafts, same = _folded_copies(draft, sinks)
     drafts, sources = _fold_joined_inputs(draft, drafts, sinks)
     number = _renumbered(drafts, same)
-    names = _unique_names(drafts)
-    ranks: list[int] = []
     layers: list[Layer] = []
     owner = np.repeat(np.arange(len(drafts)), [each.stop - each.start for each in drafts])
-    start = 0
-    for each, name in zip(drafts, names, strict=True):
-        blocks = tuple(_moved(block, number) for block in each.blocks)
-        rank = max((ranks[i] + 1 for block in blocks for i in feeding(block, owner)), default=0)
-        stages = tuple(_moved(stage, number) for stage in each.stages)
-        stop = start + each.stop - each.start
+    stop = 0
+    for each, name in zip(drafts, _unique_names(drafts), strict=True):
+        start, stop = stop, stop + each.stop - each.start
+        blocks, stages = (tuple(_moved(part, number) for part in parts) for parts in (each.blocks, each.stages))
+        rank = max((layers[i].rank + 1 for block in blocks for i in feeding(block, owner)), default=0)
         layers.append(Layer(name, each.operation, start, stop, rank, blocks, stages, each.module, each.matrices))
-        ranks.append(rank)
-        start = stop
     return tuple(layers), number[sources], number[sinks]
 
 
 def _folded_copies(draft: Draft, sinks: np.ndarray) -> tuple[list[LayerDraft], np.ndarray]:
     """Fold copies of units that nothing else reads into the units: the layers left, and which unit each unit now is.
 
-    A bias or a scale is put on a copy of its units (see `graphsparse.capture.wiring`), for at that time nobody knows who else will
-    read them. Inputs keep their copies.
+    A bias or a scale is put on a copy of its units, since nobody knows yet who else will read them. Inputs keep theirs.
     """
     reads = _reads(draft)
     for outside in [sinks, *map(as_ids, draft.sources)]:
@@ -136,11 +131,8 @@ def _renumbered(drafts: list[LayerDraft], same: np.ndarray) -> np.ndarray:
     """New ids by old ids; the last two places hold the constant and the missing unit, which keep theirs."""
     number = np.full(len(same) + 2, -1, np.int32)
     number[-2] = -2
-    start = 0
-    for each in drafts:
-        count = each.stop - each.start
-        number[each.start - 1 : each.stop - 1] = np.arange(start, start + count)
-        start += count
+    left = np.concatenate([same[:0], *(np.arange(each.start - 1, each.stop - 1) for each in drafts)])
+    number[left] = np.arange(len(left))
     number[:-2] = number[same]
     return number
 
@@ -155,14 +147,10 @@ def _moved(part: Any, number: np.ndarray) -> Any:
 
 def _unique_names(drafts: list[LayerDraft]) -> list[str]:
     """Module paths, with the operation and a number where a module makes several layers."""
-    counts = Counter(each.name for each in drafts)
-    plain = [each.name if counts[each.name] == 1 else f"{each.name}.{each.operation}" for each in drafts]
-    repeated, seen = Counter(plain), Counter[str]()
-    names = []
-    for name in plain:
-        seen[name] += 1
-        names.append(name if repeated[name] == 1 else f"{name}.{seen[name]}")
-    return names
+    layers = Counter(each.name for each in drafts)
+    plain = [each.name if layers[each.name] == 1 else f"{each.name}.{each.operation}" for each in drafts]
+    repeated, numbers = Counter(plain), {name: count(1) for name in plain}
+    return [name if repeated[name] == 1 else f"{name}.{next(numbers[name])}" for name in plain]
 
 
 def free_entries(draft: Draft) -> tuple[tuple[str, str, str], ...]:

@@ -9,7 +9,6 @@ An input is computed with where its numbers reach an output, or a kernel, by any
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -48,7 +47,7 @@ class Flows:
     def __init__(self, program: ExportedProgram):
         signature = program.graph_signature
         self.module = program.graph_module
-        self.nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        self.nodes = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
         self.wanted = {*needed(program.graph), program.graph.output_node()}
         inputs = [self.nodes[name] for name in signature.user_inputs if name in self.nodes]
         parameters = [self.nodes[name] for name in signature.inputs_to_parameters]
@@ -82,7 +81,9 @@ class Flows:
             return any(other is not node and self._is_parameter(other) for other in user.all_input_nodes)
         bodies = [leaf for leaf in tree_leaves(user.args) if isinstance(leaf, Node) and leaf.op == "get_attr"]
         programs = [getattr(self.module, str(leaf.target), None) for leaf in bodies]
-        return any(_holds_kernel(each) for each in programs if isinstance(each, GraphModule))
+        inner = [each for body in programs if isinstance(body, GraphModule) for each in body.modules()]
+        calls = {node.target for each in inner if isinstance(each, GraphModule) for node in each.graph.nodes}
+        return not calls.isdisjoint(TAKES_KERNEL)
 
     def _goes_on(self, node: Node, user: Node) -> bool:
         """Whether the result of a call still depends on the number."""
@@ -112,9 +113,3 @@ class Flows:
 
 def _stands_at(node: Node, user: Node, at: int) -> bool:
     return len(user.args) > at and any(leaf is node for leaf in tree_leaves(user.args[at]))
-
-
-def _holds_kernel(program: GraphModule) -> bool:
-    programs = [module for module in program.modules() if isinstance(module, GraphModule)]
-    calls: set[Any] = {node.target for each in programs for node in each.graph.nodes}
-    return not calls.isdisjoint(TAKES_KERNEL)

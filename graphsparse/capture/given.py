@@ -76,7 +76,7 @@ def with_examples(program: ExportedProgram, example_inputs: Any, kwargs: Any) ->
 
 
 def _require_inputs(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> None:
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    values = {node.name: node.meta.get("val") for node in program.graph.find_nodes(op="placeholder")}
     taken = [values[name] for name in program.graph_signature.user_inputs if name in values]
     named = dict(program.example_inputs[1]) if program.example_inputs else {}
     given = [*(args or ()), *(kwargs[name] for name in (*named, *(kwargs.keys() - named.keys())) if name in kwargs)]

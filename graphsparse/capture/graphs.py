@@ -145,14 +145,12 @@ def _read(
         return Lowering(Draft(resolution, norm_statistics, masked, network.room), names, inputs)
 
     _, lowering = lower(program, table, start, parameters.model_name)
-    structure = _structure(lowering, parameters)
-    if resolution == "unrolled":
-        return structure
-    positions = _positions_of(program, table, parameters.canonical, inputs.samples)
-    return replace(structure, graph=replace(structure.graph, positions=positions))
+    joined = resolution == "channel"
+    positions = _positions_of(program, table, parameters.canonical, inputs.samples) if joined else {}
+    return _structure(lowering, parameters, positions)
 
 
-def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
+def _structure(lowering: Lowering, parameters: Parameters, positions: Mapping[str, float]) -> Structure:
     draft, usage, tensors = lowering.draft, lowering.draft.usage, parameters.tensors
     layers, sources, sinks = finished_layers(draft, distinct_ids([as_ids(ids.reshape(-1)) for ids in lowering.sinks]))
     unused = tuple(name for name, each in tensors.items() if each.dim() > 1 and name not in usage.read)
@@ -171,6 +169,7 @@ def _structure(lowering: Lowering, parameters: Parameters) -> Structure:
         has_norm_statistics=draft.has_norm_statistics,
         coverage=Coverage(dict(lowering.used), (*draft.conservative, *free_entries(draft))),
         inputs=lowering.inputs.taken(usage.tables),
+        positions=positions,
     )
     return Structure(graph, frozenset(usage.scales))
 
@@ -213,7 +212,7 @@ def _positions_of(
 ) -> dict[str, float]:
     """At how many positions of one sample each kernel is applied, all uses together; a use of a part counts for that part.
 
-    Channel resolution joins positions, so the shapes of the program say it. ``names`` gives each captured parameter its first name. Parameters without a kernel operation are left out.
+    Channel resolution joins positions, so the program's shapes say it. ``names`` are the first names of parameters.
     """
     parameters = program.graph_signature.inputs_to_parameters
     found: dict[str, float] = {}

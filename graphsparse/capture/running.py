@@ -38,8 +38,8 @@ class Runnable:
         """Raises CaptureError where an operation cannot be run on these tensors, or not in double precision."""
         given, names = iter(leaves), names_held(self.program)
         held = {**self.program.constants, **self.program.state_dict, **self.tensors}
-        placeholders = [node.name for node in self.program.graph.nodes if node.op == "placeholder"]
-        values = [held[names[name]] if name in names else next(given) for name in placeholders]
+        inputs = [node.name for node in self.program.graph.find_nodes(op="placeholder")]
+        values = [held[names[name]] if name in names else next(given) for name in inputs]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same numbers for each run of what is random
             made = tree_leaves(_run(self.program.graph_module, *map(_doubled, values)))

@@ -80,7 +80,7 @@ def _check(program: ExportedProgram, costs: Costs) -> None:
     mode = FakeTensorMode(allow_fallback_kernels=False, shape_env=ShapeEnv())
     given, buffers = _given(program), program.graph_signature.inputs_to_buffers
     values, moved = {}, []
-    for node in _inputs(program):
+    for node in program.graph.find_nodes(op="placeholder"):
         stored = values[node] = given[node.name]
         if isinstance(stored, torch.Tensor):
             values[node] = mode.from_tensor(stored, static_shapes=True)
@@ -90,17 +90,13 @@ def _check(program: ExportedProgram, costs: Costs) -> None:
         _Run(program.graph_module, costs, moved).of(values)
 
 
-def _inputs(program: ExportedProgram | GraphModule) -> list[Node]:
-    return [node for node in program.graph.nodes if node.op == "placeholder"]
-
-
 def _given(program: ExportedProgram) -> dict[str, Any]:
     """What is stored for every input of a program, by the input's name."""
     held, names = {**program.constants, **program.state_dict}, names_held(program)
     missing = [name for name in names.values() if name not in held]
     if missing:
         raise CaptureError("a program's tensors must be in its file", received=missing[0])
-    claimed = {node.name: node.meta.get("val") for node in _inputs(program)}
+    claimed = {node.name: node.meta.get("val") for node in program.graph.find_nodes(op="placeholder")}
     leaves = tree_leaves(program.example_inputs) if program.example_inputs is not None else None
     free = [name for name in claimed if name not in names]
     if leaves is not None and len(leaves) != len(free):
@@ -196,7 +192,7 @@ class _Run(Interpreter):
             raise CaptureError("an operation on programs must be given programs", received=type(program).__name__)
         times *= self.times
         self.costs.add("calls", times)
-        given = dict(zip(_inputs(program), operands, strict=True))
+        given = dict(zip(program.graph.find_nodes(op="placeholder"), operands, strict=True))
         return _Run(program, self.costs, given, times).of(given)
 
 

@@ -48,11 +48,8 @@ def told(name: str) -> Step:
     return _LISTENER.get()(name)
 
 
-class Refused:
-    """The result of an operation that has no rule. What reads it is looked up too, so that all are named at once."""
-
-
-REFUSED = Refused()
+REFUSED: Any = object()
+"""The result of an operation that has no rule. What reads it is looked up too, so that all are named at once."""
 
 
 class RefusedInside(Exception):
@@ -142,30 +139,29 @@ class Walk:
     def _call(self, node: Node) -> Any:
         args, kwargs = self._of((node.args, dict(node.kwargs)))
         if node.target is operator.getitem:
-            return args[0] if isinstance(args[0], Refused) else args[0][args[1]]
+            return args[0] if args[0] is REFUSED else args[0][args[1]]
         row = row_of(self.table, node.target)
-        if any(isinstance(leaf, Refused) for leaf in tree_leaves((args, kwargs))):
-            return Refused() if self.reading.knows(row) else self._refuse(node)
+        refused = any(leaf is REFUSED for leaf in tree_leaves((args, kwargs)))
+        if refused and self.reading.knows(row):
+            return REFUSED
         try:
-            made = self.reading.call(node, row, args, kwargs, self)
+            made = REFUSED if refused else self.reading.call(node, row, args, kwargs, self)
         except RefusedInside:
-            return Refused()
-        return self._refuse(node) if made is REFUSED else made
+            return REFUSED
+        if made is REFUSED:
+            self.refused[node.target].append(place_of(node)[0])
+        return made
 
     def _of(self, arguments: Any) -> Any:
         """Values in the place of nodes."""
         return tree_map(lambda leaf: self.values[leaf] if isinstance(leaf, Node) else leaf, arguments)
-
-    def _refuse(self, node: Node) -> Refused:
-        self.refused[node.target].append(place_of(node)[0])
-        return Refused()
 
     def body(self, program: GraphModule, operands: Sequence[Any]) -> Any:
         """What a program inside the program makes of its operands."""
         operand = iter(operands)
         self._walk(program, lambda _: next(operand))
         outputs = self._of(program.graph.output_node().args[0])
-        if any(isinstance(leaf, Refused) for leaf in tree_leaves(outputs)):
+        if any(leaf is REFUSED for leaf in tree_leaves(outputs)):
             raise RefusedInside
         return outputs
 
