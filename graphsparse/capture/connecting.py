@@ -29,12 +29,7 @@ class KernelPart:
 
 
 def feed(
-    draft: Draft,
-    weight: Weight,
-    grouped: torch.Tensor,
-    sources: torch.Tensor,
-    taps: Taps,
-    bias: Weight | None = None,
+    draft: Draft, weight: Weight, grouped: torch.Tensor, sources: torch.Tensor, taps: Taps, bias: Weight | None = None
 ) -> torch.Tensor:
     """A layer of the units that a kernel feeds: ids (groups, rows, positions).
 
@@ -67,11 +62,8 @@ def _view_of(grouped: torch.Tensor) -> View | Places:
 
 
 def dense(draft: Draft, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias: Any = None) -> torch.Tensor:
-    """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions).
-
-    In channel resolution the positions are one.
-    """
-    if not draft.unrolled:
+    """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions)."""
+    if not draft.unrolled:  # the positions are one
         groups, inputs, _ = sources.shape
         sources = join(draft, sources.flatten(0, 1)).reshape(groups, inputs, 1)
     positions = sources.size(2)

@@ -19,6 +19,7 @@ import torch
 from graphsparse.capture.nodes import tensors_in
 from graphsparse.errors import SIZES, CaptureError
 
+Tensors = Sequence[torch.Tensor]
 _LARGEST_POWER = 64
 _CALLS_OF_A_CELL = 8  # for each step of a recurrent layer
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
@@ -57,13 +58,7 @@ class Costs:
         self.add("elements in all values", count)
 
     def call(
-        self,
-        name: str,
-        read: Sequence[torch.Tensor],
-        made: Sequence[torch.Tensor],
-        args: Any,
-        constant: bool,
-        times: int,
+        self, name: str, read: Tensors, made: Tensors, args: Any, constant: bool, times: int
     ) -> None:
         """Count a call that is made so many times; ``constant``: it is computed."""
         work = times * _work(name, read, made, args)
@@ -74,10 +69,7 @@ class Costs:
             self.add("steps for constants", work)
 
     def add(self, what: str, count: float) -> None:
-        """Count more of something.
-
-        Calls are those of a loop's body, once for each row, and those that a recurrent layer is taken apart into.
-        """
+        """Count more of one of the limited things. The body of a loop is called once for each row."""
         self.counts[what] += count
         self._check(what, self.counts[what])
 
@@ -89,7 +81,7 @@ class Costs:
             )  # fmt: skip
 
 
-def _work(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor], args: Any) -> float:
+def _work(name: str, read: Tensors, made: Tensors, args: Any) -> float:
     """About how many steps a call takes: entries read and written, and the products or windows between them."""
     inputs, outputs = [each.numel() for each in read], sum(each.numel() for each in made)
     work = float(sum(inputs) + outputs)
@@ -105,7 +97,7 @@ def _work(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor],
     return work + products
 
 
-def _tables(name: str, read: Sequence[torch.Tensor], made: Sequence[torch.Tensor], args: Any) -> float:
+def _tables(name: str, read: Tensors, made: Tensors, args: Any) -> float:
     """Entries of the tables that say what each result of a call reads."""
     if name.startswith("conv") and len(read) > 1:
         return sum(prod(read[1].shape[2:]) * prod(each.shape[2:]) for each in made)

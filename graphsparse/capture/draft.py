@@ -16,10 +16,7 @@ from graphsparse.errors import SIZES, CaptureError
 
 @dataclass
 class LayerDraft:
-    """Units ``start`` to ``stop - 1`` in capture's numbering (from 1 on).
-
-    ``joins``: in channel resolution its units join the positions of others.
-    """
+    """Units ``start`` to ``stop - 1``, counted from 1 on. ``joins``: in channel resolution they join positions of others."""
 
     name: str
     operation: str
@@ -39,28 +36,18 @@ def as_ids(ids: torch.Tensor) -> np.ndarray:
 
 @dataclass
 class Usage:
-    """Names of parameters by what the program does with them.
+    """Names of parameters by what the program does with them."""
 
-    Args:
-        apart: the parameter of each use that has a mask of its own, by the mask's key.
-        kernels: those that have connections.
-        modulators: biases and scales, which have none.
-        scales: those of the modulators that are scales.
-        read: all that a call of the program reads.
-        tables: those that each input indexes.
-        rows: the rows of those as sources, each with the module that reads the table.
-    """
-
-    apart: Mapping[str, str] = field(default_factory=dict)
-    kernels: set[str] = field(default_factory=set)
-    modulators: set[str] = field(default_factory=set)
+    apart: Mapping[str, str]  # the parameter of each use that has a mask of its own, by the mask's key
+    kernels: set[str] = field(default_factory=set)  # have connections
+    modulators: set[str] = field(default_factory=set)  # biases and scales, which have none
     scales: set[str] = field(default_factory=set)
-    read: set[str] = field(default_factory=set)
-    tables: dict[str, list[str]] = field(default_factory=dict)
-    rows: list[tuple[str, torch.Tensor]] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)  # by any call
+    tables: dict[str, list[str]] = field(default_factory=dict)  # by the input that indexes them
+    rows: list[tuple[str, torch.Tensor]] = field(default_factory=list)  # of tables, by their reader
 
     def parameter_of(self, weight: str) -> str:
-        """The parameter that a weight counts for: where the use has a mask of its own, the weight has the mask's key."""
+        """The parameter that a weight counts for: a use that has a mask of its own goes by the mask's key."""
         return self.apart.get(weight, weight)
 
 
@@ -82,16 +69,12 @@ class Draft:
         self.count = 0  # of units
 
     def take(self, count: int) -> None:
-        """Count units, or links between them, that are about to be made.
-
-        Raises:
-            CaptureError: a program from a file asks for more than the file bears out.
-        """
+        """Count units, or links between them, that are about to be made; raises as `fits`."""
         self.fits(count)
         self.room -= count
 
     def fits(self, count: int) -> None:
-        """Raises as `take`, for what is only held for a moment."""
+        """Raise CaptureError where a program from a file asks for more units and links than the file bears out."""
         if count > self.room:
             raise CaptureError(
                 "the graph of a program must be of a size that its file bears out", place=" ".join(filter(None, self.place)),

@@ -51,10 +51,7 @@ def as_arguments(example_inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...] | No
 
 
 def with_examples(program: ExportedProgram, example_inputs: Any, kwargs: Any) -> ExportedProgram:
-    """The program itself, which brings its inputs; or with these inputs where it brings none.
-
-    Raises CaptureError where they are not of the shapes and types, or not under the names, that it was captured with.
-    """
+    """The program with its own inputs, or with these where it brings none. Raises CaptureError where these do not fit it."""
     args, kwargs = as_arguments(example_inputs, kwargs)
     if args is None and not kwargs:
         return program

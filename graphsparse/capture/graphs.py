@@ -26,6 +26,9 @@ from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.rows import distinct_ids
 
 RESOLUTIONS = ("unrolled", "channel")
+Way = tuple[str, bool, tuple[str, ...] | None, tuple[str, ...]]
+"""How a program is read: resolution, whether statistics count, names of sources, keys of uses with masks of their own."""
+Extra = Mapping[Any, Rule | Apply]
 LAST = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm")
 """Products whose rows lie along the last axis of the result; those of others lie along its second axis."""
 
@@ -87,14 +90,13 @@ def export(
     resolution = _checked(network, resolution or network.resolution)
     parameters, found, uses = network.present()
     own = {_key(name): Use(parameters.canonical[name], name, m) for name, m in uses.items()} if masks is None else {}
-    chosen = names_of(sources)
-    way = (resolution, norm_statistics, chosen, tuple(own))
+    way: Way = (resolution, norm_statistics, names_of(sources), tuple(own))
     structure = None if extra_rules else network.structures.get(way)
     known = None if extra_rules or network.extra_rules or own else network.known
     if structure is None and known is not None:
         structure = known.find(way)
     if structure is None:
-        structure = _read(network, parameters, own, resolution, norm_statistics, extra_rules, chosen)
+        structure = _read(network, parameters, own, way, extra_rules)
         if known is not None:
             known.keep(way, structure)
     if not extra_rules:
@@ -126,15 +128,10 @@ def _key(use: str) -> str:
 
 
 def _read(
-    network: Network,
-    parameters: Parameters,
-    uses: Mapping[str, Use],
-    resolution: str,
-    norm_statistics: bool,
-    extra_rules: Mapping[Any, Rule | Apply] | None,
-    sources: tuple[str, ...] | None,
+    network: Network, parameters: Parameters, uses: Mapping[str, Use], way: Way, extra_rules: Extra | None
 ) -> Structure:
     """Read the network's program as units; uses that have masks of their own go by their own keys."""
+    resolution, norm_statistics, sources, _ = way
     program, apart = network.captured(use.name for use in uses.values())
     table = with_extra(RULES, {**network.extra_rules, **(extra_rules or {})})
     inputs = inputs_of(program, network.batch_axis, sources)

@@ -117,8 +117,7 @@ def names_of(sources: Iterable[str] | str | None) -> tuple[str, ...] | None:
 def inputs_of(program: ExportedProgram, batch_axis: int | None, sources: tuple[str, ...] | None = None) -> Inputs:
     """Decide what every input of a program is; ``sources`` names those that are sources, all others are constants then.
 
-    Raises:
-        CaptureError: a name is that of no input; the inputs are listed.
+    Raises CaptureError, which lists the inputs, where a name is that of none.
     """
     given = {each.node: each for each in _given(program)}
     if sources is None:

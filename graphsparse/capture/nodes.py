@@ -49,10 +49,7 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
 
 
 def kind_of(node: Node) -> str:
-    """What a call gives: "number" (real or complex), "count" (integer), "truth" (boolean), or "nothing" of a tensor.
-
-    No input is followed through a call that gives no number, but where the model computes with integers.
-    """
+    """What a call gives: "number" (real or complex), "count" (integer), "truth" (boolean), or "nothing" of a tensor."""
     kinds = [tensor.dtype for tensor in tensors_in(node.meta.get("val"))]
     if any(kind.is_floating_point or kind.is_complex for kind in kinds):
         return "number"
@@ -74,11 +71,7 @@ def is_norm(module_type: str) -> bool:
 
 
 def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
-    """Shape and type of the (first) result of a call.
-
-    Raises:
-        CaptureError: its sizes depend on the values of inputs.
-    """
+    """Shape and type of the (first) result of a call. Raises CaptureError where sizes depend on the values of inputs."""
     value = next(iter(tensors_in(node.meta.get("val"))), None)
     if value is None:
         return torch.Size(), torch.float32

@@ -59,14 +59,9 @@ BODIES = frozenset(f"torch.ops.higher_order.{name}" for name in NAMES)
 
 
 def check_operations(text: Mapping[str, Any], place: str) -> None:
-    """Raises where a program's text names an operation that is not on the list; every such operation is named.
+    """Raise UnsupportedOperations, which names them, where a program has operations that are not on the list.
 
-    Args:
-        text: a program in the form of torch._export.serde.schema.
-        place: the file, for messages.
-
-    Raises:
-        UnsupportedOperations: it does.
+    ``text`` is the program in the form of torch._export.serde.schema; ``place`` is its file, for messages.
     """
     found = Counter(target for target in _targets(text["graph_module"]["graph"]) if not _is_listed(target))
     if found:

@@ -28,8 +28,7 @@ from graphsparse.kernels.masks import Mask
 class Unmasked:
     """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held.
 
-    ``masks`` hold one for each masked parameter, by its first name; ``uses`` those of the uses that keep less than the
-    parameter's mask, by the use's own name: a mask on one of two tied modules is not the other's.
+    ``masks`` and ``uses`` are those of `Shared`.
     """
 
     model: nn.Module
@@ -140,8 +139,7 @@ class Shared:
 def shared(masks: Mapping[str, Mask], canonical: Mapping[str, str], given: Container[str]) -> Shared:
     """One mask for each parameter, of masks that a model itself has where it uses the parameter.
 
-    A connection is kept if any use keeps it. A use may keep less than another (a mask on one of two tied modules); where
-    two uses each keep what the other drops, their masks contradict each other.
+    A connection is kept if any use keeps it. A use may keep less than another (a mask on one of two tied modules).
 
     Args:
         masks: by the name of each use.
@@ -149,7 +147,7 @@ def shared(masks: Mapping[str, Mask], canonical: Mapping[str, str], given: Conta
         given: the names whose masks are masks; the others are what is not zero in the weights of an unmasked use.
 
     Raises:
-        MaskError: masks of two uses contradict each other; it names both.
+        MaskError: two uses each keep what the other drops; it names both.
     """
     by_parameter: dict[str, list[str]] = {}
     for name in masks:

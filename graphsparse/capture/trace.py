@@ -153,10 +153,7 @@ _MISFITS = ("shape", "size", "channels", "dim", "positional argument", "missing"
 
 
 def _refuses(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], brief: str) -> bool:
-    """Whether the model's own forward ends in the same error: torch words it in many ways where inputs do not fit.
-
-    It runs on the meta device: nothing is computed, and no tensor of the model is touched.
-    """
+    """Whether the model's own forward ends in the same error. It runs on the meta device, where nothing is computed."""
     state = {name: tensor.detach().to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     try:
         with quiet(), same_random_state(), torch.no_grad():

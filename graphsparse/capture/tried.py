@@ -29,8 +29,7 @@ MOST = 1 << 25
 def tried(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Every result of a call: the parameter with its entries where they have come to be, or a number of unknown size.
 
-    Raises:
-        CaptureError: the operation cannot be tried, trying does not tell, or sizes depend on the parameter's values.
+    Raises CaptureError where the operation cannot be tried, trying does not tell, or sizes depend on what a parameter holds.
     """
     result_of(node)
     values, structure = tree_flatten(node.meta.get("val"))
@@ -70,10 +69,7 @@ def _moved(weight: Weight, shape: torch.Size, found: Origins) -> Weight:
 def _tried(
     node: Node, place: int, dtype: torch.dtype, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Origins, bool]:
-    """What each element of a result is made of, and whether all of them are zero where the parameter is.
-
-    Every other parameter is one.
-    """
+    """What each element of a result is made of, and whether all are zero where the parameter is. Other parameters are one."""
     leaves, structure = tree_flatten((args, kwargs))
     ones = [torch.ones(leaf.shape, dtype=dtype) if isinstance(leaf, Weight) else leaf for leaf in leaves]
     others = [leaf.tensor if isinstance(leaf, Known) else leaf for leaf in ones]

@@ -170,8 +170,7 @@ class Walk:
 def read(program: ExportedProgram, table: Table, start: Callable[[ExportedProgram], AReading]) -> tuple[Walk, AReading]:
     """Walk a program with a new reading; where an operation has no rule, take it apart and walk again.
 
-    Raises:
-        UnsupportedOperations: operations that have no rule and that torch cannot take apart either.
+    Raises UnsupportedOperations for those that torch cannot take apart either.
     """
     simpler = _without_rule(program, table, start(program))
     program, tried = decomposed(program, simpler) or program, simpler
