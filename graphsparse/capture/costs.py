@@ -57,9 +57,7 @@ class Costs:
         self._check("elements in one value", count)
         self.add("elements in all values", count)
 
-    def call(
-        self, name: str, read: Tensors, made: Tensors, args: Any, constant: bool, times: int
-    ) -> None:
+    def call(self, name: str, read: Tensors, made: Tensors, args: Any, constant: bool, times: int) -> None:
         """Count a call that is made so many times; ``constant``: it is computed."""
         work = times * _work(name, read, made, args)
         self.add("steps", work)

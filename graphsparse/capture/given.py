@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.nodes import reached, same_sizes, tensors_in
+from graphsparse.capture.nodes import reached, same_sizes, tensors_in, told_shapes
 from graphsparse.errors import CaptureError, brief
 
 
@@ -80,12 +80,7 @@ def _require_inputs(program: ExportedProgram, args: tuple[Any, ...] | None, kwar
     sides = [tensors_in(side) for side in (taken, given)]
     same = (a.dtype == b.dtype and same_sizes(a.shape, b.shape) for a, b in zip(*sides, strict=False))
     if len(sides[0]) != len(sides[1]) or not all(same):
-        wanted, received = (", ".join(map(_told, side)) or "no tensor" for side in sides)
         raise CaptureError(
-            f"the inputs of a captured program must be those that it was captured with: {wanted}", received=received,
-            way_out="leave them out, or give the module itself as the model",
+            f"the inputs of a captured program must be those that it was captured with: {told_shapes(taken)}",
+            received=told_shapes(given), way_out="leave them out, or give the module itself as the model",
         )  # fmt: skip
-
-
-def _told(tensor: torch.Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"

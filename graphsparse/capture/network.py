@@ -86,6 +86,9 @@ class Network:
     batch_axis: int | None = 0
     extra_rules: Mapping[Any, Rule | Apply] = field(default_factory=dict)
     room: float = inf
+    structures: dict[tuple[Any, ...], Structure] = field(default_factory=dict, init=False)
+    """What the program was read as, for each way to read it."""
+    _captured: dict[frozenset[str], tuple[ExportedProgram, Mapping[str, str]]] = field(default_factory=dict, init=False)
 
     @property
     def program(self) -> ExportedProgram:
@@ -179,15 +182,6 @@ class Network:
         program = trace(twin, self.inputs or (), self.kwargs, self.batch_axis)
         step(1, 1)
         return program, names
-
-    @cached_property
-    def _captured(self) -> dict[frozenset[str], tuple[ExportedProgram, Mapping[str, str]]]:
-        return {}
-
-    @cached_property
-    def structures(self) -> dict[tuple[Any, ...], Structure]:
-        """What the program was read as, for each way to read it."""
-        return {}
 
     def __repr__(self) -> str:
         notes = f", {len(self.notes)} notes" if self.notes else ""

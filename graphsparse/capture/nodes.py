@@ -85,6 +85,12 @@ def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
     return torch.Size(sizes), value.dtype
 
 
+def told_shapes(value: Any) -> str:
+    """The shapes and types of the tensors of a value, for messages."""
+    found = [f"{tuple(each.shape)} {str(each.dtype).removeprefix('torch.')}" for each in tensors_in(value)]
+    return ", ".join(found) or "no tensor"
+
+
 def same_sizes(said: Sequence[Any], found: Sequence[int]) -> bool:
     """Whether sizes are those that a program says; those that it leaves open may be any."""
     return len(said) == len(found) and all(isinstance(a, torch.SymInt) or a == b for a, b in zip(said, found))

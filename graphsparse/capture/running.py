@@ -76,8 +76,7 @@ class _InDouble(Interpreter):
             held = getattr(self.module, str(n.target))
             return partial(_run, held) if isinstance(held, GraphModule) else _doubled(held)
         if n.op == "call_function":
-            args, kwargs = self.fetch_args_kwargs_from_env(n)
-            return _call(n, *tree_map(_typed, (args, kwargs)))
+            return _call(n, *tree_map(_typed, self.fetch_args_kwargs_from_env(n)))
         return super().run_node(n)
 
 

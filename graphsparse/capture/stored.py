@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.costs import RECURRENT, UNITS, Costs, allowed, calls_of
 from graphsparse.capture.network import ROOM
-from graphsparse.capture.nodes import called, names_held, operation_name, tensors_in
+from graphsparse.capture.nodes import called, names_held, operation_name, tensors_in, told_shapes
 from graphsparse.capture.operations import check_operations
 from graphsparse.capture.quiet import quiet
 from graphsparse.capture.rules.bodies import WRAPPED
@@ -158,7 +158,7 @@ class _Run(Interpreter):
             elif type(leaf) is int and abs(leaf) >= _LARGEST_NUMBER:
                 raise CaptureError("an integer must fit in 64 bits", received=f"{leaf.bit_length()} bits")
         if "val" in node.meta and not _agree(node.meta["val"], value):
-            claimed, found = (_told(each) for each in (node.meta["val"], value))
+            claimed, found = (told_shapes(each)[:60] for each in (node.meta["val"], value))
             raise CaptureError(
                 "the shapes of a program must agree with its tensors",
                 received=f"{node.name[:40]} claimed as {claimed}, found as {found}",
@@ -218,7 +218,3 @@ def _agree(claimed: Any, found: Any) -> bool:
     return len(pairs[0]) == len(pairs[1]) and all(
         a.shape == b.shape and a.dtype == b.dtype for a, b in zip(*pairs, strict=True)
     )
-
-
-def _told(value: Any) -> str:
-    return ", ".join(f"{tuple(each.shape)} {each.dtype}" for each in tensors_in(value))[:60] or "no tensor"

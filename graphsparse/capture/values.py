@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ class Units:
 class Masked(Units):
     """A value that is minus infinity where ``hidden`` (bool, of its shape) holds: there its exponential is zero."""
 
-    hidden: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.bool))
+    hidden: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,21 @@ class Walk:
 
     def all(self) -> None:
         """Walk the whole program."""
-        self._walk(self.program.graph_module, self._inputs(), told("reading operations"))
+        program, signature = self.program, self.program.graph_signature
+        leaves = tree_leaves(program.example_inputs or ((), {}))
+        examples = dict(zip(signature.user_inputs, leaves, strict=False))
+        parameters, names = signature.inputs_to_parameters, names_held(program)  # each read makes a new dict
+        held = {**program.constants, **program.state_dict}
+
+        def given(node: Node) -> Any:
+            if node.name in parameters:
+                return self.reading.parameter(parameters[node.name], node.meta["val"])
+            if node.name in names:
+                stored = held.get(names[node.name])
+                return self.reading.constant(node.meta["val"].to("meta") if stored is None else stored.detach())
+            return self.reading.given(node.name, examples.get(node.name))
+
+        self._walk(program.graph_module, given, told("reading operations"))
 
     def outputs(self) -> list[Any]:
         """The values that the program returns, in order; not what it writes back to its buffers."""
@@ -117,24 +131,6 @@ class Walk:
                 held = getattr(module, str(node.target))
                 self.values[node] = held if isinstance(held, GraphModule) else self.reading.constant(held)
             step(done, len(nodes))
-
-    def _inputs(self) -> Callable[[Node], Any]:
-        """What each input of the whole program is."""
-        program, signature = self.program, self.program.graph_signature
-        leaves = tree_leaves(program.example_inputs or ((), {}))
-        examples = dict(zip(signature.user_inputs, leaves, strict=False))
-        parameters, names = signature.inputs_to_parameters, names_held(program)  # each read makes a new dict
-        held = {**program.constants, **program.state_dict}
-
-        def value(node: Node) -> Any:
-            if node.name in parameters:
-                return self.reading.parameter(parameters[node.name], node.meta["val"])
-            if node.name in names:
-                stored = held.get(names[node.name])
-                return self.reading.constant(node.meta["val"].to("meta") if stored is None else stored.detach())
-            return self.reading.given(node.name, examples.get(node.name))
-
-        return value
 
     def _call(self, node: Node) -> Any:
         args, kwargs = self._of((node.args, dict(node.kwargs)))
