@@ -12,11 +12,9 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from graphsparse.capture.given import as_arguments, require_module, with_examples
-from graphsparse.capture.parameters import Parameters
-from graphsparse.capture.pruned import separate, unmasked
+from graphsparse.capture.parameters import Parameters, separate, unmasked
 from graphsparse.capture.table import Apply, Rule
-from graphsparse.capture.trace import settled, trace
+from graphsparse.capture.trace import as_arguments, require_module, settled, trace, with_examples
 from graphsparse.capture.walk import told
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from functools import partial
 from typing import Any
 
@@ -82,21 +82,16 @@ def tracing(apart: Container[Any] = ()) -> Iterator[None]:
     Both take almost half of the time of a trace. Recurrent layers give the shapes of their results at once: torch runs
     each step to find them, 50 ms a step. Not so operations in ``apart``, which are about to be taken apart.
     """
-    with quiet(), torch.no_grad(), _use_lazy_graph_module(True):
-        told = [each for each in _RECURRENT if each not in apart and all(key in each.py_kernels for key in _KEYS)]
-        saved = {each: dict(each.py_kernels) for each in told}
-        before, config.do_not_emit_stack_traces = config.do_not_emit_stack_traces, True
-        for each in told:
-            each.py_kernels.update({key: partial(_shapes, each.py_kernels[key]) for key in _KEYS})
+    with quiet(), torch.no_grad(), _use_lazy_graph_module(True), ExitStack() as afterwards:
+        afterwards.callback(setattr, config, "do_not_emit_stack_traces", config.do_not_emit_stack_traces)
+        config.do_not_emit_stack_traces = True
+        for each in _RECURRENT:
+            by_steps = {key: each.py_kernels[key] for key in _KEYS if key in each.py_kernels and each not in apart}
+            afterwards.callback(each._dispatch_cache.clear)
+            afterwards.callback(each.py_kernels.update, by_steps)
+            each.py_kernels.update({key: partial(_shapes, kernel) for key, kernel in by_steps.items()})
             each._dispatch_cache.clear()
-        try:
-            yield
-        finally:
-            config.do_not_emit_stack_traces = before
-            for each in told:
-                each.py_kernels.clear()
-                each.py_kernels.update(saved[each])
-                each._dispatch_cache.clear()
+        yield
 
 
 def _shapes(by_steps: Callable[..., Any], value: torch.Tensor, states: Any, *settings: Any) -> Any:

@@ -1,8 +1,12 @@
-"""A model as a functional program of aten operations, by torch.export; one sentence where that fails."""
+"""What people give, a model and example inputs, as a functional program of aten operations, by torch.export.
+
+Where that fails, one sentence says why.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -11,9 +15,81 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_map
 
-from graphsparse.capture.nodes import tensors_in
+from graphsparse.capture.nodes import reached, same_sizes, tensors_in, told_shapes
 from graphsparse.capture.quiet import quiet, same_random_state, tracing
-from graphsparse.errors import CaptureError
+from graphsparse.errors import CaptureError, brief
+
+
+def require_module(model: Any) -> None:
+    """Raise CaptureError where a model is no module, or one that torch.export does not take."""
+    way_out = "give the torch.nn.Module itself"
+    if not isinstance(model, nn.Module):
+        raise CaptureError(
+            "a model must be a torch.nn.Module or an exported program",
+            received=model.__name__ if isinstance(model, type) else type(model).__name__,
+            way_out=f"{way_out}, not its state dict, its class or a function",
+        )
+    spread = next((name for name, tensor in model.named_parameters() if hasattr(tensor, "device_mesh")), None)
+    if spread is not None:
+        raise CaptureError(
+            "a model must hold its parameters whole", place=spread, received="one spread over processes (DTensor)",
+            way_out="make the network before the model is sharded: network = graphsparse.network(model, example_inputs)",
+        )  # fmt: skip
+    # not model.modules(), which calls itself for each module in another: how deep they are nested is not known yet
+    scripted = next((m for m in reached([model], nn.Module.children) if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise CaptureError(
+            "a model must not be TorchScript, nor a module in it", place=type(model).__name__,
+            received=type(scripted).__name__, way_out=f"{way_out} that was scripted",
+        )  # fmt: skip
+
+
+def as_arguments(example_inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...] | None, dict[str, Any]]:
+    """The arguments of a forward, by place and by keyword. Raises CaptureError where ``kwargs`` is no mapping."""
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise CaptureError(
+            "kwargs must be a mapping of names to inputs", received=type(kwargs).__name__,
+            way_out="give kwargs={name: tensor}, or example_inputs= for inputs by their place",
+        )  # fmt: skip
+    if example_inputs is not None and not isinstance(example_inputs, (tuple, list)):
+        example_inputs = (example_inputs,)
+    return None if example_inputs is None else tuple(example_inputs), dict(kwargs or {})
+
+
+def with_examples(program: ExportedProgram, example_inputs: Any, kwargs: Any) -> ExportedProgram:
+    """The program with its own inputs, or with these where it brings none. Raises CaptureError where these do not fit it."""
+    args, kwargs = as_arguments(example_inputs, kwargs)
+    if args is None and not kwargs:
+        return program
+    if program.example_inputs is not None:
+        _require_inputs(program, args, kwargs)
+        return program
+    _, named = program.call_spec.in_spec.children()
+    ordered = {name: kwargs[name] for name in (*named.context, *kwargs) if name in kwargs}
+    _require_inputs(program, args, ordered)
+    found = copy(program)
+    try:
+        found.example_inputs = (args or (), ordered)
+    except ValueError as error:
+        raise CaptureError(
+            "the inputs of a captured program must be arranged as those that it was captured with", received=brief(error),
+            way_out="give example_inputs= for inputs by their place, and kwargs={name: tensor} for others",
+        ) from error  # fmt: skip
+    return found
+
+
+def _require_inputs(program: ExportedProgram, args: tuple[Any, ...] | None, kwargs: Mapping[str, Any]) -> None:
+    values = {node.name: node.meta.get("val") for node in program.graph.find_nodes(op="placeholder")}
+    taken = [values[name] for name in program.graph_signature.user_inputs if name in values]
+    named = dict(program.example_inputs[1]) if program.example_inputs else {}
+    given = [*(args or ()), *(kwargs[name] for name in (*named, *(kwargs.keys() - named.keys())) if name in kwargs)]
+    sides = tensors_in(taken), tensors_in(given)
+    same = (a.dtype == b.dtype and same_sizes(a.shape, b.shape) for a, b in zip(*sides, strict=False))
+    if len(sides[0]) != len(sides[1]) or not all(same):
+        raise CaptureError(
+            f"the inputs of a captured program must be those that it was captured with: {told_shapes(taken)}",
+            received=told_shapes(given), way_out="leave them out, or give the module itself as the model",
+        )  # fmt: skip
 
 
 def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batch_axis: int | None) -> ExportedProgram:
@@ -133,18 +209,18 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: 
     """What to do about it, not torch's own report."""
     text = f"{type(error).__name__}: {error}"
     shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a).__name__ for a in args)
-    brief = _first_line(error)
+    said = _first_line(error)
     if any(word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard")):
         rule = "the model's control flow must not depend on the values of its inputs"
         way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
-    elif any(word in text for word in _MISFITS) or _refuses(model, args, kwargs, brief):
+    elif any(word in text for word in _MISFITS) or _refuses(model, args, kwargs, said):
         rule = "the example inputs must be ones that the model's forward accepts"
         way_out = "give example_inputs=, of the shapes and types that the model's forward takes"
     else:
         rule = "torch.export must be able to capture the model"
         way_out = "try model(*example_inputs) and then torch.export.export(model, example_inputs, strict=False)"
     return CaptureError(
-        rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {brief}", way_out=way_out
+        rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {said}", way_out=way_out
     )
 
 
@@ -152,14 +228,14 @@ _MISFITS = ("shape", "size", "channels", "dim", "positional argument", "missing"
 """What torch says of inputs that do not fit."""
 
 
-def _refuses(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], brief: str) -> bool:
+def _refuses(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], said: str) -> bool:
     """Whether the model's own forward ends in the same error. It runs on the meta device, where nothing is computed."""
     state = {name: tensor.detach().to("meta") for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     try:
         with quiet(), same_random_state(), torch.no_grad():
             torch.func.functional_call(model, state, tuple(_on_meta(args)), _on_meta(dict(kwargs)))
     except Exception as error:
-        return _first_line(error) == brief
+        return _first_line(error) == said
     return False
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from graphsparse.capture import Network
-from graphsparse.capture.pruned import separate, unmasked
+from graphsparse.capture.parameters import separate, unmasked
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.models import named_tensors
 

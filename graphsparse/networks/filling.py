@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture import Network, network_of
-from graphsparse.capture.pruned import Shared, shared
+from graphsparse.capture.parameters import Shared, shared
 from graphsparse.checkpoints import Checkpoint
 from graphsparse.checkpoints.names import shown, unknown
 from graphsparse.errors import ModelError

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from graphsparse.capture import Network, network_of
-from graphsparse.capture.pruned import Shared
+from graphsparse.capture.parameters import Shared
 from graphsparse.checkpoints import WHOLE, Checkpoint, OpenCheckpoint, Part, open_checkpoint, read_checkpoint
 from graphsparse.checkpoints.boundary import refusing
 from graphsparse.checkpoints.checks import nonzero

@@ -13,7 +13,7 @@ from torch import nn
 
 from graphsparse.arrays import as_mask
 from graphsparse.capture import Network, network_of
-from graphsparse.capture.pruned import unmasked
+from graphsparse.capture.parameters import unmasked
 from graphsparse.capture.quiet import quiet, same_random_state
 from graphsparse.errors import MaskError, ModelError
 from graphsparse.given_masks import wrong_shape

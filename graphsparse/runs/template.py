@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from graphsparse.capture import Network, export
 from graphsparse.capture.inputs import names_of
 from graphsparse.capture.network import Structure
-from graphsparse.capture.pruned import unmasked
+from graphsparse.capture.parameters import unmasked
 from graphsparse.checkpoints import WHOLE, Part
 from graphsparse.errors import CheckpointError
 from graphsparse.graph import LayeredGraph

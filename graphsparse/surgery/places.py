@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from graphsparse.capture.parameters import first_names
-from graphsparse.capture.pruned import parametrised_masks
+from graphsparse.capture.parameters import first_names, parametrised_masks
 from graphsparse.errors import MaskError
 from graphsparse.given_masks import disagreement
 from graphsparse.graph import LayeredGraph

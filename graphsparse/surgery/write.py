@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.capture import Network, export, network_of
-from graphsparse.capture.pruned import separate, unmasked
+from graphsparse.capture.parameters import separate, unmasked
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError, ModelError
 from graphsparse.graph import LayeredGraph
