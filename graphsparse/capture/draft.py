@@ -52,7 +52,7 @@ class Usage:
 
 
 class Draft:
-    """Numbers units and collects their layers. What is put into a layer is made in `wiring` and `connecting`."""
+    """Numbers units and collects their layers. What is put into a layer is made in `wiring`."""
 
     def __init__(
         self, resolution: str, norm_statistics: bool, uses: Mapping[str, str] | None = None, room: float = inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -155,17 +155,15 @@ def _unique_names(drafts: list[LayerDraft]) -> list[str]:
 
 def free_entries(draft: Draft) -> tuple[tuple[str, str, str], ...]:
     """Each table whose rows reach both factors of a product of activations, as (operation, module, reason)."""
-    if not any(isinstance(block, Gate) for layer in draft.layers for block in layer.blocks):
-        return ()
-    found = [place for place, rows in draft.usage.rows if _multiplied(draft.layers, as_ids(rows))]
+    found = [place for place, rows in draft.usage.rows if _multiplied(draft, as_ids(rows))]
     return tuple(("embedding", place, FREE_ENTRIES) for place in dict.fromkeys(found))
 
 
-def _multiplied(layers: Iterable[LayerDraft], rows: np.ndarray) -> bool:
+def _multiplied(draft: Draft, rows: np.ndarray) -> bool:
     """Whether both factors of some product depend on the rows. Every connection is taken as kept."""
-    reached = np.zeros(max(layer.stop for layer in layers) + 1, bool)  # the last two places: a constant, no unit
+    reached = np.zeros(draft.count + 2, bool)  # the last two places: a constant, no unit
     reached[rows] = True
-    for layer in layers:
+    for layer in draft.layers:
         for block in layer.blocks:
             if isinstance(block, Gate) and bool((reached[block.lefts] & reached[block.rights]).any()):
                 return True

@@ -19,31 +19,29 @@ from graphsparse.capture.rules.bodies import NAMES
 from graphsparse.errors import UnsupportedOperations
 
 _PURE = frozenset("""
-    __and__ __lshift__ __or__ __rshift__ __xor__ _adaptive_avg_pool2d _assert_async _assert_scalar
-    _assert_tensor_metadata _cdist_forward _local_scalar_dense _native_batch_norm_legit
-    _native_batch_norm_legit_functional _pad_circular _pad_enum _reshape_alias _softmax _to_copy _unique2 _weight_norm
-    _weight_norm_interface absolute addbmm addr affine_grid_generator alias_copy all amax amin any arange arccos
-    arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin argsort atleast_1d atleast_2d atleast_3d
-    bartlett_window bincount bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor
+    _assert_async _assert_scalar _assert_tensor_metadata _cdist_forward _local_scalar_dense
+    _native_batch_norm_legit_functional _pad_circular _pad_enum _reshape_alias _unique2 _weight_norm
+    _weight_norm_interface absolute addbmm addr affine_grid_generator alias_copy all any arange arccos arccosh arcsin
+    arcsinh arctan arctan2 arctanh argmax argmin argsort atleast_1d atleast_2d atleast_3d bartlett_window bincount
     blackman_window block_diag broadcast_tensors broadcast_to bucketize cartesian_prod cdist clip column_stack concat
-    concatenate corrcoef cosine_similarity count_nonzero cov cross cudnn_batch_norm cumulative_trapezoid diff dist div
-    divide dsplit dstack einsum empty empty_permuted empty_strided eq equal exp2 expand_copy eye fft_fft fft_fft2
+    concatenate corrcoef cosine_similarity count_nonzero cov cross cudnn_batch_norm cumulative_trapezoid diff dist
+    divide dsplit dstack einsum empty empty_permuted empty_strided eq equal expand_copy eye fft_fft fft_fft2
     fft_fftfreq fft_fftn fft_fftshift fft_hfft fft_ifft fft_ifft2 fft_ifftn fft_ifftshift fft_ihfft fft_irfft
-    fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftfreq fft_rfftn float_power floor_divide frexp full gcd ge ger
-    greater greater_equal gru_cell gt hamming_window hann_window histc histogram hstack i0 igamma igammac index_reduce
-    inner is_floating_point is_nonzero is_same_size isclose isfinite isin isinf isnan isneginf isposinf isreal istft
-    item kaiser_window kron lcm ldexp le less less_equal linalg_cross linalg_eigh linalg_inv_ex linalg_matmul
-    linalg_matrix_norm linalg_norm linalg_qr linalg_slogdet linalg_solve linalg_svd linspace logdet logical_and
-    logical_not logical_or logical_xor logspace lstm_cell lt mH masked_scatter masked_select meshgrid miopen_batch_norm
-    mse_loss multinomial multiply nanquantile narrow_copy native_batch_norm native_dropout ne negative nonzero
-    nonzero_static norm normal not_equal numel one_hot ones outer pairwise_distance permute_copy poisson quantile rand
-    randint randint_like randn randperm range reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d
-    replication_pad2d replication_pad3d rnn_relu_cell rnn_tanh_cell row_stack scalar_tensor searchsorted select_copy
-    signbit slice_copy slice_inverse slogdet special_erf special_expm1 special_i0 special_log1p special_log_softmax
-    special_ndtr special_sinc special_softmax special_xlogy split_copy squeeze_copy stft subtract sum_to_size
-    sym_constrain_range sym_constrain_range_for_size sym_is_contiguous sym_numel sym_size sym_storage_offset sym_stride
-    t_copy take_along_dim tensordot transpose_copy trapezoid trapz tril_indices triu_indices true_divide unbind_copy
-    unfold_copy uniform unique_consecutive unique_dim unsqueeze_copy vander vdot view_dtype vstack where xlogy zeros
+    fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftfreq fft_rfftn float_power frexp full gcd ge ger greater
+    greater_equal gru_cell gt hamming_window hann_window histc histogram hstack igamma igammac index_reduce inner
+    is_floating_point is_nonzero is_same_size isclose isfinite isin isinf isnan isneginf isposinf isreal istft item
+    kaiser_window kron lcm ldexp le less less_equal linalg_cross linalg_eigh linalg_inv_ex linalg_matmul
+    linalg_matrix_norm linalg_norm linalg_qr linalg_slogdet linalg_solve linalg_svd linspace logdet logspace lstm_cell
+    lt mH masked_select meshgrid miopen_batch_norm mse_loss multinomial multiply nanquantile narrow_copy
+    native_batch_norm native_dropout ne negative nonzero nonzero_static normal not_equal numel ones outer
+    pairwise_distance permute_copy poisson quantile rand randint randint_like randn randperm range reflection_pad1d
+    reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d rnn_relu_cell rnn_tanh_cell
+    row_stack scalar_tensor searchsorted select_copy signbit slice_copy slice_inverse slogdet special_erf special_expm1
+    special_i0 special_log1p special_log_softmax special_ndtr special_sinc special_softmax special_xlogy split_copy
+    stft subtract sum_to_size sym_constrain_range sym_constrain_range_for_size sym_is_contiguous sym_numel sym_size
+    sym_storage_offset sym_stride t_copy take_along_dim tensordot transpose_copy trapezoid trapz tril_indices
+    triu_indices true_divide unbind_copy unfold_copy uniform unique_consecutive unique_dim unsqueeze_copy vander vdot
+    vstack xlogy zeros
 """.split())  # fmt: skip
 """Operations of aten without a rule of their own that are computed, or taken apart by torch."""
 _NUMBERS = {

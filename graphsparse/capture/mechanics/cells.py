@@ -14,11 +14,10 @@ import torch
 
 from graphsparse.blocks import CONSTANT, NO_UNIT, Gate, KernelBlock, Lift, Wiring
 from graphsparse.capture.call import Call
-from graphsparse.capture.connecting import KernelPart, dense, parts
 from graphsparse.capture.draft import LayerDraft, as_ids
 from graphsparse.capture.units import canonical, collapse
 from graphsparse.capture.values import Weight
-from graphsparse.capture.wiring import entries, join
+from graphsparse.capture.wiring import KernelPart, dense, entries, join, parts
 from graphsparse.kernels.layout import Taps
 
 State = tuple[np.ndarray, ...]

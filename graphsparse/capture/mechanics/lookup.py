@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.connecting import feed
 from graphsparse.capture.units import CONSTANT
 from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.wiring import feed
 from graphsparse.kernels.layout import Taps
 
 

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.connecting import feed
 from graphsparse.capture.mechanics.arithmetic import biased, parted, per_channel
 from graphsparse.capture.mechanics.windows import convolution_table, over_all_axes, per_axis
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Value, Weight
-from graphsparse.capture.wiring import join
+from graphsparse.capture.wiring import feed, join
 from graphsparse.kernels.layout import Taps
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.connecting import dense, grouped
 from graphsparse.capture.mechanics.routed import Routed
 from graphsparse.capture.table import Rule
 from graphsparse.capture.units import canonical
 from graphsparse.capture.values import Units, Weight
+from graphsparse.capture.wiring import dense, grouped
 
 aten = torch.ops.aten
 

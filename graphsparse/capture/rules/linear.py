@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from graphsparse.capture.call import Call
-from graphsparse.capture.connecting import dense, grouped
 from graphsparse.capture.mechanics import waiting
 from graphsparse.capture.mechanics.arithmetic import add, biased, pairwise, parted
 from graphsparse.capture.table import Rule, rows
 from graphsparse.capture.units import NOTHING, collapse, unique_rows
 from graphsparse.capture.values import Known, Units, Value, Weight
+from graphsparse.capture.wiring import dense, grouped
 
 aten = torch.ops.aten
 COMPUTED = "a matrix that the model computes is taken as wholly not zero"
