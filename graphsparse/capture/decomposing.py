@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -26,13 +26,11 @@ Apart = Mapping[Any, Callable[..., Any]]
 """How each operation is computed by simpler ones."""
 
 
-def decomposed(program: ExportedProgram, operations: Iterable[Any]) -> ExportedProgram | None:
+def decomposed(program: ExportedProgram, operations: Collection[Any]) -> ExportedProgram | None:
     """The program with those of the operations taken apart that torch can take apart; None where it can do none."""
-    table: dict[Any, Callable[..., Any]] = {}
-    for operation in operations:
-        apart = core_aten_decompositions().get(operation) or _composite(operation)
-        if apart is not None:
-            table[operation] = apart
+    known = core_aten_decompositions() if operations else {}  # it takes 16 ms
+    found = {each: known.get(each) or _composite(each) for each in operations}
+    table = {each: apart for each, apart in found.items() if apart is not None}
     if not table:
         return None
     with tracing(apart=table):

@@ -86,21 +86,20 @@ class Draft:
         """Whether units are elements, not channels."""
         return self.resolution == "unrolled"
 
-    def layer(
-        self, count: int, name: str | None = None, operation: str | None = None
-    ) -> tuple[LayerDraft, torch.Tensor]:
+    def layer(self, count: int) -> tuple[LayerDraft, torch.Tensor]:
         """A new layer of ``count`` units and their ids (count,)."""
         self.take(count)
         path, called = self.place
         start = self.count + 1
         self.count += count
-        layer = LayerDraft(name or path or called, operation or called, start, start + count, module=path)
+        layer = LayerDraft(path or called, called, start, start + count, module=path)
         self.layers.append(layer)
         return layer, torch.arange(layer.start, layer.stop)
 
     def source(self, name: str, shape: torch.Size, batch_axis: int | None) -> Units:
         """An input: one unit per element, the batch axis repeated."""
         sizes = [1 if axis == batch_axis else n for axis, n in enumerate(shape)]
-        _, ids = self.layer(int(np.prod(sizes)), name, "input")
+        layer, ids = self.layer(int(np.prod(sizes)))
+        layer.name, layer.operation = name, "input"
         self.sources.append(ids)
         return Units(ids.reshape(sizes).expand(shape))

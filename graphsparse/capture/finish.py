@@ -99,8 +99,8 @@ def _by_owner(stage: Stage, starts: np.ndarray) -> Iterator[tuple[int, Stage]]:
     owner = np.searchsorted(starts, units, side="right") - 1
     for index in np.flatnonzero(np.bincount(owner)):
         use = owner == index
-        entries = None if stage.entries is None else stage.entries[use]
-        yield int(index), replace(stage, units=units[use], entries=entries)
+        entries = {} if stage.entries is None else {"entries": stage.entries[use]}
+        yield int(index), replace(stage, units=units[use], **entries)
 
 
 def _fold_joined_inputs(

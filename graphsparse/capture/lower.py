@@ -32,10 +32,7 @@ from graphsparse.errors import CaptureError, GraphsparseError, brief
 
 @dataclass
 class Lowering:
-    """A reading that makes units: what it met on the way, and the units of the outputs.
-
-    ``names`` gives each captured parameter the name that the graph uses for it.
-    """
+    """A reading that makes units. ``names`` gives each captured parameter the name that the graph uses for it."""
 
     draft: Draft
     names: Mapping[str, str]

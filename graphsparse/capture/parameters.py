@@ -47,7 +47,8 @@ class Parameters:
     def weights_of(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Values as numpy arrays that share memory; bfloat16, which numpy does not have, as float32 copies."""
         known = {name: self.tensors[name] for name in names if name in self.tensors}
-        return {name: _as_numpy(tensor) for name, tensor in known.items() if not tensor.is_meta}
+        read = {name: _computable(tensor.cpu()) for name, tensor in known.items() if not tensor.is_meta}
+        return {name: (each.float() if each.dtype == torch.bfloat16 else each).numpy() for name, each in read.items()}
 
 
 def nonzero_entries(tensor: torch.Tensor) -> np.ndarray:
@@ -67,11 +68,6 @@ def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
     return (address, tuple(tensor.shape), tensor.stride(), tensor.dtype) if address else (id(tensor),)
 
 
-def _as_numpy(tensor: torch.Tensor) -> np.ndarray:
-    tensor = _computable(tensor.cpu())
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
 def _computable(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in a type that torch compares, which those of eight bits are not."""
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
@@ -79,10 +75,7 @@ def _computable(tensor: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Unmasked:
-    """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held.
-
-    ``masks`` and ``uses`` are those of `Shared`.
-    """
+    """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held, as in `Shared`."""
 
     model: nn.Module
     masks: dict[str, torch.Tensor]
@@ -167,10 +160,7 @@ def _strip_parametrisations(module: nn.Module) -> Iterator[tuple[str, torch.Tens
 
 
 def parametrised_masks(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, list[torch.Tensor]]]:
-    """The parameters of a module under pruning parametrisations alone: name, original and the mask of each step.
-
-    A parametrisation that holds a buffer `mask` of the tensor's shape is a pruning one.
-    """
+    """The parameters of a module whose parametrisations all hold a `mask` of their shape: name, original, the masks."""
     if not parametrize.is_parametrized(module):
         return
     for name, steps in cast(nn.ModuleDict, module.parametrizations).items():

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch._export.serde.serialize import SerializedArtifact, deserialize
@@ -97,14 +97,14 @@ def _given(program: ExportedProgram) -> dict[str, Any]:
     if missing:
         raise CaptureError("a program's tensors must be in its file", received=missing[0])
     claimed = {node.name: node.meta.get("val") for node in program.graph.find_nodes(op="placeholder")}
-    leaves = tree_leaves(program.example_inputs) if program.example_inputs is not None else None
     free = [name for name in claimed if name not in names]
-    if leaves is not None and len(leaves) != len(free):
-        raise CaptureError(
-            "example inputs must be as many as a program takes", received=f"{len(leaves)} and {len(free)}"
-        )
-    examples = dict(zip(free, leaves, strict=True)) if leaves is not None else claimed
-    return {name: held[names[name]] if name in names else examples[name] for name in claimed}
+    if program.example_inputs is not None:
+        leaves = tree_leaves(program.example_inputs)
+        if len(leaves) != len(free):
+            given = f"{len(leaves)} and {len(free)}"
+            raise CaptureError("example inputs must be as many as a program takes", received=given)
+        claimed.update(zip(free, leaves, strict=True))
+    return {name: held[names[name]] if name in names else claimed[name] for name in claimed}
 
 
 class _Run(Interpreter):
@@ -142,7 +142,9 @@ class _Run(Interpreter):
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             value, moved = self._of_bodies(str(node.target), args), True
         else:
-            given, args = (args, kwargs), _in_order(node.target, args, kwargs)
+            given, target = (args, kwargs), cast(Any, node.target)
+            if kwargs:  # all arguments in the order of the schema, however they were given
+                args = [*args, *(kwargs.get(each.name) for each in target._schema.arguments[len(args) :])]
             self.costs.add("calls", self.times * calls_of(name, node.target, args))
             value = _of_one_step(node.target, args) if name in RECURRENT else called(node, *given)
         if node.target is not operator.getitem:
@@ -203,13 +205,6 @@ def _of_one_step(target: Any, args: Sequence[Any]) -> Any:
         return target(*args)
     made, *states = target(value.narrow(axis, 0, 1), *args[1:])
     return made.new_empty([value.shape[axis] if at == axis else size for at, size in enumerate(made.shape)]), *states
-
-
-def _in_order(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
-    """All arguments of a call in the order of its schema, however they were given."""
-    if not kwargs:
-        return args
-    return [*args, *(kwargs.get(each.name) for each in target._schema.arguments[len(args) :])]
 
 
 def _agree(claimed: Any, found: Any) -> bool:

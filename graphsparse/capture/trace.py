@@ -159,16 +159,13 @@ def _is_open(node: Node) -> bool:
 
 
 def _functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operations and training's forms; composite operations stay whole.
-
-    Torch traces all of it again, which takes as long as its capture, so only where need be.
-    """
+    """The program without in-place operations and training's forms. Torch traces all of it again, so only where need be."""
     modules = [module for module in program.graph_module.modules() if isinstance(module, GraphModule)]
     targets = {node.target for each in modules for node in each.graph.nodes if node.op == "call_function"}
     if not any(map(_is_unsettled, targets)):
         return program
     with tracing():
-        return program.run_decompositions({})
+        return program.run_decompositions({})  # composite operations stay whole
 
 
 def _is_unsettled(target: Any) -> bool:
@@ -210,10 +207,11 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: 
     text = f"{type(error).__name__}: {error}"
     shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a).__name__ for a in args)
     said = _first_line(error)
+    misfit = any(word in text for word in ("shape", "size", "channels", "dim", "positional argument", "missing"))
     if any(word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard")):
         rule = "the model's control flow must not depend on the values of its inputs"
         way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
-    elif any(word in text for word in _MISFITS) or _refuses(model, args, kwargs, said):
+    elif misfit or _refuses(model, args, kwargs, said):
         rule = "the example inputs must be ones that the model's forward accepts"
         way_out = "give example_inputs=, of the shapes and types that the model's forward takes"
     else:
@@ -222,10 +220,6 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: 
     return CaptureError(
         rule, place=type(model).__name__, received=f"inputs of shape {shapes or 'none'}: {said}", way_out=way_out
     )
-
-
-_MISFITS = ("shape", "size", "channels", "dim", "positional argument", "missing")
-"""What torch says of inputs that do not fit."""
 
 
 def _refuses(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], said: str) -> bool:

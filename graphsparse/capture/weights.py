@@ -26,7 +26,6 @@ def compute(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]
     """Run the operation on the numbers; where they are not known (meta device), keep the shape alone.
 
     Operations of which nothing is known (see `graphsparse.capture.operations`) are not run: they may do more than compute.
-
     An integer input that is moved, filled, shifted or put into buckets stays a token: any index may come in its place.
     Comparisons, sums along an axis and places of maxima do not: masks and positions are constants.
     """

@@ -85,13 +85,8 @@ def say_matrices(draft: Draft, since: int, products: torch.Tensor) -> None:
             made.matrices[(flat[here] - made.start).numpy()] = which[here].numpy()
 
 
-Entries = list[tuple[torch.Tensor, str, np.ndarray]]
-"""The parameters that a bias or scale is made of: which of the wanted entries are its own, its mask's key, and which
-entries of the parameter they are."""
-
-
-def entries(draft: Draft, weight: Weight, wanted: torch.Tensor) -> Entries:
-    """Where among the ``wanted`` flat entries of a bias or scale each of its parameters stands."""
+def entries(draft: Draft, weight: Weight, wanted: torch.Tensor) -> list[tuple[torch.Tensor, str, np.ndarray]]:
+    """For each parameter of a bias or scale: which of the ``wanted`` entries are its own, its mask's key, its entries."""
     found = []
     for name, index in weight.stored(wanted):
         there = index != NEVER
