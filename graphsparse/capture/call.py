@@ -91,7 +91,7 @@ class Call:
         return Known.of_shape(self.shape if shape is None else shape, dtype or self.dtype)
 
     def statistics_count(self) -> bool:
-        """Note that the call takes statistics of a normalisation; whether they are connections."""
+        """Note that the call takes statistics of a normalisation, and return whether they are connections."""
         self.draft.has_norm_statistics = True
         return self.draft.norm_statistics
 

@@ -24,7 +24,7 @@ _LARGEST_POWER = 64
 _CALLS_OF_A_CELL = 8  # for each step of a recurrent layer
 RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 UNITS = 1 << 24, 4
-"""How many units and links of a graph, and entries of tables, any file may have, and how many for each of its bytes."""
+"""Units and links of a graph, entries of tables: how many any file may ask for, and how many for each of its bytes."""
 _LIMITS = {
     "elements in one value": (1 << 24, 16),
     "elements in all values": (1 << 26, 32),
@@ -38,7 +38,7 @@ _LIMITS = {
 
 
 def allowed(file_bytes: float, always: float, times: float) -> float:
-    """How much a file of so many bytes bears out."""
+    """How much a file of so many bytes may ask for."""
     return always + times * file_bytes
 
 
@@ -109,7 +109,7 @@ def _tables(name: str, read: Tensors, made: Tensors, args: Any) -> float:
 
 
 def _window(name: str, args: Sequence[Any]) -> int:
-    """How many elements a result of a pooling reads; one size may stand for all axes. Adaptive ones read each element once."""
+    """How many elements a pooled result reads. One size may stand for all axes; adaptive pooling reads each once."""
     axes = re.search("pool([123])d", name)
     if "adaptive" in name or len(args) < 2:
         return 1

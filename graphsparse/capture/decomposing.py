@@ -1,4 +1,4 @@
-"""Operations of a program in simpler ones, where torch knows how."""
+"""Operations of a program replaced by simpler ones, where torch knows how."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Apart = Mapping[Any, Callable[..., Any]]
 
 
 def decomposed(program: ExportedProgram, operations: Collection[Any]) -> ExportedProgram | None:
-    """The program with those of the operations taken apart that torch can take apart; None where it can do none."""
+    """The program with these operations taken apart, as far as torch can; None where it can take none apart."""
     known = core_aten_decompositions() if operations else {}  # it takes 16 ms
     found = {each: known.get(each) or _composite(each) for each in operations}
     table = {each: apart for each, apart in found.items() if apart is not None}
@@ -79,7 +79,7 @@ def _with_parts(program: ExportedProgram, table: Apart) -> ExportedProgram | Non
 
 
 def _parts(node: Node, table: Apart, known: dict[Any, GraphModule]) -> GraphModule | None:
-    """A program of what a call consists of, whose inputs are the tensors that it is given; None where it writes to some."""
+    """The simpler calls that a call consists of, as a program of its tensors; None where one writes to a tensor."""
     given = tree_map(lambda a: a.meta["val"] if isinstance(a, Node) else a, (node.args, dict(node.kwargs)))
     key = node.target, repr(tree_map(_layout, given))
     if key not in known:
@@ -114,7 +114,7 @@ def _is_plain(node: Node) -> bool:
 
 
 def _renamed(program: ExportedProgram, now: Mapping[Node, Any]) -> ExportGraphSignature:
-    """The program's signature, whose outputs have the names of the nodes that they now are."""
+    """The program's signature, its outputs under the names of their new nodes."""
     names = {node.name: each.name for node, each in now.items() if isinstance(each, Node)}
     signature = program.graph_signature
     renamed = [replace(spec.arg, name=names.get(spec.arg.name, spec.arg.name)) for spec in signature.output_specs]

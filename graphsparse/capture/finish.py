@@ -1,4 +1,4 @@
-"""From a draft to a graph: what need not be a layer of its own is folded away, ids get no gaps, ranks are set."""
+"""From a draft to a graph: needless layers are folded away, units are numbered without gaps, and layers get ranks."""
 
 from __future__ import annotations
 

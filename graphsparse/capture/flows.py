@@ -34,8 +34,6 @@ CONDITIONS = {
     aten.index_fill.int_Tensor: 2, aten.masked_scatter.default: 1, aten.masked_select.default: 1,
 }  # fmt: skip
 """Operations that choose or place elements, and where what says which stands."""
-SOFTMAX = set(attention.SOFTMAX)
-ATTENTION = set(attention.ATTENTION)
 TAKES_KERNEL = {key for key, row in RULES.items() if row.kernel_at is not None}
 STEPS = {*CONDITIONS, *(key for key, row in RULES.items() if row.waits is not None or row.weights == "reshapes")}
 PRODUCTS = {aten.matmul.default, aten.bmm.default, aten.baddbmm.default, aten.einsum.default}
@@ -93,9 +91,9 @@ class Flows:
             return False
         if self._looks_up(node, user):  # a table of plain numbers is a function of the index
             return user.args[0] not in self.by_inputs and user.args[0] not in self.by_parameters
-        if user.target in ATTENTION:
+        if user.target in attention.ATTENTION:
             return len(user.args) > 2 and user.args[2] is node
-        return not (user.target in SOFTMAX and self._is_scores(node))
+        return not (user.target in attention.SOFTMAX and self._is_scores(node))
 
     def _looks_up(self, node: Node, user: Node) -> bool:
         return user.target in TABLES and _stands_at(node, user, TABLES[user.target])

@@ -25,7 +25,6 @@ from graphsparse.graph import Coverage, LayeredGraph, Use
 from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.rows import distinct_ids
 
-RESOLUTIONS = ("unrolled", "channel")
 Way = tuple[str, bool, tuple[str, ...] | None, tuple[str, ...]]
 """How a program is read: resolution, whether statistics count, names of sources, keys of uses with masks of their own."""
 Extra = Mapping[Any, Rule | Apply]
@@ -112,7 +111,7 @@ def export(
 
 
 def _checked(network: Network, resolution: str) -> str:
-    if resolution not in RESOLUTIONS:
+    if resolution not in ("unrolled", "channel"):
         raise CaptureError("resolution must be 'unrolled' or 'channel'", received=repr(resolution))
     if network.channel_only and resolution != "channel":
         raise ModelError(
@@ -123,7 +122,7 @@ def _checked(network: Network, resolution: str) -> str:
 
 
 def _key(use: str) -> str:
-    """What the mask of one use of a shared parameter goes by beside those of parameters; no parameter has such a name."""
+    """The key of the mask of one use of a shared parameter; no parameter has such a name."""
     return f"{use}, its own mask"
 
 
@@ -224,18 +223,15 @@ def _positions_of(
             continue
         name = names[parameters[origin.name]]
         share = result_of(node.args[at])[0].numel() / max(1, result_of(origin)[0].numel())
-        found[name] = found.get(name, 0) + share * _positions(node, at) / max(1, samples or 1)
+        found[name] = found.get(name, 0) + share * _positions(node) / max(1, samples or 1)
     return found
 
 
-def _positions(node: Node, at: int) -> float:
+def _positions(node: Node) -> float:
     """How many elements of one row of the kernel a call makes."""
-    out = result_of(node)[0]
-    name = operation_name(node.target)
+    out, name, read = result_of(node)[0], operation_name(node.target), node.args[0]
     if name in LAST:
         return out.numel() / max(1, out[-1]) if out else 0
-    read = node.args[0]
     if "transpose" in name and isinstance(read, Node):  # each element that is read is multiplied
-        given = result_of(read)[0]
-        return given.numel() / max(1, given[1])
+        out = result_of(read)[0]
     return out.numel() / max(1, out[1]) if len(out) > 1 else 0

@@ -33,7 +33,7 @@ LEFT_OUT, FIXED = "not named in sources", "no tensor: fixed when the model was c
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """One input as it is given: ``node`` is its name in the program, ``name`` that by which people call it."""
+    """One input: ``node`` is its name in the program, ``name`` the one that people use."""
 
     node: str
     name: str
@@ -57,7 +57,7 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """All inputs of a program, and the reason for which each is a source, or a constant whatever reads it."""
+    """All inputs of a program, and why some are sources and some constants; others are tokens if they index a table."""
 
     given: Mapping[str, Given]
     sources: Mapping[str, str]
@@ -103,7 +103,7 @@ class Inputs:
 
 
 def names_of(sources: Iterable[str] | str | None) -> tuple[str, ...] | None:
-    """The names of inputs; one text is one name. Raises CaptureError for what is no text."""
+    """The names of inputs, also of one alone. Raises CaptureError where one is no text."""
     if sources is None or isinstance(sources, str):
         return None if sources is None else (sources,)
     names = tuple(sources) if isinstance(sources, Iterable) else (sources,)

@@ -49,7 +49,7 @@ class Lowering:
         return row.apply is not None
 
     def parameter(self, name: str, example: torch.Tensor) -> Weight:
-        """A weight, as a view of its shape."""
+        """A weight: a view of the whole parameter."""
         return Weight(self.names.get(name, name), torch.empty(example.shape, device="meta"))
 
     def constant(self, tensor: torch.Tensor) -> Known:

@@ -155,7 +155,7 @@ class Network:
         return Parameters.of(twin.model), twin.masks, self.uses or twin.uses
 
     def captured(self, uses: Iterable[str] = ()) -> tuple[ExportedProgram, Mapping[str, str]]:
-        """The program in which these uses of shared parameters are told apart; and the use, by every name of such a one."""
+        """The program that tells these uses of shared parameters apart, and the use that each of their names means."""
         wanted = frozenset(uses)
         for apart, found in self._captured.items():
             if wanted <= apart:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def reached(starts: Iterable[T], onward: Callable[[T], Iterable[T]]) -> list[T]:
-    """All that is found from some starts on, these included; ``onward`` says what comes after one."""
+    """The starts and all that follows from them, each once; ``onward`` gives what comes after one."""
     found = dict.fromkeys(starts)
     waiting = list(found)
     while waiting:
@@ -36,7 +36,7 @@ def needed(graph: Graph) -> list[Node]:
 
 
 def names_held(program: ExportedProgram) -> dict[str, str]:
-    """The parameter, buffer or constant that inputs of a program stand for; not the inputs that people give."""
+    """What inputs of a program stand for: parameters, buffers, constants. The inputs that people give are left out."""
     signature = program.graph_signature
     return {
         **signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants,
@@ -97,10 +97,7 @@ def same_sizes(said: Sequence[Any], found: Sequence[int]) -> bool:
 
 
 def called(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What the operation of a call gives of other arguments, where those are.
-
-    A program that was captured on a GPU names it, and may be read where there is none.
-    """
+    """The result of a call's operation on other arguments, on their device: that of the capture may not be there."""
     operation: Any = node.target
     if str(kwargs.get("device")) != "meta":
         kwargs = {key: value for key, value in kwargs.items() if key != "device"}

@@ -69,7 +69,7 @@ def _identity(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _computable(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in a type that torch compares, which those of eight bits are not."""
+    """The tensor in a type that torch can compare; it does not compare floats of eight bits."""
     return tensor.float() if tensor.is_floating_point() and tensor.itemsize == 1 else tensor
 
 
@@ -92,7 +92,9 @@ def unmasked(model: nn.Module) -> Unmasked:
     twin = _copied(model).eval()
     masks: dict[str, Mask] = {}
     for path, module in list(twin.named_modules()):
-        _without_cache(module)
+        config: Any = getattr(module, "config", None)
+        if getattr(config, "use_cache", None) is True:  # what a decoder keeps for its next token is no output
+            config.use_cache = False
         prefix = f"{path}." if path else ""
         found = chain(_strip_hooks(module), _strip_parametrisations(module))
         masks.update({prefix + name: Mask.of(mask.cpu().numpy()) for name, mask in found})
@@ -124,13 +126,6 @@ def _copied(model: nn.Module) -> nn.Module:
             "a model's modules must be nested less deeply than Python allows calls to be", place=type(model).__name__,
             received=f"a limit of {sys.getrecursionlimit()} calls", way_out="raise it with sys.setrecursionlimit(10000)",
         ) from error  # fmt: skip
-
-
-def _without_cache(module: nn.Module) -> None:
-    """Keys and values that a decoder hands back for its next token are no outputs of the network, so no sinks."""
-    config: Any = getattr(module, "config", None)
-    if getattr(config, "use_cache", None) is True:
-        config.use_cache = False
 
 
 def _strip_hooks(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -42,7 +41,7 @@ class Runnable:
         values = [held[names[name]] if name in names else next(given) for name in inputs]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same numbers for each run of what is random
-            made = tree_leaves(_run(self.program.graph_module, *map(_doubled, values)))
+            made = tree_leaves(_InDouble(self.program.graph_module)(*map(_doubled, values)))
         shown = [spec.kind == OutputKind.USER_OUTPUT for spec in self.program.graph_signature.output_specs]
         return [each for each, is_shown in zip(made, shown) if is_shown and isinstance(each, torch.Tensor)]
 
@@ -55,26 +54,24 @@ def _doubled(value: Any) -> Any:
 
 
 def _doubled_once(value: Any) -> Any:
-    single = isinstance(value, torch.Tensor) and value.is_floating_point() and value.dtype != torch.float64
-    return value.double() if single else value
-
-
-def _run(program: GraphModule, *given: Any) -> Any:
-    return _InDouble(program).run(*given, enable_io_processing=False)
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
 class _InDouble(Interpreter):
-    """The calls of a program, one after the other; what nobody reads any more is let go."""
+    """The calls of a program, one after the other. A value is dropped after its last use."""
 
     def __init__(self, program: GraphModule):
         super().__init__(program)
         self.extra_traceback = False  # it changes the text of errors
 
+    def __call__(self, *given: Any) -> Any:
+        return self.run(*given, enable_io_processing=False)
+
     def run_node(self, n: Node) -> Any:
         """The value of a node."""
         if n.op == "get_attr":
             held = getattr(self.module, str(n.target))
-            return partial(_run, held) if isinstance(held, GraphModule) else _doubled(held)
+            return _InDouble(held) if isinstance(held, GraphModule) else _doubled(held)
         if n.op == "call_function":
             return _call(n, *tree_map(_typed, self.fetch_args_kwargs_from_env(n)))
         return super().run_node(n)
@@ -97,7 +94,7 @@ def _call(node: Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             received=brief(error),
         ) from error  # fmt: skip
     found, said = ([each.shape for each in tensors_in(value)] for value in (made, node.meta.get("val")))
-    if len(found) != len(said) or not all(map(same_sizes, said, found)):  # bytes taken for numbers grow call by call
+    if len(found) != len(said) or not all(map(same_sizes, said, found)):  # bytes read as other numbers
         raise CaptureError(
             "an operation must give values of the same shapes in double precision", place=f"{node.name} ({node.target})",
             received=f"{', '.join(map(str, map(tuple, found)))[:60]}",

@@ -167,7 +167,7 @@ class _Run(Interpreter):
             )
 
     def _of_bodies(self, kind: str, args: Sequence[Any]) -> Any:
-        """What an operation on programs gives; each program is run once."""
+        """The result of an operation on programs; each program is run once."""
         if kind in WRAPPED:
             return self._body(args[WRAPPED[kind]], args[WRAPPED[kind] + 1 :])
         if kind == "cond":
@@ -189,7 +189,7 @@ class _Run(Interpreter):
         return (*state, *(each.new_empty([steps, *each.shape]) for each in rest))
 
     def _body(self, program: Any, operands: Sequence[Any], times: int = 1) -> Any:
-        """What a program inside the program gives, which runs that often."""
+        """The result of a program inside the program; ``times``: in a loop it runs so often."""
         if not isinstance(program, GraphModule):
             raise CaptureError("an operation on programs must be given programs", received=type(program).__name__)
         times *= self.times
@@ -199,7 +199,7 @@ class _Run(Interpreter):
 
 
 def _of_one_step(target: Any, args: Sequence[Any]) -> Any:
-    """What a recurrent layer gives, run over its first step alone: torch takes some apart, step by step."""
+    """The result of a recurrent layer, found by its first step alone: torch would run some step by step."""
     value, axis = args[0], int(args[0].dim() > 2 and bool(args[-1]))
     if target._overloadname != "input" or not value.shape[axis]:
         return target(*args)

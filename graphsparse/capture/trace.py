@@ -152,7 +152,7 @@ def settled(program: ExportedProgram, batch_axis: int | None) -> ExportedProgram
 
 
 def _is_open(node: Node) -> bool:
-    """Whether a value has a size that is not fixed, or is one."""
+    """Whether a value has a size that is not fixed, or is such a size itself."""
     value = node.meta.get("val")
     sizes = value.shape if isinstance(value, torch.Tensor) else ()
     return any(isinstance(size, torch.SymInt) for size in sizes) or node.op == "call_function" and type(value) is int

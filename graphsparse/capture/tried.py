@@ -21,9 +21,9 @@ from graphsparse.capture.values import NEVER, Known, Weight, unknown
 from graphsparse.errors import CaptureError, brief
 
 ROUNDS = 8
-"""New numbers are drawn so often: a function with few values, as a sign, shows a change only in some of them."""
+"""How often new numbers are drawn. A function of few values, such as a sign, changes only for some of them."""
 MOST = 1 << 25
-"""Entries of a parameter that is tried; 50 runs of the operation are needed for so many."""
+"""Entries of the largest parameter that is tried: it takes 50 runs of the operation."""
 
 
 def tried(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

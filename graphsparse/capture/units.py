@@ -35,7 +35,7 @@ def collapse(*ids: torch.Tensor) -> tuple[list[torch.Tensor], Callable[[torch.Te
 
 
 def canonical(ids: torch.Tensor) -> torch.Tensor:
-    """The same ids with stride 0 along every axis on which they repeat; a copy that an operation made forgets strides."""
+    """The same ids with stride 0 along every axis on which they repeat. Operations that copy ids lose these strides."""
     for axis in range(ids.dim()):
         if ids.size(axis) > 1 and ids.stride(axis) != 0:
             first = ids.narrow(axis, 0, 1)
@@ -45,7 +45,7 @@ def canonical(ids: torch.Tensor) -> torch.Tensor:
 
 
 def tidy(moved: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
-    """Ids after an operation that may have copied them and so forgotten along which axes they repeat."""
+    """Ids after an operation, with stride 0 where they repeat; a view of the ids ``before`` has its strides already."""
     shares = before is not None and moved.untyped_storage().data_ptr() == before.untyped_storage().data_ptr()
     return moved if shares else canonical(moved)
 

@@ -80,7 +80,7 @@ def _token(row: Rule, args: tuple[Any, ...]) -> str | None:
 
 
 def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A view of a parameter where the operation is one; a function of its entries where shapes keep; else a constant."""
+    """What an operation makes of a parameter: a view, a function of entries where the shape stays, or a constant."""
     leaves = tree_leaves((args, kwargs))
     weight = next(leaf for leaf in leaves if isinstance(leaf, Weight))
     if row.weights == "keeps":
@@ -119,7 +119,7 @@ def _moved(node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs:
 
 
 def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``layout`` in place of the weight; a view that index tensors of other strides do not allow is a reshape of them."""
+    """The operation on ``layout``, which stands for the weight; a view is a reshape, since strides may not allow it."""
     if row.weights == "reshapes":
         return layout.reshape(node.meta["val"].shape)
     try:

@@ -74,7 +74,7 @@ def gate(draft: Draft, lefts: torch.Tensor, rights: torch.Tensor, targets: torch
 
 
 def say_matrices(draft: Draft, since: int, products: torch.Tensor) -> None:
-    """Say of the layers made ``since`` that their products, ids (..., rows, columns), are those of matrices, and of which."""
+    """Note of the layers made ``since`` which product of matrices each unit of ids (..., rows, columns) belongs to."""
     lead = products.shape[:-2]
     which = torch.arange(lead.numel(), dtype=torch.int32).reshape(*lead, 1, 1).expand(products.shape).reshape(-1)
     flat = products.reshape(-1)
