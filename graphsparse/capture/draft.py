@@ -16,7 +16,7 @@ from graphsparse.errors import SIZES, CaptureError
 
 @dataclass
 class LayerDraft:
-    """Units ``start`` to ``stop - 1``, from 1 on. ``joins``: in channel resolution they join positions of other units."""
+    """Units ``start`` to ``stop - 1``, from 1 on. ``joins``: in channel resolution they join positions of others."""
 
     name: str
     operation: str

@@ -26,7 +26,7 @@ from graphsparse.kernels.masks import Mask
 from graphsparse.kernels.rows import distinct_ids
 
 Way = tuple[str, bool, tuple[str, ...] | None, tuple[str, ...]]
-"""How a program is read: resolution, whether statistics count, names of sources, keys of uses with masks of their own."""
+"""How a program is read: resolution, whether statistics count, names of sources, keys of uses with own masks."""
 Extra = Mapping[Any, Rule | Apply]
 LAST = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm")
 """Products whose rows lie along the last axis of the result; those of others lie along its second axis."""
@@ -206,7 +206,7 @@ def _under_own_masks(
 def _positions_of(
     program: ExportedProgram, table: Table, names: Mapping[str, str], samples: int | None
 ) -> dict[str, float]:
-    """At how many positions of one sample each kernel is applied, all uses together; a use of a part counts for that part.
+    """How many positions of a sample each kernel is applied at, all uses together; a use of a part counts for that part.
 
     Channel resolution joins positions, so the program's shapes say it. ``names`` are the first names of parameters.
     """

@@ -71,7 +71,7 @@ def is_norm(module_type: str) -> bool:
 
 
 def result_of(node: Node) -> tuple[torch.Size, torch.dtype]:
-    """Shape and type of the (first) result of a call. Raises CaptureError where sizes depend on the values of inputs."""
+    """Shape and type of the (first) result of a call. Raises CaptureError where sizes depend on values of inputs."""
     value = next(iter(tensors_in(node.meta.get("val"))), None)
     if value is None:
         return torch.Size(), torch.float32

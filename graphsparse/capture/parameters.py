@@ -36,7 +36,7 @@ class Parameters:
 
     @classmethod
     def of(cls, model: nn.Module | ExportedProgram) -> Parameters:
-        """Names as in ``model.named_parameters()``, or in the program's state dict, which has all names of tied ones."""
+        """Names as in ``model.named_parameters()``, or in a program's state dict, which has all names of tied ones."""
         if isinstance(model, ExportedProgram):
             title, named = "the program", {name: model.state_dict[name] for name in model.graph_signature.parameters}
         else:
@@ -75,7 +75,7 @@ def _computable(tensor: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Unmasked:
-    """A copy of a model without pruning reparametrisations, sharing all tensors, and the masks they held, as in `Shared`."""
+    """A copy of a model without pruning reparametrisations, sharing all tensors, and their masks, as in `Shared`."""
 
     model: nn.Module
     masks: dict[str, torch.Tensor]

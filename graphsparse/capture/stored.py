@@ -108,7 +108,7 @@ def _given(program: ExportedProgram) -> dict[str, Any]:
 
 
 class _Run(Interpreter):
-    """One run of a program on tensors without content, by torch's own interpreter; ``times``: in a loop it runs so often.
+    """One run of a program on tensors without content, by torch's interpreter; ``times``: in a loop it runs so often.
 
     ``moved`` are the nodes that a floating input or parameter moves; the inputs among them are given.
     """

@@ -57,7 +57,7 @@ def as_arguments(example_inputs: Any, kwargs: Any) -> tuple[tuple[Any, ...] | No
 
 
 def with_examples(program: ExportedProgram, example_inputs: Any, kwargs: Any) -> ExportedProgram:
-    """The program with its own inputs, or with these where it brings none. Raises CaptureError where these do not fit it."""
+    """The program with its own inputs, or with these where it has none. Raises CaptureError where these do not fit."""
     args, kwargs = as_arguments(example_inputs, kwargs)
     if args is None and not kwargs:
         return program
@@ -159,7 +159,7 @@ def _is_open(node: Node) -> bool:
 
 
 def _functional(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operations and training's forms. Torch traces all of it again, so only where need be."""
+    """The program without in-place operations and training's forms. Torch traces all again, so only where need be."""
     modules = [module for module in program.graph_module.modules() if isinstance(module, GraphModule)]
     targets = {node.target for each in modules for node in each.graph.nodes if node.op == "call_function"}
     if not any(map(_is_unsettled, targets)):

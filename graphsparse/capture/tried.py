@@ -1,8 +1,8 @@
 """Parameters in an operation of which no row says what it does to them: the operation is tried out on numbers.
 
-Which entry is each element of the result made of? Every bit of an entry's place is tried: entries whose place has the bit
-get new numbers, then those whose place lacks it. An element that depends on one entry changes in one of the two, and so
-spells out the place of that entry. An element that depends on several entries changes in both, for some bit.
+Which entry is each element of the result made of? Every bit of an entry's place is tried: entries whose place has
+the bit get new numbers, then those whose place lacks it. An element that depends on one entry changes in one of the
+two, and so spells out the place of that entry. One that depends on several entries changes in both, for some bit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST = 1 << 25
 def tried(node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Every result of a call: the parameter with its entries where they have come to be, or a number of unknown size.
 
-    Raises CaptureError where the operation cannot be tried, trying does not tell, or sizes depend on what a parameter holds.
+    Raises CaptureError where the operation cannot be tried, trying does not tell, or sizes depend on the parameter.
     """
     result_of(node)
     values, structure = tree_flatten(node.meta.get("val"))
@@ -69,7 +69,7 @@ def _moved(weight: Weight, shape: torch.Size, found: Origins) -> Weight:
 def _tried(
     node: Node, place: int, dtype: torch.dtype, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Origins, bool]:
-    """What each element of a result is made of, and whether all are zero where the parameter is. Other parameters are one."""
+    """What elements of a result are made of, and whether all are zero where the parameter is. Other parameters are one."""
     leaves, structure = tree_flatten((args, kwargs))
     ones = [torch.ones(leaf.shape, dtype=dtype) if isinstance(leaf, Weight) else leaf for leaf in leaves]
     others = [leaf.tensor if isinstance(leaf, Known) else leaf for leaf in ones]

@@ -1,4 +1,4 @@
-"""Layers of units that are made of others: of sets, of products, copies that are lifted or scaled, and what a kernel feeds."""
+"""Layers of units that are made of others: of sets, of products, lifted or scaled copies, and what a kernel feeds."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def say_matrices(draft: Draft, since: int, products: torch.Tensor) -> None:
 
 
 def entries(draft: Draft, weight: Weight, wanted: torch.Tensor) -> list[tuple[torch.Tensor, str, np.ndarray]]:
-    """For each parameter of a bias or scale: which of the ``wanted`` entries are its own, its mask's key, its entries."""
+    """For each parameter of a bias or scale: which ``wanted`` entries are its own, its mask's key, its entries."""
     found = []
     for name, index in weight.stored(wanted):
         there = index != NEVER
@@ -208,7 +208,7 @@ def _view_of(grouped: torch.Tensor) -> View | Places:
 
 
 def dense(draft: Draft, sources: torch.Tensor, weight: Weight, kernel: torch.Tensor, bias: Any = None) -> torch.Tensor:
-    """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over sources (groups, inputs, positions)."""
+    """The units (groups, outputs, positions) of a kernel (groups, outputs, inputs) over (groups, inputs, positions)."""
     if not draft.unrolled:  # the positions are one
         groups, inputs, _ = sources.shape
         sources = join(draft, sources.flatten(0, 1)).reshape(groups, inputs, 1)
