@@ -29,14 +29,15 @@ def require_module(model: Any) -> None:
             received=model.__name__ if isinstance(model, type) else type(model).__name__,
             way_out=f"{way_out}, not its state dict, its class or a function",
         )
-    spread = next((name for name, tensor in model.named_parameters() if hasattr(tensor, "device_mesh")), None)
-    if spread is not None:
+    # not by model.modules(), which calls itself for each module in another: nobody knows yet how deep they are nested
+    modules = reached([model], nn.Module.children)
+    if any(hasattr(tensor, "device_mesh") for each in modules for tensor in each._parameters.values()):
+        spread = next(name for name, tensor in model.named_parameters() if hasattr(tensor, "device_mesh"))
         raise CaptureError(
             "a model must hold its parameters whole", place=spread, received="one spread over processes (DTensor)",
             way_out="make the network before the model is sharded: network = graphsparse.network(model, example_inputs)",
         )  # fmt: skip
-    # not model.modules(), which calls itself for each module in another: how deep they are nested is not known yet
-    scripted = next((m for m in reached([model], nn.Module.children) if isinstance(m, torch.jit.ScriptModule)), None)
+    scripted = next((each for each in modules if isinstance(each, torch.jit.ScriptModule)), None)
     if scripted is not None:
         raise CaptureError(
             "a model must not be TorchScript, nor a module in it", place=type(model).__name__,
