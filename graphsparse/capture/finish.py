@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.blocks import Gate, Lift, Scale, Stage, Wiring
+from graphsparse.blocks import Gate, KernelBlock, Lift, Scale, Stage, Wiring
 from graphsparse.capture.draft import Draft, LayerDraft, as_ids
 from graphsparse.kernels.rows import distinct_ids
 from graphsparse.layers import Layer, feeding
@@ -141,8 +141,10 @@ def _moved(part: Any, number: np.ndarray) -> Any:
     """A block or stage in the new ids."""
     if isinstance(part, (Lift, Scale)):
         return replace(part, units=number[part.units])
-    names = ("lefts", "rights", "targets") if isinstance(part, Gate) else ("sources", "targets")
-    return replace(part, **{name: number[getattr(part, name)] for name in names})
+    if isinstance(part, KernelBlock):
+        return replace(part, sources=number[part.sources], targets=number[part.targets])
+    ids = (part.lefts, part.rights) if isinstance(part, Gate) else (part.sources,)
+    return type(part)(*(number[each] for each in (*ids, part.targets)))
 
 
 def _unique_names(drafts: list[LayerDraft]) -> list[str]:
