@@ -17,10 +17,9 @@ import torch
 
 from graphsparse.capture.call import Call
 from graphsparse.capture.mechanics.matrices import by_pattern, row_dots, terms
-from graphsparse.capture.wiring import scale
 from graphsparse.capture.units import CONSTANT, NOTHING, canonical, collapse
 from graphsparse.capture.values import Known, Units, Weight
-from graphsparse.capture.wiring import say_matrices
+from graphsparse.capture.wiring import say_matrices, scale
 
 
 @dataclass(frozen=True, eq=False)
