@@ -211,7 +211,7 @@ class Kernel:
     taps: Taps
     mask: str
 
-    @property
+    @cached_property
     def many(self) -> bool:
         """Whether the kernel acts at several positions."""
         return self.taps.positions > 1
@@ -239,9 +239,14 @@ class Kernel:
         return self.view.lines() or (Lines(0, groups, rows * columns, rows, columns, columns), False)
 
     @cached_property
+    def width(self) -> int:
+        """The words of a bit for each position."""
+        return self.taps.valid.shape[1]
+
+    @cached_property
     def laid(self) -> np.ndarray:
-        """The numbers of `Lines` as an array, which a compiled loop takes in a quarter of the time."""
-        return np.array(self.lines[0], np.int64)
+        """The numbers of `Lines` and the width as an array, which a compiled loop takes in a quarter of the time."""
+        return np.array([*self.lines[0], self.width], np.int64)
 
     @cached_property
     def in_place(self) -> bool:

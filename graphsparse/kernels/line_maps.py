@@ -10,13 +10,13 @@ import numpy as np
 from graphsparse.kernels.compiling import compiled, inlined
 from graphsparse.kernels.found import parts
 from graphsparse.kernels.lines import (
-    count_common,
+    WIDTH,
     gather_group,
     lines_of,
+    mark_common,
     meets,
     next_common,
     place_of,
-    put_common,
     start_of,
 )
 from graphsparse.kernels.maps import bits_at, is_set, put_bits, tail
@@ -135,60 +135,43 @@ def _spread_one(words, start, mine, ceiling, open_, into, base):
         w = next_common(words, start, open_, w + 1)
 
 
+@compiled
+def mark(words, laid, ends, found, out, first, last):
+    """How many kept connections of lines first to last have a position that both ends have; they are set in ``out`` too,
+    unless it is None.
+
+    ``ends`` are the lines' maps and ``found`` those along them. A line's map that has every bit of the ceiling shares one
+    with each map that is not empty; any that shares one with the ceiling shares it with each full map.
+    """
+    lines, total = lines_of(laid), np.int64(0)
+    mines = parts(ends, lines.groups, lines.count, laid[WIDTH])[0]
+    maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, laid[WIDTH])
+    for i in range(first, last):
+        (g, _, start), mine = place_of(lines, i), mines[i]
+        if not _shares(mine, ceiling[g]):
+            continue
+        if _covers(mine, ceiling[g]):
+            total += mark_common(words, start, there[g], out)
+            continue
+        total += mark_common(words, start, full[g], out)
+        w = next_common(words, start, rest[g], np.int64(0))
+        while w < rest.shape[1]:
+            kept = bits_at(words, start + 64 * w) & rest[g, w]
+            active = _active(kept, mine, maps[g * lines.length + 64 * w :])
+            total += ones(active)
+            if out is not None:
+                put_bits(out, start + 64 * w, active)
+            w = next_common(words, start, rest[g], w + 1)
+    return total
+
+
 @inlined
-def _active(kept, w, mine, maps, base):
+def _active(kept, mine, maps):
     """The kept connections of a word whose ends have a position in common."""
     active = np.uint64(0)
     while kept:
         low = trailing_zeros(kept)
         kept &= kept - np.uint64(1)
-        if _shares(mine, maps[base + 64 * w + low]):
+        if _shares(mine, maps[low]):
             active |= np.uint64(1) << np.uint64(low)
     return active
-
-
-@compiled
-def mark_maps(words, laid, ends, found, width, out, first, last):
-    """``out`` |= the kept connections whose two ends have a position in common.
-
-    ``ends`` are the lines' maps and ``found`` those along them. A line's map that has every bit of the ceiling shares one
-    with each map that is not empty; any that shares one with the ceiling shares it with each full map.
-    """
-    lines = lines_of(laid)
-    mines = parts(ends, lines.groups, lines.count, width)[0]
-    maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, width)
-    for i in range(first, last):
-        (g, _, start), mine = place_of(lines, i), mines[i]
-        if not _shares(mine, ceiling[g]):
-            continue
-        if _covers(mine, ceiling[g]):
-            put_common(words, start, there[g], out)
-            continue
-        put_common(words, start, full[g], out)
-        w = next_common(words, start, rest[g], np.int64(0))
-        while w < rest.shape[1]:
-            kept = bits_at(words, start + 64 * w) & rest[g, w]
-            put_bits(out, start + 64 * w, _active(kept, w, mine, maps, g * lines.length))
-            w = next_common(words, start, rest[g], w + 1)
-
-
-@compiled
-def count_maps(words, laid, ends, found, width, first, last):
-    """How many connections `mark_maps` would set."""
-    lines, total = lines_of(laid), np.int64(0)
-    mines = parts(ends, lines.groups, lines.count, width)[0]
-    maps, ceiling, there, full, rest = parts(found, lines.groups, lines.length, width)
-    for i in range(first, last):
-        (g, _, start), mine = place_of(lines, i), mines[i]
-        if not _shares(mine, ceiling[g]):
-            continue
-        if _covers(mine, ceiling[g]):
-            total += count_common(words, start, there[g])
-            continue
-        total += count_common(words, start, full[g])
-        w = next_common(words, start, rest[g], np.int64(0))
-        while w < rest.shape[1]:
-            kept = bits_at(words, start + 64 * w) & rest[g, w]
-            total += ones(_active(kept, w, mine, maps, g * lines.length))
-            w = next_common(words, start, rest[g], w + 1)
-    return total

@@ -18,6 +18,9 @@ from graphsparse.kernels.layout import Lines
 from graphsparse.kernels.maps import bits_at, is_set, put_bits, tail
 from graphsparse.kernels.masks import ones
 
+WIDTH = len(Lines._fields)
+"""Where `Kernel.laid` says how many words a map has."""
+
 
 @inlined
 def lines_of(laid):
@@ -123,48 +126,32 @@ def _filled(row, size):
 
 @compiled
 def mark(words, laid, ends, along, out, first, last):
-    """``out`` |= the kept connections of lines whose bit of ``ends`` is set to set bits of ``along``."""
-    lines = lines_of(laid)
-    for i in range(first, last):
-        g, place, start = place_of(lines, i)
-        if is_set(ends[g], place):
-            put_common(words, start, along[g], out)
-
-
-@inlined
-def put_common(words, start, along, out):
-    """``out`` |= the words from bit ``start`` on, where ``along`` has bits too."""
-    if start & 63:
-        for w in range(along.size):
-            kept = bits_at(words, start + 64 * w) & along[w]
-            if kept:
-                put_bits(out, start + 64 * w, kept)
-        return
-    line, into = words[start >> 6 : (start >> 6) + along.size], out[start >> 6 : (start >> 6) + along.size]
-    for w in range(along.size):
-        into[w] |= line[w] & along[w]
-
-
-@inlined
-def count_common(words, start, along):
-    """How many bits the words from bit ``start`` on and ``along`` have in common."""
-    total = np.int64(0)
-    if start & 63:
-        for w in range(along.size):
-            total += ones(bits_at(words, start + 64 * w) & along[w])
-        return total
-    line = words[start >> 6 : (start >> 6) + along.size]
-    for w in range(along.size):
-        total += ones(line[w] & along[w])
-    return total
-
-
-@compiled
-def count(words, laid, ends, along, first, last):
-    """How many connections `mark` would set."""
+    """How many kept connections join a set bit of ``ends``, of lines first to last, to one of ``along``; they are set in
+    ``out`` too, unless it is None."""
     lines, total = lines_of(laid), np.int64(0)
     for i in range(first, last):
         g, place, start = place_of(lines, i)
         if is_set(ends[g], place):
-            total += count_common(words, start, along[g])
+            total += mark_common(words, start, along[g], out)
+    return total
+
+
+@inlined
+def mark_common(words, start, along, out):
+    """How many bits the words from bit ``start`` on and ``along`` have in common; ``out`` |= these, unless it is None."""
+    total = np.int64(0)
+    if start & 63:
+        for w in range(along.size):
+            kept = bits_at(words, start + 64 * w) & along[w]
+            total += ones(kept)
+            if out is not None:
+                put_bits(out, start + 64 * w, kept)
+        return total
+    line = words[start >> 6 : (start >> 6) + along.size]
+    for w in range(along.size):
+        total += ones(line[w] & along[w])
+    if out is not None:
+        into = out[start >> 6 : (start >> 6) + along.size]
+        for w in range(along.size):
+            into[w] |= line[w] & along[w]
     return total

@@ -42,8 +42,7 @@ def over(count: int, work: int, loop: Callable[[int, int], Result], align: int =
 
     Ranges begin at multiples of ``align``, so that two threads do not write to one cache line.
     """
-    shares = min(work // SERIAL, -(-count // align))
-    threads = 1 if shares < 2 or _in_pool() else min(limit(), shares)
+    threads = 1 if work < 2 * SERIAL or _in_pool() else min(limit(), work // SERIAL, -(-count // align))
     if threads < 2:
         return [loop(0, count)]
     step = -(-count // (threads * align)) * align
