@@ -32,58 +32,60 @@ def _of_two_floats(name):
 greater, lesser = _of_two_floats("llvm.maxnum"), _of_two_floats("llvm.minnum")
 
 
-def add(algebra, a, b):
-    """Join two parallel paths."""
-    raise TypeError("only for compiled loops")
+def step(choose):
+    """A step of compiled loops, whose code ``choose`` gives by the types of its arguments: `numba.extending.overload`
+    with a name of its own to call it by."""
 
+    def called(*_):
+        raise TypeError("only for compiled loops")
 
-@overload(add)
-def _add(algebra, a, b):
-    plus = register_jitable(algebra.instance_class.plus)
-    return lambda algebra, a, b: plus(a, b)
-
-
-def mul(algebra, a, b):
-    """Follow one path."""
-    raise TypeError("only for compiled loops")
-
-
-@overload(mul)
-def _mul(algebra, a, b):
-    times = register_jitable(algebra.instance_class.times)
-    return lambda algebra, a, b: times(a, b)
-
-
-def is_top(algebra, a):
-    """Whether nothing can be added to ``a``."""
-    raise TypeError("only for compiled loops")
-
-
-@overload(is_top)
-def _is_top(algebra, a):
-    if _has_top(algebra) or getattr(algebra.instance_class, "saturates", False):
-        return lambda algebra, a: a == algebra.one
-    return lambda algebra, a: False
+    overload(called)(choose)
+    called.__doc__ = choose.__doc__
+    return called
 
 
 def _has_top(algebra) -> bool:
     return getattr(algebra.instance_class, "top", False)
 
 
+@step
+def add(algebra, a, b):
+    """Join two parallel paths."""
+    plus = register_jitable(algebra.instance_class.plus)
+    return lambda algebra, a, b: plus(a, b)
+
+
+@step
+def mul(algebra, a, b):
+    """Follow one path."""
+    times = register_jitable(algebra.instance_class.times)
+    return lambda algebra, a, b: times(a, b)
+
+
+@step
+def is_top(algebra, a):
+    """Whether nothing can be added to ``a``."""
+    if _has_top(algebra) or getattr(algebra.instance_class, "saturates", False):
+        return lambda algebra, a: a == algebra.one
+    return lambda algebra, a: False
+
+
+@step
 def next_above(algebra, row, start, low):
     """The first index from ``start`` on whose value adds to what is ``low`` already, or the row's length."""
-    raise TypeError("only for compiled loops")
-
-
-@overload(next_above)
-def _next_above(algebra, row, start, low):
     return _next_greater if _has_top(algebra) else _next_nonzero
+
+
+@step
+def next_above_each(algebra, row, start, low):
+    """`next_above` with a ``low`` for each element."""
+    return _next_greater_each if _has_top(algebra) else _next_nonzero
 
 
 def _next_greater(algebra, row, start, low):
     """Few values exceed what is there already, so they go by blocks: any of a block vectorises, a search does not.
 
-    Places count from the start, for only of a place that cannot be negative does the compiler know where it lies.
+    Indices count from the start of a slice: only where an index cannot be negative does a loop vectorise.
     """
     rest, j = row[start:], 0
     while j + SCANNED <= rest.size:
@@ -96,23 +98,6 @@ def _next_greater(algebra, row, start, low):
     while j < rest.size and not rest[j] > low:
         j += 1
     return start + j
-
-
-def _next_nonzero(algebra, row, start, low):
-    j = start
-    while j < row.size and row[j] == algebra.zero:
-        j += 1
-    return j
-
-
-def next_above_each(algebra, row, start, low):
-    """`next_above` with a ``low`` for each element."""
-    raise TypeError("only for compiled loops")
-
-
-@overload(next_above_each)
-def _next_above_each(algebra, row, start, low):
-    return _next_greater_each if _has_top(algebra) else _next_nonzero
 
 
 def _next_greater_each(algebra, row, start, low):
@@ -129,23 +114,24 @@ def _next_greater_each(algebra, row, start, low):
     return start + j
 
 
+def _next_nonzero(algebra, row, start, low):
+    j = start
+    while j < row.size and row[j] == algebra.zero:
+        j += 1
+    return j
+
+
+@step
 def floor_of(algebra, a, ceiling, lowest):
     """What the map ``a`` holds at least wherever it is below ``ceiling``: nothing less adds to it.
 
     ``lowest`` is the least value of the ceiling. In an algebra without a top everything adds, and it is zero.
     """
-    raise TypeError("only for compiled loops")
-
-
-@overload(floor_of)
-def _floor_of(algebra, a, ceiling, lowest):
     return _least_below if _has_top(algebra) else (lambda algebra, a, ceiling, lowest: algebra.zero)
 
 
 def _least_below(algebra, a, ceiling, lowest):
-    least = a[0]
-    for p in range(1, a.size):
-        least = lesser(least, a[p])
+    least = _least(algebra, a)
     if least < lowest:  # then it stands below its ceiling; the look at every one does not vectorise
         return least
     least = algebra.one
@@ -155,20 +141,15 @@ def _least_below(algebra, a, ceiling, lowest):
     return least
 
 
+@step
 def least(algebra, a):
     """The product over positions, where there is a top; else zero, which nobody reads."""
-    raise TypeError("only for compiled loops")
+    return _least if _has_top(algebra) else (lambda algebra, a: algebra.zero)
 
 
-@overload(least)
+@register_jitable
 def _least(algebra, a):
-    if not _has_top(algebra):
-        return lambda algebra, a: algebra.zero
-
-    def found(algebra, a):
-        result = a[0]
-        for p in range(1, a.size):
-            result = lesser(result, a[p])
-        return result
-
-    return found
+    result = a[0]
+    for p in range(1, a.size):
+        result = lesser(result, a[p])
+    return result
