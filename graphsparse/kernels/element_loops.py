@@ -1,9 +1,9 @@
 """Kernel rows against the values of units, in any algebra of elements.
 
-Shapes: ``values`` (rows, columns) of a kernel, contiguous along columns; the rows of a group are neighbours. At one
-position ``x`` (groups, columns) is at the sources and ``y`` (rows,) at the targets. At many positions ``x`` (groups,
-columns, positions) and ``y`` (rows, positions) are maps; a ``ceiling`` (groups, positions) is the sum of all maps of a
-group: in an algebra with a top the most that any map on the other side can hold, so that most connections add nothing.
+Shapes: ``values`` (rows, columns) of a kernel, contiguous along columns; the rows of a group are neighbours. ``x`` (groups,
+columns, positions) are maps at the sources, ``y`` (rows, positions) at the targets. A ``ceiling`` (groups, positions) is
+the sum of all maps of a group: in an algebra with a top the most that any map on the other side can hold, so that most
+connections add nothing. One position has steps of its own, which go along many connections at once.
 """
 
 from __future__ import annotations
@@ -46,66 +46,36 @@ def add_at(algebra, into, places, values):
         into[places[e]] = add(algebra, into[places[e]], values[e])
 
 
-@inlined
-def _meet(algebra, row, inputs, total):
-    for j in range(row.size):
-        total = add(algebra, total, mul(algebra, row[j], inputs[j]))
-    return total
-
-
 @Loop
-def forwards(algebra, values, x, y, first, last):
+def forwards(algebra, values, x, ceiling, y, first, last):
     """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last, left as soon as nothing can be added."""
     rows, columns = values.shape
     for r in range(first, last):
-        inputs, total = x[r * x.shape[0] // rows], y[r]
-        for start in range(0, columns, BLOCK):
-            if is_top(algebra, total):
-                break
-            stop = min(start + BLOCK, columns)
-            total = _meet(algebra, values[r, start:stop], inputs[start:stop], total)
-        y[r] = total
+        g = r * x.shape[0] // rows
+        if y.shape[1] == 1:
+            y[r, 0] = _meet_row(algebra, values[r], x[g].reshape(columns), y[r, 0])
+            continue
+        lowest = least(algebra, ceiling[g])
+        j = next_above(algebra, values[r], 0, floor_of(algebra, y[r], ceiling[g], lowest))
+        while j < columns:
+            _absorb(algebra, y[r], x[g, j], values[r, j])
+            j = next_above(algebra, values[r], j + 1, floor_of(algebra, y[r], ceiling[g], lowest))
 
 
 @inlined
-def _all_top(algebra, row, first, last):
-    for j in range(first, last):
-        if not is_top(algebra, row[j]):
-            return False
-    return True
+def _meet_row(algebra, row, inputs, total):
+    for start in range(0, row.size, BLOCK):
+        if is_top(algebra, total):
+            break
+        total = _meet(algebra, row[start : start + BLOCK], inputs[start : start + BLOCK], total)
+    return total
 
 
-@Loop
-def backwards(algebra, values, y, x, first, last):
-    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last, left as soon as nothing can be added."""
-    rows = values.shape[0] // x.shape[0]
-    for g in range(x.shape[0]):
-        unseen = 0
-        for r in range(g * rows, (g + 1) * rows):
-            if y[r] == algebra.zero:
-                continue
-            if unseen == 8:  # looking costs as much as a row
-                if _all_top(algebra, x[g], first, last):
-                    break
-                unseen = 0
-            unseen += 1
-            into, row, value = x[g, first:last], values[r, first:last], y[r]
-            for j in range(into.size):
-                into[j] = add(algebra, into[j], mul(algebra, row[j], value))
-
-
-@Loop
-def connections(algebra, values, x, y, out, first, last):
-    """``out[r, j] = values[r, j] * x[j] * y[r]`` for rows first to last."""
-    rows, columns = values.shape
-    for r in range(first, last):
-        if y[r] == algebra.zero:
-            for j in range(columns):
-                out[r, j] = algebra.zero
-            continue
-        inputs = x[r * x.shape[0] // rows]
-        for j in range(columns):
-            out[r, j] = mul(algebra, mul(algebra, values[r, j], inputs[j]), y[r])
+@inlined
+def _meet(algebra, a, b, total):
+    for i in range(a.size):
+        total = add(algebra, total, mul(algebra, a[i], b[i]))
+    return total
 
 
 @inlined
@@ -114,55 +84,13 @@ def _absorb(algebra, into, row, value):
         into[p] = add(algebra, into[p], mul(algebra, value, row[p]))
 
 
-@inlined
-def _total(algebra, a):
-    result = a[0]
-    for p in range(1, a.size):
-        result = add(algebra, result, a[p])
-    return result
-
-
-@inlined
-def _meet_maps(algebra, a, b):
-    result = mul(algebra, a[0], b[0])
-    for p in range(1, a.size):
-        result = add(algebra, result, mul(algebra, a[p], b[p]))
-    return result
-
-
 @Loop
-def totals(algebra, maps, out):
-    """``out[j]`` = the sum over positions of ``maps[j]``."""
-    for j in range(out.size):
-        out[j] = _total(algebra, maps[j])
-
-
-@Loop
-def ceilings(algebra, maps, out):
-    """``out[g]`` = the sum over the maps of group ``g``, position by position; ``maps`` (groups, count, positions)."""
-    for g in range(maps.shape[0]):
-        for j in range(maps.shape[1]):
-            for p in range(maps.shape[2]):
-                out[g, p] = add(algebra, out[g, p], maps[g, j, p])
-
-
-@Loop
-def forwards_maps(algebra, values, x, ceiling, y, first, last):
-    """``y[r] += sum over j of values[r, j] * x[j]`` for rows first to last."""
-    rows, columns = values.shape
-    for r in range(first, last):
-        g = r * x.shape[0] // rows
-        lowest = least(algebra, ceiling[g])
-        j = next_above(algebra, values[r], 0, floor_of(algebra, y[r], ceiling[g], lowest))
-        while j < columns:
-            _absorb(algebra, y[r], x[g, j], values[r, j])
-            j = next_above(algebra, values[r], j + 1, floor_of(algebra, y[r], ceiling[g], lowest))
-
-
-@Loop
-def backwards_maps(algebra, values, y, ceiling, x, first, last):
-    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last; left when no map can grow."""
+def backwards(algebra, values, y, ceiling, x, first, last):
+    """``x[j] += sum over r of values[r, j] * y[r]`` for columns first to last, left as soon as nothing can be added."""
     rows = values.shape[0] // x.shape[0]
+    if y.shape[1] == 1:
+        _backwards_one(algebra, values, y.reshape(y.shape[0]), x.reshape(x.shape[0], x.shape[1]), first, last)
+        return
     lows = np.empty(last - first, values.dtype)
     for g in range(x.shape[0]):
         lowest, pending = least(algebra, ceiling[g]), 0
@@ -183,8 +111,33 @@ def backwards_maps(algebra, values, y, ceiling, x, first, last):
                 j = next_above_each(algebra, row, j + 1, lows)
 
 
+@inlined
+def _backwards_one(algebra, values, y, x, first, last):
+    """`backwards` at one position: ``y`` (rows,) and ``x`` (groups, columns)."""
+    rows = values.shape[0] // x.shape[0]
+    for g in range(x.shape[0]):
+        unseen = 0
+        for r in range(g * rows, (g + 1) * rows):
+            if y[r] == algebra.zero:
+                continue
+            if unseen == 8:  # looking costs as much as a row
+                if _all_top(algebra, x[g], first, last):
+                    break
+                unseen = 0
+            unseen += 1
+            _absorb(algebra, x[g, first:last], values[r, first:last], y[r])
+
+
+@inlined
+def _all_top(algebra, row, first, last):
+    for j in range(first, last):
+        if not is_top(algebra, row[j]):
+            return False
+    return True
+
+
 @Loop
-def connections_maps(algebra, values, x, anywhere, ceiling, y, out, first, last):
+def connections(algebra, values, x, anywhere, ceiling, y, out, first, last):
     """``out[r, j] = values[r, j] * sum over positions of x[j] * y[r]`` for rows first to last.
 
     ``anywhere`` (groups, columns) is the sum of each ``x[j]`` over positions. With a top, ``values * anywhere * most``
@@ -193,26 +146,49 @@ def connections_maps(algebra, values, x, anywhere, ceiling, y, out, first, last)
     """
     rows, columns = values.shape
     for r in range(first, last):
-        g = r * x.shape[0] // rows
-        most = _total(algebra, y[r])
+        g, most = r * x.shape[0] // rows, _total(algebra, y[r])
+        if most == algebra.zero:
+            out[r] = algebra.zero
+            continue
         for j in range(columns):
             out[r, j] = mul(algebra, mul(algebra, values[r, j], anywhere[g, j]), most)
-        if most == algebra.zero:
+        if y.shape[1] == 1:
             continue
         low = floor_of(algebra, y[r], ceiling[g], least(algebra, ceiling[g]))
         j = next_above(algebra, out[r], 0, low)
         while j < columns:
-            out[r, j] = mul(algebra, values[r, j], _meet_maps(algebra, x[g, j], y[r]))
+            out[r, j] = mul(algebra, values[r, j], _meet(algebra, x[g, j], y[r], algebra.zero))
             j = next_above(algebra, out[r], j + 1, low)
+
+
+@inlined
+def _total(algebra, a):
+    result = a[0]
+    for p in range(1, a.size):
+        result = add(algebra, result, a[p])
+    return result
+
+
+@Loop
+def totals(algebra, maps, out):
+    """``out[j]`` = the sum over positions of ``maps[j]``."""
+    for j in range(out.size):
+        out[j] = _total(algebra, maps[j])
+
+
+@Loop
+def ceilings(algebra, maps, out):
+    """``out[g]`` = the sum over the maps of group ``g``, position by position; ``maps`` (groups, count, positions)."""
+    for g in range(maps.shape[0]):
+        for j in range(maps.shape[1]):
+            for p in range(maps.shape[2]):
+                out[g, p] = add(algebra, out[g, p], maps[g, j, p])
 
 
 @Loop
 def meet(algebra, a, b, total):
     """Add to ``total`` (1,) the products of what two vectors hold at each place."""
-    found = total[0]
-    for i in range(a.size):
-        found = add(algebra, found, mul(algebra, a[i], b[i]))
-    total[0] = found
+    total[0] = _meet(algebra, a, b, total[0])
 
 
 @Loop

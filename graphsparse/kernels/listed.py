@@ -70,46 +70,33 @@ class Listed:
         found[self.entries.flat] = self.values
         return found
 
-    def forwards(self, element: Any, kernel: Kernel, x: np.ndarray, y: np.ndarray) -> None:
-        """Add to ``y`` (rows of all groups, positions) what connections bring from ``x`` (groups, channels, size)."""
+    def carry(self, element: Any, kernel: Kernel, x: np.ndarray, y: np.ndarray, *, back: bool) -> None:
+        """Add to ``y`` (rows of all groups, positions) what connections bring from ``x`` (groups, channels, size); or
+        ``back``, to ``x`` what they bring from ``y``."""
         rows, (runs, bounds, steps) = self.entries.of(kernel.view), kernel.taps.runs
-        _forwards(element, rows.starts, rows.columns, self.values[rows.which], runs, bounds, steps, x, y)
+        _carry(element, rows.starts, rows.columns, self.values[rows.which], runs, bounds, steps, x, y, back)
 
-    def backwards(self, element: Any, kernel: Kernel, y: np.ndarray, x: np.ndarray) -> None:
-        """Add to ``x`` (groups, channels, size) what connections bring from ``y`` (rows of all groups, positions)."""
-        rows, (runs, bounds, steps) = self.entries.of(kernel.view), kernel.taps.runs
-        _backwards(element, rows.starts, rows.columns, self.values[rows.which], runs, bounds, steps, y, x)
+
+@Loop
+def _carry(algebra, starts, columns, values, runs, bounds, steps, x, y, back):
+    for r in range(y.shape[0]):
+        g = r * x.shape[0] // y.shape[0]
+        for e in range(starts[r], starts[r + 1]):
+            c, k = columns[e] // steps.size, columns[e] % steps.size
+            for i in range(bounds[k], bounds[k + 1]):
+                p, q, n = runs[i, 0], runs[i, 1], runs[i, 2]
+                if steps[k] == 1:
+                    _pass(algebra, values[e], x[g, c, q : q + n], y[r, p : p + n], back)
+                else:
+                    _pass(algebra, values[e], x[g, c, q : q + n * steps[k] : steps[k]], y[r, p : p + n], back)
 
 
 @inlined
-def _absorb(algebra, into, value, row):
-    for i in range(into.size):
-        into[i] = add(algebra, into[i], mul(algebra, value, row[i]))
-
-
-@Loop
-def _forwards(algebra, starts, columns, values, runs, bounds, steps, x, y):
-    for r in range(y.shape[0]):
-        g = r * x.shape[0] // y.shape[0]
-        for e in range(starts[r], starts[r + 1]):
-            c, k = columns[e] // steps.size, columns[e] % steps.size
-            for i in range(bounds[k], bounds[k + 1]):
-                p, q, n = runs[i, 0], runs[i, 1], runs[i, 2]
-                if steps[k] == 1:
-                    _absorb(algebra, y[r, p : p + n], values[e], x[g, c, q : q + n])
-                else:
-                    _absorb(algebra, y[r, p : p + n], values[e], x[g, c, q : q + n * steps[k] : steps[k]])
-
-
-@Loop
-def _backwards(algebra, starts, columns, values, runs, bounds, steps, y, x):
-    for r in range(y.shape[0]):
-        g = r * x.shape[0] // y.shape[0]
-        for e in range(starts[r], starts[r + 1]):
-            c, k = columns[e] // steps.size, columns[e] % steps.size
-            for i in range(bounds[k], bounds[k + 1]):
-                p, q, n = runs[i, 0], runs[i, 1], runs[i, 2]
-                if steps[k] == 1:
-                    _absorb(algebra, x[g, c, q : q + n], values[e], y[r, p : p + n])
-                else:
-                    _absorb(algebra, x[g, c, q : q + n * steps[k] : steps[k]], values[e], y[r, p : p + n])
+def _pass(algebra, value, x, y, back):
+    """Add to each place of ``y`` what it is brought from ``x``; or ``back``."""
+    if back:
+        for i in range(y.size):
+            x[i] = add(algebra, x[i], mul(algebra, value, y[i]))
+    else:
+        for i in range(y.size):
+            y[i] = add(algebra, y[i], mul(algebra, value, x[i]))

@@ -34,33 +34,25 @@ class ManyMasks(Numbers):
         """The zero of every unit, then that of the constant and of no unit."""
         return np.zeros((*self.stack, n_units + 2), np.uint64)
 
-    def put(self, vector: np.ndarray, units: np.ndarray, one: bool) -> None:
-        """Make units one or zero."""
-        vector[..., units] = self.one if one else self.zero
-
-    def units(self, vector: np.ndarray) -> np.ndarray:
-        """The value of each unit, (n_units,)."""
-        return vector[..., :-2]
-
     def of_mask(self, mask: Mask) -> np.ndarray:
         """A mask's connections as values: one where kept."""
         return np.stack([super().of_mask(mask)] * prod(self.stack)).reshape(*self.stack, *mask.shape)
 
     def forwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
         """Add to the targets what connections bring from the sources."""
-        rows, found, units = self._rows(kernel, values), self._inputs(kernel, vector), self._stacked(vector)
+        rows, found, units = self._rows(kernel, values), self._inputs(kernel, vector), self._each(vector)
         y = np.empty((*rows.shape[:2], kernel.taps.positions), np.uint64)
         work = max(rows.nbytes, found[0].nbytes)
         over(rows.shape[1], work, lambda a, b: loops.forwards(rows, *found, y, a, b))
-        loops.write(y, ids_of(kernel.targets), own_table(kernel.taps.positions), units)
+        self._write(y, kernel.targets, own_table(kernel.taps.positions), units)
 
     def backwards(self, kernel: Kernel, values: np.ndarray, vector: np.ndarray) -> None:
         """Add to the sources what their connections bring from the targets."""
-        rows, found, units = self._rows(kernel, values), self._outputs(kernel, vector), self._stacked(vector)
+        rows, found, units = self._rows(kernel, values), self._outputs(kernel, vector), self._each(vector)
         n, _, columns = rows.shape
         x = np.empty((n, kernel.targets.shape[0] * columns, kernel.taps.positions), np.uint64)
         over(columns, max(rows.nbytes, x.nbytes), lambda a, b: loops.backwards(rows, *found, x, a, b), CACHE_LINE)
-        loops.write(x, ids_of(kernel.sources), kernel.taps.table, units)
+        self._write(x, kernel.sources, kernel.taps.table, units)
 
     def connections(
         self, uses: Iterable[tuple[Kernel, np.ndarray]], shape: tuple[int, ...], origin: np.ndarray, reach: np.ndarray
@@ -84,52 +76,37 @@ class ManyMasks(Numbers):
 
         ``values``: the parameter's words, in its shape; ``uses`` its kernels, each with the words that hold there.
         """
-        uses, flat = list(uses), self._stacked(values)
+        uses, flat = list(uses), self._each(values)
         if len(uses) != 1 or uses[0][1] is not values or not uses[0][0].view.covers(flat.shape[1]):
             active = self.connections(uses, values.shape[len(self.stack) :], origin, reach)
-            return np.stack([counts_by_mask(each) for each in (flat, self._stacked(active))])
+            return np.stack([counts_by_mask(each) for each in (flat, self._each(active))])
         rows, ends = self._rows(*uses[0]), self._ends(uses[0][0], origin, reach)
         parts = over(rows.shape[1], rows.nbytes, lambda a, b: loops.count(rows, *ends, a, b))
         return np.sum(parts, axis=0)
 
-    def join(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the targets of wires what their sources hold."""
-        for units in self._stacked(vector):
-            super().join(units, sources, targets)
+    def _write(self, maps: np.ndarray, ids: np.ndarray, table: np.ndarray, units: np.ndarray) -> None:
+        """Add the maps of each word to its units."""
+        for each, into in zip(maps, units, strict=True):
+            element_loops.write(self.element, each, ids_of(ids), table, into)
 
-    def join_back(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the sources of wires what their targets hold."""
-        for units in self._stacked(vector):
-            super().join_back(units, sources, targets)
-
-    def gate(self, signal: np.ndarray, nonzero: np.ndarray, known: bool, lefts, rights, targets) -> None:
-        """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
-        for units, there in zip(self._stacked(signal), self._stacked(nonzero), strict=True):
-            super().gate(units, there, known, lefts, rights, targets)
-
-    def gate_back(self, reach: np.ndarray, nonzero: np.ndarray, lefts, rights, targets) -> None:
-        """An operand reaches what the product reaches while the other operand is not zero."""
-        for units, there in zip(self._stacked(reach), self._stacked(nonzero), strict=True):
-            super().gate_back(units, there, lefts, rights, targets)
-
-    def _stacked(self, array: np.ndarray) -> np.ndarray:
+    def _each(self, array: np.ndarray) -> np.ndarray:
         """The array as (words, rest), in its own memory."""
         return array.reshape(prod(self.stack), -1)
 
     def _rows(self, kernel: Kernel, values: np.ndarray) -> np.ndarray:
         """The kernel's words (words, rows of all groups, columns), contiguous."""
-        flat, columns = self._stacked(values), kernel.sources.shape[1] * len(kernel.taps.table)
+        flat, columns = self._each(values), kernel.sources.shape[1] * len(kernel.taps.table)
         if kernel.view.covers(flat.shape[1]):
             return flat.reshape(len(flat), prod(kernel.targets.shape[:2]), columns)
         each = super()._rows
         return np.stack([each(kernel, words) for words in flat])
 
     def _inputs(self, kernel: Kernel, vector: np.ndarray) -> tuple[np.ndarray, ...]:
-        return loops.read(self._stacked(vector), ids_of(kernel.sources), kernel.taps.table, len(kernel.sources))
+        return loops.read(self._each(vector), ids_of(kernel.sources), kernel.taps.table, len(kernel.sources))
 
     def _outputs(self, kernel: Kernel, vector: np.ndarray) -> tuple[np.ndarray, ...]:
         own = own_table(kernel.taps.positions)
-        return loops.read(self._stacked(vector), ids_of(kernel.targets), own, len(kernel.targets))
+        return loops.read(self._each(vector), ids_of(kernel.targets), own, len(kernel.targets))
 
     def _ends(self, kernel: Kernel, origin: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, ...]:
         return (*self._inputs(kernel, origin), self._outputs(kernel, reach)[0])

@@ -13,10 +13,11 @@ import numpy as np
 from graphsparse.kernels import element_loops as loops
 from graphsparse.kernels.layout import Kernel, Places
 from graphsparse.kernels.listed import Listed
-from graphsparse.kernels.masks import CACHE_LINE_WORDS, Mask
+from graphsparse.kernels.masks import CACHE_LINE_WORDS, Mask, Shape
 from graphsparse.kernels.threads import over
 
 CACHE_LINE = 8 * CACHE_LINE_WORDS
+Uses = Iterable[tuple[Kernel, Any]]
 
 
 @lru_cache(maxsize=256)
@@ -57,11 +58,11 @@ class Numbers:
 
     def put(self, vector: np.ndarray, units: np.ndarray, one: bool) -> None:
         """Make units one or zero."""
-        vector[units] = self.one if one else self.zero
+        vector[..., units] = self.one if one else self.zero
 
     def units(self, vector: np.ndarray) -> np.ndarray:
         """The value of each unit, (n_units,)."""
-        return vector[:-2]
+        return vector[..., :-2]
 
     def of_mask(self, mask: Mask) -> np.ndarray:
         """A mask's connections as values: one where kept."""
@@ -80,61 +81,34 @@ class Numbers:
         """What connections bring from the sources to each row, (rows of all groups, positions)."""
         y = self._empty(prod(kernel.targets.shape[:2]), kernel.taps.positions)
         if isinstance(values, Listed):
-            values.forwards(self.element, kernel, vector[kernel.sources], y)
+            values.carry(self.element, kernel, vector[kernel.sources], y, back=False)
             return y
         rows, x = self._rows(kernel, values), self._inputs(kernel, vector)
-        if kernel.many:
-            ceiling = self._ceiling(x)
-            over(
-                len(rows),
-                max(rows.nbytes, x.nbytes),
-                lambda a, b: loops.forwards_maps(self.element, rows, x, ceiling, y, a, b),
-            )
-        else:
-            flat = y[:, 0]
-            over(len(rows), rows.nbytes, lambda a, b: loops.forwards(self.element, rows, x[:, :, 0], flat, a, b))
+        ceiling, work = self._ceiling(x), max(rows.nbytes, x.nbytes)
+        over(len(rows), work, lambda a, b: loops.forwards(self.element, rows, x, ceiling, y, a, b))
         return y
 
     def backwards(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> None:
         """Add to the sources what their connections bring from the targets."""
+        y, ids, table = self._outputs(kernel, vector), ids_of(kernel.sources), kernel.taps.table
         if isinstance(values, Listed):
-            x = np.full(kernel.sources.shape, self.zero, self.dtype)
-            values.backwards(self.element, kernel, self._outputs(kernel, vector), x)
-            ids = ids_of(kernel.sources)
-            loops.write(self.element, x.reshape(ids.shape), ids, own_table(ids.shape[1]), vector)
-            return
-        rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
-        groups, columns, positions = kernel.targets.shape[0], rows.shape[1], kernel.taps.positions
-        x = self._empty(groups * columns, positions).reshape(groups, columns, positions)
-        if kernel.many:
-            ceiling = self._ceiling(y.reshape(groups, -1, y.shape[1]))
-            over(
-                columns,
-                max(rows.nbytes, x.nbytes),
-                lambda a, b: loops.backwards_maps(self.element, rows, y, ceiling, x, a, b),
-                CACHE_LINE,
-            )
+            x, table = self._empty(*kernel.sources.shape), own_table(ids.shape[1])
+            values.carry(self.element, kernel, x, y, back=True)
         else:
-            flat = x[:, :, 0]
-            over(
-                columns,
-                rows.nbytes,
-                lambda a, b: loops.backwards(self.element, rows, y[:, 0], flat, a, b),
-                CACHE_LINE,
-            )
-        loops.write(
-            self.element, x.reshape(groups * columns, positions), ids_of(kernel.sources), kernel.taps.table, vector
-        )
+            x = self.brought_back(kernel, values, y)
+        loops.write(self.element, x.reshape(len(ids) * len(table), table.shape[1]), ids, table, vector)
 
-    def connections(
-        self,
-        uses: Iterable[tuple[Kernel, np.ndarray]],
-        shape: tuple[int, ...],
-        origin: np.ndarray,
-        reach: np.ndarray,
-    ) -> np.ndarray:
+    def brought_back(self, kernel: Kernel, values: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What connections bring to each column, (groups, columns, positions), from ``y`` (rows of all groups, positions)."""
+        rows, groups = self._rows(kernel, values), len(kernel.targets)
+        x = self._empty(groups, rows.shape[1], y.shape[1])
+        ceiling, work = self._ceiling(y.reshape(groups, -1, y.shape[1])), max(rows.nbytes, x.nbytes)
+        over(rows.shape[1], work, lambda a, b: loops.backwards(self.element, rows, y, ceiling, x, a, b), CACHE_LINE)
+        return x
+
+    def connections(self, uses: Uses, shape: Shape, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each entry of a parameter carries from a source to a sink: the sum over its uses and their positions."""
-        uses, size = list(uses), int(np.prod(shape))
+        uses, size = list(uses), prod(shape)
         if len(uses) == 1 and uses[0][0].view.covers(size):
             return self._carried(*uses[0], origin, reach).reshape(shape)
         flat = np.full(size + 1, self.zero, self.dtype)  # the last is for elements that are always zero
@@ -143,50 +117,41 @@ class Numbers:
             loops.add_at(self.element, flat, entries, self._carried(kernel, values, origin, reach).ravel())
         return flat[:size].reshape(shape)
 
-    def count(
-        self,
-        uses: Iterable[tuple[Kernel, np.ndarray]],
-        shape: tuple[int, ...],
-        origin: np.ndarray,
-        reach: np.ndarray,
-    ) -> int:
+    def count(self, uses: Uses, shape: Shape, origin: np.ndarray, reach: np.ndarray) -> int:
         """How many entries of a parameter carry anything."""
         return int(np.count_nonzero(self.connections(uses, shape, origin, reach) != self.zero))
 
     def join(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add to the targets of wires what their sources hold."""
-        loops.join(self.element, vector, sources, targets)
+        for units in self._each(vector):
+            loops.join(self.element, units, sources, targets)
 
     def join_back(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add to the sources of wires what their targets hold."""
-        loops.join_back(self.element, vector, sources, targets)
+        for units in self._each(vector):
+            loops.join_back(self.element, units, sources, targets)
 
     def gate(self, signal: np.ndarray, nonzero: np.ndarray, known: bool, lefts, rights, targets) -> None:
         """Each operand's signal passes as far as the other is not zero; which is found here if it is not known."""
-        loops.gate(self.element, signal, nonzero, known, lefts, rights, targets)
+        for units, there in zip(self._each(signal), self._each(nonzero), strict=True):
+            loops.gate(self.element, units, there, known, lefts, rights, targets)
 
     def gate_back(self, reach: np.ndarray, nonzero: np.ndarray, lefts, rights, targets) -> None:
         """An operand reaches what the product reaches, as far as the other operand is not zero."""
-        loops.gate_back(self.element, reach, nonzero, lefts, rights, targets)
+        for units, there in zip(self._each(reach), self._each(nonzero), strict=True):
+            loops.gate_back(self.element, units, there, lefts, rights, targets)
+
+    def _each(self, vector: np.ndarray) -> Iterable[np.ndarray]:
+        """The values of units that a vector holds: one here, several in `ManyMasks`."""
+        return (vector,)
 
     def _carried(self, kernel: Kernel, values: np.ndarray, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each element of a kernel carries, (rows of all groups, columns)."""
         rows, x, y = self._rows(kernel, values), self._inputs(kernel, origin), self._outputs(kernel, reach)
-        out = np.empty_like(rows)
-        if not kernel.many:
-            over(
-                len(rows),
-                rows.nbytes,
-                lambda a, b: loops.connections(self.element, rows, x[:, :, 0], y[:, 0], out, a, b),
-            )
-            return out
-        anywhere, ceiling = np.empty(x.shape[:2], self.dtype), self._ceiling(x)
+        out, anywhere, ceiling = np.empty_like(rows), self._empty(*x.shape[:2]), self._ceiling(x)
         loops.totals(self.element, x.reshape(-1, x.shape[2]), anywhere.reshape(-1))
-        over(
-            len(rows),
-            max(rows.nbytes, x.nbytes),
-            lambda a, b: loops.connections_maps(self.element, rows, x, anywhere, ceiling, y, out, a, b),
-        )
+        work = max(rows.nbytes, x.nbytes)
+        over(len(rows), work, lambda a, b: loops.connections(self.element, rows, x, anywhere, ceiling, y, out, a, b))
         return out
 
     def _rows(self, kernel: Kernel, values: np.ndarray | Listed) -> np.ndarray:
@@ -198,8 +163,8 @@ class Numbers:
         rows = found.reshape(prod(found.shape[:2]), found.shape[2])
         return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
-    def _empty(self, rows: int, positions: int) -> np.ndarray:
-        return np.full((rows, positions), self.zero, self.dtype)
+    def _empty(self, *shape: int) -> np.ndarray:
+        return np.full(shape, self.zero, self.dtype)
 
     def _inputs(self, kernel: Kernel, vector: np.ndarray) -> np.ndarray:
         """What each column reads, (groups, columns, positions)."""

@@ -50,21 +50,6 @@ def read(vector, ids, table, groups):
     return maps, ceiling, some, full
 
 
-@compiled
-def write(maps, ids, table, vector):
-    """Add map i * taps + k to the units that tap k of channel i reads."""
-    taps, positions = table.shape
-    for w in range(vector.shape[0]):
-        units = vector[w]
-        for i in range(ids.shape[0]):
-            for k in range(taps):
-                row = maps[w, i * taps + k]
-                for p in range(positions):
-                    q = table[k, p]
-                    if q >= 0 and ids[i, q] >= 0:
-                        units[ids[i, q]] |= row[p]
-
-
 @inlined
 def _joined(row, ends):
     """Under which masks the row keeps a connection to an end that is there; left when it is under all."""
@@ -79,20 +64,25 @@ def _joined(row, ends):
 
 
 @inlined
-def _absorb(row, ends, maps, open_, into):
-    """``into`` |= the maps to which the row keeps a connection under the masks of ``open_``."""
+def _pass(row, ends, masks, maps, mine, back):
+    """``mine`` |= each of ``maps`` to which the row keeps a connection, under those of ``masks`` under which its end is
+    there too; or ``back``, each of these maps |= ``mine``."""
     for start in range(0, row.size, SCANNED):
         part, there, found = row[start : start + SCANNED], ends[start : start + SCANNED], np.uint64(0)
         for j in range(part.size):
             found |= part[j] & there[j]
-        if found & open_ == 0:
+        if found & masks == 0:
             continue
         for j in range(part.size):
-            kept = part[j] & there[j] & open_
+            kept = part[j] & there[j] & masks
             if kept:
                 other = maps[start + j]
-                for p in range(into.size):
-                    into[p] |= kept & other[p]
+                if back:
+                    for p in range(mine.size):
+                        other[p] |= kept & mine[p]
+                else:
+                    for p in range(mine.size):
+                        mine[p] |= kept & other[p]
 
 
 @compiled
@@ -107,7 +97,7 @@ def forwards(values, maps, ceiling, some, full, y, first, last):
             for p in range(mine.size):
                 mine[p] = got & ceiling[w, g, p]
             if got != ALL and mine.size > 1:
-                _absorb(values[w, r], some[w, a:b], maps[w, a:b], ~got, mine)
+                _pass(values[w, r], some[w, a:b], ~got, maps[w, a:b], mine, False)
 
 
 @inlined
@@ -152,24 +142,7 @@ def backwards(values, maps, ceiling, some, full, x, first, last):
             if into.shape[1] > 1:
                 for r in range(g * count, (g + 1) * count):
                     if some[w, r] != full[w, r]:
-                        _spread(values[w, r, first:last], got, maps[w, r], some[w, r] & ~full[w, r], into)
-
-
-@inlined
-def _spread(row, open_, mine, masks, into):
-    """The maps ``into`` |= the row's map, where it keeps a connection under masks that are still open there."""
-    for start in range(0, row.size, SCANNED):
-        part, there, found = row[start : start + SCANNED], open_[start : start + SCANNED], np.uint64(0)
-        for j in range(part.size):
-            found |= part[j] & there[j]
-        if found & masks == 0:
-            continue
-        for j in range(part.size):
-            kept = part[j] & there[j] & masks
-            if kept:
-                other = into[start + j]
-                for p in range(mine.size):
-                    other[p] |= kept & mine[p]
+                        _pass(values[w, r, first:last], got, some[w, r] & ~full[w, r], into, maps[w, r], True)
 
 
 @inlined

@@ -11,36 +11,31 @@ from typing import Any
 import numpy as np
 
 from graphsparse.algebras import MIN_PLUS
-from graphsparse.kernels import element_loops as loops
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.layout import Kernel, Places
-from graphsparse.kernels.numbers import Numbers, ids_of, own_table
+from graphsparse.kernels.numbers import Numbers
 
 
 class Revival(Numbers):
     """`MIN_PLUS` over masks: the values of connections are bools, whether they are kept."""
 
-    def forwards(self, kernel: Kernel, values: Any, vector: np.ndarray) -> None:
-        """Add to the targets what connections bring, or would bring if they came back."""
+    def brought(self, kernel: Kernel, values: Any, vector: np.ndarray) -> np.ndarray:
+        """What connections bring to each row, or would bring if they came back."""
         if isinstance(kernel.view, Places):
-            return super().forwards(kernel, _costs(values), vector)
+            return super().brought(kernel, _costs(values), vector)
         rows, x = self._rows(kernel, values), self._inputs(kernel, vector)
         y = np.repeat(x.min(1, initial=np.inf) + 1, len(rows) // max(len(x), 1), axis=0)
-        _kept_forwards(rows, x, y)
-        loops.write(self.element, y, ids_of(kernel.targets), own_table(kernel.taps.positions), vector)
+        _pass_kept(rows, x, y, False)
+        return y
 
-    def backwards(self, kernel: Kernel, values: Any, vector: np.ndarray) -> None:
-        """Add to the sources what connections lead to, or would lead to if they came back."""
+    def brought_back(self, kernel: Kernel, values: Any, y: np.ndarray) -> np.ndarray:
+        """What connections lead to from each column, or would lead to if they came back."""
         if isinstance(kernel.view, Places):
-            return super().backwards(kernel, _costs(values), vector)
-        rows, y = self._rows(kernel, values), self._outputs(kernel, vector)
-        groups, columns, positions = kernel.targets.shape[0], rows.shape[1], kernel.taps.positions
-        least = y.reshape(groups, -1, positions).min(1, initial=np.inf) + 1
-        x = np.repeat(least, columns, axis=0).reshape(groups, columns, positions)
-        _kept_backwards(rows, y, x)
-        loops.write(
-            self.element, x.reshape(groups * columns, positions), ids_of(kernel.sources), kernel.taps.table, vector
-        )
+            return super().brought_back(kernel, _costs(values), y)
+        rows, shape = self._rows(kernel, values), (len(kernel.targets), -1, y.shape[1])
+        x = np.repeat(y.reshape(shape).min(1, keepdims=True, initial=np.inf) + 1, rows.shape[1], axis=1)
+        _pass_kept(rows, x, y, True)
+        return x
 
     def _carried(self, kernel: Kernel, values: np.ndarray, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each element of a kernel costs, the least over its positions."""
@@ -61,23 +56,15 @@ REVIVAL = Revival("revival", MIN_PLUS.element, MIN_PLUS.dtype)
 
 
 @compiled
-def _kept_forwards(rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+def _pass_kept(rows: np.ndarray, x: np.ndarray, y: np.ndarray, back: bool) -> None:
+    """Lower each row of ``y`` to the columns of ``x`` that it keeps; or ``back``, these columns to the row."""
     for r in range(rows.shape[0]):
-        maps, into = x[r * x.shape[0] // rows.shape[0]], y[r]
+        maps, mine = x[r * x.shape[0] // rows.shape[0]], y[r]
         for j in range(rows.shape[1]):
             if rows[r, j]:
-                for p in range(into.size):
-                    into[p] = min(into[p], maps[j, p])
-
-
-@compiled
-def _kept_backwards(rows: np.ndarray, y: np.ndarray, x: np.ndarray) -> None:
-    for r in range(rows.shape[0]):
-        maps, out = x[r * x.shape[0] // rows.shape[0]], y[r]
-        for j in range(rows.shape[1]):
-            if rows[r, j]:
-                for p in range(out.size):
-                    maps[j, p] = min(maps[j, p], out[p])
+                into = maps[j] if back else mine
+                for p in range(mine.size):
+                    into[p] = min(maps[j, p], mine[p])
 
 
 @compiled
