@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.capture import export as export
     from graphsparse.checkpoints import read_masks as read_masks
     from graphsparse.compaction.compact import compact as compact
-    from graphsparse.effective import compression_curve as compression_curve
     from graphsparse.effective import effective_masks as effective_masks
     from graphsparse.effective import effective_scores as effective_scores
     from graphsparse.errors import ArgumentError as ArgumentError
@@ -38,6 +37,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
     from graphsparse.metrics.explain import explain as explain
     from graphsparse.metrics.topology import topology as topology
     from graphsparse.networks import network as network
+    from graphsparse.passes.curve import compression_curve as compression_curve
     from graphsparse.pruning.prune import prune as prune
     from graphsparse.pruning.quotas import quotas as quotas
     from graphsparse.reports.analyze import analyze as analyze
@@ -49,50 +49,37 @@ if TYPE_CHECKING:  # for editors and type checkers; a running program imports ea
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    **dict.fromkeys(
-        (
-            "ArgumentError",
-            "CaptureError",
-            "CheckpointError",
-            "GraphsparseError",
-            "MaskError",
-            "MissingExtra",
-            "ModelError",
-            "TargetError",
-            "UnsupportedOperations",
-        ),
-        "graphsparse.errors",
-    ),
-    "LayeredGraph": "graphsparse.graph",
-    "Network": "graphsparse.capture",
-    "analyze": "graphsparse.reports.analyze",
-    "compare": "graphsparse.runs.compare",
-    "biadjacency": "graphsparse.metrics.encodings",
-    "compare_masks": "graphsparse.metrics.comparison",
-    "compact": "graphsparse.compaction.compact",
-    "compression_curve": "graphsparse.effective",
-    "effective_masks": "graphsparse.effective",
-    "effective_scores": "graphsparse.effective",
-    "expected_effective": "graphsparse.measures.expected",
-    "explain": "graphsparse.metrics.explain",
-    "export": "graphsparse.capture",
-    "load_graph": "graphsparse.exports.save",
-    "keep_masks": "graphsparse.training.keep",
-    "merge_lora": "graphsparse.training.lora",
-    "network": "graphsparse.networks",
-    "plots": "graphsparse.plots",
-    "prune": "graphsparse.pruning.prune",
-    "quotas": "graphsparse.pruning.quotas",
-    "read_masks": "graphsparse.checkpoints",
-    "save_graph": "graphsparse.exports.save",
-    "sparsity": "graphsparse.measures.sparsity",
-    "sparsity_of": "graphsparse.measures.batch",
-    "topology": "graphsparse.metrics.topology",
-    "track": "graphsparse.runs.track",
-    "write_masks": "graphsparse.surgery",
+_NAMES = {
+    "graphsparse.capture": "Network export",
+    "graphsparse.checkpoints": "read_masks",
+    "graphsparse.compaction.compact": "compact",
+    "graphsparse.effective": "effective_masks effective_scores",
+    "graphsparse.errors": "ArgumentError CaptureError CheckpointError GraphsparseError MaskError MissingExtra ModelError "
+    "TargetError UnsupportedOperations",
+    "graphsparse.exports.save": "load_graph save_graph",
+    "graphsparse.graph": "LayeredGraph",
+    "graphsparse.measures.batch": "sparsity_of",
+    "graphsparse.measures.expected": "expected_effective",
+    "graphsparse.measures.sparsity": "sparsity",
+    "graphsparse.metrics.comparison": "compare_masks",
+    "graphsparse.metrics.encodings": "biadjacency",
+    "graphsparse.metrics.explain": "explain",
+    "graphsparse.metrics.topology": "topology",
+    "graphsparse.networks": "network",
+    "graphsparse.passes.curve": "compression_curve",
+    "graphsparse.plots": "plots",
+    "graphsparse.pruning.prune": "prune",
+    "graphsparse.pruning.quotas": "quotas",
+    "graphsparse.reports.analyze": "analyze",
+    "graphsparse.runs.compare": "compare",
+    "graphsparse.runs.track": "track",
+    "graphsparse.surgery": "write_masks",
+    "graphsparse.training.keep": "keep_masks",
+    "graphsparse.training.lora": "merge_lora",
 }
-"""Where each public name lives; it is imported when it is first asked for, so that ``import graphsparse`` is quick."""
+"""The public names of each module, which is imported when the first of them is asked for: ``import graphsparse`` is quick."""
+
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_HOMES)
 

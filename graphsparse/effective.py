@@ -1,16 +1,14 @@
-"""What is effective, as torch tensors: masks, scores and the curve of one compression against the other."""
+"""What is effective, as torch tensors: masks and scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
-from graphsparse.arrays import as_array, by_name
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.passes import curve, scores
+from graphsparse.passes import scores
 from graphsparse.passes.liveness import active_connections
 
 
@@ -53,31 +51,5 @@ def effective_scores(graph: LayeredGraph, ranking: Mapping[str, Any]) -> dict[st
         >>> effective_scores(graph, {"weight": [[0.5, 2.0]]})["weight"].tolist()
         [[0.5, 2.0]]
     """
-    found = scores.effective_scores(checked_graph(graph), _arrays(ranking))
+    found = scores.effective_scores(graph, ranking)
     return {name: torch.from_numpy(array) for name, array in found.items()}
-
-
-def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> curve.CompressionCurve:
-    """Direct and effective counts at every threshold of a ranking: two sorts and one sweep.
-
-    Args:
-        graph, ranking: as for `effective_scores`.
-
-    Returns:
-        A curve: arrays ``.thresholds``, ``.kept`` and ``.active`` with an entry per different score, thresholds falling;
-        ``.frame`` has them with both compressions.
-
-    Raises:
-        MaskError: a score is NaN, or its shape or name does not fit.
-
-    Example:
-        >>> import graphsparse as gs
-        >>> graph = gs.export(torch.nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
-        >>> compression_curve(graph, {"weight": [[0.5, 2.0]]}).kept.tolist()
-        [1, 2]
-    """
-    return curve.compression_curve(checked_graph(graph), _arrays(ranking))
-
-
-def _arrays(ranking: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: as_array(name, array, "score") for name, array in by_name(ranking, "scores").items()}

@@ -9,6 +9,8 @@ from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
 from graphsparse.kernels.masks import Mask, Shape
 
+NAMES = "masks must go by the names of model.named_parameters()"
+
 
 def checked_masks(
     masks: Mapping[str, Any],
@@ -36,7 +38,7 @@ def checked_masks(
         if name in unused:
             continue
         if name not in shapes:
-            raise unknown_name(given, list(known), "graph")
+            raise unknown_name(NAMES, given, known)
         checked = mask if isinstance(mask, Mask) else Mask.of(as_mask(given, mask))
         if checked.shape != tuple(shapes[name]):
             raise wrong_shape(given, checked.shape, shapes[name])
@@ -46,13 +48,11 @@ def checked_masks(
     return result
 
 
-def unknown_name(given: str, known: list[str], owner: str) -> MaskError:
-    """The error of a mask whose name its owner, the graph or the model, does not have."""
-    listed = ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")
-    return MaskError(
-        "masks must go by the names of model.named_parameters()", place=given,
-        received=f"a name that the {owner} does not have", way_out=f"use the {owner}'s names: {listed}",
-    )  # fmt: skip
+def unknown_name(rule: str, given: str, known: Collection[str], owner: str = "graph") -> MaskError:
+    """The error of a name that its owner, the graph or the model, does not have; with the first of those that it has."""
+    listed = ", ".join(list(known)[:6]) + (", ..." if len(known) > 6 else "")
+    received = f"a name that the {owner} does not have"
+    return MaskError(rule, place=given, received=received, way_out=f"use the {owner}'s names: {listed}")
 
 
 def wrong_shape(name: str, received: Sequence[int], wanted: Sequence[int]) -> MaskError:
@@ -68,8 +68,6 @@ def wrong_shape(name: str, received: Sequence[int], wanted: Sequence[int]) -> Ma
 def disagreement(one: str, other: str) -> MaskError:
     """The error of masks under two names of one parameter that do not agree."""
     return MaskError(
-        "masks under two names of one parameter must agree",
-        place=f"{one} and {other}",
-        received="two masks that differ",
-        way_out="give the mask once, under either name",
-    )
+        "masks under two names of one parameter must agree", place=f"{one} and {other}",
+        received="two masks that differ", way_out="give the mask once, under either name",
+    )  # fmt: skip

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.selection import count_falling
 from graphsparse.kernels.threads import each
-from graphsparse.passes.scores import effective_scores
+from graphsparse.passes.scores import under_masks
+from graphsparse.sweep import sweep
 
 if TYPE_CHECKING:
     import pandas
@@ -49,30 +50,36 @@ class CompressionCurve:
         self.frame.to_csv(path, index=False)
 
 
-def compression_curve(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> CompressionCurve:
-    """Counts at every threshold of a ranking, in memory linear in the number of connections.
+def compression_curve(graph: LayeredGraph, ranking: Mapping[str, Any]) -> CompressionCurve:
+    """Direct and effective counts at every threshold of a ranking: two sorts and one sweep.
 
     Kernels without scores count as kept throughout; connections that the masks drop, or whose score is minus infinity,
-    never count. Scores as for `graphsparse.effective_scores`.
+    never count. Memory is linear in the number of connections.
+
+    Args:
+        graph, ranking: as for `graphsparse.effective_scores`.
+
+    Returns:
+        A curve: arrays ``.thresholds``, ``.kept`` and ``.active`` with an entry per different score, thresholds falling;
+        ``.frame`` has them with both compressions.
+
+    Raises:
+        MaskError: a score is NaN, or its shape or name does not fit.
+
+    Example:
+        >>> import torch, graphsparse as gs
+        >>> graph = gs.export(torch.nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+        >>> gs.compression_curve(graph, {"weight": [[0.5, 2.0]]}).kept.tolist()
+        [1, 2]
     """
-    found = effective_scores(graph, scores)
-    dtype = next(iter(found.values())).dtype if found else np.dtype(np.float32)
-    given = {graph.aliases.get(name, name): np.asarray(array) for name, array in scores.items()}
-    direct = [_under_mask(graph, name, given.get(name), dtype) for name in graph.shapes]
-    both = [direct, [array.ravel() for array in found.values()]]
-    every, some = each(_ascending, both, 2 * graph.n_connections * dtype.itemsize)
+    algebra, direct = under_masks(graph, ranking)
+    effective = sweep(graph, direct, algebra).connections()
+    both = [[array.ravel() for array in scores.values()] for scores in (direct, effective)]
+    every, some = each(_ascending, both, 2 * graph.n_connections * algebra.dtype.itemsize)
     counts = np.int32 if graph.n_connections < 2**31 else np.int64
     thresholds, kept, active = np.empty_like(every), np.empty(len(every), counts), np.empty(len(every), counts)
     n = count_falling(every, some, thresholds, kept, active)
     return CompressionCurve(thresholds[:n], kept[:n], active[:n], graph.n_connections)
-
-
-def _under_mask(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
-    """The scores of one parameter, flat; minus infinity where its mask drops a connection."""
-    whole = np.full(graph.shapes[name], np.inf, dtype) if scores is None else scores.astype(dtype, copy=False)
-    flat = whole.ravel()
-    mask = graph.kept[name].unpack().ravel()
-    return flat if mask.all() else np.where(mask, flat, -np.inf)
 
 
 def _ascending(arrays: list[np.ndarray]) -> np.ndarray:

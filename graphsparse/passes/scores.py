@@ -7,41 +7,47 @@ highest t itself. A connection is active among those with score >= t exactly whe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from graphsparse.algebras import MAX_MIN, MAX_MIN_64
+from graphsparse.arrays import as_array, by_name
 from graphsparse.errors import MaskError
-from graphsparse.graph import LayeredGraph
+from graphsparse.given_masks import unknown_name
+from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.numbers import Numbers
 from graphsparse.kernels.threads import each
 from graphsparse.sweep import sweep
 
 
-def effective_scores(graph: LayeredGraph, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def effective_scores(graph: LayeredGraph, scores: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Effective scores of every parameter, in its shape; minus infinity where a connection is never active.
 
-    ``scores`` are floats, greater is kept longer, in the parameters' shapes. Kernels without scores are always kept
+    ``scores`` are floats in the parameters' shapes; greater is kept longer. Kernels without scores are always kept
     (plus infinity); connections that the graph's masks drop never are. The result is float64 where any score is, else
     float32. A bias or scale has no score: it is there or not, by the graph's masks.
 
     Raises:
         MaskError: a score is NaN, or does not fit its parameter.
     """
-    scores = {graph.aliases.get(name, name): np.asarray(array) for name, array in scores.items()}
-    wide = any(array.dtype.itemsize > 4 for array in scores.values())
-    algebra = MAX_MIN_64 if wide else MAX_MIN
-    work = graph.n_connections * algebra.dtype.itemsize
-    checked = each(lambda name: _checked(graph, name, scores.get(name), algebra.dtype), graph.shapes, work)
-    values = dict(zip(graph.shapes, checked))
-    for name in set(scores) - set(graph.shapes):
-        raise MaskError(
-            "scores must go by the graph's parameters", place=name, way_out=f"use {', '.join(list(graph.shapes)[:6])}"
-        )
+    algebra, values = under_masks(graph, scores)
     return sweep(graph, values, algebra).connections()
 
 
-def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
-    """Scores under the mask, in the algebra's type."""
+def under_masks(graph: LayeredGraph, scores: Mapping[str, Any]) -> tuple[Numbers, dict[str, np.ndarray]]:
+    """The algebra of scores, and for each parameter those that count: minus infinity where its mask drops a connection."""
+    aliases, shapes, given = checked_graph(graph).aliases, graph.shapes, by_name(scores, "scores")
+    given = {aliases.get(name, name): as_array(name, array, "score") for name, array in given.items()}
+    for name in given.keys() - shapes.keys():
+        raise unknown_name("scores must go by the graph's parameters", name, list(shapes))
+    algebra = MAX_MIN_64 if any(array.dtype.itemsize > 4 for array in given.values()) else MAX_MIN
+    work = graph.n_connections * algebra.dtype.itemsize
+    found = each(lambda name: _under_mask(graph, name, given.get(name), algebra.dtype), shapes, work)
+    return algebra, dict(zip(shapes, found))
+
+
+def _under_mask(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
     shape = tuple(graph.shapes[name])
     if scores is None:
         scores = np.full(shape, np.inf, dtype)
@@ -51,8 +57,7 @@ def _checked(graph: LayeredGraph, name: str, scores: np.ndarray | None, dtype: n
         )
     if scores.size and np.isnan(np.min(scores)):  # a minimum hands NaN on, at the speed of memory
         raise MaskError("a score must be a number", place=name, received="NaN", way_out="replace it before pruning")
-    scores = scores.astype(dtype, copy=False)
-    kept = graph.masks[name].unpack() if name in graph.masks else None
-    if kept is not None and not kept.all():
-        scores = np.where(kept, scores, -np.inf).astype(dtype, copy=False)
-    return np.ascontiguousarray(scores)
+    mask = graph.kept[name]
+    if not mask.complete:
+        scores = np.where(mask.unpack(), scores, -np.inf)
+    return np.ascontiguousarray(scores, dtype)

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.arrays import as_mask, by_name
 from graphsparse.errors import MaskError
-from graphsparse.given_masks import disagreement, unknown_name, wrong_shape
+from graphsparse.given_masks import NAMES, disagreement, unknown_name, wrong_shape
 from graphsparse.training.zeroing import Pair, bits_of, width_of
 
 _AVAILABLE = is_available()
@@ -109,7 +109,7 @@ def found(model: nn.Module, name: str) -> nn.Parameter:
     if parameter is not None:
         return parameter
     if find(model, f"{name}_orig".split(".")) is None:
-        raise unknown_name(name, [each for each, _ in model.named_parameters()], "model")
+        raise unknown_name(NAMES, name, [each for each, _ in model.named_parameters()], "model")
     raise MaskError(
         "a parameter must be a plain one before it is masked", place=name, received="one of torch.nn.utils.prune",
         way_out="make its mask permanent first: torch.nn.utils.prune.remove(module, name)",
