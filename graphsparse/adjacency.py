@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from graphsparse.algebras import Ids
 from graphsparse.blocks import Block, Gate, KernelBlock
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
@@ -33,13 +34,13 @@ def build(layers: Sequence[Layer], kept: Mapping[str, Mask], cut: np.ndarray) ->
     parts = [_Part.of(block, kept) for block in blocks]
     starts = np.zeros(n_units + 1, np.int64)
     for part in parts:
-        part.count(starts[1:])
+        _count(part.bounds, part.sources, part.table, starts[1:])
     np.cumsum(starts, out=starts)
     small = starts[-1] <= np.iinfo(np.int32).max
     indices = np.empty(starts[-1], np.int32 if small else np.int64)
     free = starts[:-1].copy()
     for part in parts:
-        part.fill(free, indices)
+        _fill(*part, free, indices)
     starts = starts.astype(indices.dtype)
     matrix = sparse.csr_array((np.ones(len(indices), bool), indices, starts), (n_units, n_units))
     return _tidy(matrix, cut, blocks)
@@ -80,49 +81,36 @@ def _may_repeat(block: Block) -> bool:
     return len(real) > 0 and int(np.bincount(real - real.min()).max()) > 1
 
 
-class _Part:
-    """A block's edges, counted per source unit and then written."""
+class _Part(NamedTuple):
+    """A block's edges: a source unit of column j feeds, by tap, the targets of its ``rows[bounds[j] : bounds[j + 1]]``.
 
-    def __init__(self, block: KernelBlock, values: Mapping[str, Mask]):
-        kernel = block.view.of(values[block.mask].unpack().reshape(-1))
-        self.block, self.table = block, block.taps.table
+    ``sources`` (channels of all groups, size); ``table`` (taps, positions); ``targets`` (groups, rows, positions).
+    """
+
+    bounds: np.ndarray
+    rows: np.ndarray
+    sources: np.ndarray
+    table: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def of(cls, block: Block, kept: Mapping[str, Mask]) -> _Part:
+        """The edges of a block; a wire is a column of one row."""
+        if not isinstance(block, KernelBlock):
+            sources, targets, _ = block.pairs(kept)
+            own, one = np.arange(len(sources) + 1), np.zeros((1, 1), np.int32)
+            return cls(own, own[:-1], sources[:, None], one, targets[None, :, None])
+        kernel = block.view.of(kept[block.mask].unpack().reshape(-1))
         groups, rows, per_group = kernel.shape
-        columns, self.rows = np.nonzero(kernel.transpose(0, 2, 1).reshape(groups * per_group, rows))
-        self.bounds = np.searchsorted(columns, np.arange(groups * per_group + 1))
-        self.sources = block.sources.reshape(prod(block.sources.shape[:2]), block.sources.shape[2])
-        self.per_group = per_group
-
-    @staticmethod
-    def of(block: Block, values: Mapping[str, Mask]) -> _Part | _Pairs:
-        """The part for the block's kind."""
-        return _Part(block, values) if isinstance(block, KernelBlock) else _Pairs(block, values)
-
-    def count(self, counts: np.ndarray) -> None:
-        """Add the edges of each source unit."""
-        _count(self.bounds, self.sources, self.table, counts)
-
-    def fill(self, free: np.ndarray, indices: np.ndarray) -> None:
-        """Write the targets of each source unit from its free place on."""
-        _fill(self.bounds, self.rows, self.sources, self.table, self.block.targets, self.per_group, free, indices)
-
-
-class _Pairs:
-    """Wires and gates: the pairs as they are."""
-
-    def __init__(self, block: Block, values: Mapping[str, Mask]):
-        self.sources, self.targets, _ = block.pairs(values)
-
-    def count(self, counts: np.ndarray) -> None:
-        """Add the edges of each source unit."""
-        counts += np.bincount(self.sources, minlength=len(counts))
-
-    def fill(self, free: np.ndarray, indices: np.ndarray) -> None:
-        """Write the targets of each source unit from its free place on."""
-        _fill_pairs(self.sources, self.targets, free, indices)
+        columns, row = np.nonzero(kernel.transpose(0, 2, 1).reshape(groups * per_group, rows))
+        bounds = np.searchsorted(columns, np.arange(groups * per_group + 1))
+        sources = block.sources.reshape(prod(block.sources.shape[:2]), block.sources.shape[2])
+        return cls(bounds, row, sources, block.taps.table, block.targets)
 
 
 @compiled
-def _count(bounds: np.ndarray, sources: np.ndarray, table: np.ndarray, counts: np.ndarray) -> None:
+def _count(bounds: Ids, sources: Ids, table: Ids, counts: Ids) -> None:
+    """Add the edges of each source unit."""
     taps = table.shape[0]
     for j in range(bounds.size - 1):
         kept = bounds[j + 1] - bounds[j]
@@ -135,17 +123,9 @@ def _count(bounds: np.ndarray, sources: np.ndarray, table: np.ndarray, counts: n
 
 
 @compiled
-def _fill(
-    bounds: np.ndarray,
-    rows: np.ndarray,
-    sources: np.ndarray,
-    table: np.ndarray,
-    targets: np.ndarray,
-    per_group: int,
-    free: np.ndarray,
-    indices: np.ndarray,
-) -> None:
-    taps = table.shape[0]
+def _fill(bounds: Ids, rows: Ids, sources: Ids, table: Ids, targets: Ids, free: Ids, indices: Ids) -> None:
+    """Write the targets of each source unit from its free place on."""
+    taps, per_group = table.shape[0], (bounds.size - 1) // max(targets.shape[0], 1)
     for j in range(bounds.size - 1):
         channel, tap, group = j // taps, table[j % taps], j // per_group
         for e in range(bounds[j], bounds[j + 1]):
@@ -156,10 +136,3 @@ def _fill(
                     if unit >= 0:
                         indices[free[unit]] = out[p]
                         free[unit] += 1
-
-
-@compiled
-def _fill_pairs(sources: np.ndarray, targets: np.ndarray, free: np.ndarray, indices: np.ndarray) -> None:
-    for e in range(sources.size):
-        indices[free[sources[e]]] = targets[e]
-        free[sources[e]] += 1
