@@ -42,17 +42,17 @@ class View:
     strides: tuple[int, ...]
 
     @property
-    def _table(self) -> tuple[int, int, int]:
-        """(groups, rows, columns); said in full, for NumPy cannot infer an axis of a kernel without entries."""
+    def table(self) -> tuple[int, int, int]:
+        """(groups, rows, columns); in full, since NumPy cannot infer an axis of a kernel without entries."""
         return self.shape[0], self.shape[1], prod(self.shape[2:])
 
     def of(self, flat: np.ndarray) -> np.ndarray:
         """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow."""
         if self.covers(flat.size):
-            return flat.reshape(self._table)
+            return flat.reshape(self.table)
         strides = [s * flat.itemsize for s in self.strides]
         grouped = np.lib.stride_tricks.as_strided(flat[self.offset :], self.shape, strides)
-        return grouped.reshape(self._table)
+        return grouped.reshape(self.table)
 
     def covers(self, size: int) -> bool:
         """Whether the view is the whole parameter of that size in its own order."""
@@ -74,7 +74,7 @@ class View:
         """The index in the flat parameter of each element of the view."""
         axes = np.ogrid[tuple(slice(n) for n in self.shape)]
         index = self.offset + sum(axis * stride for axis, stride in zip(axes, self.strides, strict=True))
-        return np.asarray(index).reshape(self._table)
+        return np.asarray(index).reshape(self.table)
 
 
 @lru_cache(maxsize=4096)
@@ -101,9 +101,9 @@ def _one_axis(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, in
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where a kernel lies in its parameter where no strides can say it: the flat index of each element.
+    """Where a kernel lies in its parameter if no strides can say it.
 
-    ``index`` is (groups, rows, columns); -1 is an element that is always zero, whatever the parameter holds.
+    ``index`` (groups, rows, columns) is the flat index of each element; -1 is an element that is always zero.
     """
 
     index: np.ndarray
@@ -113,11 +113,11 @@ class Places:
         return np.append(flat, np.asarray([missing], flat.dtype))[self.index]
 
     def covers(self, size: int) -> bool:
-        """Whether the kernel is the whole parameter in its own order; never, for then strides would say it."""
+        """False: strides would say it of a whole parameter in its own order."""
         return False
 
     def lines(self) -> None:
-        """None, for then strides would say it."""
+        """None: strides would say it of lines."""
 
     def entries(self) -> np.ndarray:
         """The index in the flat parameter of each element."""

@@ -12,7 +12,7 @@ import numpy as np
 from graphsparse.algebras import WORDS
 from graphsparse.arrays import by_name
 from graphsparse.errors import MaskError
-from graphsparse.given_masks import disagreement
+from graphsparse.given_masks import disagreement, unknown_name
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.bit_sums import across
 from graphsparse.kernels.many_masks import ManyMasks
@@ -42,12 +42,16 @@ class SparsityOfMany:
     @property
     def direct(self) -> np.ndarray:
         """Direct sparsity of each mask, (masks,)."""
-        return 1 - self.kept.sum(1) / max(1, int(self.connections.sum()))
+        return 1 - self.kept.sum(1) / self._total
 
     @property
     def effective(self) -> np.ndarray:
         """Effective sparsity of each mask, (masks,)."""
-        return 1 - self.active.sum(1) / max(1, int(self.connections.sum()))
+        return 1 - self.active.sum(1) / self._total
+
+    @property
+    def _total(self) -> int:
+        return max(1, int(self.connections.sum()))
 
     @property
     def frame(self) -> pandas.DataFrame:
@@ -55,11 +59,8 @@ class SparsityOfMany:
         import pandas  # takes a quarter of a second to import
 
         index = pandas.MultiIndex.from_product([range(len(self.kept)), self.parameters], names=["mask", "parameter"])
-        columns = {
-            "connections": np.tile(self.connections, len(self.kept)),
-            "kept": self.kept.ravel(),
-            "active": self.active.ravel(),
-        }
+        columns = {"connections": np.tile(self.connections, len(self.kept))}
+        columns.update(kept=self.kept.ravel(), active=self.active.ravel())
         return pandas.DataFrame(columns, index=index)
 
     def __repr__(self) -> str:
@@ -112,20 +113,13 @@ def _by_parameter(graph: LayeredGraph, masks: Mapping[str, Any]) -> dict[str, np
 def _checked(graph: LayeredGraph, name: str, array: Any) -> np.ndarray:
     shape = graph.shapes.get(graph.aliases.get(name, name))
     if shape is None:
-        raise MaskError(
-            "masks must go by the graph's parameters",
-            place=name,
-            received="a name that holds no connections",
-            way_out=f"use {', '.join(list(graph.shapes)[:6])}",
-        )
+        raise unknown_name("masks must go by the graph's parameters", name, list(graph.shapes))
     array = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
     if array.shape[1:] != tuple(shape):
         raise MaskError(
-            "masks must be stacked along the first axis",
-            place=name,
-            received=array.shape,
+            "masks must be stacked along the first axis", place=name, received=array.shape,
             way_out=f"give (masks, {', '.join(map(str, shape))})",
-        )
+        )  # fmt: skip
     if array.dtype not in (np.dtype(bool), np.dtype(np.uint64)):
         raise MaskError("masks must be boolean, or words of uint64", place=name, received=array.dtype)
     return np.ascontiguousarray(array)

@@ -12,8 +12,7 @@ import numpy as np
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.measures.notebook import table
-from graphsparse.measures.rows import Rows, as_frame
+from graphsparse.measures.rows import Rows, as_frame, table
 from graphsparse.sweep import Reach, sweep
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.masks import Mask
 from graphsparse.measures.names import metric_names, suggestion
-from graphsparse.measures.notebook import table
+from graphsparse.measures.rows import table
 from graphsparse.measures.tables import write_csv
 from graphsparse.metrics import overlap
 from graphsparse.metrics.matching import Rows

@@ -16,7 +16,7 @@ import pandas
 from graphsparse.errors import ArgumentError, MissingExtra
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.names import metric_names, suggestion
-from graphsparse.measures.notebook import table
+from graphsparse.measures.rows import table
 from graphsparse.measures.tables import write_csv
 from graphsparse.metrics import (
     bipartite,

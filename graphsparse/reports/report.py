@@ -14,7 +14,7 @@ from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import LayeredGraph
 from graphsparse.measures.macs import macs_of
-from graphsparse.measures.notebook import table
+from graphsparse.measures.rows import table
 from graphsparse.measures.sparsity import COLUMNS, Sparsity, compression_of, sparsity, sparsity_of
 from graphsparse.measures.tables import plain_rows, write_csv, written
 from graphsparse.networks.loading import Progress

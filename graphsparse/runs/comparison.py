@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from graphsparse.measures.notebook import table
+from graphsparse.measures.rows import table
 from graphsparse.measures.tables import plain_rows
 from graphsparse.pages import alerts, reproduction
 from graphsparse.pages.alerts import Alert, few

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphsparse.errors import MaskError
-from graphsparse.measures.notebook import table
+from graphsparse.measures.rows import table
 from graphsparse.measures.tables import plain_rows
 from graphsparse.pages import alerts, reproduction
 from graphsparse.pages.alerts import Alert, few
