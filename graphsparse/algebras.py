@@ -63,38 +63,22 @@ class _MaxMin(Element):
     """The widest path: a path carries its least value, of parallel paths the greatest counts."""
 
     top = True
-
-    @staticmethod
-    def plus(a: Any, b: Any) -> Any:
-        return greater(a, b)
-
-    @staticmethod
-    def times(a: Any, b: Any) -> Any:
-        return lesser(a, b)
-
-
-def _sum(a: Any, b: Any) -> Any:
-    return a + b
+    plus = staticmethod(lambda a, b: greater(a, b))
+    times = staticmethod(lambda a, b: lesser(a, b))
 
 
 class _MinPlus(Element):
     """The cheapest path: costs add up along a path, of parallel paths the least counts."""
 
-    times = staticmethod(_sum)
-
-    @staticmethod
-    def plus(a: Any, b: Any) -> Any:
-        return min(a, b)
+    plus = staticmethod(lambda a, b: min(a, b))
+    times = staticmethod(lambda a, b: a + b)
 
 
 class _MaxPlus(Element):
     """The longest path: lengths add up along a path, of parallel paths the greatest counts."""
 
-    times = staticmethod(_sum)
-
-    @staticmethod
-    def plus(a: Any, b: Any) -> Any:
-        return max(a, b)
+    plus = staticmethod(lambda a, b: max(a, b))
+    times = staticmethod(lambda a, b: a + b)
 
 
 class _PlusTimes(Element):
@@ -131,14 +115,8 @@ class _Words(Element):
     """Liveness in 64 masks at once: bit m of a value is that of mask m."""
 
     saturates = True
-
-    @staticmethod
-    def plus(a: Any, b: Any) -> Any:
-        return a | b
-
-    @staticmethod
-    def times(a: Any, b: Any) -> Any:
-        return a & b
+    plus = staticmethod(lambda a, b: a | b)
+    times = staticmethod(lambda a, b: a & b)
 
 
 INF = math.inf
