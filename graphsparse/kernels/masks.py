@@ -18,7 +18,6 @@ from graphsparse.kernels.threads import summed
 WORD = 64
 CACHE_LINE_WORDS = 8
 Shape = tuple[int, ...]
-_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,7 @@ class Mask:
         """The mask of the entries that are not zero; an array of bools or of numbers of 1, 2, 4 or 8 bytes."""
         flat = np.ascontiguousarray(array).reshape(-1)
         value_bits = (1 << (8 * flat.itemsize - (flat.dtype.kind == "f"))) - 1  # minus zero is zero
-        words, count = _packed(flat.view(_UNSIGNED[flat.itemsize]), value_bits)
+        words, count = pack(flat.view(f"u{flat.itemsize}"), value_bits)
         mask = cls(tuple(array.shape), words)
         mask.__dict__["_counted"] = count  # what the property below would find
         return mask
@@ -105,18 +104,14 @@ def _ones(entries: int) -> np.ndarray:
     return words  # nobody writes to a mask; marked so, it would make every loop be compiled once more
 
 
-def pack(elements: np.ndarray, value_bits: int) -> np.ndarray:
-    """One bit per element of a flat array of unsigned integers: whether it has any of the ``value_bits``.
+def pack(elements: np.ndarray, value_bits: int) -> tuple[np.ndarray, int]:
+    """One bit per element of a flat array of unsigned integers, whether it has any of the ``value_bits``; and how many
+    are set, which are counted on the way.
 
     Example:
         >>> pack(np.array([1, 0, 3], np.uint8), 255)
-        array([5], dtype=uint64)
+        (array([5], dtype=uint64), 2)
     """
-    return _packed(elements, value_bits)[0]
-
-
-def _packed(elements: np.ndarray, value_bits: int) -> tuple[np.ndarray, int]:
-    """The words of `pack`, and how many bits are set: counted on the way, which costs no look at memory."""
     words, whole = np.empty(word_count(elements.size), np.uint64), elements.size // WORD
     wanted = elements.dtype.type(value_bits)
     count = summed(whole, elements.nbytes, lambda a, b: _pack(elements, wanted, words, a, b), CACHE_LINE_WORDS)

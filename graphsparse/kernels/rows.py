@@ -56,7 +56,15 @@ def owners(ids: np.ndarray, owner: np.ndarray) -> list[int]:
     return np.flatnonzero(seen).tolist()
 
 
-def ordered_pairs(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@compiled
+def _see(ids, owner, seen):
+    for each in ids:
+        if each >= 0:
+            seen[owner[each]] = True
+
+
+@compiled
+def ordered_pairs(pairs):
     """Pairs of units as sets, the greater unit first and 0 beside one alone; and whether each holds -1, a constant.
 
     ``pairs`` (n, 2) int64, units from 1 on, 0 for none; the results (n, 2) int64 and (n,) bool.
@@ -67,7 +75,11 @@ def ordered_pairs(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ([[2, 1], [3, 0], [4, 0]], [False, True, False])
     """
     members, constant = np.empty_like(pairs), np.empty(len(pairs), np.bool_)
-    _order(pairs, members, constant)
+    for row in range(len(pairs)):
+        one, other = pairs[row, 0], pairs[row, 1]
+        constant[row] = (one == -1) | (other == -1)
+        most, least = max(one, other, 0), max(min(one, other), 0)
+        members[row, 0], members[row, 1] = most, 0 if least == most else least
     return members, constant
 
 
@@ -82,37 +94,6 @@ def rising(rows: np.ndarray) -> bool:
     return bool(_rise(rows, 0, 1) or _rise(rows, rows.shape[1] - 1, -1))
 
 
-def wires(members: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Wires from the members of each row to a unit of its own, as sources and targets, int32.
-
-    ``members`` (n, k) units from 1 on, 0 for none; row i feeds the unit ``first + i``. Both results count units from 0 on.
-
-    Example:
-        >>> [each.tolist() for each in wires(np.array([[2, 1], [3, 0]]), 4)]
-        [[1, 0, 2], [3, 3, 4]]
-    """
-    count = np.count_nonzero(members)
-    sources, targets = np.empty(count, np.int32), np.empty(count, np.int32)
-    _wire(members, first - 1, sources, targets)
-    return sources, targets
-
-
-@compiled
-def _see(ids, owner, seen):
-    for each in ids:
-        if each >= 0:
-            seen[owner[each]] = True
-
-
-@compiled
-def _order(pairs, members, constant):
-    for row in range(len(pairs)):
-        one, other = pairs[row, 0], pairs[row, 1]
-        constant[row] = (one == -1) | (other == -1)
-        most, least = max(one, other, 0), max(min(one, other), 0)
-        members[row, 0], members[row, 1] = most, 0 if least == most else least
-
-
 @compiled
 def _rise(rows, first, step):
     for row in range(1, rows.shape[0]):
@@ -125,13 +106,23 @@ def _rise(rows, first, step):
 
 
 @compiled
-def _wire(members, first, sources, targets):
-    at = 0
+def wires(members, first):
+    """Wires from the members of each row to a unit of its own, as sources and targets, int32.
+
+    ``members`` (n, k) units from 1 on, 0 for none; row i feeds the unit ``first + i``. Both results count units from 0 on.
+
+    Example:
+        >>> [each.tolist() for each in wires(np.array([[2, 1], [3, 0]]), 4)]
+        [[1, 0, 2], [3, 3, 4]]
+    """
+    count, at = np.count_nonzero(members), 0
+    sources, targets = np.empty(count, np.int32), np.empty(count, np.int32)
     for row in range(members.shape[0]):
         for column in range(members.shape[1]):
             if members[row, column] != 0:
-                sources[at], targets[at] = members[row, column] - 1, first + row
+                sources[at], targets[at] = members[row, column] - 1, first - 1 + row
                 at += 1
+    return sources, targets
 
 
 @compiled
