@@ -12,17 +12,13 @@ from graphsparse.errors import MaskError, TargetError
 
 def by_name(given: Any, what: str) -> Mapping[str, Any]:
     """The mapping as it is. Raises MaskError where it is none; ``what`` is what people call it."""
+    way_out = "give {name: tensor}, with the names of model.named_parameters()"
     if not isinstance(given, Mapping):
-        raise MaskError(
-            f"{what} must be a mapping of parameter names to tensors", received=type(given).__name__,
-            way_out="give {name: tensor}, with the names of model.named_parameters()",
-        )  # fmt: skip
-    strange = [name for name in given if not isinstance(name, str)]
-    if strange:
-        raise MaskError(
-            f"{what} must go by parameter names", received=f"a name of type {type(strange[0]).__name__}",
-            way_out="give {name: tensor}, with the names of model.named_parameters()",
-        )  # fmt: skip
+        received = type(given).__name__
+        raise MaskError(f"{what} must be a mapping of parameter names to tensors", received=received, way_out=way_out)
+    if strange := [type(name).__name__ for name in given if not isinstance(name, str)]:
+        received = f"a name of type {strange[0]}"
+        raise MaskError(f"{what} must go by parameter names", received=received, way_out=way_out)
     return given
 
 

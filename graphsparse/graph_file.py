@@ -56,9 +56,7 @@ def graph_from_bytes(content: bytes | bytearray) -> tuple[LayeredGraph, Json]:
     end = content.index(b"\n", DIGEST)
     try:
         header = json.loads(bytes(content[DIGEST:end]))
-        body = np.array(
-            np.frombuffer(content, np.uint8)[end + 1 :]
-        )  # a copy, in order and not read-only, as loops want it
+        body = np.frombuffer(content, np.uint8)[end + 1 :].copy()  # loops want it in order and writeable
         return _Read(header, body).graph(), dict(header["about"])
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError("a file of a graph must have the fields of one") from error
@@ -163,8 +161,7 @@ class _Read:
         """A kernel whose view lies in its parameter, and whose rows and columns have units."""
         view = self.place(parameter, place)
         known = KernelBlock(parameter, view, self.ids(sources, 3), self.ids(targets, 3, 0), self.tap(*taps), parameter)
-        shape = view.index.shape if isinstance(view, Places) else view.shape
-        groups, rows, columns = shape[0], shape[1], prod(shape[2:])
+        groups, rows, columns = view.table
         count, positions = known.taps.table.shape
         _require(known.sources.shape == (groups, columns // max(count, 1), known.taps.size))
         _require(known.targets.shape == (groups, rows, positions) and columns % max(count, 1) == 0)

@@ -75,10 +75,8 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
             file.close()
             os.replace(file.name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise
+        finally:
+            Path(file.name).unlink(missing_ok=True)
 
 
 def _make_room(home: Path) -> None:

@@ -234,10 +234,8 @@ def _windows(places: np.ndarray, kernel: Sequence[int], pad: int, step: int) -> 
 
 def _pooled(places: np.ndarray, window: int) -> np.ndarray:
     """Positions (*size) grouped by pooling windows, (*smaller size, positions in one); a rest at the end is cut off."""
-    places = places[tuple(slice(extent // window * window) for extent in places.shape)]
-    views = np.lib.stride_tricks.sliding_window_view(places, (window,) * places.ndim)
-    views = views[(slice(None, None, window),) * places.ndim]
-    return views.reshape(*views.shape[: places.ndim], -1)
+    found = _windows(places[..., None], (window,) * places.ndim, 0, window)
+    return found[:, :, 0].T.reshape(*(extent // window for extent in places.shape), -1)
 
 
 def _each(value: int | Sequence[int], count: int) -> list[int]:

@@ -39,16 +39,15 @@ def macs_of(graph: LayeredGraph, found: Reach | None = None) -> dict[str, Macs]:
     """
     found = found or sweep(graph, graph.kept)
     active: Mapping[str, Mask] = found.connections()
-    sums = dict.fromkeys(graph.shapes, (0.0, 0.0, 0.0))
+    sums = {name: np.zeros(3) for name in graph.shapes}
     for layer in graph.layers:
         for block in layer.blocks:
             if isinstance(block, KernelBlock) and layer.operation not in LOOK_UPS:
                 kept = graph.kept[block.mask]
                 both = active[block.parameter] if block.mask == block.parameter else active[block.parameter].both(kept)
                 counts = _uses(block) * graph.positions.get(block.parameter, 1)
-                parts = (_dense(block, counts), _counted(block, kept, counts), _counted(block, both, counts))
-                before = sums[block.parameter]
-                sums[block.parameter] = (before[0] + parts[0], before[1] + parts[1], before[2] + parts[2])
+                parts = _dense(block, counts), _counted(block, kept, counts), _counted(block, both, counts)
+                sums[block.parameter] += parts
     return {name: Macs(*(round(each) for each in found_sums)) for name, found_sums in sums.items()}
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.rows import Rows, as_frame, table
 from graphsparse.sweep import Reach, sweep
@@ -25,10 +24,10 @@ COLUMNS = ("shape", "connections", "kept", "active", "direct", "effective", "uni
 class Sparsity:
     """How sparse a network is, counting kernels only.
 
-    ``rows`` holds by parameter: shape, connections, kept, active, direct and effective (sparsities), and the units of the
-    layers that it feeds: units, starved (no source reaches them) and stranded (they reach no sink). A unit fed by several
-    parameters is counted with each. ``frame`` is the same as a pandas frame. ``collapsed`` names the parameters with nothing active; ``unused`` those
-    that the network never uses, which are not counted. ``connected``: whether any path leads from a source to a sink.
+    ``rows`` holds by parameter: shape, connections, kept, active, direct and effective (sparsities), and of the units that
+    it feeds: units, starved (no source reaches them) and stranded (they reach no sink). A unit fed by several parameters
+    counts with each. ``unused`` names the parameters that the network never uses, which are not counted.
+    ``connected``: whether any path leads from a source to a sink.
     """
 
     connections: int
@@ -65,7 +64,7 @@ class Sparsity:
 
     @cached_property
     def collapsed(self) -> tuple[str, ...]:
-        """The parameters that have no active connection left."""
+        """The parameters with no active connection left."""
         return tuple(name for name, row in self.rows.items() if row["active"] == 0 < row["connections"])
 
     def __repr__(self) -> str:
@@ -150,9 +149,8 @@ def _row(found: Reach, name: str, kept: int, active: int) -> dict[str, Any]:
 
 
 def fed_units(graph: LayeredGraph, name: str) -> tuple[int, np.ndarray]:
-    """The first unit that a parameter's connections end in, and of each from there to the last whether they do."""
-    blocks = [b for layer in graph.layers for b in layer.blocks if isinstance(b, KernelBlock) and b.parameter == name]
-    targets = [block.targets.ravel() for block in blocks if block.targets.size]
+    """The first unit that a parameter feeds, and for each unit from there to the last whether it does."""
+    targets = [block.targets.ravel() for block in graph.kernels[name] if block.targets.size]
     first = min((int(each.min()) for each in targets), default=0)
     last = max((int(each.max()) for each in targets), default=-1)
     fed = np.zeros(last + 1 - first, bool)
