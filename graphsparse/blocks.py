@@ -129,7 +129,7 @@ class Wiring:
 
     def backwards(self, values: Values, state: State, reach: Any, algebra: Algebra) -> None:
         """Add to the sources what their targets reach."""
-        algebra.join_back(reach, self.sources, self.targets)
+        algebra.join(reach, self.targets, self.sources)
 
     def pairs(self, kept: Mapping[str, Mask]) -> tuple[np.ndarray, np.ndarray, None]:
         """Sources and targets of every wire."""

@@ -36,7 +36,7 @@ def _across(masks, words):
 
 @inlined
 def new_sums():
-    """Sums of words, kept bit by bit: bit m of ``sums[LANES * k + l]`` is worth 2 ** k in the sum of mask m, in lane l."""
+    """Sums in binary, one per mask and lane: bit m of ``sums[LANES * k + l]`` stands for 2 ** k in lane l of mask m."""
     return np.zeros(LEVELS * LANES, np.uint64)
 
 

@@ -16,6 +16,7 @@ from graphsparse.kernels.masks import CACHE_LINE_WORDS, WORD, Mask, Shape, unpac
 from graphsparse.kernels.threads import over, summed
 
 Uses = Iterable[tuple[Kernel, Mask]]
+NOWHERE = np.empty(0, np.uint64)
 
 
 class UnitBits(NamedTuple):
@@ -59,14 +60,14 @@ class Bits:
     def forwards(self, kernel: Kernel, mask: Mask, vector: UnitBits) -> None:
         """Add to the targets what kept connections bring."""
         found = _inputs(kernel, vector)
-        if found is not None:
+        if found.size:
             y = _reach(kernel, mask, found, along=not kernel.lines[1])
             maps.write(vector.words, *kernel.outputs, y)
 
     def backwards(self, kernel: Kernel, mask: Mask, vector: UnitBits) -> None:
         """Add to the sources what their kept connections bring from the targets."""
         found, taps = _outputs(kernel, vector), kernel.taps
-        if found is None:
+        if not found.size:
             return
         x = _reach(kernel, mask, found, along=kernel.lines[1])
         if kernel.many:
@@ -92,16 +93,12 @@ class Bits:
         """How many entries of a parameter are active; those of a single use are counted without being made."""
         uses = list(uses)
         if len(uses) == 1 and uses[0][0].in_place and _distinct(uses[0][0].lines[0]):
-            return _mark(*uses[0], origin, reach, None)
+            return _mark(*uses[0], origin, reach, NOWHERE)
         return self.connections(uses, shape, origin, reach).count()
 
     def join(self, vector: UnitBits, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the targets of wires what their sources hold."""
+        """Add to the targets what their sources hold, wire by wire."""
         maps.join(vector.words, vector.n, sources, targets)
-
-    def join_back(self, vector: UnitBits, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the sources of wires what their targets hold."""
-        maps.join_back(vector.words, sources, targets)
 
     def gate(self, signal: UnitBits, nonzero: UnitBits, known: bool, lefts, rights, targets) -> None:
         """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
@@ -117,29 +114,26 @@ def _words(kernel: Kernel, mask: Mask) -> np.ndarray:
     return mask.words if kernel.in_place else Mask.of(kernel.view.of(mask.unpack().reshape(-1))).words
 
 
-def _read(rows: Rows, vector: UnitBits) -> np.ndarray | None:
-    """The bits of rows of units; None where none is set."""
+def _read(rows: Rows, vector: UnitBits) -> np.ndarray:
+    """The bits of rows of units; an empty array where none is set."""
     found = np.empty((len(rows.ids), word_count(rows.ids.shape[1])), np.uint64)
-    return found if maps.read(vector.words, vector.n, *rows, found) else None
+    return found if maps.read(vector.words, vector.n, *rows, found) else found[:0]
 
 
-def _inputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
-    """What each column reads: a bit, or at many positions a map (see `found.parts`). None where no bit is set."""
-    rows, taps, groups = kernel.inputs, kernel.taps, len(kernel.sources)
+def _inputs(kernel: Kernel, vector: UnitBits) -> np.ndarray:
+    """What each column reads: a bit, or at many positions a map (see `found.parts`). Empty where no bit is set."""
+    rows, taps = kernel.inputs, kernel.taps
     if not kernel.many:
         return _read(rows, vector)
-    found = np.empty(found_maps.parts_size(groups, kernel.sources.shape[1] * len(taps.table), kernel.width), np.uint64)
-    arguments = (taps.table, taps.shifts, taps.valid, taps.size, groups, found)
-    return found if found_maps.inputs(vector.words, vector.n, *rows, *arguments) else None
+    read = (taps.table, taps.shifts, taps.valid, taps.size)
+    return found_maps.inputs(vector.words, vector.n, *rows, *read, len(kernel.sources))
 
 
-def _outputs(kernel: Kernel, vector: UnitBits) -> np.ndarray | None:
-    """What each row feeds: bits, maps or None, as of `_inputs`."""
-    groups, rows = kernel.targets.shape[:2]
+def _outputs(kernel: Kernel, vector: UnitBits) -> np.ndarray:
+    """What each row feeds: bits, maps or nothing, as of `_inputs`."""
     if not kernel.many:
         return _read(kernel.outputs, vector)
-    found = np.empty(found_maps.parts_size(groups, rows, kernel.width), np.uint64)
-    return found if found_maps.outputs(vector.words, vector.n, *kernel.outputs, groups, found) else None
+    return found_maps.outputs(vector.words, vector.n, *kernel.outputs, len(kernel.targets))
 
 
 def _distinct(lines: Lines) -> bool:
@@ -168,16 +162,16 @@ def _reach(kernel: Kernel, mask: Mask, found: np.ndarray, *, along: bool) -> np.
     return into
 
 
-def _mark(kernel: Kernel, mask: Mask, origin: UnitBits, reach: UnitBits, out: np.ndarray | None) -> int:
-    """How many kept connections have both ends; they are set in ``out`` too, unless it is None."""
+def _mark(kernel: Kernel, mask: Mask, origin: UnitBits, reach: UnitBits, out: np.ndarray) -> int:
+    """How many kept connections lead from a source to a sink; they are set in ``out`` too, unless it is empty."""
     above, below = _outputs(kernel, reach), _inputs(kernel, origin)
-    if above is None or below is None:
+    if not (above.size and below.size):
         return 0
     words, laid, (lines, by_column) = _words(kernel, mask), kernel.laid, kernel.lines
     ends, along = (below, above) if by_column else (above, below)
     mark = line_maps.mark if kernel.many else loops.mark
     n, apart = lines.groups * lines.count, 1
-    if out is not None:
+    if out.size:
         whole = lines.offset % WORD == 0 and lines.group_step == lines.count * lines.step and lines.step == lines.length
         # the lines after which a word begins, so that two threads do not write to one; all of them where that is never
         apart = WORD // gcd(lines.step, WORD) if whole else max(1, n)

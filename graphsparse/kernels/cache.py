@@ -13,8 +13,8 @@ import numba
 def can_keep() -> bool:
     """Whether machine code can be kept: beside the package, in the user's cache, else in a temporary folder.
 
-    numba looks in the first two places by itself (or in ``NUMBA_CACHE_DIR``), and raises where neither can be written,
-    as in a container whose file system is read-only. Where nothing can be written, loops are compiled anew.
+    numba tries the first two (or ``NUMBA_CACHE_DIR``), and raises if it can write to neither, as on a read-only file
+    system. Without a place, loops are compiled anew in every process.
     """
     if _found():
         return True

@@ -41,13 +41,11 @@ inlined = numba.njit(nogil=True, error_model="numpy")
 
 
 class Loop:
-    """A loop over the elements of an algebra, its first argument; compiled anew for each algebra.
+    """A loop over the elements of an algebra, its first argument; compiled for each algebra.
 
-    Only the machine code for algebras of this package is kept on disk: the file that lists it must be readable without
-    the module of somebody else's algebra.
-
-    What is kept is found again by the file of the loop alone. After a change of a step in `elements` or of an algebra of
-    this package, remove ``graphsparse/kernels/__pycache__``, or the old machine code runs on.
+    Only code for algebras of this package is kept on disk: its list must be readable without somebody else's module. numba
+    notices changes of the loop's own file alone. After a change of a step in `elements` or of an algebra, remove
+    ``graphsparse/kernels/__pycache__``, or the old code runs on.
     """
 
     def __init__(self, function: Callable[..., Any]):

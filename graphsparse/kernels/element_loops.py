@@ -193,17 +193,10 @@ def meet(algebra, a, b, total):
 
 @Loop
 def join(algebra, vector, sources, targets):
-    """``vector[target] += vector[source]`` for every wire, in order."""
+    """``vector[target] += vector[source]`` for every wire, in order; a target may be no unit."""
     for e in range(sources.size):
-        vector[targets[e]] = add(algebra, vector[targets[e]], vector[sources[e]])
-
-
-@Loop
-def join_back(algebra, vector, sources, targets):
-    """``vector[source] += vector[target]`` for every wire, in order."""
-    for e in range(sources.size):
-        if sources[e] >= 0:
-            vector[sources[e]] = add(algebra, vector[sources[e]], vector[targets[e]])
+        if targets[e] >= 0:
+            vector[targets[e]] = add(algebra, vector[targets[e]], vector[sources[e]])
 
 
 @Loop

@@ -33,8 +33,7 @@ greater, lesser = _of_two_floats("llvm.maxnum"), _of_two_floats("llvm.minnum")
 
 
 def step(choose):
-    """A step of compiled loops, whose code ``choose`` gives by the types of its arguments: `numba.extending.overload`
-    with a name of its own to call it by."""
+    """A step that compiled loops call. ``choose`` gets the types of its arguments and gives the function to compile."""
 
     def called(*_):
         raise TypeError("only for compiled loops")
@@ -123,9 +122,9 @@ def _next_nonzero(algebra, row, start, low):
 
 @step
 def floor_of(algebra, a, ceiling, lowest):
-    """What the map ``a`` holds at least wherever it is below ``ceiling``: nothing less adds to it.
+    """The least value of the map ``a`` where it is below ``ceiling``: nothing less adds to it. Without a top, zero.
 
-    ``lowest`` is the least value of the ceiling. In an algebra without a top everything adds, and it is zero.
+    ``lowest`` is the least value of the ceiling.
     """
     return _least_below if _has_top(algebra) else (lambda algebra, a, ceiling, lowest: algebra.zero)
 
@@ -143,7 +142,7 @@ def _least_below(algebra, a, ceiling, lowest):
 
 @step
 def least(algebra, a):
-    """The product over positions, where there is a top; else zero, which nobody reads."""
+    """The least value of a map in an algebra with a top; else zero, which nobody reads."""
     return _least if _has_top(algebra) else (lambda algebra, a: algebra.zero)
 
 

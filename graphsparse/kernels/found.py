@@ -1,5 +1,4 @@
-"""The maps of one side of a kernel with what is said of all of them, in one array: for each array that Python hands to a
-compiled loop takes time."""
+"""The maps of one side of a kernel and a summary of them, in one array: handing an array to a compiled loop takes time."""
 
 from __future__ import annotations
 
@@ -7,47 +6,51 @@ import numpy as np
 
 from graphsparse.kernels.compiling import compiled, inlined
 from graphsparse.kernels.maps import move, read
-from graphsparse.kernels.masks import word_count
-
-
-def parts_size(groups: int, count: int, width: int) -> int:
-    """How many words the maps of groups of ``count`` ends take, with what is said of them."""
-    return groups * (count * width + width + 3 * word_count(count))
 
 
 @inlined
 def parts(found, groups, count, width):
-    """An array of `parts_size` words as its parts: maps (groups * count, width), their ceilings (groups, width), and three
-    times a bit for each map of a group: whether it has any bit, every bit of the ceiling, some but not every one.
+    """The parts of what `inputs` and `outputs` find of groups of ``count`` ends, each with a map of ``width`` words.
 
-    The ceiling is what any map of the group has.
+    The maps (groups * count, width); their ceilings (groups, width), which have every bit that any map of the group has;
+    and three rows of bits (groups, words), a bit for each map: whether it has any bit, whether it has every bit of the
+    ceiling, and whether it has some but not all.
     """
-    n, bits = groups * count * width, groups * ((count + 63) >> 6)
-    rows = found[n + groups * width :].reshape(3, groups, bits // groups)
-    return (found[:n].reshape(groups * count, width), found[n : n + groups * width].reshape(groups, width),
-            rows[0], rows[1], rows[2])  # fmt: skip
+    n, row = groups * count * width, (count + 63) >> 6
+    bits = found[n + groups * width :].reshape(3, groups, row)
+    ceilings = found[n : n + groups * width].reshape(groups, width)
+    return found[:n].reshape(groups * count, width), ceilings, bits[0], bits[1], bits[2]
+
+
+@inlined
+def _empty(groups, count, width):
+    return np.empty(groups * (count * width + width + 3 * ((count + 63) >> 6)), np.uint64)
 
 
 @compiled
-def inputs(units, n, ids, starts, table, shifts, valid, size, groups, found):
-    """``found`` (see `parts`) = the map that each column reads; returns whether any has a bit."""
+def inputs(units, n, ids, starts, table, shifts, valid, size, groups):
+    """The maps that columns read, see `parts`; an empty array where none has a bit."""
     maps = np.empty((ids.shape[0], (ids.shape[1] + 63) >> 6), np.uint64)
     if not read(units, n, ids, starts, maps):
-        return False
-    moved = parts(found, groups, ids.shape[0] // groups * table.shape[0], valid.shape[1])
+        return np.empty(0, np.uint64)
+    count, width = ids.shape[0] // groups * table.shape[0], valid.shape[1]
+    found = _empty(groups, count, width)
+    moved = parts(found, groups, count, width)
     move(maps, table, shifts, valid, size, moved[0])
     _summarise(moved)
-    return True
+    return found
 
 
 @compiled
-def outputs(units, n, ids, starts, groups, found):
-    """``found`` (see `parts`) = the map that each row feeds; returns whether any has a bit."""
-    maps = parts(found, groups, ids.shape[0] // groups, (ids.shape[1] + 63) >> 6)
+def outputs(units, n, ids, starts, groups):
+    """The maps that rows feed, see `parts`; an empty array where none has a bit."""
+    count, width = ids.shape[0] // groups, (ids.shape[1] + 63) >> 6
+    found = _empty(groups, count, width)
+    maps = parts(found, groups, count, width)
     if not read(units, n, ids, starts, maps[0]):
-        return False
+        return found[:0]
     _summarise(maps)
-    return True
+    return found
 
 
 @inlined

@@ -6,7 +6,7 @@ Unit ids are integers from 0 on; -1 is no unit (padding, a constant zero) and -2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -16,10 +16,9 @@ NO_UNIT, CONSTANT = -1, -2
 
 
 class Lines(NamedTuple):
-    """A kernel as lines of neighbouring entries of its parameter.
+    """A kernel as lines of neighbouring entries of its parameter, ``count`` in each of its groups.
 
-    Line i of group g begins at entry ``offset + g * group_step + i * step`` and is ``length`` long; a group has
-    ``count`` lines.
+    Line i of group g begins at entry ``offset + g * group_step + i * step`` and is ``length`` long.
     """
 
     offset: int
@@ -32,9 +31,9 @@ class Lines(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """Where a kernel lies in its parameter: the strided view (groups, rows, *columns) of the flat parameter.
+    """Where a kernel lies in its parameter: a strided view (groups, rows, channels, *taps) of the flat parameter.
 
-    The column axes are the channels and then the taps; together they are the columns of a block.
+    Channels and taps together are the columns of the kernel.
     """
 
     offset: int
@@ -46,8 +45,11 @@ class View:
         """(groups, rows, columns); in full, since NumPy cannot infer an axis of a kernel without entries."""
         return self.shape[0], self.shape[1], prod(self.shape[2:])
 
-    def of(self, flat: np.ndarray) -> np.ndarray:
-        """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow."""
+    def of(self, flat: np.ndarray, missing: object = 0) -> np.ndarray:
+        """The view (groups, rows, columns) of a flat parameter; shares its memory where the strides allow.
+
+        No element of it is ``missing``, as elements of `Places` may be.
+        """
         if self.covers(flat.size):
             return flat.reshape(self.table)
         strides = [s * flat.itemsize for s in self.strides]
@@ -56,7 +58,13 @@ class View:
 
     def covers(self, size: int) -> bool:
         """Whether the view is the whole parameter of that size in its own order."""
-        return _covers(self, size)
+        return self._ordered and prod(self.shape) == size
+
+    @cached_property
+    def _ordered(self) -> bool:
+        dense = [prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
+        ordered = (n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense, strict=True))
+        return self.offset == 0 and all(ordered)
 
     def lines(self) -> tuple[Lines, bool] | None:
         """The view as lines, and whether a line is a column of the kernel, not a row; None where it has no lines."""
@@ -75,13 +83,6 @@ class View:
         axes = np.ogrid[tuple(slice(n) for n in self.shape)]
         index = self.offset + sum(axis * stride for axis, stride in zip(axes, self.strides, strict=True))
         return np.asarray(index).reshape(self.table)
-
-
-@lru_cache(maxsize=4096)
-def _covers(view: View, size: int) -> bool:
-    dense = [prod(view.shape[axis + 1 :]) for axis in range(len(view.shape))]
-    ordered = all(n == 1 or s == d for n, s, d in zip(view.shape, view.strides, dense, strict=True))
-    return view.offset == 0 and ordered and prod(view.shape) == size
 
 
 def _one_axis(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int] | None:
@@ -107,6 +108,11 @@ class Places:
     """
 
     index: np.ndarray
+
+    @property
+    def table(self) -> tuple[int, ...]:
+        """(groups, rows, columns)."""
+        return self.index.shape
 
     def of(self, flat: np.ndarray, missing: object = 0) -> np.ndarray:
         """The kernel (groups, rows, columns) of a flat parameter, a copy; ``missing`` where it is always zero."""
@@ -176,8 +182,7 @@ class Taps:
 
 def _as_words(flags: np.ndarray) -> np.ndarray:
     """Flags (rows, n) as bits (rows, words), lowest bit first."""
-    padded = np.zeros((flags.shape[0], -(-flags.shape[1] // 64) * 64), np.uint8)
-    padded[:, : flags.shape[1]] = flags
+    padded = np.pad(flags, ((0, 0), (0, -flags.shape[1] % 64)))
     return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
 
 
@@ -199,10 +204,12 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """What the kernel of a parameter joins: ``sources`` (groups, channels, size) and ``targets`` (groups, rows,
-    positions) are unit ids; ``taps`` says which of the ``size`` units of a channel a tap reads at each position. The
-    connections are counted under ``parameter`` and swept under ``mask``: the parameter's own name, or the key of a mask
-    that this use alone has."""
+    """What the kernel of a parameter joins: the units ``sources`` (groups, channels, size) and ``targets`` (groups, rows,
+    positions).
+
+    ``taps`` says which of the ``size`` units of a channel a tap reads at each position. Connections are counted under
+    ``parameter`` and swept under ``mask``: the same name, or the key of a mask that this use alone has.
+    """
 
     parameter: str
     view: View | Places
@@ -218,29 +225,28 @@ class Kernel:
 
     @cached_property
     def inputs(self) -> Rows:
-        """The units that columns read: by group, a unit per column, at one position; else by channel, its map."""
+        """The units that columns read: at one position a row per group, with a unit per column; else a row per channel."""
         if self.many:
             return Rows.of(self.sources)
         if self.taps.table.shape == (1, 1) and self.sources.shape[2] == 1:
             return Rows.of(self.sources[:, :, 0])
         read = np.where(self.taps.table[:, 0] < 0, NO_UNIT, self.sources[:, :, self.taps.table[:, 0]])
-        return Rows.of(read.reshape(len(self.sources), self.sources.shape[1] * len(self.taps.table)))
+        return Rows.of(read.reshape(self.view.table[0], self.view.table[2]))
 
     @cached_property
     def outputs(self) -> Rows:
-        """The units that rows feed: by group, a unit per row, at one position; else by row, its map."""
+        """The units that rows feed: at one position a row per group, with a unit per row; else a row per row of the kernel."""
         return Rows.of(self.targets if self.many else self.targets[:, :, 0])
 
     @cached_property
     def lines(self) -> tuple[Lines, bool]:
-        """The kernel as lines; those of its copy in order where it has none in the parameter itself."""
-        groups, rows = self.targets.shape[:2]
-        columns = self.sources.shape[1] * len(self.taps.table)
+        """The kernel as lines: in its parameter, or in an ordered copy where it has none there."""
+        groups, rows, columns = self.view.table
         return self.view.lines() or (Lines(0, groups, rows * columns, rows, columns, columns), False)
 
     @cached_property
     def width(self) -> int:
-        """The words of a bit for each position."""
+        """How many words hold a bit for each position."""
         return self.taps.valid.shape[1]
 
     @cached_property

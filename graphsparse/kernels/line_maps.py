@@ -1,6 +1,6 @@
 """Lines of a mask's bits (see `lines`) against maps: at many positions each end of a connection is a row of words.
 
-``found`` arrays hold the maps of one side of a kernel, with what is said of all of them (`found.parts`).
+The arrays ``found`` and ``ends`` are the maps of one side of a kernel and their summary (`found.parts`).
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def _shares(a, b):
 
 @compiled
 def collect(words, laid, found, into, first, last):
-    """``into[i]`` |= the maps of ``found`` to which line i keeps a connection.
+    """``into[i]`` |= the maps of ``found`` to which line i keeps a connection, for lines first to last.
 
-    One that is full is enough; else those that are left are joined until nothing can be added.
+    One full map is enough; without one, the others are joined until nothing can be added.
     """
     lines = lines_of(laid)
     maps, ceiling, _, full, rest = parts(found, lines.groups, lines.length, into.shape[1])
@@ -78,11 +78,10 @@ def collect(words, laid, found, into, first, last):
 
 @compiled
 def spread(words, laid, found, into, first, last):
-    """The maps ``into`` (groups * length, width) of words first to last along the lines |= the map in ``found`` of each
-    line that keeps a connection to them.
+    """Each map of ``into`` (groups * length, width) |= the maps of the lines that keep a connection to it.
 
-    What a full map reaches has every bit of the ceiling, and is found 64 connections a step; only the other maps along
-    the lines are looked at one by one, until they have every bit too.
+    First to last are the words along the lines. Whatever a full map reaches is full: this is found for 64 connections at
+    once. Only the other maps are looked at one by one, until they are full too.
     """
     lines = lines_of(laid)
     maps, ceiling, _, full, rest = parts(found, lines.groups, lines.count, into.shape[1])
@@ -137,11 +136,10 @@ def _spread_one(words, start, mine, ceiling, open_, into, base):
 
 @compiled
 def mark(words, laid, ends, found, out, first, last):
-    """How many kept connections of lines first to last have a position that both ends have; they are set in ``out`` too,
-    unless it is None.
+    """How many connections that lines first to last keep have ends with a position in common.
 
-    ``ends`` are the lines' maps and ``found`` those along them. A line's map that has every bit of the ceiling shares one
-    with each map that is not empty; any that shares one with the ceiling shares it with each full map.
+    They are set in ``out`` too, unless it is empty. ``ends`` are the lines' maps and ``found`` those along the lines. A full map has a position in common with each map
+    that is not empty. So a map that has one in common with the ceiling has one with each full map.
     """
     lines, total = lines_of(laid), np.int64(0)
     mines = parts(ends, lines.groups, lines.count, laid[WIDTH])[0]
@@ -159,7 +157,7 @@ def mark(words, laid, ends, found, out, first, last):
             kept = bits_at(words, start + 64 * w) & rest[g, w]
             active = _active(kept, mine, maps[g * lines.length + 64 * w :])
             total += ones(active)
-            if out is not None:
+            if out.size:
                 put_bits(out, start + 64 * w, active)
             w = next_common(words, start, rest[g], w + 1)
     return total

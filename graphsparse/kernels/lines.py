@@ -1,12 +1,10 @@
 """Lines of a mask's bits against what lies along them, 64 connections a step.
 
-A kernel lies in its parameter as lines of neighbouring entries: rows of the kernel, or, where it is the parameter's
-transpose, columns. Each line belongs to one end of its connections; the entries along it are the other ends. The loops
-that Python calls are those of one position: an end is a bit, in a row of bits for each group. For many positions see
-`line_maps`.
+A kernel lies in its parameter as lines of neighbouring entries: its rows, or its columns where it is the parameter's
+transpose. A line is one end of its connections; the entries along it are the other ends. Here kernels act at one
+position, so an end is a bit; `line_maps` has those that act at many.
 
-Loops count from the start of slices: of an index that could be negative the compiler does not know where it lies, and
-does not vectorise.
+Loops count from the start of a slice: only where an index cannot be negative does a loop vectorise.
 """
 
 from __future__ import annotations
@@ -126,8 +124,10 @@ def _filled(row, size):
 
 @compiled
 def mark(words, laid, ends, along, out, first, last):
-    """How many kept connections join a set bit of ``ends``, of lines first to last, to one of ``along``; they are set in
-    ``out`` too, unless it is None."""
+    """How many connections lines first to last keep from set bits of ``ends`` to set bits of ``along``.
+
+    They are set in ``out`` too, unless it is empty.
+    """
     lines, total = lines_of(laid), np.int64(0)
     for i in range(first, last):
         g, place, start = place_of(lines, i)
@@ -138,19 +138,19 @@ def mark(words, laid, ends, along, out, first, last):
 
 @inlined
 def mark_common(words, start, along, out):
-    """How many bits the words from bit ``start`` on and ``along`` have in common; ``out`` |= these, unless it is None."""
+    """How many bits the words from bit ``start`` on and ``along`` have in common; sets them in ``out`` unless it is empty."""
     total = np.int64(0)
     if start & 63:
         for w in range(along.size):
             kept = bits_at(words, start + 64 * w) & along[w]
             total += ones(kept)
-            if out is not None:
+            if out.size:
                 put_bits(out, start + 64 * w, kept)
         return total
     line = words[start >> 6 : (start >> 6) + along.size]
     for w in range(along.size):
         total += ones(line[w] & along[w])
-    if out is not None:
+    if out.size:
         into = out[start >> 6 : (start >> 6) + along.size]
         for w in range(along.size):
             into[w] |= line[w] & along[w]

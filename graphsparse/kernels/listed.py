@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
@@ -16,8 +16,8 @@ from graphsparse.kernels.masks import Mask
 
 
 class Rows(NamedTuple):
-    """The kept elements of a kernel by row: those of row r are ``columns[starts[r] : starts[r + 1]]``, and ``which`` is the
-    number of each among the entries that the parameter keeps."""
+    """The kept elements of a kernel by row: those of row r are ``columns[starts[r] : starts[r + 1]]``. ``which`` numbers each
+    among the entries that the parameter keeps."""
 
     starts: np.ndarray
     columns: np.ndarray
@@ -26,18 +26,15 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """The flat indices of what a mask keeps, ascending, and by kernel the rows of these; each found once."""
+    """The entries that a mask keeps: their flat indices, and by kernel their rows. Each is found once."""
 
     mask: Mask
+    _rows: dict[View | Places, Rows] = field(default_factory=dict, init=False)
 
     @cached_property
     def flat(self) -> np.ndarray:
         """The indices in the flat parameter."""
         return np.flatnonzero(self.mask.unpack())
-
-    @cached_property
-    def _rows(self) -> dict[View | Places, Rows]:
-        return {}
 
     def of(self, view: View | Places) -> Rows:
         """The rows of a kernel."""
@@ -71,8 +68,8 @@ class Listed:
         return found
 
     def carry(self, element: Any, kernel: Kernel, x: np.ndarray, y: np.ndarray, *, back: bool) -> None:
-        """Add to ``y`` (rows of all groups, positions) what connections bring from ``x`` (groups, channels, size); or
-        ``back``, to ``x`` what they bring from ``y``."""
+        """Add to ``y`` (rows of all groups, positions) what connections bring from ``x`` (groups, channels, size); with
+        ``back``, add to ``x`` what they bring from ``y``."""
         rows, (runs, bounds, steps) = self.entries.of(kernel.view), kernel.taps.runs
         _carry(element, rows.starts, rows.columns, self.values[rows.which], runs, bounds, steps, x, y, back)
 
@@ -93,7 +90,7 @@ def _carry(algebra, starts, columns, values, runs, bounds, steps, x, y, back):
 
 @inlined
 def _pass(algebra, value, x, y, back):
-    """Add to each place of ``y`` what it is brought from ``x``; or ``back``."""
+    """Add to each element of ``y`` what one connection brings from that of ``x``; with ``back``, from ``y`` to ``x``."""
     if back:
         for i in range(y.size):
             x[i] = add(algebra, x[i], mul(algebra, value, y[i]))

@@ -188,25 +188,20 @@ def write_back(units, ids, starts, moved, table, shifts, valid):
 
 @compiled
 def join(units, n, sources, targets):
-    """Set the bits of the targets whose source's bit is set, wire by wire in order."""
+    """Set the bits of the targets whose source's bit is set, wire by wire in order; a target may be no unit."""
     at, word = 0, units[0]  # neighbouring wires mostly write to one word, which stays at hand
     for e in range(sources.size):
-        if targets[e] >> 6 != at:
+        target = np.int64(targets[e])
+        if target < 0:
+            continue
+        if target >> 6 != at:
             units[at] = word
-            at = targets[e] >> 6
+            at = target >> 6
             word = units[at]
         source = sources[e] if sources[e] >= 0 else n + sources[e]
         bit = is_set(units, np.int64(source)) if source >> 6 != at else (word >> np.uint64(source & 63)) & np.uint64(1)
-        word |= bit << np.uint64(targets[e] & 63)
+        word |= bit << np.uint64(target & 63)
     units[at] = word
-
-
-@compiled
-def join_back(units, sources, targets):
-    """Set the bits of the sources whose target's bit is set, wire by wire in order."""
-    for e in range(sources.size):
-        if sources[e] >= 0:
-            units[sources[e] >> 6] |= is_set(units, np.int64(targets[e])) << np.uint64(sources[e] & 63)
 
 
 @compiled

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphsparse.kernels import element_loops as loops
-from graphsparse.kernels.layout import Kernel, Places
+from graphsparse.kernels.layout import Kernel
 from graphsparse.kernels.listed import Listed
 from graphsparse.kernels.masks import CACHE_LINE_WORDS, Mask, Shape
 from graphsparse.kernels.threads import over
@@ -31,12 +31,14 @@ class Numbers:
     """An algebra of ``element`` (see `graphsparse.kernels.elements`), whose values are arrays of ``dtype``.
 
     ``conditions``: of a gate's other operand it matters only that it is not zero; else what it holds counts too.
+    ``stack``: axes that all values have before their own; only `ManyMasks` has one.
     """
 
     name: str
     element: Any
     dtype: np.dtype
     conditions: bool = False
+    stack: tuple[int, ...] = ()
 
     @property
     def zero(self) -> Any:
@@ -50,7 +52,7 @@ class Numbers:
 
     def vector(self, n_units: int) -> np.ndarray:
         """The zero of every unit, then that of the constant and of no unit: negative ids find them from the end."""
-        return np.full(n_units + 2, self.zero, self.dtype)
+        return self._empty(*self.stack, n_units + 2)
 
     def copy(self, vector: np.ndarray) -> np.ndarray:
         """The same values, apart."""
@@ -66,7 +68,7 @@ class Numbers:
 
     def of_mask(self, mask: Mask) -> np.ndarray:
         """A mask's connections as values: one where kept."""
-        return np.where(mask.unpack(), self.one, self.zero).astype(self.dtype, copy=False)
+        return self.under(np.broadcast_to(self.one, (*self.stack, *mask.shape)), mask)
 
     def under(self, values: np.ndarray, mask: Mask) -> np.ndarray:
         """The values of connections, zero where a mask drops them."""
@@ -75,7 +77,7 @@ class Numbers:
     def forwards(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> None:
         """Add to the targets what connections bring from the sources."""
         y = self.brought(kernel, values, vector)
-        loops.write(self.element, y, ids_of(kernel.targets), own_table(kernel.taps.positions), vector)
+        self._write(y, kernel.targets, own_table(kernel.taps.positions), vector)
 
     def brought(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> np.ndarray:
         """What connections bring from the sources to each row, (rows of all groups, positions)."""
@@ -90,13 +92,13 @@ class Numbers:
 
     def backwards(self, kernel: Kernel, values: np.ndarray | Listed, vector: np.ndarray) -> None:
         """Add to the sources what their connections bring from the targets."""
-        y, ids, table = self._outputs(kernel, vector), ids_of(kernel.sources), kernel.taps.table
+        y = self._outputs(kernel, vector)
         if isinstance(values, Listed):
-            x, table = self._empty(*kernel.sources.shape), own_table(ids.shape[1])
+            x = self._empty(*kernel.sources.shape)
             values.carry(self.element, kernel, x, y, back=True)
+            self._write(x, kernel.sources, own_table(kernel.sources.shape[2]), vector)
         else:
-            x = self.brought_back(kernel, values, y)
-        loops.write(self.element, x.reshape(len(ids) * len(table), table.shape[1]), ids, table, vector)
+            self._write(self.brought_back(kernel, values, y), kernel.sources, kernel.taps.table, vector)
 
     def brought_back(self, kernel: Kernel, values: np.ndarray, y: np.ndarray) -> np.ndarray:
         """What connections bring to each column, (groups, columns, positions), from ``y`` (rows of all groups, positions)."""
@@ -108,28 +110,24 @@ class Numbers:
 
     def connections(self, uses: Uses, shape: Shape, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each entry of a parameter carries from a source to a sink: the sum over its uses and their positions."""
-        uses, size = list(uses), prod(shape)
+        uses, size, shape = list(uses), prod(shape), (*self.stack, *shape)
         if len(uses) == 1 and uses[0][0].view.covers(size):
             return self._carried(*uses[0], origin, reach).reshape(shape)
-        flat = np.full(size + 1, self.zero, self.dtype)  # the last is for elements that are always zero
+        flat = self._empty(prod(self.stack), size + 1)  # the last is for elements that are always zero
         for kernel, values in uses:
             entries = np.where(kernel.view.entries() < 0, size, kernel.view.entries()).ravel()
-            loops.add_at(self.element, flat, entries, self._carried(kernel, values, origin, reach).ravel())
-        return flat[:size].reshape(shape)
+            for into, carried in zip(flat, self._each(self._carried(kernel, values, origin, reach)), strict=True):
+                loops.add_at(self.element, into, entries, carried)
+        return flat[:, :size].reshape(shape)
 
     def count(self, uses: Uses, shape: Shape, origin: np.ndarray, reach: np.ndarray) -> int:
         """How many entries of a parameter carry anything."""
         return int(np.count_nonzero(self.connections(uses, shape, origin, reach) != self.zero))
 
     def join(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the targets of wires what their sources hold."""
+        """Add to the targets what their sources hold, wire by wire."""
         for units in self._each(vector):
             loops.join(self.element, units, sources, targets)
-
-    def join_back(self, vector: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the sources of wires what their targets hold."""
-        for units in self._each(vector):
-            loops.join_back(self.element, units, sources, targets)
 
     def gate(self, signal: np.ndarray, nonzero: np.ndarray, known: bool, lefts, rights, targets) -> None:
         """Each operand's signal passes as far as the other is not zero; which is found here if it is not known."""
@@ -141,9 +139,16 @@ class Numbers:
         for units, there in zip(self._each(reach), self._each(nonzero), strict=True):
             loops.gate_back(self.element, units, there, lefts, rights, targets)
 
-    def _each(self, vector: np.ndarray) -> Iterable[np.ndarray]:
-        """The values of units that a vector holds: one here, several in `ManyMasks`."""
-        return (vector,)
+    def _write(self, maps: np.ndarray, ids: np.ndarray, table: np.ndarray, vector: np.ndarray) -> None:
+        """Add maps, one per channel and tap of a table, to the units that they are read from."""
+        ids = ids_of(ids)
+        maps = maps.reshape(prod(self.stack), len(ids) * len(table), table.shape[1])
+        for own, units in zip(maps, self._each(vector), strict=True):
+            loops.write(self.element, own, ids, table, units)
+
+    def _each(self, array: np.ndarray) -> np.ndarray:
+        """The values of a stack, each flat, in their own memory."""
+        return array.reshape(prod(self.stack), -1)
 
     def _carried(self, kernel: Kernel, values: np.ndarray, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each element of a kernel carries, (rows of all groups, columns)."""
@@ -158,8 +163,7 @@ class Numbers:
         """The kernel's values (rows of all groups, columns), contiguous along columns."""
         values = values.dense(self.zero) if isinstance(values, Listed) else values
         flat = np.ascontiguousarray(values).reshape(-1)
-        view = kernel.view  # strides say where every element lies; only places may have elements that are always zero
-        found = view.of(flat, self.zero) if isinstance(view, Places) else view.of(flat)
+        found = kernel.view.of(flat, self.zero)
         rows = found.reshape(prod(found.shape[:2]), found.shape[2])
         return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 

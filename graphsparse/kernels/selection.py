@@ -1,4 +1,4 @@
-"""The value at a place of the falling order of many floats, without sorting them; counts at every value, sorted."""
+"""The n-th greatest of many floats, without sorting them; and counts at each different value of sorted ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _above_and_inside(values: np.ndarray, low: np.floating, high: np.floating) -
 
 
 def _bracket(flat: Sequence[np.ndarray], share: float, step: int) -> tuple[np.floating, np.floating]:
-    """Two values of a sample between which the value lies that so large a share of all values does not fall below."""
+    """Two values, from an even sample, between which the least of the greatest ``share`` of all values lies."""
     sample = np.sort(np.concatenate([array[::step] for array in flat]))
     margin = SPREADS * (math.sqrt(sample.size * share * (1 - share)) + 1)
     place = sample.size * (1 - share)
@@ -56,9 +56,9 @@ def _bracket(flat: Sequence[np.ndarray], share: float, step: int) -> tuple[np.fl
 
 @compiled
 def _split(values, low, high, inside):
-    """Counts values above ``high`` and those from ``low`` to it, and writes the latter to ``inside`` as far as they fit.
+    """Count the values above ``high`` and those from ``low`` to ``high``; write the latter to ``inside`` as far as they fit.
 
-    Counting a block vectorises; only one that has a value inside is gone through.
+    Counting a block vectorises; only a block with a value inside is gone through.
     """
     above, count = 0, 0
     for start in range(0, values.size, BLOCK):
@@ -79,9 +79,9 @@ def _split(values, low, high, inside):
 
 @compiled
 def count_falling(every, some, values, in_every, in_some):
-    """Each different value of the ascending ``every``, from the greatest, with how many of either are no less.
+    """For each different value of ``every``, from the greatest, how many of ``every`` and of ``some`` are no less.
 
-    ``some`` ascends too. Fills the last three arrays, as long as ``every``, and returns how many values there are.
+    Both ascend. The last three arrays, as long as ``every``, are filled; returns the number of different values.
     """
     i, j, found = every.size, some.size, 0
     while i > 0:

@@ -60,8 +60,8 @@ def summed(count: int, work: int, loop: Callable[[int, int], int], align: int = 
 def each(function: Callable[[Item], Result], items: Iterable[Item], work: int) -> list[Result]:
     """``function`` of every item, in order, side by side where ``work`` bytes in all are worth it.
 
-    The function is one of NumPy's kind, which lets go of the interpreter's lock; loops of this module that it starts
-    stay on its thread, for they would wait for those that it and its like hold.
+    The function must release the interpreter's lock, as NumPy's do. Loops that it starts by `over` stay on its thread: all
+    threads of the pool may be waiting for such loops.
     """
     items = list(items)
     if work < 2 * SERIAL or limit() < 2 or len(items) < 2:  # one alone may use all threads itself

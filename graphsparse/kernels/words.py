@@ -1,10 +1,10 @@
 """Kernel rows against maps of words, in which each bit belongs to a mask of its own.
 
-Shapes: ``values`` (words, rows, columns) of a kernel; the rows of a group are neighbours. What `read` finds of one side of a
-kernel are maps (words, ends, positions); the ``ceiling`` (words, groups, positions), what any map of a group has; and, (words,
-ends), under which masks a map has ``some`` bit and under which it is ``full``: it has every bit of the ceiling. Full
-maps settle most of what a kernel does as if there were one position, many connections a step; only under the other masks
-are positions looked at one by one.
+Shapes: ``values`` (words, rows, columns) of a kernel; the rows of a group are neighbours. `read` finds of one side of a
+kernel its ``maps`` (words, ends, positions); their ``ceiling`` (words, groups, positions), the bits that any map of a group
+has; and (words, ends) under which masks a map has ``some`` bit, and under which it is ``full``, with every bit of the
+ceiling. Full maps decide most connections, as if there were one position; only under the other masks are positions
+looked at one by one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALL = ~np.uint64(0)
 
 @compiled
 def read(vector, ids, table, groups):
-    """What tap k of channel i reads at each position: the map i * taps + k; and what is said of the maps (see above)."""
+    """The maps, of which i * taps + k is what tap k of channel i reads, and their summary (see above)."""
     taps, positions = table.shape
     n = ids.shape[0] * taps
     maps = np.empty((vector.shape[0], n, positions), np.uint64)
@@ -65,8 +65,8 @@ def _joined(row, ends):
 
 @inlined
 def _pass(row, ends, masks, maps, mine, back):
-    """``mine`` |= each of ``maps`` to which the row keeps a connection, under those of ``masks`` under which its end is
-    there too; or ``back``, each of these maps |= ``mine``."""
+    """``mine`` |= the maps to which the row keeps a connection; with ``back``, those maps |= ``mine``. Only bits of ``masks``
+    and of the connection's end in ``ends`` count."""
     for start in range(0, row.size, SCANNED):
         part, there, found = row[start : start + SCANNED], ends[start : start + SCANNED], np.uint64(0)
         for j in range(part.size):
@@ -102,7 +102,7 @@ def forwards(values, maps, ceiling, some, full, y, first, last):
 
 @inlined
 def _gather(rows, ends, got):
-    """``got`` |= the rows, each under the masks of its end, four rows a step; left when every bit is set."""
+    """``got`` |= each row & its end, four rows a step, until every bit is set."""
     for r in range(0, rows.shape[0] - 3, 4):
         a, b, c, d = ends[r], ends[r + 1], ends[r + 2], ends[r + 3]
         if r & 15 == 0 and _filled(got):  # looking costs as much as a row
@@ -147,10 +147,10 @@ def backwards(values, maps, ceiling, some, full, x, first, last):
 
 @inlined
 def _active(row, maps, ceiling, some, full, mine, out):
-    """``out`` = the masks under which each connection of a row is active: its ends have a position in common.
+    """``out`` = the masks under which the ends of each connection of a row have a position in common; False where none has.
 
-    The row's map shares one with each map that is there where it has every bit of the ceiling, and with each full map
-    where it shares one with the ceiling.
+    A full map has one in common with each map that has some bit. So a map that has one in common with the ceiling has one
+    with each full map.
     """
     shares, lacking = np.uint64(0), np.uint64(0)
     for p in range(mine.size):
@@ -195,8 +195,8 @@ def carried(values, maps, ceiling, some, full, y, out, first, last):
 def count(values, maps, ceiling, some, full, y, first, last):
     """By mask, how many connections rows first to last keep and how many are active, int64 (2, words, 64).
 
-    What is active is written to a small array and counted from there: an array of the kernel's size would cost more in
-    memory that the system has to hand out than all the rest.
+    What is active is counted from a small buffer: to get the memory of the whole kernel from the system would take longer
+    than all the rest.
     """
     groups, columns = ceiling.shape[1], values.shape[2]
     counts = np.zeros((2, values.shape[0], 64), np.int64)

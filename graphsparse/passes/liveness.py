@@ -9,5 +9,5 @@ from graphsparse.sweep import sweep
 
 
 def active_connections(graph: LayeredGraph) -> dict[str, np.ndarray]:
-    """The active connections of every parameter, bool in the parameter's shape; constants are followed only if they matter."""
+    """The active connections of every parameter, bool in the parameter's shape."""
     return {name: mask.unpack() for name, mask in sweep(graph, graph.kept).connections().items()}

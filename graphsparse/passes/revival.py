@@ -1,7 +1,7 @@
 """The algebra of revival costs: (min, +) where a kept connection costs 0 and a dropped one 1.
 
-A kernel's rows differ only in what they keep: what a dropped connection brings, 1 more than the least of all columns, is
-the same for all rows of a group. So the work is that of the kept connections, not that of all.
+What a dropped connection brings is the same for all rows of a group: 1 more than the least of all columns. So only the
+kept connections are work.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ REVIVAL = Revival("revival", MIN_PLUS.element, MIN_PLUS.dtype)
 
 @compiled
 def _pass_kept(rows: np.ndarray, x: np.ndarray, y: np.ndarray, back: bool) -> None:
-    """Lower each row of ``y`` to the columns of ``x`` that it keeps; or ``back``, these columns to the row."""
+    """Lower each row of ``y`` to the columns of ``x`` that it keeps; with ``back``, lower those columns to the row."""
     for r in range(rows.shape[0]):
         maps, mine = x[r * x.shape[0] // rows.shape[0]], y[r]
         for j in range(rows.shape[1]):
@@ -77,8 +77,8 @@ def _carry(
     same: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """No position costs less than the least of both sides; the look at positions ends where one costs no more. Where a row
-    costs the ``same`` at all positions no look is needed."""
+    """No position costs less than the least of both sides: the search ends at the first that costs no more. A row that costs
+    the ``same`` at all positions needs no search."""
     for r in range(rows.shape[0]):
         g = r * x.shape[0] // rows.shape[0]
         if same[r]:

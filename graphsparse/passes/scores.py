@@ -22,14 +22,9 @@ from graphsparse.sweep import sweep
 
 
 def effective_scores(graph: LayeredGraph, scores: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Effective scores of every parameter, in its shape; minus infinity where a connection is never active.
+    """`graphsparse.effective_scores` as arrays: float64 where any score is, else float32.
 
-    ``scores`` are floats in the parameters' shapes; greater is kept longer. Kernels without scores are always kept
-    (plus infinity); connections that the graph's masks drop never are. The result is float64 where any score is, else
-    float32. A bias or scale has no score: it is there or not, by the graph's masks.
-
-    Raises:
-        MaskError: a score is NaN, or does not fit its parameter.
+    A bias or scale has no score: it is there or not, by the graph's masks.
     """
     algebra, values = under_masks(graph, scores)
     return sweep(graph, values, algebra).connections()

@@ -108,10 +108,6 @@ class OnDevice:
         """Add to the targets of wires what their sources hold."""
         self._add(vector, self._units(targets), vector[self._ids(sources)])
 
-    def join_back(self, vector: torch.Tensor, sources: np.ndarray, targets: np.ndarray) -> None:
-        """Add to the sources of wires what their targets hold."""
-        self._add(vector, self._units(sources), vector[self._ids(targets)])
-
     def gate(
         self, signal: torch.Tensor, nonzero: torch.Tensor, known: bool, lefts: Ids, rights: Ids, targets: Ids
     ) -> None:
