@@ -56,16 +56,12 @@ def bool_csr(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> s
 
 
 def _tidy(matrix: sparse.csr_array, cut: np.ndarray, blocks: list[Block]) -> sparse.csr_array:
-    from scipy import sparse
-
     if any(_may_repeat(block) for block in blocks):
         matrix.sum_duplicates()
     if len(cut):
         matrix = matrix.tocoo()
         through = ~np.isin(matrix.row, cut) & ~np.isin(matrix.col, cut)
-        return sparse.coo_array(
-            (matrix.data[through], (matrix.row[through], matrix.col[through])), matrix.shape
-        ).tocsr()
+        return bool_csr(matrix.row[through], matrix.col[through], matrix.shape)
     return matrix
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 class Coverage:
     """What capture did with the operations of a model.
 
-    ``rules`` counts operations by the rule that took them; ``conservative`` lists (operation, module, reason) of those
-    decided on the safe side, where active is a superset of what the function depends on.
+    ``rules`` counts operations by the rule that took them. ``conservative`` lists (operation, module, reason) where more is
+    called active than the function may depend on.
     """
 
     rules: Mapping[str, int] = field(default_factory=dict)

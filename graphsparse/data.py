@@ -19,11 +19,10 @@ CHECKPOINTS = {
 
 
 def path(name: str) -> Path:
-    """Return where a file of ``data/`` lies: beside the package in a checkout, else where the installer put it.
+    """Where a file of ``data/`` lies: beside the package in a checkout, else where the installer put it.
 
-    Raises CheckpointError if it is in neither place. The installer's own record is asked, so any scheme
-    (virtual environment, ``--user``, ``--prefix``) is served; ``--target`` moves files after recording them, to beside
-    the package.
+    Raises CheckpointError if it is in neither place. The installer's record is asked, since schemes differ
+    (virtual environment, ``--user``, ``--prefix``); ``--target`` moves files beside the package after recording them.
 
     Example:
         >>> path("digits.npz").name

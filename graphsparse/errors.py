@@ -8,7 +8,7 @@ SIZES = "give trust_sizes=True if you know where it comes from, or export it wit
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
-    """Returns the text, its middle left out where it is longer.
+    """The text, without its middle where it is too long.
 
     Example:
         >>> shortened("encoder.layers.0.attention.weight", 16)

@@ -60,8 +60,7 @@ class Edge:
 
 @dataclass(frozen=True, eq=False)
 class Use:
-    """A use of a parameter that keeps less of it than other uses: its ``mask``, in the shape of ``parameter``, and the
-    ``name`` that the model gives it there."""
+    """A use of a parameter that keeps less of it than other uses do, by its own ``mask``; ``name`` is the model's for it."""
 
     parameter: str
     name: str
@@ -72,16 +71,15 @@ class Use:
 class LayeredGraph:
     """A network as a layered directed acyclic graph: units, kept weights between them, sources and sinks.
 
-    ``layers`` are in an order in which every layer comes after those that feed it. ``shapes`` are those of the
-    parameters that hold connections; ``masks`` and ``weights`` are by parameter name in the parameter's own shape,
-    masks as bits, weights as numpy arrays that may share the model's memory. A kernel without a mask is wholly kept.
-    ``modulators`` are the biases and scales on the way, which are no connections: masks that hold where no mask
-    says otherwise. ``uses`` are those uses of a shared parameter that the model masks further than others, by the key
-    that their blocks name; a connection is kept if any use keeps it. ``constants`` are the shapes of the parameters that
-    hold no connections and that no sweep reads. ``positions``: in channel resolution, at how many positions of a sample
-    the kernel of each parameter is applied. ``sources`` and ``sinks`` are arrays of unit ids; ``inputs`` says what
-    each input of the model was taken for. Nothing of a pass is kept here; use `with_masks` for the same network under
-    other masks.
+    ``layers``: every layer comes after those that feed it. ``sources`` and ``sinks``: unit ids. By parameter name:
+    ``shapes`` of those that hold connections, ``masks`` as bits (without one, all is kept) and ``weights``, arrays that
+    may share the model's memory. ``modulators``: masks of biases and scales, which are no connections; they hold where
+    ``masks`` has none. ``uses``: uses of a shared parameter that the model masks further than others, by the key that
+    their blocks name; a connection is kept if any use keeps it. ``constants``: shapes of parameters without connections
+    that no sweep reads. ``positions``: in channel resolution, at how many positions of a sample each parameter's kernel
+    is applied. ``inputs``: what each input of the model was taken for.
+
+    No result is kept here. `with_masks` gives the same network under other masks.
     """
 
     layers: tuple[Layer, ...]
@@ -114,7 +112,7 @@ class LayeredGraph:
 
     @cached_property
     def kept(self) -> Mapping[str, Mask]:
-        """The mask of every parameter that a block or a stage reads, in the parameter's shape; and by key those of uses."""
+        """The mask of every parameter that a block or a stage reads, by name, and of uses with one of their own, by key."""
         whole = {name: Mask.whole(shape) for name, shape in self.shapes.items() if name not in self.masks}
         kept = {**self.modulators, **self.masks, **whole}
         return {**kept, **{key: kept[use.parameter].both(use.mask) for key, use in self.uses.items()}}
@@ -188,7 +186,7 @@ class LayeredGraph:
         return replace(self, masks=self.checked(masks))
 
     def checked(self, masks: Mapping[str, Any]) -> dict[str, Mask]:
-        """Masks under the graph's own names as bits, or a `MaskError` that says what does not fit."""
+        """Masks under the graph's own names, as bits. Raises `MaskError` where one does not fit."""
         shapes = {**self.constants, **{name: kept.shape for name, kept in self.modulators.items()}, **self.shapes}
         return checked_masks(masks, shapes, self.aliases, self.unused, known=tuple(self.shapes))
 
@@ -197,8 +195,8 @@ class LayeredGraph:
         return adjacency.build(self.layers, self.kept, self.cut)
 
     def to_networkx(self) -> networkx.DiGraph:
-        """A `networkx.DiGraph` with node attributes "layer" (the rank), "name" (the layer's) and "active" (whether the unit
-        lies on a source-sink path), and edge attributes "weight", "parameter" and "active".
+        """A `networkx.DiGraph`. Nodes have "layer" (the rank), "name" (the layer's) and "active" (whether the unit lies on a
+        path from a source to a sink); edges have "weight", "parameter" and "active".
 
         Example:
             >>> import networkx, torch, graphsparse as gs
@@ -209,8 +207,7 @@ class LayeredGraph:
         return import_module(_LIBRARIES).to_networkx(self)
 
     def to_igraph(self) -> igraph.Graph:
-        """A directed `igraph.Graph`: vertex attributes "layer", "part" (the layer's name) and "active", edge attributes
-        "weight", "parameter" and "active". Needs the extra ``igraph``."""
+        """The same as a directed `igraph.Graph`, whose vertices have "part" for the name. Needs the extra ``igraph``."""
         return import_module(_LIBRARIES).to_igraph(self)
 
     def __repr__(self) -> str:

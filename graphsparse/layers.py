@@ -15,9 +15,8 @@ class Layer:
     """The units that one operation makes: ids ``start`` to ``stop - 1``.
 
     ``blocks`` bring values to the units from earlier layers; ``stages`` then lift or scale units, in order. ``rank`` is
-    the length of the longest path of layers from an input. ``module`` is the path of the module that the operation stands
-    in. ``matrices``, int32 (units,), is there for products of matrices of activations: the place of each unit's matrix in
-    the leading axes, such as those of heads.
+    the length of the longest path of layers from an input, ``module`` the path of the operation's module. Products of
+    matrices of activations have ``matrices``, int32 (units,): which matrix each unit is in, for example of which head.
     """
 
     name: str

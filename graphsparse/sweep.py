@@ -45,7 +45,7 @@ class Reach:
 
     @property
     def constant(self) -> Any:
-        """The units that are not zero and that no input moves, in the algebra's own form; of a sweep with ``states``."""
+        """The constant units, not zero and moved by no input, in the algebra's own form. Needs a sweep with ``states``."""
         constant = self.algebra.vector(self.graph.n_units)
         units = np.flatnonzero(self.nonzero.astype(bool) & ~self.signal.astype(bool))
         self.algebra.put(constant, np.append(units, CONSTANT), True)
@@ -77,11 +77,10 @@ def sweep(
 ) -> Reach:
     """Sweep a graph forwards and backwards.
 
-    ``values`` hold what each connection carries, by parameter in its shape (see `graphsparse.algebras`); without them a
-    kept connection carries the algebra's one. Biases and scales are no connections: they are there or not by the
-    graph's masks, in every algebra; values that are given are taken as they are, also where the masks drop a connection.
-    ``states=True`` also follows where units are not zero (needed for constants); by default only where the graph has
-    products.
+    ``values`` say what each connection carries, by parameter in its shape (see `graphsparse.algebras`). They are taken as
+    they are, also where a mask drops a connection; without them, a kept connection carries the algebra's one. Biases and
+    scales are there or not by the graph's masks, in every algebra. ``states=True`` also finds where units are not zero,
+    which constants need; by default only graphs with products do.
     """
     if values is None:
         values = {name: algebra.of_mask(graph.kept[name]) for name in graph.shapes}
@@ -95,7 +94,7 @@ def sweep(
 
 
 def _by_use(graph: LayeredGraph, values: Values, algebra: Algebra) -> Values:
-    """The values, and those of every use that has a mask of its own: its parameter's, and zero where its mask drops them."""
+    """The values, and for every use with a mask of its own those of its parameter, zero where that mask drops them."""
     missing = {key: use for key, use in graph.uses.items() if key not in values and use.parameter in values}
     return {**values, **{key: algebra.under(values[use.parameter], use.mask) for key, use in missing.items()}}
 
@@ -114,7 +113,7 @@ def forwards(graph: LayeredGraph, values: Values, algebra: Algebra, *, states: b
 
 
 def _nonzero(graph: LayeredGraph, signal: Any, algebra: Algebra) -> Any:
-    """How units are not zero when the sweep begins; where that is a condition alone, as liveness has it at the end."""
+    """How units are not zero when the sweep begins. If it only matters whether they are, as liveness finds it."""
     if not algebra.conditions:
         nonzero = algebra.copy(signal)
         algebra.put(nonzero, np.asarray([CONSTANT]), True)

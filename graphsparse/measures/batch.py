@@ -30,8 +30,8 @@ NEAR = 1 << 20  # bytes of words that are swept in one call, so that they stay i
 class SparsityOfMany:
     """Counts by mask and parameter, int64 arrays (masks, parameters).
 
-    ``kept``: how many connections each mask keeps; ``active``: how many of them are active. ``connections`` (parameters,)
-    is how many there are; ``parameters`` their names.
+    ``kept``: how many connections each mask keeps; ``active``: how many of these are active. ``connections``
+    (parameters,): how many there are.
     """
 
     parameters: tuple[str, ...]

@@ -5,12 +5,11 @@ alpha_l = 1 - (1 - d_l alpha_{l-1})^n_{l-1}, it reaches an output with probabili
 beta_{l-1} = 1 - (1 - d_l beta_l)^n_l, and n_{l-1} n_l d_l alpha_{l-1} beta_l connections of layer l are active. That is
 exact up to three weight layers; in deeper chains units that share ancestors are not independent: a mean field.
 
-A convolution is the same chain over channels: all positions of a channel live or die almost together, because they
-share taps, so the unit of the mean field is the channel, and what joins two channels is one or more of T kept taps. A
-fully connected layer behind a flattening joins a channel to a unit by as many taps as there are positions. Borders
-break this rule on small maps, where a single tap shifts a channel partly out of sight. Given which positions a tap
-reads, a channel carries two things: the probability that it is alive at all, and for each position the probability that
-it is alive there, given that; positions of a live channel are then taken as independent.
+A convolution is the same chain over channels. The positions of a channel share taps, so they live or die almost
+together: the unit of the mean field is the channel, and one or more kept taps join two channels. A fully connected layer
+behind a flattening joins a channel to a unit by one tap per position. On small maps this fails at borders, where a tap
+shifts a channel partly out of sight. If it is known which positions a tap reads, a channel carries the probability that
+it is alive, and for each position the probability that it is alive there, given that; these are taken as independent.
 """
 
 from __future__ import annotations
@@ -69,24 +68,15 @@ def expected_effective(
         raise GraphsparseError("each kernel must have one density and one table of reads", received=received)
     if not all(0.0 <= density <= 1.0 for density in densities):
         raise GraphsparseError("a density must lie between 0 and 1", received=list(densities))
-    return float(sum(expected_by_layer(layers, densities, tables)))
-
-
-def expected_by_layer(layers: Sequence[Sizes], densities: Sequence[float], reads: Reads) -> list[float]:
-    """Expected active connections of each kernel of a chain, see `expected_effective`."""
-    reached = [Alive(1.0, np.ones(int(reads[0].max()) + 1))]
-    for (inputs, _, _), density, table in zip(layers, densities, reads):
+    reached = [Alive(1.0, np.ones(int(tables[0].max()) + 1))]
+    for (inputs, _, _), density, table in zip(layers, densities, tables):
         reached.append(_next(reached[-1].channel, _read(reached[-1].position, table), density, inputs))
     reaching = [Alive(1.0, np.ones(reached[-1].position.size))]
-    for (_, outputs, _), density, table, alive in zip(layers[::-1], densities[::-1], reads[::-1], reached[-2::-1]):
+    for (_, outputs, _), density, table, alive in zip(layers[::-1], densities[::-1], tables[::-1], reached[-2::-1]):
         seen = _read_by(reaching[-1].position, table, alive.position.size)
         reaching.append(_next(reaching[-1].channel, seen, density, outputs))
-    return [
-        inputs * outputs * density * _both(alive, back, table)
-        for (inputs, outputs, _), density, table, alive, back in zip(
-            layers, densities, reads, reached, reaching[-2::-1]
-        )
-    ]
+    ends = zip(layers, densities, tables, reached, reaching[-2::-1])
+    return float(sum(n * m * density * _both(alive, back, table) for (n, m, _), density, table, alive, back in ends))
 
 
 def chain_of(shapes: Sequence[int] | Sequence[Sequence[int]]) -> list[Sizes]:

@@ -28,14 +28,7 @@ class Macs(NamedTuple):
 def macs_of(graph: LayeredGraph, found: Reach | None = None) -> dict[str, Macs]:
     """The MACs of each parameter's connections, over all of its uses.
 
-    A connection counts once for each position at which it is used. In the unrolled resolution those are the positions at
-    which its tap reads an element, not padding. In channel resolution they are all positions of the result, from the
-    shapes of the captured program. A table that is looked up multiplies nothing. Products of activations, and what
-    biases and normalisation do, are not counted.
-
-    Args:
-        graph: as `graphsparse.export` gives it, under the masks that are asked about.
-        found: a sweep of that graph in (or, and), where there has been one.
+    `docs/semantics.md` says what counts (Terms, MACs). ``found`` is a sweep of the graph in (or, and), if there has been one.
     """
     found = found or sweep(graph, graph.kept)
     active: Mapping[str, Mask] = found.connections()
@@ -45,15 +38,11 @@ def macs_of(graph: LayeredGraph, found: Reach | None = None) -> dict[str, Macs]:
             if isinstance(block, KernelBlock) and layer.operation not in LOOK_UPS:
                 kept = graph.kept[block.mask]
                 both = active[block.parameter] if block.mask == block.parameter else active[block.parameter].both(kept)
-                counts = _uses(block) * graph.positions.get(block.parameter, 1)
+                read = np.asarray((block.taps.table >= 0).sum(1), np.float64)  # at how many positions each tap reads
+                counts = read * graph.positions.get(block.parameter, 1)
                 parts = _dense(block, counts), _counted(block, kept, counts), _counted(block, both, counts)
                 sums[block.parameter] += parts
     return {name: Macs(*(round(each) for each in found_sums)) for name, found_sums in sums.items()}
-
-
-def _uses(block: KernelBlock) -> np.ndarray:
-    """At how many positions each tap reads an element, (taps,)."""
-    return np.asarray((block.taps.table >= 0).sum(1), np.float64)
 
 
 def _dense(block: KernelBlock, counts: np.ndarray) -> float:
