@@ -62,9 +62,12 @@ def _pass_kept(rows: np.ndarray, x: np.ndarray, y: np.ndarray, back: bool) -> No
         maps, mine = x[r * x.shape[0] // rows.shape[0]], y[r]
         for j in range(rows.shape[1]):
             if rows[r, j]:
-                into = maps[j] if back else mine
                 for p in range(mine.size):
-                    into[p] = min(maps[j, p], mine[p])
+                    least = min(maps[j, p], mine[p])
+                    if back:
+                        maps[j, p] = least
+                    else:
+                        mine[p] = least
 
 
 @compiled
