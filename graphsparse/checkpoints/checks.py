@@ -89,7 +89,7 @@ def pack_nonzero(tensor: torch.Tensor) -> np.ndarray:
         tensor = torch.ones_like(tensor, dtype=torch.bool)
     size, sign = tensor.element_size(), tensor.dtype in _SIGN_IS_NO_VALUE
     octets = tensor.resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return pack(octets.view(f"u{size}"), (1 << (8 * size - sign)) - 1)
+    return pack(octets.view(f"u{size}"), (1 << (8 * size - sign)) - 1)[0]
 
 
 def count_not_finite(tensor: torch.Tensor) -> int:
