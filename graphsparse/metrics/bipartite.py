@@ -15,10 +15,10 @@ from scipy.sparse.csgraph import structural_rank as rank_of
 from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.encodings import encoded
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 
 
-@metric("structure", "edges")
+@metric("structure", "edges", of="full_rank")
 def structural_rank(part: Part) -> Found:
     """The rank that the mask allows: the most edges of the bipartite graph no two of which share a node.
 
@@ -135,6 +135,3 @@ def _closed(starts: Any, indices: Any, starts_back: Any, indices_back: Any) -> A
                     break
                 common[indices_back[f]] = 0
     return pairs
-
-
-structural_rank_of_full_rank = fraction(structural_rank, full_rank)

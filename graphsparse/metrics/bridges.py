@@ -49,13 +49,13 @@ def components(part: Part) -> Found:
     return Found(float(len(_bridges(part).sizes)))
 
 
-@metric("fragility", "units")
+@metric("fragility", "units", of="units")
 def largest_component(part: Part) -> Found:
     """Units of the largest weak component that has an edge, 0 where there are no edges. Cost: as `bridges`, shared."""
     return Found(float(_bridges(part).sizes.max(initial=0)))
 
 
-@metric("fragility", "edges")
+@metric("fragility", "edges", of="edges")
 def bridges(part: Part) -> Found:
     """Edges whose loss splits a weak component ("cut edges" of Cunegatti et al. 2024), by the layer of their target.
 
@@ -65,7 +65,7 @@ def bridges(part: Part) -> Found:
     return Found.of_units(part, np.bincount(_bridges(part).targets, minlength=part.graph.n_units))
 
 
-@metric("fragility", "units")
+@metric("fragility", "units", of="units")
 def articulation_points(part: Part) -> Found:
     """Units whose loss splits a weak component ("cut nodes" of Cunegatti et al. 2024). Cost: as `bridges`, shared."""
     return Found.of_units(part, _bridges(part).articulation)

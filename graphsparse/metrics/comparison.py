@@ -23,10 +23,10 @@ from graphsparse.metrics import overlap
 from graphsparse.metrics.matching import Rows
 from graphsparse.metrics.overlap import Pair
 from graphsparse.metrics.parts import PARTS, Part, Swept
-from graphsparse.metrics.table import Metric, rows_of
+from graphsparse.metrics.table import Metric, table_of
 from graphsparse.metrics.topology import plain, rows_of_metric
 
-TABLE: Mapping[str, Metric] = rows_of(overlap)
+TABLE: Mapping[str, Metric] = table_of([overlap])
 """Every metric of two masks by name. `Metric.definition` says what it is, whose definition, and what it costs."""
 
 ORDERS: Mapping[str, Callable[[int], Iterable[tuple[int, int]]]] = {

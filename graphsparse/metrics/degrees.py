@@ -11,7 +11,7 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.histograms import NO_UNITS, Histogram, summed
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 
 NO_WEIGHTS = "the weights are not known"
 HUB = 3.0
@@ -68,7 +68,7 @@ def gini_of_out_degree(part: Part) -> Found:
     return summed(part, "out", Histogram.gini)
 
 
-@metric("degrees", "units")
+@metric("degrees", "units", of="units")
 def hubs(part: Part) -> Found:
     """Units whose degree (in and out) is above the mean of their layer by more than three standard deviations.
 
@@ -90,7 +90,7 @@ def live_rows(part: Part) -> Found:
     return Found.of_parameters({name: float(np.count_nonzero(each)) for name, each in part.once(fan_ins).items()})
 
 
-@metric("degrees", "rows")
+@metric("degrees", "rows", of="live_rows")
 def rows_of_the_usual_fan_in(part: Part) -> Found:
     """Rows with a connection whose fan-in is the most frequent one of their parameter: all of them if it is constant.
 
@@ -210,6 +210,3 @@ def _add_edges(
             squares[layer] += degree * degree * (end - first)
             products[layer] += degree * total
             first = end
-
-
-usual_fan_in_rows_of_live_rows = fraction(rows_of_the_usual_fan_in, live_rows)

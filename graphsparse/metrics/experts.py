@@ -12,7 +12,7 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.layers import Layer
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.routes import Mixture, Places, Routes
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 
 NO_EXPERTS = (
     "no experts are found: no numbered modules, and no stacked kernels, whose results are multiplied by a router's"
@@ -31,7 +31,7 @@ def experts(part: Part) -> Found:
     return _experts(part, every=True)
 
 
-@metric("liveness", "experts")
+@metric("liveness", "experts", of="experts")
 def dead_experts(part: Part) -> Found:
     """Experts without any connection of the part; by parameter those without one in it. Cost: a pass over their masks."""
     return _experts(part, every=False)
@@ -94,6 +94,3 @@ def _stacks(graph: LayeredGraph, block: KernelBlock) -> bool:
     if not isinstance(block.view, View) or len(shape) != 3:
         return False
     return block.view.shape[0] == shape[0] > 1 and block.view.strides[0] == shape[1] * shape[2]
-
-
-dead_experts_of_experts = fraction(dead_experts, experts)

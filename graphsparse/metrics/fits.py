@@ -91,12 +91,12 @@ def _law(direction: str, name: str, unit: str, field: str, text: str) -> Metric:
         return Found(getattr(part.once(_fitted)[direction], field), undefined=NO_LAW)
 
     end = "sources" if direction == "in" else "sinks"
-    function.__doc__ = f"""{text} Of the {direction}-degrees of all units that have one, {end} left out.
+    text = f"""{text} Of the {direction}-degrees of all units that have one, {end} left out.
 
     Clauset, Shalizi and Newman (2009, SIAM Review 51), by the library powerlaw, for discrete values. Cost: a fit for every
     degree that occurs; a second for some hundred, shared by the rows of power laws.
     """
-    return Metric(f"power_law_{name}_of_{direction}_degree", "degrees", unit, function, LARGEST_FIT)
+    return Metric(f"power_law_{name}_of_{direction}_degree", "degrees", unit, function, text, LARGEST_FIT)
 
 
 def _quantile(direction: str, name: str, unit: str, summary: Callable[[Histogram], float], text: str) -> Metric:
@@ -105,8 +105,7 @@ def _quantile(direction: str, name: str, unit: str, summary: Callable[[Histogram
     def function(part: Part) -> Found:
         return summed(part, direction, summary)
 
-    function.__doc__ = f"{text} Cost: as `edges`."
-    return Metric(f"{name}_{direction}_degree", "degrees", unit, function)
+    return Metric(f"{name}_{direction}_degree", "degrees", unit, function, f"{text} Cost: as `edges`.")
 
 
 def _logs(summary: Callable[[Histogram], float]) -> Callable[[Histogram], float]:

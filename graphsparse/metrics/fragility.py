@@ -42,7 +42,7 @@ def dominators_of(swept: Swept) -> Dominators:
     return Dominators.of(swept.edges["active"], swept.graph.sources, swept.graph.sinks, swept.live)
 
 
-@metric("fragility", "units")
+@metric("fragility", "units", of="units")
 def unavoidable_units(part: Part) -> Found:
     """Units through which every source-sink path goes, a single source or sink among them. Cost: as `most_lost_by_a_unit`."""
     units, _ = part.swept.once(dominators_of).unavoidable(part.graph.sinks)
@@ -51,7 +51,7 @@ def unavoidable_units(part: Part) -> Found:
     return Found.of_units(part, np.bincount(units, minlength=part.graph.n_units))
 
 
-@metric("fragility", "edges")
+@metric("fragility", "edges", of="edges")
 def unavoidable_edges(part: Part) -> Found:
     """Edges through which every source-sink path goes, by the layer of their target. Cost: as `most_lost_by_a_unit`."""
     if not part.swept.live.any():
@@ -61,7 +61,7 @@ def unavoidable_edges(part: Part) -> Found:
     return Found.of_units(part, np.bincount(found.edges.indices[edges], minlength=part.graph.n_units))
 
 
-@metric("fragility", "edges")
+@metric("fragility", "edges", of="edges")
 def most_lost_by_a_unit(part: Part) -> Found:
     """The most active edges that lie on no path any more once one unit is gone: of all units, of a layer's.
 
@@ -72,7 +72,7 @@ def most_lost_by_a_unit(part: Part) -> Found:
     return _greatest(part, np.where(part.swept.live, lost, -1))
 
 
-@metric("fragility", "edges")
+@metric("fragility", "edges", of="edges")
 def most_lost_by_an_edge(part: Part) -> Found:
     """The most active edges that lie on no path any more once one edge is gone, itself included, by its target's layer.
 

@@ -8,7 +8,7 @@ from graphsparse.blocks import Block, Gate, KernelBlock, Wiring
 from graphsparse.graph import LayeredGraph
 from graphsparse.layers import feeding
 from graphsparse.metrics.parts import Part, Swept
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 
 NO_ATTENTION = "no attention is found: no product of matrices of activations is itself multiplied by such a matrix"
 _NONE = np.iinfo(np.int64).max
@@ -28,7 +28,7 @@ def heads(part: Part) -> Found:
     return _heads(part, every=True)
 
 
-@metric("liveness", "heads")
+@metric("liveness", "heads", of="heads")
 def dead_heads(part: Part) -> Found:
     """Heads of which no unit, at any position, lies on a source-sink path; the same for both parts. Cost: as `heads`."""
     return _heads(part, every=False)
@@ -123,6 +123,3 @@ def _pairs(block: Gate, labels: np.ndarray) -> np.ndarray:
         real = operands >= 0
         np.minimum.at(pairs[:, side], block.targets[real], labels[operands[real]])
     return pairs
-
-
-dead_heads_of_heads = fraction(dead_heads, heads)

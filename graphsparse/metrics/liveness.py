@@ -9,7 +9,7 @@ from graphsparse.kernels.layout import View
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.edge_loops import count_from_marked
 from graphsparse.metrics.parts import Part, Swept, touched
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 
 
 @metric("liveness", "units")
@@ -18,19 +18,19 @@ def units(part: Part) -> Found:
     return Found.of_units(part, part.units)
 
 
-@metric("liveness", "units")
+@metric("liveness", "units", of="units")
 def starved(part: Part) -> Found:
     """Units that no source reaches (docs/semantics.md, Terms). Cost: that of `units`."""
     return Found.of_units(part, part.units & ~part.swept.liveness.signal)
 
 
-@metric("liveness", "units")
+@metric("liveness", "units", of="units")
 def stranded(part: Part) -> Found:
     """Units that reach no sink. Cost: that of `units`."""
     return Found.of_units(part, part.units & ~part.swept.liveness.reaches)
 
 
-@metric("liveness", "units")
+@metric("liveness", "units", of="units")
 def constant(part: Part) -> Found:
     """Units that hold a number other than zero that no input moves. Cost: that of `units`."""
     found = part.swept.liveness
@@ -57,7 +57,7 @@ def _prunable(swept: Swept) -> np.ndarray:
     return found
 
 
-@metric("liveness", "units")
+@metric("liveness", "units", of="prunable_units")
 def connected_units(part: Part) -> Found:
     """Units with at least one connection of the part, wires left out.
 
@@ -73,7 +73,7 @@ def connections(part: Part) -> Found:
     return Found.of_parameters({name: float(np.prod(shape)) for name, shape in part.graph.shapes.items()})
 
 
-@metric("liveness", "connections")
+@metric("liveness", "connections", of="connections")
 def remaining(part: Part) -> Found:
     """Connections of the part: those kept, those active (Vysogorets and Kempe 2023). Cost: that of `units`."""
     return Found.of_parameters({name: float(mask.count()) for name, mask in part.masks.items()})
@@ -85,7 +85,7 @@ def rows(part: Part) -> Found:
     return _of_kernels(part, 0, every=True)
 
 
-@metric("liveness", "rows")
+@metric("liveness", "rows", of="rows")
 def dead_rows(part: Part) -> Found:
     """Rows of kernels without a connection of the part: entries of the mask are looked at, never sums. Cost: as `rows`."""
     return _of_kernels(part, 0, every=False)
@@ -97,7 +97,7 @@ def columns(part: Part) -> Found:
     return _of_kernels(part, 1, every=True)
 
 
-@metric("liveness", "columns")
+@metric("liveness", "columns", of="columns")
 def dead_columns(part: Part) -> Found:
     """Columns of kernels (input features or channels) without a connection of the part. Cost: as `columns`."""
     return _of_kernels(part, 1, every=False)
@@ -126,7 +126,7 @@ def channels(part: Part) -> Found:
     return _of_channels(part, every=True)
 
 
-@metric("liveness", "channels")
+@metric("liveness", "channels", of="channels")
 def dead_channels(part: Part) -> Found:
     """Channels of which no unit, at any position, lies on a source-sink path; the same for both parts. Cost: as `units`."""
     return _of_channels(part, every=False)
@@ -153,25 +153,25 @@ def edges(part: Part) -> Found:
     return Found.of_units(part, part.in_degrees)
 
 
-@metric("one hop", "units")
+@metric("one hop", "units", of="units")
 def no_output_edge(part: Part) -> Found:
     """Units with an edge in, none out, and no sinks themselves: "sink units" of Cunegatti et al. 2024. Cost: as `edges`."""
     return Found.of_units(part, part.once(_ends_here))
 
 
-@metric("one hop", "units")
+@metric("one hop", "units", of="units")
 def no_input_edge(part: Part) -> Found:
     """Units with an edge out, none in, and no sources themselves: "source units" of Cunegatti et al. Cost: as `edges`."""
     return Found.of_units(part, part.once(_begins_here))
 
 
-@metric("one hop", "units")
+@metric("one hop", "units", of="units")
 def disconnected(part: Part) -> Found:
     """Units of the part without any edge (Cunegatti et al. 2024). Cost: as `edges`."""
     return Found.of_units(part, part.units & (part.in_degrees == 0) & (part.out_degrees == 0))
 
 
-@metric("one hop", "edges")
+@metric("one hop", "edges", of="edges")
 def removable_in(part: Part) -> Found:
     """Edges into units that have none out: "removable in-connections" of Cunegatti et al. 2024, one step alone.
 
@@ -180,19 +180,19 @@ def removable_in(part: Part) -> Found:
     return Found.of_units(part, np.where(part.once(_ends_here), part.in_degrees, 0))
 
 
-@metric("one hop", "edges")
+@metric("one hop", "edges", of="edges")
 def removable_out(part: Part) -> Found:
     """Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`."""
     return Found.of_units(part, np.where(part.once(_begins_here), part.out_degrees, 0))
 
 
-@metric("one hop", "edges")
+@metric("one hop", "edges", of="edges")
 def removable_one_hop(part: Part) -> Found:
     """Edges that are removable in either way, each once, by the layer of their target. Cost: as `edges`."""
     return Found.of_units(part, part.once(_removable))
 
 
-@metric("one hop", "edges")
+@metric("one hop", "edges", of="edges")
 def inactive_edges(part: Part) -> Found:
     """Edges of the part on no source-sink path, by the layer of their target. Cost: as `edges`."""
     return Found.of_units(part, part.once(_inactive))
@@ -225,14 +225,3 @@ def _removable(part: Part) -> np.ndarray:
     from_beginnings = np.zeros(part.graph.n_units, np.int32)
     count_from_marked(part.edges.indptr, part.edges.indices, np.flatnonzero(part.once(_begins_here)), from_beginnings)
     return np.where(part.once(_ends_here), part.in_degrees, from_beginnings)
-
-
-starved_of_units = fraction(starved, units)
-stranded_of_units = fraction(stranded, units)
-constant_of_units = fraction(constant, units)
-connected_units_of_prunable_units = fraction(connected_units, prunable_units)
-remaining_of_connections = fraction(remaining, connections)
-dead_rows_of_rows = fraction(dead_rows, rows)
-dead_columns_of_columns = fraction(dead_columns, columns)
-dead_channels_of_channels = fraction(dead_channels, channels)
-inactive_of_edges = fraction(inactive_edges, edges)

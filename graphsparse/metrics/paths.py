@@ -73,13 +73,13 @@ def longest_path(part: Part) -> Found:
     return part.swept.once(_longest)
 
 
-@metric("paths", "units")
+@metric("paths", "units", of="units")
 def effective_nodes(part: Part) -> Found:
     """Units on a source-sink path, by layer (node-path balance: Pham et al. 2023, NeurIPS). Cost: as `units`."""
     return Found.of_units(part, part.swept.live)
 
 
-@metric("paths", "columns")
+@metric("paths", "columns", of="columns")
 def effective_channels(part: Part) -> Found:
     """Input channels and features of a parameter with a connection of the part; with an active one in the active part.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 
 NO_ENTRIES = "the parameter has no connections, kept or dropped"
 ALL_OR_NONE = "all connections of the parameter are there, or none"
@@ -31,19 +31,19 @@ def groups_of_8(part: Part) -> Found:
     return Found.of_parameters({name: float(_in_groups(part, name, 8).size) for name in part.graph.shapes})
 
 
-@metric("structure", "groups")
+@metric("structure", "groups", of="groups_of_4")
 def groups_of_4_within_1(part: Part) -> Found:
     """Of `groups_of_4`, those with at most one connection of the part: all of them in the pattern 1:4. Cost: as that."""
     return _within(part, 1, 4)
 
 
-@metric("structure", "groups")
+@metric("structure", "groups", of="groups_of_4")
 def groups_of_4_within_2(part: Part) -> Found:
     """Of `groups_of_4`, those with at most two: all of them in the pattern 2:4 of sparse tensor cores. Cost: as that."""
     return _within(part, 2, 4)
 
 
-@metric("structure", "groups")
+@metric("structure", "groups", of="groups_of_8")
 def groups_of_8_within_4(part: Part) -> Found:
     """Of `groups_of_8`, those with at most four connections: all of them in the pattern 4:8. Cost: as that."""
     return _within(part, 4, 8)
@@ -143,8 +143,3 @@ def _summed(values: dict[str, float], of_all: Any, undefined: str) -> Found:
     """Values of parameters, and one of all that are defined."""
     defined = [value for value in values.values() if not np.isnan(value)]
     return Found(float(of_all(defined)) if defined else np.nan, None, values, undefined)
-
-
-groups_of_4_within_1_of_groups_of_4 = fraction(groups_of_4_within_1, groups_of_4)
-groups_of_4_within_2_of_groups_of_4 = fraction(groups_of_4_within_2, groups_of_4)
-groups_of_8_within_4_of_groups_of_8 = fraction(groups_of_8_within_4, groups_of_8)

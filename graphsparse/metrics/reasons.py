@@ -36,7 +36,7 @@ def cut_from_sinks(part: Part) -> Found:
     return _found(part, "sinks")
 
 
-@metric("why", "connections")
+@metric("why", "connections", of="remaining")
 def acting_nowhere(part: Part) -> Found:
     """Kept connections that act at no place, for they read padding alone: no mask cuts them. By their own parameter.
 

@@ -11,7 +11,7 @@ from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.parts import Part, Swept
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, metric
 from graphsparse.passes.paths import revival_costs
 
 
@@ -53,14 +53,14 @@ def distances_to_life(graph: LayeredGraph) -> dict[str, np.ndarray]:
     return Swept(checked_graph(graph)).revival.connections()
 
 
-@metric("regrowth", "connections")
+@metric("regrowth", "connections", of="connections")
 def dropped(part: Part) -> Found:
     """Connections that the masks drop, the same for both parts. Cost: none."""
     graph = part.graph
     return Found.of_parameters({name: float(np.prod(s) - graph.kept[name].count()) for name, s in graph.shapes.items()})
 
 
-@metric("regrowth", "connections")
+@metric("regrowth", "connections", of="dropped")
 def active_if_alone(part: Part) -> Found:
     """Dropped connections that would be active at once if they came back alone (see `regrowable`).
 
@@ -69,7 +69,7 @@ def active_if_alone(part: Part) -> Found:
     return Found.of_parameters({name: float(mask.count()) for name, mask in part.swept.once(_regrowable).items()})
 
 
-@metric("regrowth", "connections")
+@metric("regrowth", "connections", of="connections")
 def dead(part: Part) -> Found:
     """Connections that are not active, kept or dropped; the same for both parts. Cost: the sweep in (or, and)."""
     active = part.swept.masks["active"]
@@ -93,7 +93,7 @@ def greatest_distance_to_life(part: Part) -> Found:
     return part.swept.once(_greatest)
 
 
-@metric("regrowth", "connections")
+@metric("regrowth", "connections", of="connections")
 def beyond_revival(part: Part) -> Found:
     """Connections that no return of others makes active: behind a masked scale, say. Cost: as `mean_distance_to_life`."""
     return Found.of_parameters({name: each.beyond for name, each in part.swept.once(_distances).items()})
@@ -144,6 +144,3 @@ def _summed(swept: Swept, summary: Callable[[Distances], float]) -> Found:
     total = Distances(rows[:, 0].sum(), rows[:, 1].sum(), rows[:, 2].max(), rows[:, 3].sum())
     values = {name: float(of(each)) for name, each in found.items()}
     return Found(float(of(total)), None, values, "no dead connection can be revived")
-
-
-active_if_alone_of_dropped = fraction(active_if_alone, dropped)

@@ -1,9 +1,10 @@
-"""A row of the table of metrics: a function over a part of the graph, and what it found in all, by layer, by parameter."""
+"""A row of the table of metrics: a function of a part of the graph, and what it finds in all, by layer, by parameter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from graphsparse.metrics.parts import Part
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a metric is: in all, of each layer (in the graph's order), of each parameter; None where it has no meaning.
+    """The values of a metric: in all, of each layer (in the graph's order), of each parameter; None where it has no meaning.
 
     NaN is an undefined value; ``undefined`` says why.
     """
@@ -23,48 +24,65 @@ class Found:
     undefined: str = ""
 
     @classmethod
-    def of_units(cls, part: Part, flags: np.ndarray, undefined: str = "") -> Found:
+    def of_units(cls, part: Part, values: np.ndarray, undefined: str = "") -> Found:
         """The sum of a value of each unit, in all and by layer."""
-        add = np.count_nonzero if flags.dtype == bool else np.sum
-        layers = np.asarray([add(flags[layer.start : layer.stop]) for layer in part.graph.layers], float)
+        add = np.count_nonzero if values.dtype == bool else np.sum
+        layers = np.asarray([add(values[layer.start : layer.stop]) for layer in part.graph.layers], float)
         return cls(float(layers.sum()), layers, None, undefined)
+
+    @classmethod
+    def over_units(
+        cls, part: Part, values: np.ndarray, counted: np.ndarray, summary: Callable[[np.ndarray], Any], undefined: str
+    ) -> Found:
+        """A summary of a value of the units that are ``counted``, in all and by layer; NaN where there are none."""
+        of = lambda here: float(summary(values[here][counted[here]])) if counted[here].any() else np.nan
+        layers = np.asarray([of(slice(layer.start, layer.stop)) for layer in part.graph.layers])
+        return cls(of(slice(None)), layers, None, undefined)
 
     @classmethod
     def of_parameters(cls, values: Mapping[str, float], undefined: str = "") -> Found:
         """A value of each parameter, and their sum."""
         return cls(float(sum(values.values())), None, values, undefined)
 
+    @classmethod
+    def over_parameters(
+        cls, values: Mapping[str, float], summary: Callable[[list[float]], Any], undefined: str
+    ) -> Found:
+        """A value of each parameter, and a summary of those that are defined; NaN where none is."""
+        defined = [value for value in values.values() if not np.isnan(value)]
+        return cls(float(summary(defined)) if defined else np.nan, None, values, undefined)
+
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A row of the table: ``function`` finds the values of a `Part`; its docstring says definition, source and cost.
+    """A row of the table: ``function`` finds the values of a `Part`.
 
-    On a graph of more than ``limit`` edges it is found only where it is asked for by its name. A fraction stands
-    ``beside`` the row of its count.
+    ``definition`` says what is counted, whose definition it is, and what it costs. On a graph of more than ``limit`` edges
+    the metric is found only where it is asked for by its name. The table also has it as a fraction ``of`` another row. A
+    fraction stands ``beside`` the row of its count.
     """
 
     name: str
     group: str
     unit: str
     function: Callable[[Part], Found]
+    definition: str
     limit: int | None = None
+    of: str = ""
     beside: str = ""
 
     def __call__(self, part: Part) -> Found:
         return part.once(self.function)
 
-    @property
-    def definition(self) -> str:
-        """What is counted, from whom the definition is, and what it costs."""
-        return self.function.__doc__ or ""
-
     def __repr__(self) -> str:
         return f"Metric({self.name!r}, {self.group!r}, {self.unit!r})"
 
 
-def metric(group: str, unit: str, limit: int | None = None) -> Callable[[Callable[[Part], Found]], Metric]:
-    """Make a function a row of the table, under its own name."""
-    return lambda function: Metric(function.__name__, group, unit, function, limit)
+def metric(
+    group: str, unit: str, limit: int | None = None, of: str = ""
+) -> Callable[[Callable[[Part], Found]], Metric]:
+    """Make a function a row of the table, under its own name; its docstring is the definition."""
+    return lambda found: Metric(found.__name__, group, unit, found, found.__doc__ or "", limit, of)
 
 
 def fraction(count: Metric, of: Metric) -> Metric:
@@ -72,34 +90,34 @@ def fraction(count: Metric, of: Metric) -> Metric:
 
     def function(part: Part) -> Found:
         above, below = count(part), of(part)
-        total = None if above.total is None or below.total is None else _quotient(above.total, below.total)
-        layers = None if above.layers is None or below.layers is None else _quotients(above.layers, below.layers)
+        total = None if above.total is None or below.total is None else float(_quotient(above.total, below.total))
+        layers = None if above.layers is None or below.layers is None else _quotient(above.layers, below.layers)
         parameters = None
         if above.parameters is not None and below.parameters is not None:
-            parameters = {name: _quotient(value, below.parameters[name]) for name, value in above.parameters.items()}
+            others = below.parameters
+            parameters = {name: float(_quotient(value, others[name])) for name, value in above.parameters.items()}
         unknown = next((f", or {each.undefined}" for each in (below, above) if each.undefined), "")
         return Found(total, layers, parameters, f"{of.name} is 0{unknown}")
 
-    function.__doc__ = f"{count.name} / {of.name}. Undefined where {of.name} is 0. Cost: that of both."
-    return Metric(f"{count.name}_of_{of.name}", count.group, "fraction", function, count.limit or of.limit, count.name)
+    name, limit = f"{count.name}_of_{of.name}", count.limit or of.limit
+    text = f"{count.name} / {of.name}. Undefined where {of.name} is 0. Cost: that of both."
+    return Metric(name, count.group, "fraction", function, text, limit, beside=count.name)
 
 
-def _quotient(above: float, below: float) -> float:
-    return above / below if below else float("nan")
+def _quotient(above: Any, below: Any) -> np.ndarray:
+    """One number, or array of numbers, divided by another; NaN where that is 0."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=np.asarray(below) != 0)
 
 
-def _quotients(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+def table_of(modules: Iterable[object]) -> dict[str, Metric]:
+    """The rows that modules define, by name: group by group, in the modules' order, each fraction after its count."""
+    values = [each for module in modules for value in vars(module).values() for each in _several(value)]
+    counts = {value.name: value for value in values if isinstance(value, Metric)}
+    groups = dict.fromkeys(row.group for row in counts.values())
+    ordered = [row for group in groups for row in counts.values() if row.group == group]
+    rows = [each for row in ordered for each in ([row, fraction(row, counts[row.of])] if row.of else [row])]
+    return {row.name: row for row in rows}
 
 
-def rows_of(module: object) -> dict[str, Metric]:
-    """The rows that a module defines, by name, in its order."""
-    values = [each for value in vars(module).values() for each in (value if isinstance(value, tuple) else [value])]
-    return {value.name: value for value in values if isinstance(value, Metric)}
-
-
-def in_order(rows: Mapping[str, Metric]) -> dict[str, Metric]:
-    """The rows group by group, each fraction after the row of its count."""
-    names, groups = list(rows), list(dict.fromkeys(row.group for row in rows.values()))
-    place = {name: (groups.index(row.group), names.index(row.beside or name)) for name, row in rows.items()}
-    return {name: rows[name] for name in sorted(names, key=lambda name: (*place[name], bool(rows[name].beside)))}
+def _several(value: object) -> Iterable[object]:
+    return value if isinstance(value, tuple) else (value,)

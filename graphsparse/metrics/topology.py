@@ -26,7 +26,6 @@ from graphsparse.metrics import (
     expansion,
     experts,
     fits,
-    fractions,
     fragility,
     heads,
     liveness,
@@ -40,13 +39,13 @@ from graphsparse.metrics import (
 )
 from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
-from graphsparse.metrics.table import Found, Metric, in_order, rows_of
+from graphsparse.metrics.table import Found, Metric, table_of
 
 FAMILIES = (
     liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, neighbourhoods,
-    communities, expansion, regular, persistence, fractions,
+    communities, expansion, regular, persistence,
 )  # fmt: skip
-TABLE: Mapping[str, Metric] = in_order({name: row for family in FAMILIES for name, row in rows_of(family).items()})
+TABLE: Mapping[str, Metric] = table_of(FAMILIES)
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""
 
 SCOPES = ("all", "layer", "parameter")
