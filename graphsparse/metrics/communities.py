@@ -1,4 +1,4 @@
-"""Metrics of communities and cores, found by scikit-network, and of small subgraphs sampled by igraph."""
+"""Metrics of neighbourhoods, of cores and communities (by scikit-network), and of small subgraphs sampled by igraph."""
 
 from __future__ import annotations
 
@@ -8,14 +8,56 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.encodings import encoded
 from graphsparse.metrics.extras import MOST_EDGES, library
+from graphsparse.metrics.histograms import NO_UNITS
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
 EXTRA = "topology"
-NO_EDGES = "there are no edges"
+NO_EDGES, NO_UNIT = "there are no edges", "no unit of the part"
+MOST_HOPS = 10_000_000  # edges up to which a table of all metrics goes two hops from every unit
 SUBGRAPHS = 20_000_000
+
+
+@metric("structure", "units per unit")
+def mean_within_one_hop(part: Part) -> Found:
+    """Mean number of units that one edge leads to from a unit of the part, the unit itself included, sinks left out.
+
+    ("1-hop" of Cunegatti et al. 2024, over all units; they count sinks too, and so have 1 + edges / units.) Parallel
+    connections between two units are one edge. Cost: as `edges`.
+    """
+    return Found.over_units(part, part.out_degrees + 1, part.inner("out"), np.mean, NO_UNITS)
+
+
+@metric("structure", "units per unit", limit=MOST_HOPS)
+def mean_within_two_hops(part: Part) -> Found:
+    """Mean number of units that at most two edges lead to from a unit of the part, itself included, sinks left out.
+
+    ("2-hop" of Cunegatti et al. 2024.) Cost: for each edge, a pass over the edges that leave its target.
+    """
+    within = np.zeros(part.graph.n_units, np.int64)
+    _count_within_two(part.edges.indptr, part.edges.indices, np.full(part.graph.n_units, -1, np.int64), within)
+    return Found.over_units(part, within, part.inner("out"), np.mean, NO_UNITS)
+
+
+@compiled
+def _count_within_two(starts: Any, indices: Any, seen: Any, within: Any) -> Any:
+    """Write how many units are within two edges of each unit; ``seen`` says from which unit each was last met."""
+    for u in range(starts.size - 1):
+        found, seen[u] = 1, u
+        for e in range(starts[u], starts[u + 1]):
+            v = indices[e]
+            if seen[v] != u:
+                seen[v] = u
+                found += 1
+            for f in range(starts[v], starts[v + 1]):
+                w = indices[f]
+                if seen[w] != u:
+                    seen[w] = u
+                    found += 1
+        within[u] = found
 
 
 @metric("structure", "edges per unit", limit=MOST_EDGES)
@@ -25,13 +67,13 @@ def mean_coreness(part: Part) -> Found:
 
     Cost: a symmetric csr and a pass over it (scikit-network).
     """
-    return _of_cores(part, np.mean)
+    return Found.over_units(part, part.once(coreness), part.units, np.mean, NO_UNIT)
 
 
 @metric("structure", "edges per unit", limit=MOST_EDGES)
 def greatest_coreness(part: Part) -> Found:
     """The greatest coreness of the part's units, in all and by layer. Cost: as `mean_coreness`, shared."""
-    return _of_cores(part, np.max)
+    return Found.over_units(part, part.once(coreness), part.units, np.max, NO_UNIT)
 
 
 @metric("structure", "modularity", limit=MOST_EDGES)
@@ -96,15 +138,6 @@ def _subgraphs(part: Part) -> float:
     degrees = (part.in_degrees + part.out_degrees).astype(float)
     ends = np.repeat(degrees - 1, part.out_degrees) @ (degrees[part.edges.indices] - 1)
     return float((degrees * (degrees - 1) * (degrees - 2) / 6).sum() + ends)
-
-
-def _of_cores(part: Part, summed: Any) -> Found:
-    """A summary of the coreness of the part's units, in all and by layer."""
-    cores, graph, units = part.once(coreness), part.graph, part.units
-    here = lambda first, last: cores[first:last][units[first:last]]
-    best = lambda values: float(summed(values)) if len(values) else np.nan
-    layers = [best(here(layer.start, layer.stop)) for layer in graph.layers]
-    return Found(best(here(0, graph.n_units)), np.asarray(layers), None, "no unit of the part")
 
 
 def coreness(part: Part) -> np.ndarray:

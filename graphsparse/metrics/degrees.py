@@ -9,63 +9,29 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
-from graphsparse.metrics.histograms import NO_UNITS, Histogram, summed
-from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.histograms import Histogram, summary_row
+from graphsparse.metrics.parts import Part, kernels_of
+from graphsparse.metrics.table import Found, Metric, metric
 
 NO_WEIGHTS = "the weights are not known"
 HUB = 3.0
 
 
-@metric("degrees", "edges per unit")
-def mean_in_degree(part: Part) -> Found:
-    """Mean number of edges into the part's units, sources left out. Cost: as `edges`."""
-    return summed(part, "in", Histogram.mean)
+def _spread(way: str) -> tuple[Metric, ...]:
+    """The rows of how the degrees in one direction are spread."""
+    edges, ends = ("into", "sources") if way == "in" else ("out of", "sinks")
+    of_units = f"over the units of `mean_{way}_degree`"
+    rows = (
+        ("mean", "edges per unit", Histogram.mean, f"Mean number of edges {edges} the part's units, {ends} left out."),
+        ("greatest", "edges per unit", Histogram.greatest, f"The greatest number of edges {edges} a unit."),
+        ("variation_of", "ratio", Histogram.variation,
+         f"Coefficient of variation of the {way}-degrees: standard deviation / mean, {of_units}."),
+        ("gini_of", "ratio", Histogram.gini, f"Gini coefficient of the {way}-degrees: 0 where all are equal."),
+    )  # fmt: skip
+    return tuple(summary_row(way, *row) for row in rows)
 
 
-@metric("degrees", "edges per unit")
-def greatest_in_degree(part: Part) -> Found:
-    """The greatest number of edges into a unit. Cost: as `edges`."""
-    return summed(part, "in", Histogram.greatest)
-
-
-@metric("degrees", "ratio")
-def variation_of_in_degree(part: Part) -> Found:
-    """Coefficient of variation of the in-degrees: standard deviation / mean, over the units of `mean_in_degree`.
-
-    Cost: as `edges`.
-    """
-    return summed(part, "in", Histogram.variation)
-
-
-@metric("degrees", "ratio")
-def gini_of_in_degree(part: Part) -> Found:
-    """Gini coefficient of the in-degrees: 0 where all are equal. Cost: as `edges`."""
-    return summed(part, "in", Histogram.gini)
-
-
-@metric("degrees", "edges per unit")
-def mean_out_degree(part: Part) -> Found:
-    """Mean number of edges out of the part's units, sinks left out. Cost: as `edges`."""
-    return summed(part, "out", Histogram.mean)
-
-
-@metric("degrees", "edges per unit")
-def greatest_out_degree(part: Part) -> Found:
-    """The greatest number of edges out of a unit. Cost: as `edges`."""
-    return summed(part, "out", Histogram.greatest)
-
-
-@metric("degrees", "ratio")
-def variation_of_out_degree(part: Part) -> Found:
-    """Coefficient of variation of the out-degrees. Cost: as `edges`."""
-    return summed(part, "out", Histogram.variation)
-
-
-@metric("degrees", "ratio")
-def gini_of_out_degree(part: Part) -> Found:
-    """Gini coefficient of the out-degrees. Cost: as `edges`."""
-    return summed(part, "out", Histogram.gini)
+SPREAD = _spread("in") + _spread("out")
 
 
 @metric("degrees", "units", of="units")
@@ -87,7 +53,7 @@ def hubs(part: Part) -> Found:
 @metric("degrees", "rows")
 def live_rows(part: Part) -> Found:
     """Rows of kernels (output features) with a connection of the part. Cost: a pass over the masks."""
-    return Found.of_parameters({name: float(np.count_nonzero(each)) for name, each in part.once(fan_ins).items()})
+    return Found.of_parameters({name: float(each.present.units) for name, each in part.once(fan_ins).items()})
 
 
 @metric("degrees", "rows", of="live_rows")
@@ -97,22 +63,25 @@ def rows_of_the_usual_fan_in(part: Part) -> Found:
     Fan-in: the connections of a row of a kernel (Lasby et al. 2024, constant fan-in). Rows without any are left out.
     Cost: a pass over the masks.
     """
-    counts = {name: each[each > 0] for name, each in part.once(fan_ins).items()}
-    return Found.of_parameters({n: float(np.bincount(c).max()) if c.size else 0.0 for n, c in counts.items()})
+    each = part.once(fan_ins).items()
+    return Found.of_parameters({name: float(found.present.counts.max(initial=0)) for name, found in each})
 
 
 @metric("degrees", "connections per row")
 def usual_fan_in(part: Part) -> Found:
     """The most frequent fan-in of a parameter's rows that have any. Cost: a pass over the masks."""
-    counts = {name: each[each > 0] for name, each in part.once(fan_ins).items()}
-    values = {n: float(np.bincount(c).argmax()) if c.size else np.nan for n, c in counts.items()}
-    return Found(None, None, values, "no row has a connection")
+    return _of_fan_ins(part, lambda some: float(some.present.values[some.present.counts.argmax()]))
 
 
 @metric("degrees", "ratio")
 def variation_of_fan_in(part: Part) -> Found:
     """Coefficient of variation of the fan-ins of a parameter's rows, empty rows too. Cost: a pass over the masks."""
-    values = {name: _variation(each) if each.any() else np.nan for name, each in part.once(fan_ins).items()}
+    return _of_fan_ins(part, Histogram.variation)
+
+
+def _of_fan_ins(part: Part, summary: Callable[[Histogram], float]) -> Found:
+    each = part.once(fan_ins).items()
+    values = {name: summary(found) if found.present.units else np.nan for name, found in each}
     return Found(None, None, values, "no row has a connection")
 
 
@@ -125,7 +94,7 @@ def strength(part: Part) -> Found:
     """
     values = {}
     for name in part.graph.shapes:
-        known, rows = part.graph.weights.get(name), len(part.once(fan_ins)[name])
+        known, rows = part.graph.weights.get(name), part.once(fan_ins)[name].units
         if known is None or not rows:
             values[name] = np.nan
             continue
@@ -156,30 +125,16 @@ def _powers(degrees: np.ndarray) -> tuple[float, float, float]:
     return float(values @ counts), float(values**2 @ counts), float(values**3 @ counts)
 
 
-def fan_ins(part: Part) -> dict[str, np.ndarray]:
-    """How many connections of the part each row of a parameter's kernels has; each kernel of a parameter once."""
-    return {name: row_sums(part.graph, name, part.masks[name].unpack().reshape(-1)) for name in part.graph.shapes}
+def fan_ins(part: Part) -> dict[str, Histogram]:
+    """How many connections of the part the rows of each parameter's kernels have; each kernel of a parameter once."""
+    each = part.masks.items()
+    return {name: Histogram.of(row_sums(part.graph, name, mask.unpack().reshape(-1))) for name, mask in each}
 
 
 def row_sums(graph: LayeredGraph, name: str, flat: np.ndarray) -> np.ndarray:
     """The sums of the rows of a parameter's kernels, over a flat array of its entries; each kernel once."""
-    blocks = {block.view: block for block in graph.kernels[name]}.values()
-    sums = [block.view.of(flat).sum(2).reshape(-1) for block in blocks]
+    sums = [kernel.sum((2, 3)).reshape(-1) for kernel in kernels_of(graph, name, flat)]
     return np.concatenate(sums) if sums else np.empty(0, np.int64)
-
-
-def _variation(values: np.ndarray) -> float:
-    mean = values.mean()
-    return float(values.std() / mean) if mean else np.nan
-
-
-def of_units(part: Part, degrees: np.ndarray, summed: Callable[[np.ndarray], float], out: bool = False) -> Found:
-    """A summary of a value of the part's units, in all and by layer."""
-    counted, graph = part.units.copy(), part.graph
-    counted[graph.sinks if out else graph.sources] = False
-    of = lambda here: float(summed(here)) if here.size else np.nan
-    layers = [of(degrees[layer.start : layer.stop][counted[layer.start : layer.stop]]) for layer in graph.layers]
-    return Found(of(degrees[counted]), np.asarray(layers), None, NO_UNITS)
 
 
 def _correlation(n: Any, x: Any, xx: Any, y: Any, yy: Any, xy: Any) -> np.ndarray:

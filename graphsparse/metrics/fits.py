@@ -11,7 +11,7 @@ import pandas
 
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.metrics.extras import library
-from graphsparse.metrics.histograms import Histogram, summed
+from graphsparse.metrics.histograms import Histogram, summary_row
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric
 
@@ -37,15 +37,11 @@ def degree_counts(graph: LayeredGraph) -> pandas.DataFrame:
     for layer in swept.graph.layers:
         here = slice(layer.start, layer.stop)
         for direction in ("in", "out"):
-            counts = [np.bincount(_degrees(part, direction)[here][part.units[here]]) for part in parts]
+            counts = [np.bincount(part.degrees(direction)[here][part.units[here]]) for part in parts]
             size = max(map(len, counts))
             table = np.stack([np.pad(each, (0, size - len(each))) for each in counts], 1)
             rows += [(layer.name, direction, d, *table[d].tolist()) for d in np.flatnonzero(table.any(1)).tolist()]
     return pandas.DataFrame(rows, columns=["layer", "direction", "degree", *PARTS])
-
-
-def _degrees(part: Part, direction: str) -> np.ndarray:
-    return part.in_degrees if direction == "in" else part.out_degrees
 
 
 class PowerLaw(NamedTuple):
@@ -75,37 +71,19 @@ def power_law(degrees: np.ndarray) -> PowerLaw:
     return PowerLaw(float(fit.power_law.alpha), float(fit.power_law.xmin), float(ratio), float(chance))
 
 
-def _fitted(part: Part) -> dict[str, PowerLaw]:
-    graph, found = part.graph, {}
-    for direction, ends in (("in", graph.sources), ("out", graph.sinks)):
-        counted = part.units.copy()
-        counted[ends] = False
-        found[direction] = power_law(_degrees(part, direction)[counted])
-    return found
+def _fitted(part: Part, way: str) -> PowerLaw:
+    return power_law(part.degrees(way)[part.inner(way)])
 
 
-def _law(direction: str, name: str, unit: str, field: str, text: str) -> Metric:
-    """A row of the power law of the degrees of one direction."""
-
-    def function(part: Part) -> Found:
-        return Found(getattr(part.once(_fitted)[direction], field), undefined=NO_LAW)
-
-    end = "sources" if direction == "in" else "sinks"
-    text = f"""{text} Of the {direction}-degrees of all units that have one, {end} left out.
+def _law(way: str, name: str, unit: str, field: str, text: str) -> Metric:
+    """A row of the power law of the degrees in one direction."""
+    text = f"""{text} Of the {way}-degrees of all units that have one, {"sources" if way == "in" else "sinks"} left out.
 
     Clauset, Shalizi and Newman (2009, SIAM Review 51), by the library powerlaw, for discrete values. Cost: a fit for every
     degree that occurs; a second for some hundred, shared by the rows of power laws.
     """
-    return Metric(f"power_law_{name}_of_{direction}_degree", "degrees", unit, function, text, LARGEST_FIT)
-
-
-def _quantile(direction: str, name: str, unit: str, summary: Callable[[Histogram], float], text: str) -> Metric:
-    """A row of a summary of the degrees of one direction, in all and by layer."""
-
-    def function(part: Part) -> Found:
-        return summed(part, direction, summary)
-
-    return Metric(f"{name}_{direction}_degree", "degrees", unit, function, f"{text} Cost: as `edges`.")
+    function = lambda part: Found(getattr(part.once(_fitted, way), field), undefined=NO_LAW)
+    return Metric(f"power_law_{name}_of_{way}_degree", "degrees", unit, function, text, LARGEST_FIT)
 
 
 def _logs(summary: Callable[[Histogram], float]) -> Callable[[Histogram], float]:
@@ -115,33 +93,26 @@ def _logs(summary: Callable[[Histogram], float]) -> Callable[[Histogram], float]
 
 
 def _rows(way: str) -> tuple[Metric, ...]:
-    mean = f"mean_{way}_degree"
-    return (
-        _quantile(way, "least", "edges per unit", Histogram.least, f"The least {way}-degree of the units of `{mean}`."),
-        _quantile(way, "median", "edges per unit", Histogram.median, f"The median {way}-degree of the units of `{mean}`."),
-        _quantile(way, "lognormal_mean_of", "log of edges per unit", _logs(Histogram.mean),
-                  f"Parameter mu of the lognormal law that fits the {way}-degrees best: the mean of their natural logarithms, "
-                  "units without edges left out."),
-        _quantile(way, "lognormal_spread_of", "log of edges per unit", _logs(Histogram.deviation),
-                  f"Parameter sigma of the lognormal law that fits the {way}-degrees best: the standard deviation of their "
-                  "natural logarithms, units without edges left out."),
-        _law(way, "exponent", "exponent", "exponent", "Exponent alpha of the power law degree ** -alpha that fits best."),
-        _law(way, "start", "edges per unit", "least", "The least degree from which the power law holds (xmin)."),
-        _law(way, "over_lognormal", "log likelihood ratio", "over_lognormal",
-             "How much better the power law fits than a lognormal law from its start on: the log of the ratio of their "
-             "likelihoods, over its standard deviation; negative where the lognormal law is better."),
-        _law(way, "chance", "probability", "chance",
-             f"The p-value of the sign of `power_law_over_lognormal_of_{way}_degree`: a sign is meant below 0.1."),
+    summaries = (
+        ("least", "edges per unit", Histogram.least, f"The least {way}-degree of the units of `mean_{way}_degree`."),
+        ("median", "edges per unit", Histogram.median, f"The median {way}-degree of the units of `mean_{way}_degree`."),
+        ("lognormal_mean_of", "log of edges per unit", _logs(Histogram.mean),
+         f"Parameter mu of the lognormal law that fits the {way}-degrees best: the mean of their natural logarithms, "
+         "units without edges left out."),
+        ("lognormal_spread_of", "log of edges per unit", _logs(Histogram.deviation),
+         f"Parameter sigma of the lognormal law that fits the {way}-degrees best: the standard deviation of their "
+         "natural logarithms, units without edges left out."),
     )  # fmt: skip
+    laws = (
+        ("exponent", "exponent", "exponent", "Exponent alpha of the power law degree ** -alpha that fits best."),
+        ("start", "edges per unit", "least", "The least degree from which the power law holds (xmin)."),
+        ("over_lognormal", "log likelihood ratio", "over_lognormal",
+         "How much better the power law fits than a lognormal law from its start on: the log of the ratio of their "
+         "likelihoods, over its standard deviation; negative where the lognormal law is better."),
+        ("chance", "probability", "chance",
+         f"The p-value of the sign of `power_law_over_lognormal_of_{way}_degree`: a sign is meant below 0.1."),
+    )  # fmt: skip
+    return (*(summary_row(way, *row) for row in summaries), *(_law(way, *row) for row in laws))
 
 
-(
-    least_in_degree, median_in_degree, lognormal_mean_of_in_degree, lognormal_spread_of_in_degree,
-    power_law_exponent_of_in_degree, power_law_start_of_in_degree, power_law_over_lognormal_of_in_degree,
-    power_law_chance_of_in_degree,
-) = _rows("in")  # fmt: skip
-(
-    least_out_degree, median_out_degree, lognormal_mean_of_out_degree, lognormal_spread_of_out_degree,
-    power_law_exponent_of_out_degree, power_law_start_of_out_degree, power_law_over_lognormal_of_out_degree,
-    power_law_chance_of_out_degree,
-) = _rows("out")  # fmt: skip
+ROWS = _rows("in") + _rows("out")

@@ -1,4 +1,4 @@
-"""How many units have each degree: what a distribution of degrees tells, by layer and in all, without the units themselves."""
+"""How many units have each degree: what a distribution of degrees tells, by layer and in all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found
+from graphsparse.metrics.table import Found, Metric
 
 NO_UNITS = "no unit has an edge of this kind"
 
 
 class Histogram(NamedTuple):
-    """Different values, ascending and not negative, and how many ``units`` have each: what a distribution tells, without
-    the units themselves."""
+    """The different ``values`` of some units, ascending and not negative, and how many units have each (``counts``)."""
 
     values: np.ndarray
     counts: np.ndarray
@@ -54,7 +53,7 @@ class Histogram(NamedTuple):
         return float(self.values[-1])
 
     def median(self) -> float:
-        """The median; the mean of the two in the middle of an even number."""
+        """The median; of an even number of units the mean of the two in the middle."""
         behind, units = np.cumsum(self.counts), self.units
         return float(self.values[np.searchsorted(behind, [(units - 1) // 2, units // 2], "right")].mean())
 
@@ -69,27 +68,24 @@ class Histogram(NamedTuple):
         behind, units = np.cumsum(self.counts), self.units
         ranks = self.counts * (
             2.0 * behind - self.counts - units
-        )  # the sum of 2 i - units - 1 over the ranks i of a value
+        )  # of a value the sum of 2 i - units - 1 over its ranks i
         return float(ranks @ self.values / (units * (self.values @ self.counts)))
 
 
-def histograms(part: Part, direction: str) -> tuple[Histogram, list[Histogram]]:
-    """Of the part's degrees in one direction ("in", "out"): of all units, and of each layer's; "in" without sources, "out"
-    without sinks."""
-    return part.once(_in_histograms if direction == "in" else _out_histograms)
+def summary_row(way: str, name: str, unit: str, summary: Callable[[Histogram], float], text: str) -> Metric:
+    """The row of a summary of the degrees in one direction ("in" or "out"), in all and by layer."""
+
+    def function(part: Part) -> Found:
+        total, layers = part.once(_histograms, way)
+        of = lambda each: summary(each) if each.units else np.nan
+        return Found(of(total), np.asarray([of(each) for each in layers]), None, NO_UNITS)
+
+    return Metric(f"{name}_{way}_degree", "degrees", unit, function, f"{text} Cost: as `edges`.")
 
 
-def _in_histograms(part: Part) -> tuple[Histogram, list[Histogram]]:
-    return _histograms(part, part.in_degrees, part.graph.sources)
-
-
-def _out_histograms(part: Part) -> tuple[Histogram, list[Histogram]]:
-    return _histograms(part, part.out_degrees, part.graph.sinks)
-
-
-def _histograms(part: Part, degrees: np.ndarray, ends: np.ndarray) -> tuple[Histogram, list[Histogram]]:
-    counted = part.units.copy()
-    counted[ends] = False
+def _histograms(part: Part, way: str) -> tuple[Histogram, list[Histogram]]:
+    """The degrees in one direction: of all units, and of each layer's."""
+    degrees, counted = part.degrees(way), part.inner(way)
     here = [slice(layer.start, layer.stop) for layer in part.graph.layers]
     layers = [Histogram.of(degrees[each][counted[each]]) for each in here]
     total = np.zeros(int(degrees.max(initial=0)) + 1, np.int64)
@@ -97,10 +93,3 @@ def _histograms(part: Part, degrees: np.ndarray, ends: np.ndarray) -> tuple[Hist
         total[layer.values] += layer.counts
     values = np.flatnonzero(total)
     return Histogram(values, total[values]), layers
-
-
-def summed(part: Part, direction: str, summary: Callable[[Histogram], float]) -> Found:
-    """A summary of the degrees in one direction, in all and by layer."""
-    total, layers = histograms(part, direction)
-    of = lambda each: summary(each) if len(each.values) else np.nan
-    return Found(of(total), np.asarray([of(each) for each in layers]), None, NO_UNITS)

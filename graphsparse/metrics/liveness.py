@@ -8,7 +8,7 @@ from graphsparse.blocks import KernelBlock
 from graphsparse.kernels.layout import View
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.edge_loops import count_from_marked
-from graphsparse.metrics.parts import Part, Swept, touched
+from graphsparse.metrics.parts import Part, Swept, kernels_of, touched
 from graphsparse.metrics.table import Found, metric
 
 
@@ -109,12 +109,9 @@ def _of_kernels(part: Part, axis: int, every: bool) -> Found:
 
 def _lines(part: Part, name: str, axis: int, every: bool) -> float:
     """How many rows (axis 0) or input channels (axis 1) a parameter's kernels have, or have dead; each kernel once."""
-    flat, count = part.masks[name].unpack().reshape(-1), 0
-    for block in {block.view: block for block in part.graph.kernels[name]}.values():
-        kernel = block.view.of(flat)
-        taps = len(block.taps.table)
-        by_channel = kernel.reshape(*kernel.shape[:2], kernel.shape[2] // taps if taps else 0, taps)
-        alive = by_channel.any((2, 3) if axis == 0 else (1, 3))
+    count = 0
+    for kernel in kernels_of(part.graph, name, part.masks[name].unpack().reshape(-1)):
+        alive = kernel.any((2, 3) if axis == 0 else (1, 3))
         count += alive.size if every else int(np.count_nonzero(~alive))
     return float(count)
 

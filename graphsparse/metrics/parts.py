@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -25,17 +25,18 @@ T = TypeVar("T")
 
 
 class Once:
-    """Something that functions are asked of, each once however often its answer is wanted."""
+    """Something that keeps the answers of the functions that are asked of it."""
 
     @cached_property
-    def _answers(self) -> dict[Callable[[Any], Any], Any]:
+    def _answers(self) -> dict[tuple[Callable[..., Any], tuple[Hashable, ...]], Any]:
         return {}
 
-    def once(self, find: Callable[[Any], T]) -> T:
-        """What the function finds of this."""
-        if find not in self._answers:
-            self._answers[find] = find(self)
-        return self._answers[find]
+    def once(self, find: Callable[..., T], *given: Hashable) -> T:
+        """What ``find(self, *given)`` returns; it is called the first time only."""
+        asked = (find, given)
+        if asked not in self._answers:
+            self._answers[asked] = find(self, *given)
+        return self._answers[asked]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +209,16 @@ class Part(Once):
         """How many edges enter each unit."""
         return self.swept.in_degrees[self.name]
 
+    def degrees(self, direction: str) -> np.ndarray:
+        """How many edges enter ("in") or leave ("out") each unit."""
+        return self.in_degrees if direction == "in" else self.out_degrees
+
+    def inner(self, direction: str) -> np.ndarray:
+        """The part's units that may have such edges: for "in" without the sources, for "out" without the sinks."""
+        found = self.units.copy()
+        found[self.graph.sources if direction == "in" else self.graph.sinks] = False
+        return found
+
     @cached_property
     def joined(self) -> np.ndarray:
         """Which units have a connection of the part, at either end."""
@@ -215,6 +226,13 @@ class Part(Once):
             return touched(self.graph, self.graph.kept)
         found = self.swept.liveness
         return touched(self.graph, self.graph.kept, found.signal, found.reaches)
+
+
+def kernels_of(graph: LayeredGraph, name: str, flat: np.ndarray) -> Iterator[np.ndarray]:
+    """A parameter's kernels, each once, of a flat array of its entries: (groups, outputs, inputs, taps)."""
+    for block in {block.view: block for block in graph.kernels[name]}.values():
+        groups, outputs = block.targets.shape[:2]
+        yield block.view.of(flat).reshape(groups, outputs, block.sources.shape[1], len(block.taps.table))
 
 
 def touched(

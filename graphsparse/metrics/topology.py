@@ -29,7 +29,6 @@ from graphsparse.metrics import (
     fragility,
     heads,
     liveness,
-    neighbourhoods,
     paths,
     patterns,
     persistence,
@@ -42,7 +41,7 @@ from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, table_of
 
 FAMILIES = (
-    liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite, neighbourhoods,
+    liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite,
     communities, expansion, regular, persistence,
 )  # fmt: skip
 TABLE: Mapping[str, Metric] = table_of(FAMILIES)
