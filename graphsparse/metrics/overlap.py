@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.changes import Change, changes
 from graphsparse.metrics.matching import LARGEST, Rows, distances
 from graphsparse.metrics.parts import Once, Part
-from graphsparse.metrics.table import Found, fraction, metric
+from graphsparse.metrics.table import Found, Metric, fraction, metric
 
 Asked = Any
 """A `Pair`; `metric` types its functions as those of one part."""
@@ -30,80 +32,52 @@ class Pair(Once):
         """The network, under the masks of ``one``."""
         return self.one.graph
 
-    @property
-    def changes(self) -> dict[str, Change]:
-        """What both have in common and what each has alone, by parameter."""
-        return self.once(_changes)
-
 
 def _changes(pair: Pair) -> dict[str, Change]:
     return changes(pair.one.masks, pair.other.masks, pair.graph.shapes)
 
 
-def _counted(pair: Asked, field: str) -> Found:
-    return Found.of_parameters({name: float(getattr(found, field)) for name, found in pair.changes.items()})
+def _connections(pair: Asked, field: str) -> Found:
+    return Found.of_parameters({name: float(getattr(each, field)) for name, each in pair.once(_changes).items()})
 
 
-@metric("comparison", "connections")
-def either(pair: Asked) -> Found:
-    """Connections that either mask has. Cost: a pass over the masks as bits."""
-    return _counted(pair, "either")
+def _units(pair: Asked, joined: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Found:
+    return Found.of_units(pair.one, joined(pair.one.joined, pair.other.joined))
 
 
-@metric("comparison", "connections")
-def intersection(pair: Asked) -> Found:
-    """Connections that both masks have. Cost: a pass over the masks as bits."""
-    return _counted(pair, "both")
-
-
-@metric("comparison", "connections")
-def only_in_one(pair: Asked) -> Found:
-    """Connections that the first mask has and the other has not. Cost: a pass over the masks as bits."""
-    return _counted(pair, "died")
-
-
-@metric("comparison", "connections")
-def only_in_other(pair: Asked) -> Found:
-    """Connections that the other mask has and the first has not. Cost: a pass over the masks as bits."""
-    return _counted(pair, "born")
+either, intersection, only_in_one, only_in_other = (
+    Metric(name, "comparison", "connections", partial(_connections, field=field),
+           f"Connections that {text}. Cost: a pass over the masks as bits.")
+    for name, field, text in (
+        ("either", "either", "either mask has"),
+        ("intersection", "both", "both masks have"),
+        ("only_in_one", "died", "the first mask has and the other has not"),
+        ("only_in_other", "born", "the other mask has and the first has not"),
+    )
+)  # fmt: skip
 
 
 @metric("comparison", "fraction")
 def intersection_over_union(pair: Asked) -> Found:
     """`intersection` / `either` (Jaccard index). Undefined where neither mask has a connection. Cost: that of both."""
-    found = _share(pair)
-    return Found(found.total, None, found.parameters, "neither mask has a connection")
+    return replace(fraction(intersection, either)(pair), undefined="neither mask has a connection")
 
 
-@metric("comparison", "units")
-def units_in_either(pair: Asked) -> Found:
-    """Units that a connection of either mask joins, by layer. Cost: the sweeps of both masks."""
-    return _units(pair, lambda a, b: a | b)
-
-
-@metric("comparison", "units")
-def units_in_both(pair: Asked) -> Found:
-    """Units that a connection of each mask joins. Cost: as `units_in_either`."""
-    return _units(pair, lambda a, b: a & b)
-
-
-@metric("comparison", "units")
-def units_only_in_one(pair: Asked) -> Found:
-    """Units that a connection of the first mask joins and none of the other. Cost: as `units_in_either`."""
-    return _units(pair, lambda a, b: a & ~b)
-
-
-@metric("comparison", "units")
-def units_only_in_other(pair: Asked) -> Found:
-    """Units that a connection of the other mask joins and none of the first. Cost: as `units_in_either`."""
-    return _units(pair, lambda a, b: b & ~a)
+units_in_either, units_in_both, units_only_in_one, units_only_in_other = (
+    Metric(name, "comparison", "units", partial(_units, joined=joined), f"Units that a connection of {text}.")
+    for name, joined, text in (
+        ("units_in_either", np.logical_or, "either mask joins, by layer. Cost: the sweeps of both masks"),
+        ("units_in_both", np.logical_and, "each mask joins. Cost: as `units_in_either`"),
+        ("units_only_in_one", np.greater, "the first mask joins and none of the other. Cost: as `units_in_either`"),
+        ("units_only_in_other", np.less, "the other mask joins and none of the first. Cost: as `units_in_either`"),
+    )
+)
 
 
 @metric("comparison", "fraction")
 def units_intersection_over_union(pair: Asked) -> Found:
     """`units_in_both` / `units_in_either`. Undefined where neither mask joins a unit. Cost: that of both."""
-    found = _units_share(pair)
-    return Found(found.total, found.layers, None, "neither mask joins a unit")
+    return replace(fraction(units_in_both, units_in_either)(pair), undefined="neither mask joins a unit")
 
 
 @metric("comparison", "fraction")
@@ -118,15 +92,6 @@ def topological_distance(pair: Asked) -> Found:
     too, and drops the last input of every layer. Undefined above 5,000 rows. Cost: the assignment (SciPy), at worst the cube
     of the rows.
     """
-    values = distances(pair.one, pair.other, pair.rows)
-    defined = [value for value in values.values() if not np.isnan(value)]
-    in_order = {name: values[name] for name in pair.graph.shapes}
-    return Found(float(np.mean(defined)) if defined else np.nan, None, in_order, f"more than {LARGEST:,} rows to match")
-
-
-def _units(pair: Asked, joined: Any) -> Found:
-    return Found.of_units(pair.one, joined(pair.one.joined, pair.other.joined))
-
-
-_share = fraction(intersection, either).function
-_units_share = fraction(units_in_both, units_in_either).function
+    found = distances(pair.one, pair.other, pair.rows)
+    in_order = {name: found[name] for name in pair.graph.shapes}
+    return Found.over_parameters(in_order, np.mean, f"more than {LARGEST:,} rows to match")
