@@ -38,12 +38,12 @@ COUNTS = Numbers("plus_times_64", _Sum(np.float64(0), np.float64(1)), np.dtype(n
 """The algebra (+, x) in float64: exact up to 2 ** 53."""
 
 
-def counted(find: Callable[[Numbers], T]) -> T:
-    """What is found in floats or, where that raises OverflowError, as pairs."""
+def counted(swept: Swept, find: Callable[[Swept, Numbers], T]) -> T:
+    """What ``find`` returns with the algebra of floats or, where that raises OverflowError, with that of pairs."""
     try:
-        return find(COUNTS)
+        return find(swept, COUNTS)
     except OverflowError:
-        return find(PLUS_TIMES)
+        return find(swept, PLUS_TIMES)
 
 
 def paths_of(swept: Swept, algebra: Numbers) -> Reach:

@@ -18,7 +18,7 @@ from graphsparse.metrics.paths import totals
 from graphsparse.metrics.table import Found, metric
 from graphsparse.sweep import sweep
 
-NO_PATH = "there is no path from a source to a sink"
+NO_PATH, NO_UNIT = "there is no path from a source to a sink", "no live unit"
 
 
 def dominators(graph: LayeredGraph) -> Dominators:
@@ -45,20 +45,22 @@ def dominators_of(swept: Swept) -> Dominators:
 @metric("fragility", "units", of="units")
 def unavoidable_units(part: Part) -> Found:
     """Units through which every source-sink path goes, a single source or sink among them. Cost: as `most_lost_by_a_unit`."""
-    units, _ = part.swept.once(dominators_of).unavoidable(part.graph.sinks)
-    if not part.swept.live.any():
-        return _nowhere(part)
-    return Found.of_units(part, np.bincount(units, minlength=part.graph.n_units))
+    return _unavoidable(part, edges=False)
 
 
 @metric("fragility", "edges", of="edges")
 def unavoidable_edges(part: Part) -> Found:
     """Edges through which every source-sink path goes, by the layer of their target. Cost: as `most_lost_by_a_unit`."""
+    return _unavoidable(part, edges=True)
+
+
+def _unavoidable(part: Part, edges: bool) -> Found:
     if not part.swept.live.any():
-        return _nowhere(part)
+        return _undefined(part, NO_PATH)
     found = part.swept.once(dominators_of)
-    _, edges = found.unavoidable(part.graph.sinks)
-    return Found.of_units(part, np.bincount(found.edges.indices[edges], minlength=part.graph.n_units))
+    units, places = found.unavoidable(part.graph.sinks)
+    at = found.edges.indices[places] if edges else units
+    return Found.of_units(part, np.bincount(at, minlength=part.graph.n_units))
 
 
 @metric("fragility", "edges", of="edges")
@@ -69,7 +71,7 @@ def most_lost_by_a_unit(part: Part) -> Found:
     cycles). A lower bound in graphs with products. Cost: nothing per edge beside the csr.
     """
     lost = part.swept.once(dominators_of).retained_by_units
-    return _greatest(part, np.where(part.swept.live, lost, -1))
+    return Found.over_units(part, lost, part.swept.live, np.max, NO_UNIT)
 
 
 @metric("fragility", "edges", of="edges")
@@ -78,7 +80,8 @@ def most_lost_by_an_edge(part: Part) -> Found:
 
     Cost: as `most_lost_by_a_unit`.
     """
-    return _greatest(part, part.swept.once(dominators_of).most_retained_by_edges)
+    lost = part.swept.once(dominators_of).most_retained_by_edges
+    return Found.over_units(part, lost, lost >= 0, np.max, NO_UNIT)
 
 
 @metric("fragility", "edges", limit=1_000_000)
@@ -90,8 +93,7 @@ def minimum_cut(part: Part) -> Found:
     """
     cut = part.swept.once(cut_of)
     if np.isnan(cut.size):
-        reason = "wires alone lead from a source to a sink"
-        return Found(np.nan, np.full(len(part.graph.layers), np.nan), None, reason)
+        return _undefined(part, "wires alone lead from a source to a sink")
     return Found.of_units(part, np.bincount(cut.targets, minlength=part.graph.n_units))
 
 
@@ -125,13 +127,5 @@ def _absolute(swept: Swept, key: str, algebra: Numbers) -> Listed:
     return Listed(entries, np.where(np.isnan(weights), algebra.zero, weights))
 
 
-def _nowhere(part: Part) -> Found:
-    return Found(np.nan, np.full(len(part.graph.layers), np.nan), None, NO_PATH)
-
-
-def _greatest(part: Part, values: np.ndarray) -> Found:
-    """The greatest value of the units, in all and by layer; those below zero are undefined."""
-    layers = np.asarray([values[layer.start : layer.stop].max(initial=-1) for layer in part.graph.layers], float)
-    layers[layers < 0] = np.nan
-    total = float(np.fmax.reduce(layers, initial=np.nan))
-    return Found(total, layers, None, "no live unit")
+def _undefined(part: Part, reason: str) -> Found:
+    return Found(np.nan, np.full(len(part.graph.layers), np.nan), None, reason)

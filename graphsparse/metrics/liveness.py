@@ -70,7 +70,7 @@ def connected_units(part: Part) -> Found:
 @metric("liveness", "connections")
 def connections(part: Part) -> Found:
     """Entries of prunable kernels, each parameter once. Cost: none."""
-    return Found.of_parameters({name: float(np.prod(shape)) for name, shape in part.graph.shapes.items()})
+    return Found.of_parameters({name: float(mask.size) for name, mask in part.masks.items()})
 
 
 @metric("liveness", "connections", of="connections")

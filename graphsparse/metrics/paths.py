@@ -31,18 +31,24 @@ def log10_paths(part: Part) -> Found:
     A path may take a shared connection several times, and is counted with each. Exact up to 2 ** 53, beyond to 1e-16 for
     each addition, at any size. Cost: one sweep in (+, x), 20 bytes per kept connection; 28 beyond 10 ** 140.
     """
-    return part.swept.once(log10_found)
+    return part.swept.once(counted, _log10_found)
 
 
 @metric("paths", "paths")
 def paths(part: Part) -> Found:
     """The number of source-sink paths; infinite beyond 1.8e308, where `log10_paths` goes on. Cost: as `log10_paths`."""
-    found = part.swept.once(log10_found)
-    number = lambda log: 0.0 if np.isnan(log) else float(np.rint(10.0**log)) if log < 15 else _power(log)
-    return Found(
-        number(found.total), np.asarray([number(log) for log in found.layers.tolist()]),  # type: ignore[union-attr]
-        {name: number(log) for name, log in (found.parameters or {}).items()},
-    )  # fmt: skip
+    found = part.swept.once(counted, _log10_found)
+    assert found.total is not None and found.layers is not None and found.parameters is not None
+    layers, parameters = map(_number, found.layers.tolist()), found.parameters.items()
+    return Found(_number(found.total), np.asarray([*layers]), {name: _number(log) for name, log in parameters})
+
+
+def _number(log: float) -> float:
+    """The number of a decimal logarithm: 0 where that is NaN, infinity where it does not fit."""
+    with np.errstate(over="ignore"):
+        return (
+            0.0 if np.isnan(log) else float(np.rint(10.0**log)) if log < 15 else float(np.power(10.0, np.float64(log)))
+        )
 
 
 @metric("paths", "log10 of a fraction")
@@ -51,11 +57,9 @@ def log10_paths_of_dense_paths(part: Part) -> Found:
 
     Cost: a pass over the units of each kernel, since all rows of a kernel that keeps everything hold the same.
     """
-    return Found(part.swept.once(log10_found).total - part.swept.once(_dense), undefined=NO_PATH)  # type: ignore[operator]
-
-
-def _dense(swept: Swept) -> float:
-    return counted(partial(dense_paths, swept))
+    found = part.swept.once(counted, _log10_found).total
+    assert found is not None
+    return Found(found - part.swept.once(counted, dense_paths), undefined=NO_PATH)
 
 
 @metric("paths", "connections")
@@ -64,13 +68,13 @@ def shortest_path(part: Part) -> Found:
 
     Wires count nothing. Cost: one sweep in (min, +), 20 bytes per kept connection.
     """
-    return part.swept.once(_shortest)
+    return part.swept.once(_length, SHORTEST, np.min)
 
 
 @metric("paths", "connections")
 def longest_path(part: Part) -> Found:
     """The most connections on a source-sink path. Cost: one sweep in (max, +), 20 bytes per kept connection."""
-    return part.swept.once(_longest)
+    return part.swept.once(_length, MAX_PLUS, np.max)
 
 
 @metric("paths", "units", of="units")
@@ -99,21 +103,11 @@ def log10_paths_with_biases(part: Part) -> Found:
     on one unit each begins a path. Scales of 1 change nothing; a batch norm's statistics, which they leave, are not here.
     Cost: one sweep in (+, x).
     """
-    found = part.swept.once(_with_lifts)
-    return Found(found, undefined="no source and no bias leads to a sink")
-
-
-def _power(log: float) -> float:
-    with np.errstate(over="ignore"):
-        return float(np.power(10.0, np.float64(log)))
-
-
-def log10_found(swept: Swept) -> Found:
-    """The decimal logarithms of the paths in all, through layers and through parameters."""
-    return counted(partial(_log10_found, swept))
+    return Found(part.swept.once(counted, paths_with_lifts), undefined="no source and no bias leads to a sink")
 
 
 def _log10_found(swept: Swept, algebra: Numbers) -> Found:
+    """The decimal logarithms of the paths in all, through layers and through parameters."""
     graph, found = swept.graph, paths_of(swept, algebra)
     through, log = products(algebra, found.signal, found.reaches), partial(log10_sum, algebra)
     layers = [log(through[layer.start : layer.stop]) for layer in graph.layers]
@@ -140,28 +134,11 @@ def totals(found: Reach, algebra: Numbers) -> dict[str, np.ndarray]:
     return sums
 
 
-def _shortest(swept: Swept) -> Found:
-    return _length(swept, SHORTEST, np.min)
-
-
-def _longest(swept: Swept) -> Found:
-    return _length(swept, MAX_PLUS, np.max)
-
-
 def _length(swept: Swept, algebra: Numbers, chosen: Callable[..., Any]) -> Found:
     """The least or greatest length; a layer or parameter that no path leads through has none."""
     graph, found = swept.graph, sweep(swept.graph, swept.listed(np.float32(1)), algebra)
-    best = partial(_finite, chosen=chosen)
+    best = lambda values: float(chosen(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
     through = found.signal + found.reaches
     layers = np.asarray([best(through[layer.start : layer.stop]) for layer in graph.layers])
     parameters = {name: best(total) for name, total in totals(found, algebra).items()}
     return Found(best(found.signal[graph.sinks]), layers, parameters, NO_PATH)
-
-
-def _finite(values: np.ndarray, chosen: Callable[..., Any]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(chosen(finite)) if finite.size else np.nan
-
-
-def _with_lifts(swept: Swept) -> float:
-    return counted(partial(paths_with_lifts, swept))

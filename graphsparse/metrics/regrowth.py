@@ -56,8 +56,8 @@ def distances_to_life(graph: LayeredGraph) -> dict[str, np.ndarray]:
 @metric("regrowth", "connections", of="connections")
 def dropped(part: Part) -> Found:
     """Connections that the masks drop, the same for both parts. Cost: none."""
-    graph = part.graph
-    return Found.of_parameters({name: float(np.prod(s) - graph.kept[name].count()) for name, s in graph.shapes.items()})
+    masks = part.swept.masks["kept"].items()
+    return Found.of_parameters({name: float(mask.size - mask.count()) for name, mask in masks})
 
 
 @metric("regrowth", "connections", of="dropped")
@@ -72,10 +72,8 @@ def active_if_alone(part: Part) -> Found:
 @metric("regrowth", "connections", of="connections")
 def dead(part: Part) -> Found:
     """Connections that are not active, kept or dropped; the same for both parts. Cost: the sweep in (or, and)."""
-    active = part.swept.masks["active"]
-    return Found.of_parameters(
-        {name: float(np.prod(s) - active[name].count()) for name, s in part.graph.shapes.items()}
-    )
+    masks = part.swept.masks["active"].items()
+    return Found.of_parameters({name: float(mask.size - mask.count()) for name, mask in masks})
 
 
 @metric("regrowth", "connections")
@@ -84,13 +82,13 @@ def mean_distance_to_life(part: Part) -> Found:
 
     Cost: one sweep in (min, +), 8 bytes per connection of the largest parameter.
     """
-    return part.swept.once(_mean)
+    return _summed(part, lambda each: each.sum / each.revived)
 
 
 @metric("regrowth", "connections")
 def greatest_distance_to_life(part: Part) -> Found:
     """The greatest finite one of `distances_to_life`; the same for both parts. Cost: as `mean_distance_to_life`."""
-    return part.swept.once(_greatest)
+    return _summed(part, lambda each: each.greatest)
 
 
 @metric("regrowth", "connections", of="connections")
@@ -129,18 +127,10 @@ def _sums(costs: Any) -> Any:
     return count, total, greatest, beyond
 
 
-def _mean(swept: Swept) -> Found:
-    return _summed(swept, lambda each: each.sum / each.revived)
-
-
-def _greatest(swept: Swept) -> Found:
-    return _summed(swept, lambda each: each.greatest)
-
-
-def _summed(swept: Swept, summary: Callable[[Distances], float]) -> Found:
-    of = lambda each: summary(each) if each.revived else np.nan
-    found = swept.once(_distances)
-    rows = np.asarray([*found.values(), Distances(0, 0, 0, 0)])
-    total = Distances(rows[:, 0].sum(), rows[:, 1].sum(), rows[:, 2].max(), rows[:, 3].sum())
-    values = {name: float(of(each)) for name, each in found.items()}
-    return Found(float(of(total)), None, values, "no dead connection can be revived")
+def _summed(part: Part, summary: Callable[[Distances], float]) -> Found:
+    of = lambda each: float(summary(each)) if each.revived else np.nan
+    found = part.swept.once(_distances)
+    revived, total, greatest, beyond = np.asarray([*found.values(), Distances(0, 0, 0, 0)]).T
+    every = Distances(revived.sum(), total.sum(), greatest.max(), beyond.sum())
+    values = {name: of(each) for name, each in found.items()}
+    return Found(of(every), None, values, "no dead connection can be revived")
