@@ -11,9 +11,8 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse.errors import ArgumentError, MaskError
-from graphsparse.metrics.encodings import ENCODINGS, unrolled_units
+from graphsparse.metrics.encodings import ENCODINGS, unrolled_units, weighted_edges
 from graphsparse.metrics.parts import Part, Swept
-from graphsparse.metrics.weighted import weighted_edges
 from tests.small_graphs import Shared, edges_on_paths, graphs, steps
 
 

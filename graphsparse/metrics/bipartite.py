@@ -13,7 +13,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import structural_rank as rank_of
 
 from graphsparse.kernels.compiling import compiled
-from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.encodings import layer_graphs
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, metric
 
@@ -44,7 +44,7 @@ def butterflies(part: Part) -> Found:
     From the products A A': pairs of nodes with c common neighbours have c (c - 1) / 2 (Wang et al. 2014). Exact. Cost:
     the squared degrees of one side, that with the smaller sum; some 10^9 of them per second.
     """
-    return part.once(_butterflies)
+    return _of_each(part, count_butterflies)
 
 
 @metric("structure", "paths")
@@ -85,11 +85,7 @@ def _at(found: Found, name: str) -> float:
 
 
 def _of_each(part: Part, count: Callable[[sparse.csr_array], float]) -> Found:
-    return Found.of_parameters({name: count(encoded(part, name, part.swept.encoding)) for name in part.graph.shapes})
-
-
-def _butterflies(part: Part) -> Found:
-    return _of_each(part, count_butterflies)
+    return Found.of_parameters({name: count(each) for name, each in part.once(layer_graphs).items()})
 
 
 def _degrees(edges: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:

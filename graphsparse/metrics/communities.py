@@ -9,7 +9,7 @@ from scipy import sparse
 
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
-from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.encodings import layer_graphs
 from graphsparse.metrics.extras import MOST_EDGES, library
 from graphsparse.metrics.histograms import NO_UNITS
 from graphsparse.metrics.parts import Part, Swept
@@ -154,11 +154,9 @@ def _symmetric(edges: sparse.csr_array) -> sparse.csr_matrix:
 
 def _louvain(part: Part) -> dict[str, tuple[float, float]]:
     """Modularity and number of communities of the graph, under "", and of the parameters."""
-    names = part.graph.shapes
-    parameters = {
-        name: _communities(sparse.csr_matrix(encoded(part, name, part.swept.encoding)), True) for name in names
-    }
-    return {**parameters, "": _communities(_symmetric(part.edges), False)}
+    graphs = part.once(layer_graphs).items()
+    found = {name: _communities(sparse.csr_matrix(each), True) for name, each in graphs}
+    return {**found, "": _communities(_symmetric(part.edges), False)}
 
 
 def _communities(edges: sparse.csr_matrix, bipartite: bool) -> tuple[float, float]:

@@ -11,13 +11,15 @@ from scipy import sparse
 
 from graphsparse.adjacency import bool_csr
 from graphsparse.arrays import as_array, by_name
-from graphsparse.blocks import KernelBlock
+from graphsparse.blocks import Block, KernelBlock
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.names import connected_parameter
 from graphsparse.metrics.parts import PARTS, Part, Swept
+from graphsparse.metrics.table import Found
 
 ENCODINGS = ("channel", "rolled", "unrolled")
+NO_WEIGHTS = "the weights are not known"
 
 
 def biadjacency(
@@ -111,6 +113,27 @@ def encoded(part: Part, name: str, encoding: str, weighted: bool = False) -> spa
     return _rolled(part, name, weights, encoding == "channel")
 
 
+def layer_graphs(part: Part, weighted: bool = False) -> dict[str, sparse.csr_array]:
+    """The bipartite graph of each parameter in the encoding that is asked for, of bool or of absolute weights."""
+    graphs = {name: encoded(part, name, part.swept.encoding, weighted) for name in part.graph.shapes}
+    return {name: abs(each) for name, each in graphs.items()} if weighted else graphs
+
+
+def without_weights(part: Part) -> Found | None:
+    """What a metric of the part's weights is, in all and by parameter, where they are not known or not finite; else None."""
+    reason = part.once(weights_lacking)
+    return Found(np.nan, None, dict.fromkeys(part.graph.shapes, np.nan), reason) if reason else None
+
+
+def weights_lacking(part: Part) -> str:
+    """Why a metric of the part's weights is undefined; empty where they are known and finite."""
+    weights = part.graph.weights
+    if any(name not in weights for name in part.graph.shapes):
+        return NO_WEIGHTS
+    finite = all(np.isfinite(np.asarray(weights[name])[mask.unpack()]).all() for name, mask in part.masks.items())
+    return "" if finite else "a weight is not finite"
+
+
 def unrolled_units(graph: LayeredGraph, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the units that a parameter reads and of those that it writes: the nodes of its unrolled graph."""
     blocks = graph.kernels[name]
@@ -121,18 +144,41 @@ def unrolled_units(graph: LayeredGraph, name: str) -> tuple[np.ndarray, np.ndarr
     return left[left >= 0], right[right >= 0]
 
 
-def _unrolled(part: Part, name: str, weights: np.ndarray | None) -> sparse.csr_array:
-    graph = part.graph
-    left, right = unrolled_units(graph, name)
+def weighted_edges(part: Part) -> sparse.csr_array:
+    """The part's edges by absolute weight, float64 csr (n_units, n_units): 1 for wires, the norm of parallel edges."""
+    graph, rows, columns, squares = part.graph, [], [], []
+    conducting = part.name == "active" and graph.gated
+    for layer in part.swept.conducting_layers if conducting else graph.layers:
+        for block in layer.blocks:
+            sources, targets, entries = _pairs(part, block)
+            rows.append(sources)
+            columns.append(targets)
+            if entries is None or not isinstance(block, KernelBlock):
+                squares.append(np.ones(len(sources)))
+            else:
+                squares.append(np.asarray(graph.weights[block.parameter], np.float64).reshape(-1)[entries] ** 2)
+    found = _csr(rows, columns, squares, (graph.n_units, graph.n_units))
+    found.data = np.sqrt(found.data)
+    return found
+
+
+def _pairs(part: Part, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Origins, targets and entries of the edges of a block that belong to the part."""
     there = part.units.copy()
-    there[graph.cut] = False
+    there[part.graph.cut] = False
+    sources, targets, entries = block.pairs(part.graph.kept)
+    use = there[sources] & there[targets]
+    return sources[use], targets[use], None if entries is None else entries[use]
+
+
+def _unrolled(part: Part, name: str, weights: np.ndarray | None) -> sparse.csr_array:
+    left, right = unrolled_units(part.graph, name)
     rows, columns, data = [], [], []
-    for block in graph.kernels[name]:
-        sources, targets, entries = block.pairs(graph.kept)
-        use = there[sources] & there[targets]
-        rows.append(np.searchsorted(left, sources[use]))
-        columns.append(np.searchsorted(right, targets[use]))
-        data.append(None if weights is None else weights[entries[use]])
+    for block in part.graph.kernels[name]:
+        sources, targets, entries = _pairs(part, block)
+        rows.append(np.searchsorted(left, sources))
+        columns.append(np.searchsorted(right, targets))
+        data.append(None if weights is None else weights[entries])
     shape = len(left), len(right)
     found = _csr(rows, columns, data, shape)
     if weights is not None and found.nnz < sum(map(len, rows)):

@@ -8,7 +8,7 @@ every layer. The published code instead gives nothing where a mean degree is bel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import sqrt
 from typing import NamedTuple
 
@@ -16,12 +16,11 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.encodings import layer_graphs, weighted_edges, without_weights
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.spectra import laplacian_radius as radius_of
 from graphsparse.metrics.spectra import symmetric, three_eigenvalues, two_singular_values
 from graphsparse.metrics.table import Found, metric
-from graphsparse.metrics.weighted import weighted_edges, weights_lacking
 
 NO_EDGES = "there are no edges"
 NO_BOUND = "there are no edges, or no unit has more than one"
@@ -41,6 +40,11 @@ class Expansion(NamedTuple):
     right: float
 
     @property
+    def spectral_gap(self) -> float:
+        """The first eigenvalue less the third."""
+        return self.first - self.third
+
+    @property
     def bound(self) -> float:
         """The bound of a Ramanujan graph."""
         return sqrt(self.left - 1) + sqrt(self.right - 1)
@@ -49,6 +53,11 @@ class Expansion(NamedTuple):
     def gap(self) -> float:
         """The bound less the third eigenvalue: not negative for a Ramanujan graph."""
         return self.bound - self.third
+
+    @property
+    def normalised_gap(self) -> float:
+        """The gap as a share of the bound; NaN where the bound is 0."""
+        return self.gap / self.bound if self.bound else np.nan
 
     @property
     def published(self) -> bool:
@@ -90,7 +99,7 @@ def first_eigenvalue(part: Part) -> Found:
 
     Cost: by parameter a few products with the matrix per step of Lanczos, some tens to hundreds; dense up to 600 units.
     """
-    return _spectral(part, lambda each: each[0])
+    return _spectral(part, lambda first, third: first)
 
 
 @metric("expansion", "eigenvalue")
@@ -99,13 +108,13 @@ def third_eigenvalue(part: Part) -> Found:
 
     Cost: as `first_eigenvalue`.
     """
-    return _spectral(part, lambda each: each[1])
+    return _spectral(part, lambda first, third: third)
 
 
 @metric("expansion", "eigenvalue")
 def spectral_gap(part: Part) -> Found:
     """`first_eigenvalue` less `third_eigenvalue`; 0 where two components are alike. Cost: as `first_eigenvalue`."""
-    return _spectral(part, lambda each: each[0] - each[1])
+    return _spectral(part, lambda first, third: first - third)
 
 
 @metric("expansion", "eigenvalue")
@@ -114,14 +123,11 @@ def laplacian_radius(part: Part) -> Found:
 
     Cost: as `first_eigenvalue`.
     """
-    by_name = {
-        name: radius_of(symmetric(each)) if each.nnz else np.nan for name, each in part.once(layer_graphs).items()
-    }
-    total, reason = np.nan, TOO_LARGE_LAPLACIAN
-    if part.edges.nnz <= LARGEST:
-        edges = part.edges.astype(float)
-        total, reason = (radius_of(edges + edges.T) if edges.nnz else np.nan), NO_EDGES
-    return Found(total, None, by_name, reason)
+    values = {n: radius_of(symmetric(each)) if each.nnz else np.nan for n, each in part.once(layer_graphs).items()}
+    if part.edges.nnz > LARGEST:
+        return Found(np.nan, None, values, TOO_LARGE_LAPLACIAN)
+    edges = part.edges.astype(float)
+    return Found(radius_of(edges + edges.T) if edges.nnz else np.nan, None, values, NO_EDGES)
 
 
 @metric("expansion", "eigenvalue")
@@ -148,7 +154,7 @@ def normalised_ramanujan_gap(part: Part) -> Found:
 
     Cost: as `first_eigenvalue`.
     """
-    return _mean(part, lambda each: ratio(each), NO_BOUND)
+    return _mean(part, lambda each: each.normalised_gap, NO_BOUND)
 
 
 @metric("expansion", "eigenvalue")
@@ -167,24 +173,11 @@ def weighted_spectral_gap(part: Part) -> Found:
 
     In all: of the whole graph, made symmetric. Cost: as `first_eigenvalue`, and 8 bytes more per edge.
     """
-    names = list(part.graph.shapes)
-    lacking = weights_lacking(part)
-    if lacking:
-        return Found(np.nan, None, dict.fromkeys(names, np.nan), lacking)
-    values = {name: gap_of(encoded(part, name, part.swept.encoding, weighted=True)) for name in names}
-    if part.edges.nnz > LARGEST:
-        return Found(np.nan, None, values, TOO_LARGE)
-    first, _, third = _whole_spectrum(part, weighted=True)
-    return Found(first - third if part.edges.nnz else np.nan, None, values, NO_EDGES)
+    return without_weights(part) or _spectral(part, lambda first, third: first - third, weighted=True)
 
 
-def layer_graphs(part: Part) -> dict[str, sparse.csr_array]:
-    """The bipartite graph of each parameter, in the encoding that is asked for."""
-    return {name: encoded(part, name, part.swept.encoding) for name in part.graph.shapes}
-
-
-def _expansions(part: Part) -> dict[str, Expansion | None]:
-    return {name: expansion_of(each) for name, each in part.once(layer_graphs).items()}
+def _expansions(part: Part, weighted: bool) -> dict[str, Expansion | None]:
+    return {name: expansion_of(each) for name, each in part.once(layer_graphs, weighted).items()}
 
 
 def _whole_spectrum(part: Part, weighted: bool) -> tuple[float, float, float]:
@@ -192,44 +185,18 @@ def _whole_spectrum(part: Part, weighted: bool) -> tuple[float, float, float]:
     return three_eigenvalues(edges + edges.T)
 
 
-def _whole(part: Part) -> tuple[float, float]:
-    first, _, third = _whole_spectrum(part, weighted=False)
-    return first, third
-
-
-def _spectral(part: Part, value: Callable[[tuple[float, ...]], float]) -> Found:
+def _spectral(part: Part, value: Callable[[float, float], float], weighted: bool = False) -> Found:
     """A value of the first and the third eigenvalue, by parameter and of the whole graph."""
-    found = part.once(_expansions)
-    values = {name: np.nan if each is None else value(each) for name, each in found.items()}
+    found = part.once(_expansions, weighted)
+    values = {name: np.nan if each is None else value(each.first, each.third) for name, each in found.items()}
     if part.edges.nnz > LARGEST:
         return Found(np.nan, None, values, TOO_LARGE)
-    return Found(value(part.once(_whole)) if part.edges.nnz else np.nan, None, values, NO_EDGES)
+    first, _, third = part.once(_whole_spectrum, weighted)
+    return Found(value(first, third) if part.edges.nnz else np.nan, None, values, NO_EDGES)
 
 
 def _mean(part: Part, value: Callable[[Expansion], float], reason: str) -> Found:
     """A value of each parameter's graph, and their mean."""
-    return averaged({n: np.nan if each is None else value(each) for n, each in part.once(_expansions).items()}, reason)
-
-
-def averaged(values: Mapping[str, float], reason: str) -> Found:
-    """A value of each parameter, and the mean of those that are defined."""
-    return Found(average(list(values.values())), None, dict(values), reason)
-
-
-def average(values: list[float]) -> float:
-    """The mean of what is defined; NaN where nothing is."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else np.nan
-
-
-def ratio(found: Expansion) -> float:
-    """The gap as a share of the bound; NaN where the bound is 0."""
-    return found.gap / found.bound if found.bound else np.nan
-
-
-def gap_of(weighted: sparse.csr_array) -> float:
-    """First less third eigenvalue of a bipartite graph of absolute weights; NaN without edges."""
-    if not weighted.nnz:
-        return np.nan
-    first, third = two_singular_values(abs(weighted))
-    return first - third
+    found = part.once(_expansions, False).items()
+    values = {name: np.nan if each is None else value(each) for name, each in found}
+    return Found.over_parameters(values, np.mean, reason)

@@ -15,10 +15,10 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 
 from graphsparse.algebras import MAX_MIN_64
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.metrics.encodings import encoded
+from graphsparse.metrics.encodings import layer_graphs, weights_lacking, without_weights
 from graphsparse.metrics.parts import Part, Swept
+from graphsparse.metrics.spectra import one_way
 from graphsparse.metrics.table import Found, metric
-from graphsparse.metrics.weighted import weights_lacking
 from graphsparse.sweep import Reach, backwards, sweep
 
 NO_WEIGHT = "no connection has a weight other than zero"
@@ -37,12 +37,9 @@ def persistence_of(weights: sparse.csr_array) -> float:
         >>> persistence_of(sparse.csr_array(np.array([[1.0, 0.5]])))
         0.5
     """
-    n, m = weights.shape
-    starts = np.concatenate([weights.indptr, np.full(m, weights.indptr[-1], weights.indptr.dtype)])
-    lengths = SHIFT - np.clip(weights.data, 0, 1)
-    tree = minimum_spanning_tree(sparse.csr_array((lengths, weights.indices + n, starts), (n + m, n + m)))
+    tree = minimum_spanning_tree(one_way(weights, SHIFT - np.clip(weights.data, 0, 1)))
     lasted = tree.data - (SHIFT - 1)
-    return float(np.sqrt(np.square(lasted).sum() + max(n + m - 1 - tree.nnz, 0)))
+    return float(np.sqrt(np.square(lasted).sum() + max(sum(weights.shape) - 1 - tree.nnz, 0)))
 
 
 def deep_graph_persistence(graph: LayeredGraph, part: str = "kept") -> float:
@@ -94,29 +91,25 @@ def normalised_deep_graph_persistence(part: Part) -> Found:
 
 
 def _by_layer(part: Part, normalised: bool) -> Found:
-    names = list(part.graph.shapes)
-    reason = weights_lacking(part)
-    found = {} if reason else part.once(_persistences)
-    if not found:
-        return Found(np.nan, None, dict.fromkeys(names, np.nan), reason or NO_WEIGHT)
-    values = {name: value / most if normalised else value for name, (value, most) in found.items()}
-    each = list(values.values())
-    return Found(float(np.mean(each) if normalised else np.sum(each)), None, values, NO_WEIGHT)
+    lacking = without_weights(part)
+    if lacking:
+        return lacking
+    found = part.once(_persistences).items()
+    values = {name: value / most if normalised else value for name, (value, most) in found}
+    summary = np.mean if normalised else np.sum
+    return Found.over_parameters(values or dict.fromkeys(part.graph.shapes, np.nan), summary, NO_WEIGHT)
 
 
 def _persistences(part: Part) -> dict[str, tuple[float, float]]:
     """The persistence of each parameter and the most that it can be; nothing where no weight is other than zero."""
-    graphs = {name: abs(encoded(part, name, part.swept.encoding, weighted=True)) for name in part.graph.shapes}
+    graphs = part.once(layer_graphs, True)
     greatest = max((float(each.data.max()) for each in graphs.values() if each.nnz), default=0.0)
-    if not greatest:
-        return {}
-    return {
-        name: (persistence_of(each / greatest), np.sqrt(max(sum(each.shape) - 1, 1))) for name, each in graphs.items()
-    }
+    most = {name: np.sqrt(max(sum(each.shape) - 1, 1)) for name, each in graphs.items()}
+    return {name: (persistence_of(each / greatest), most[name]) for name, each in graphs.items()} if greatest else {}
 
 
 def _deep(part: Part) -> Found:
-    lacking = weights_lacking(part)
+    lacking = part.once(weights_lacking)
     if lacking:
         return Found(np.nan, undefined=lacking)
     values = _standardised(part)

@@ -6,7 +6,8 @@ several components share; one Lanczos vector would miss them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
@@ -30,17 +31,11 @@ def two_singular_values(biadjacency: sparse.csr_array) -> tuple[float, float]:
     """
     matrix = _full(biadjacency)
     if min(matrix.shape) <= SMALL:
-        first, second = [*sorted(_of_piece(matrix), reverse=True), 0.0, 0.0][:2]
+        first, second = [*sorted(_singular_values(matrix), reverse=True), 0.0, 0.0][:2]
         return first, second
     left, right = _sides(matrix)
-    entries = np.repeat(left, np.diff(matrix.indptr))
-    norms = np.sqrt(np.bincount(entries, np.square(matrix.data), left.max(initial=-1) + 1))
-    found = [0.0, 0.0]
-    for norm, piece in _pieces(matrix, left, right, norms):
-        if norm <= found[1]:  # no singular value of what is left is greater than its norm
-            break
-        found = sorted([*found, *_of_piece(piece)], reverse=True)[:2]
-    return found[0], found[1]
+    first, second = _greatest(2, _pieces(matrix, left, right, _norms(matrix, left)), _singular_values)
+    return first, second
 
 
 def three_eigenvalues(adjacency: sparse.csr_array) -> tuple[float, float, float]:
@@ -52,20 +47,10 @@ def three_eigenvalues(adjacency: sparse.csr_array) -> tuple[float, float, float]
         [2.0, 1.0, 1.0]
     """
     matrix = _full(adjacency)
-    small = matrix.shape[0] <= SMALL
-    labels = np.zeros(matrix.shape[0], int) if small else connected_components(matrix, directed=False)[1]
-    entries = np.repeat(labels, np.diff(matrix.indptr))
-    norms = np.sqrt(np.bincount(entries, np.square(matrix.data), labels.max(initial=-1) + 1))
-    found = [0.0, 0.0, 0.0]
-    for norm, piece in _pieces(matrix, labels, labels, norms):
-        if norm <= found[2]:
-            break
-        if piece.shape[0] <= DENSE:
-            values = linalg.eigvalsh(piece.toarray())
-        else:
-            values = eigsh(piece, 3, which="LM", v0=_start(piece.shape[0]), tol=TOLERANCE, return_eigenvectors=False)
-        found = sorted([*found, *np.abs(values).tolist()], reverse=True)[:3]
-    return found[0], found[1], found[2]
+    labels = _components(matrix)
+    of_piece = lambda piece: np.abs(_eigenvalues(piece, 3, "LM")).tolist()
+    first, second, third = _greatest(3, _pieces(matrix, labels, labels, _norms(matrix, labels)), of_piece)
+    return first, second, third
 
 
 def laplacian_radius(adjacency: sparse.csr_array) -> float:
@@ -78,24 +63,24 @@ def laplacian_radius(adjacency: sparse.csr_array) -> float:
     matrix = _full(adjacency)
     if not matrix.nnz:
         return 0.0
-    small = matrix.shape[0] <= SMALL
-    labels = np.zeros(matrix.shape[0], int) if small else connected_components(matrix, directed=False)[1]
-    degrees = matrix.sum(1)
+    labels, degrees = _components(matrix), matrix.sum(1)
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    most = np.zeros(labels.max() + 1)  # of a component, by its edges: Anderson and Morley 1985
-    np.maximum.at(most, labels[rows], degrees[rows] + degrees[matrix.indices])
-    best = 0.0
-    for bound, piece in _pieces(matrix, labels, labels, most):
-        if bound <= best:
-            break
-        n = piece.shape[0]
-        laplacian = sparse.diags_array(piece.sum(1)).tocsr() - piece
-        if n <= DENSE:
-            value = linalg.eigvalsh(laplacian.toarray(), subset_by_index=[n - 1, n - 1])[0]
-        else:
-            value = eigsh(laplacian, 1, which="LA", v0=_start(n), tol=TOLERANCE, return_eigenvectors=False)[0]
-        best = max(best, float(value))
-    return best
+    bounds = np.zeros(labels.max() + 1)  # of each component, by its edges: Anderson and Morley 1985
+    np.maximum.at(bounds, labels[rows], degrees[rows] + degrees[matrix.indices])
+    laplacian = lambda piece: sparse.diags_array(piece.sum(1)).tocsr() - piece
+    of_piece = lambda piece: _eigenvalues(laplacian(piece), 1, "LA").tolist()
+    return _greatest(1, _pieces(matrix, labels, labels, bounds), of_piece)[0]
+
+
+def one_way(biadjacency: sparse.csr_array, data: np.ndarray | None = None) -> sparse.csr_array:
+    """The bipartite graph as a square matrix, left units first: each edge once, from left to right.
+
+    ``data`` takes the place of the edges' own; where it is None they are True.
+    """
+    n, m = biadjacency.shape
+    starts = np.concatenate([biadjacency.indptr, np.full(m, biadjacency.nnz, biadjacency.indptr.dtype)])
+    data = np.ones(biadjacency.nnz, bool) if data is None else data
+    return sparse.csr_array((data, biadjacency.indices + n, starts), (n + m, n + m))
 
 
 def symmetric(biadjacency: sparse.csr_array) -> sparse.csr_array:
@@ -116,13 +101,32 @@ def _full(matrix: sparse.csr_array) -> sparse.csr_array:
     return matrix if rows.all() and columns.all() else matrix[rows][:, columns]
 
 
+def _components(matrix: sparse.csr_array) -> np.ndarray:
+    """The component of each unit of a symmetric matrix; one for all of a small matrix."""
+    n = matrix.shape[0]
+    return connected_components(matrix, directed=False)[1] if n > SMALL else np.zeros(n, int)
+
+
 def _sides(matrix: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     """The component of each row and of each column of a bipartite graph."""
-    n, m = matrix.shape
-    starts = np.concatenate([matrix.indptr, np.full(m, matrix.indptr[-1], matrix.indptr.dtype)])
-    joined = sparse.csr_array((np.ones(matrix.nnz, bool), matrix.indices + n, starts), (n + m, n + m))
-    labels = connected_components(joined, directed=False)[1] if n + m else np.empty(0, int)
-    return labels[:n], labels[n:]
+    labels = connected_components(one_way(matrix), directed=False)[1]
+    return labels[: matrix.shape[0]], labels[matrix.shape[0] :]
+
+
+def _norms(matrix: sparse.csr_array, labels: np.ndarray) -> np.ndarray:
+    """The norm of each component's part of a matrix, by the component of each row: no eigenvalue is greater."""
+    entries = np.repeat(labels, np.diff(matrix.indptr))
+    return np.sqrt(np.bincount(entries, np.square(matrix.data), labels.max(initial=-1) + 1))
+
+
+def _greatest(count: int, pieces: Iterator[tuple[float, Any]], of_piece: Callable[[Any], list[float]]) -> list[float]:
+    """The greatest values of all pieces, falling; pieces come by a falling bound of their values."""
+    found = [0.0] * count
+    for bound, piece in pieces:
+        if bound <= found[-1]:
+            break
+        found = sorted([*found, *of_piece(piece)], reverse=True)[:count]
+    return found
 
 
 def _pieces(
@@ -136,20 +140,25 @@ def _pieces(
         yield float(worth[label]), matrix if whole else matrix[rows == label][:, columns == label]
 
 
-def _of_piece(piece: sparse.csr_array) -> list[float]:
+def _singular_values(piece: sparse.csr_array) -> list[float]:
     """The two largest singular values of a connected component, or of any small graph."""
     if not piece.nnz:
         return []
     short = (piece if piece.shape[0] <= piece.shape[1] else piece.T).tocsr()
-    n = short.shape[0]
-    long = short.T.tocsr()
-    if n <= DENSE:
-        squares = linalg.eigvalsh((short @ long).toarray(), subset_by_index=[max(n - 2, 0), n - 1])
-    else:
-        product = LinearOperator((n, n), matvec=lambda x: short @ (long @ x), dtype=float)
-        squares = eigsh(product, 2, which="LA", v0=_start(n), tol=TOLERANCE, return_eigenvectors=False)
+    n, long = short.shape[0], short.T.tocsr()
+    product = LinearOperator((n, n), matvec=lambda x: short @ (long @ x), dtype=float)
+    squares = _eigenvalues(short @ long if n <= DENSE else product, 2, "LA")
     smallest = n * np.finfo(float).eps * squares.max()
     return np.sqrt(np.where(squares > smallest, squares, 0)).tolist()
+
+
+def _eigenvalues(matrix: Any, count: int, which: str) -> np.ndarray:
+    """Some of the eigenvalues of a symmetric matrix, those at one end among them: "LA" largest, "LM" largest absolute ones."""
+    n = matrix.shape[0]
+    if n > DENSE:
+        return eigsh(matrix, count, which=which, v0=_start(n), tol=TOLERANCE, return_eigenvectors=False)
+    some = [max(n - count, 0), n - 1] if which == "LA" else None
+    return linalg.eigvalsh(matrix.toarray(), subset_by_index=some)
 
 
 def _start(n: int) -> np.ndarray:
