@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from operator import index as whole_number
 from typing import Any
@@ -136,9 +136,8 @@ def _flat(graph: LayeredGraph, name: str, index: int | Sequence[int]) -> int:
 
 def _of_connection(swept: Swept, name: str, entry: int) -> Explanation:
     graph, found, steps = swept.graph, swept.liveness, Steps(swept.graph)
-    index = _index(graph, name, entry)
-    what = f"{name}[{', '.join(map(str, index))}]"
-    places = [step for step in steps.of_entry(name, entry)]
+    what = f"{name}[{', '.join(map(str, _index(graph, name, entry)))}]"
+    places = list(steps.of_entry(name, entry))
     active = next((s for s in places if s.kept and found.signal[s.source] and found.reaches[s.target]), None)
     if active is not None:
         return Explanation(what, True, _named(graph, witness(swept, steps, active)))
@@ -146,15 +145,9 @@ def _of_connection(swept: Swept, name: str, entry: int) -> Explanation:
     if not places:
         return Explanation(what, False, dropped=dropped, distance=inf)
     costs = swept.revival
-    cost = lambda step: costs.signal[step.source] + (not step.kept) + costs.reaches[step.target]
-    best = min(places, key=cost)
-    sides = _sides(swept, best.source, best.target)
-    if cost(best) == inf:
-        return Explanation(what, False, dropped=dropped, sides=sides, distance=inf)
-    back = revival(swept, steps, best.source, best.target, [] if best.kept else [(name, entry)])
-    return Explanation(
-        what, False, (), dropped, sides, _by_name(graph, back), len(back), len(back) == 1 or _exact(graph)
-    )
+    best = min(places, key=lambda step: costs.signal[step.source] + (not step.kept) + costs.reaches[step.target])
+    own = [] if best.kept else [(name, entry)]
+    return replace(_dead(swept, steps, what, (best.source, best.target), own), dropped=dropped)
 
 
 def _of_unit(swept: Swept, layer_name: str, number: int) -> Explanation:
@@ -170,71 +163,49 @@ def _of_unit(swept: Swept, layer_name: str, number: int) -> Explanation:
             "a unit must be one of a layer of the graph", place=layer_name, received=f"unit {number}",
             way_out=f"give a whole number from 0 to {len(layer) - 1}",
         )  # fmt: skip
-    number = int(number)
-    unit, what = layer.start + number, f"{layer_name}[{number}]"
+    unit, what = layer.start + int(number), f"{layer_name}[{int(number)}]"
     if swept.live[unit]:
         return Explanation(what, True, _named(graph, witness(swept, steps, unit)))
-    sides = _sides(swept, unit, unit)
-    costs = swept.revival
-    if costs.signal[unit] + costs.reaches[unit] == inf:
-        return Explanation(what, False, sides=sides, distance=inf)
-    back = revival(swept, steps, unit, unit)
-    return Explanation(what, False, (), False, sides, _by_name(graph, back), len(back), len(back) == 1 or _exact(graph))
+    return _dead(swept, steps, what, (unit, unit))
 
 
 def _of_parameter(swept: Swept, name: str) -> Explanation:
-    """The one of its most lively connection, with counts of all."""
-    graph, costs = swept.graph, swept.revival.connections()
-    active, kept = swept.masks["active"][name], graph.kept[name]
+    """The explanation of the connection that lacks least, with counts of all."""
+    active, kept = swept.masks["active"][name], swept.graph.kept[name]
     numbers = {"connections": kept.size, "kept": kept.count(), "active": active.count()}
     if not kept.size:
         return Explanation(name, False, distance=inf, numbers=numbers)
-    best = int(np.argmin(np.where(active.unpack(), -1, costs[name])))
-    found = _of_connection(swept, name, best)
-    return Explanation(
-        name,
-        found.alive,
-        found.path,
-        not kept.count(),
-        found.sides,
-        found.revival,
-        found.distance,
-        found.fewest,
-        numbers,
-    )
+    best = int(np.argmin(np.where(active.unpack(), -1, swept.revival.connections()[name])))
+    return replace(_of_connection(swept, name, best), what=name, dropped=not kept.count(), numbers=numbers)
 
 
-def _sides(swept: Swept, origin: int, target: int) -> tuple[Side, ...]:
-    found, whole = swept.liveness, Swept(dense(swept.graph))
-    sides = []
-    if not found.signal[origin]:
-        sides.append(missing_side(swept, whole, origin, "sources"))
-    if not found.reaches[target]:
-        sides.append(missing_side(swept, whole, target, "sinks"))
-    return tuple(sides)
-
-
-def _exact(graph: LayeredGraph) -> bool:
-    """Whether the sweep counts no connection twice: no products, no parameter that several operations use."""
-    return not graph.gated and all(len(blocks) == 1 for blocks in graph.kernels.values())
+def _dead(
+    swept: Swept, steps: Steps, what: str, ends: tuple[int, int], own: Iterable[tuple[str, int]] = ()
+) -> Explanation:
+    """Why there is no path to the first of two units and on from the second; ``own`` connections must come back anyhow."""
+    (origin, target), graph, found, costs = ends, swept.graph, swept.liveness, swept.revival
+    whole = Swept(dense(graph))
+    lacking = [(origin, "sources")] if not found.signal[origin] else []
+    lacking += [(target, "sinks")] if not found.reaches[target] else []
+    sides = tuple(missing_side(swept, whole, unit, side) for unit, side in lacking)
+    if costs.signal[origin] + costs.reaches[target] == inf:
+        return Explanation(what, False, sides=sides, distance=inf)
+    back = revival(swept, steps, origin, target, own)
+    # the sweep counts no connection twice: there are no products, and no parameter is used by several operations
+    exact = not graph.gated and all(len(blocks) == 1 for blocks in graph.kernels.values())
+    names = dict.fromkeys(name for name, _ in back)
+    by_name = {name: tuple(_index(graph, n, entry) for n, entry in back if n == name) for name in names}
+    return Explanation(what, False, (), False, sides, by_name, len(back), len(back) == 1 or exact)
 
 
 def _index(graph: LayeredGraph, name: str, entry: int) -> Index:
     return tuple(int(place) for place in np.unravel_index(entry, graph.shapes[name]))
 
 
-def _by_name(graph: LayeredGraph, back: list[tuple[str, int]]) -> dict[str, tuple[Index, ...]]:
-    names = dict.fromkeys(name for name, _ in back)
-    return {name: tuple(_index(graph, n, entry) for n, entry in back if n == name) for name in names}
-
-
 def _named(graph: LayeredGraph, path: list[Step]) -> tuple[PathStep, ...]:
     found = []
     for step in path:
-        source, target = graph.layer_of(step.source), graph.layer_of(step.target)
+        (source, n), (target, m) = ((graph.layer_of(unit), unit) for unit in (step.source, step.target))
         index = None if step.parameter is None else _index(graph, step.parameter, step.entry)
-        found.append(
-            PathStep(source.name, step.source - source.start, target.name, step.target - target.start,
-                     step.parameter, index)
-        )  # fmt: skip
+        found.append(PathStep(source.name, n - source.start, target.name, m - target.start, step.parameter, index))
     return tuple(found)

@@ -17,24 +17,19 @@ def witness(swept: Swept, steps: Steps, through: Step | int) -> list[Step]:
     """The steps of one path from a source to a sink along kept connections, through a live unit or an active step."""
     first, last = (through, through) if isinstance(through, int) else (through.source, through.target)
     middle = [] if isinstance(through, int) else [through]
-    return [*_way_back(swept, steps, first), *middle, *_way_on(swept, steps, last)]
+    return [*_way(swept, steps, first, back=True)[::-1], *middle, *_way(swept, steps, last, back=False)]
 
 
-def _way_back(swept: Swept, steps: Steps, unit: int) -> list[Step]:
-    signal, sources = swept.liveness.signal, set(swept.graph.sources.tolist())
+def _way(swept: Swept, steps: Steps, unit: int, back: bool) -> list[Step]:
+    """The steps of one way from a unit, back to a source or on to a sink, in the order of going."""
+    graph, found = swept.graph, swept.liveness
+    alive, ends = (found.signal, graph.sources) if back else (found.reaches, graph.sinks)
+    near, next_unit = (steps.into, lambda step: step.source) if back else (steps.out_of, lambda step: step.target)
     way: list[Step] = []
-    while unit not in sources:
-        way.append(next(step for step in steps.into(unit) if _passes(swept, step) and signal[step.source]))
-        unit = way[-1].source
-    return way[::-1]
-
-
-def _way_on(swept: Swept, steps: Steps, unit: int) -> list[Step]:
-    reaches, sinks = swept.liveness.reaches, set(swept.graph.sinks.tolist())
-    way: list[Step] = []
-    while unit not in sinks:
-        way.append(next(step for step in steps.out_of(unit) if _passes(swept, step) and reaches[step.target]))
-        unit = way[-1].target
+    stop = set(ends.tolist())
+    while unit not in stop:
+        way.append(next(step for step in near(unit) if _passes(swept, step) and alive[next_unit(step)]))
+        unit = next_unit(way[-1])
     return way
 
 
