@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from graphsparse.algebras import OR_AND
+from graphsparse.algebras import OR_AND, Algebra
 from graphsparse.blocks import CONSTANT, Gate, State
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
@@ -47,20 +48,28 @@ def dense(graph: LayeredGraph) -> LayeredGraph:
 
 def cone(swept: Swept, units: np.ndarray, side: str) -> np.ndarray:
     """Which units lead to (``sources``) or are led to by (``sinks``) some of these, bool (n_units,), these included."""
-    graph, found = swept.graph, swept.liveness
-    nonzero = OR_AND.vector(graph.n_units)
-    OR_AND.put(nonzero, np.append(np.flatnonzero(found.nonzero), CONSTANT), True)
-    signal = OR_AND.vector(graph.n_units)
-    state = State(signal, nonzero, known=True)
+    graph = swept.graph
+    state = State(ones_at(graph, units, OR_AND), nonzero_of(swept, OR_AND), known=True)
     if side == "sources":
         return OR_AND.units(backwards(replace(graph, sinks=units), graph.kept, state, OR_AND))
-    OR_AND.put(signal, units, True)
     for layer in graph.layers:
         for block in layer.blocks:
             block.forwards(graph.kept, state, OR_AND)
         for stage in layer.stages:
             stage.forwards(graph.kept, state, OR_AND)
-    return OR_AND.units(signal)
+    return OR_AND.units(state.signal)
+
+
+def ones_at(graph: LayeredGraph, units: np.ndarray, algebra: Algebra) -> Any:
+    """A value of each unit in the algebra's own form: one at these, zero elsewhere."""
+    vector = algebra.vector(graph.n_units)
+    algebra.put(vector, units, True)
+    return vector
+
+
+def nonzero_of(swept: Swept, algebra: Algebra) -> Any:
+    """Which units are not zero, and the constant, in the algebra's own form."""
+    return ones_at(swept.graph, np.append(np.flatnonzero(swept.liveness.nonzero), CONSTANT), algebra)
 
 
 def missing_side(swept: Swept, whole: Swept, unit: int, side: str) -> Side:
@@ -105,10 +114,7 @@ def _stopped(swept: Swept, whole: Swept, here: np.ndarray, found: Side) -> Side:
 def _cutting(graph: LayeredGraph, lost: np.ndarray, here: np.ndarray, side: str) -> tuple[str, ...]:
     """The parameters with a dropped connection between the units that are lost and the cone."""
     origin, reach = (lost, here) if side == "sources" else (here, lost)
-    vectors = []
-    for flags in (origin, reach):
-        vectors.append(OR_AND.vector(graph.n_units))
-        OR_AND.put(vectors[-1], np.flatnonzero(flags), True)
+    vectors = [ones_at(graph, np.flatnonzero(flags), OR_AND) for flags in (origin, reach)]
     found = []
     for name, blocks in graph.kernels.items():
         uses = [(block, Mask.whole(graph.shapes[name]).without(graph.kept[block.mask])) for block in blocks]

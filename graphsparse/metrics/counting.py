@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from graphsparse.algebras import PLUS_TIMES, Element, log10_of_pairs
-from graphsparse.blocks import CONSTANT, KernelBlock, Lift, State
+from graphsparse.blocks import KernelBlock, Lift, State
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels import element_loops as loops
 from graphsparse.kernels.compiling import Loop
 from graphsparse.kernels.elements import add
 from graphsparse.kernels.layout import View
 from graphsparse.kernels.numbers import Numbers
-from graphsparse.metrics.cones import dense
+from graphsparse.metrics.cones import dense, nonzero_of, ones_at
 from graphsparse.metrics.parts import Swept
 from graphsparse.sweep import Reach, sweep
 
@@ -85,24 +85,14 @@ def paths_with_lifts(swept: Swept, algebra: Numbers) -> float:
             stage.forwards(graph.kept, state, algebra)
             if isinstance(stage, Lift) and stage.parameter is not None:
                 units = stage.units[graph.kept[stage.parameter].unpack().ravel()[stage.entries]]
-                loops.add_at(
-                    algebra.element,
-                    state.signal,
-                    units.astype(np.int64),
-                    np.full(len(units), algebra.one, algebra.dtype),
-                )
+                ones = np.full(len(units), algebra.one, algebra.dtype)
+                loops.add_at(algebra.element, state.signal, units.astype(np.int64), ones)
     return log10_at(algebra, state.signal, graph.sinks)
 
 
 def _start(graph: LayeredGraph, swept: Swept, algebra: Numbers) -> State:
     """One path at every source; and which units are not zero, where products ask for it."""
-    signal = algebra.vector(graph.n_units)
-    algebra.put(signal, graph.sources, True)
-    if not graph.gated:
-        return State(signal, None, True)
-    nonzero = algebra.vector(graph.n_units)
-    algebra.put(nonzero, np.append(np.flatnonzero(swept.liveness.nonzero), CONSTANT), True)
-    return State(signal, nonzero, True)
+    return State(ones_at(graph, graph.sources, algebra), nonzero_of(swept, algebra) if graph.gated else None, True)
 
 
 def log10_at(algebra: Numbers, vector: np.ndarray, units: np.ndarray) -> float:

@@ -80,11 +80,8 @@ def _numbered(graph: LayeredGraph, index: int, labels: np.ndarray) -> tuple[np.n
     layer = graph.layers[index]
     assert layer.matrices is not None
     matrices, which = np.unique(layer.matrices, return_inverse=True)
-    least = np.full((len(matrices), 2), _NONE)
-    for block in (block for block in layer.blocks if isinstance(block, Gate)):
-        for side, operands in enumerate((block.lefts, block.rights)):
-            real = operands >= 0
-            np.minimum.at(least[:, side], which[block.targets[real] - layer.start], labels[operands[real]])
+    gates = [block for block in layer.blocks if isinstance(block, Gate)]
+    least = np.min([_least(gate, labels, which[gate.targets - layer.start], len(matrices)) for gate in gates], 0)
     _, first, head = np.unique(least, axis=0, return_index=True, return_inverse=True)
     in_order = np.argsort(np.argsort(first))  # the heads of another step have the same numbers, whatever their labels
     return np.arange(layer.start, layer.stop), in_order[head.reshape(-1)][which]
@@ -111,15 +108,15 @@ def _label(block: Block, labels: np.ndarray) -> None:
         sources, targets = block.sources[block.sources >= 0], targets[block.sources >= 0]
         np.minimum.at(labels, targets, labels[sources])
     else:
-        units, pairs = np.unique(targets), _pairs(block, labels)
+        units, pairs = np.unique(targets), _least(block, labels, targets, len(labels))
         _, first, same = np.unique(pairs[units], axis=0, return_index=True, return_inverse=True)
         labels[units] = units[first][same.reshape(-1)]
 
 
-def _pairs(block: Gate, labels: np.ndarray) -> np.ndarray:
-    """Of each unit the least labels of its left and of its right operands, (n_units, 2)."""
-    pairs = np.full((len(labels), 2), _NONE)
-    for side, operands in enumerate((block.lefts, block.rights)):
+def _least(gate: Gate, labels: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """The least labels of the left and of the right operands of the products at each place, (count, 2)."""
+    least = np.full((count, 2), _NONE)
+    for side, operands in enumerate((gate.lefts, gate.rights)):
         real = operands >= 0
-        np.minimum.at(pairs[:, side], block.targets[real], labels[operands[real]])
-    return pairs
+        np.minimum.at(least[:, side], places[real], labels[operands[real]])
+    return least
