@@ -16,15 +16,14 @@ import pandas
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.masks import Mask
-from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.measures.rows import table
-from graphsparse.measures.tables import write_csv
+from graphsparse.measures.tables import plain_rows, write_csv
 from graphsparse.metrics import overlap
 from graphsparse.metrics.matching import Rows
 from graphsparse.metrics.overlap import Pair
 from graphsparse.metrics.parts import PARTS, Part, Swept
-from graphsparse.metrics.table import Metric, table_of
-from graphsparse.metrics.topology import plain, rows_of_metric
+from graphsparse.metrics.table import Metric, chosen, table_of
+from graphsparse.metrics.topology import rows_of_metric
 
 TABLE: Mapping[str, Metric] = table_of([overlap])
 """Every metric of two masks by name. `Metric.definition` says what it is, whose definition, and what it costs."""
@@ -86,10 +85,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Plain values: rows as in ``frame`` under "pairs", as in ``ever`` under "ever"; NaN is None."""
         both = {"pairs": self.frame, "ever": self.ever.reset_index()}
-        return {
-            key: [{name: plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
-            for key, frame in both.items()
-        }
+        return {key: plain_rows(frame.to_dict("records")) for key, frame in both.items()}
 
     def to_json(self) -> str:
         """All as JSON."""
@@ -137,7 +133,7 @@ def compare_masks(
     """
     graph = checked_graph(graph)
     sets = _named(mask_sets)
-    wanted = _chosen(metrics)
+    wanted = chosen(TABLE, metrics, (), "a metric must be one of the comparison's", f"use {', '.join(TABLE)}")
     if pairs not in ORDERS:
         raise ArgumentError("pairs must be all, next or first", place="pairs", received=pairs)
     names, rows = tuple(sets), Rows(graph)
@@ -172,18 +168,6 @@ def _under(graph: LayeredGraph, name: str, masks: Mapping[str, Any]) -> LayeredG
     except MaskError as error:
         place = f"mask set {name}" + (f", {error.place}" if error.place else "")
         raise MaskError(error.rule, place=place, received=error.received, way_out=error.way_out) from error
-
-
-def _chosen(metrics: Iterable[str] | None) -> list[Metric]:
-    given = metric_names(metrics)
-    wanted = list(TABLE) if given is None else given
-    unknown = [name for name in wanted if name not in TABLE]
-    if unknown:
-        raise ArgumentError(
-            "a metric must be one of the comparison's", place="metrics", received=", ".join(map(str, unknown)),
-            way_out=f"{suggestion(unknown[0], TABLE)}use {', '.join(TABLE)}",
-        )  # fmt: skip
-    return [row for name, row in TABLE.items() if name in wanted]
 
 
 def _rows(one: str, other: str, wanted: list[Metric], pairs: list[Pair]) -> Iterator[tuple[Any, ...]]:

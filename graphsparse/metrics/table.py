@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from graphsparse.errors import ArgumentError
+from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.metrics.parts import Part
 
 
@@ -121,3 +123,17 @@ def table_of(modules: Iterable[object]) -> dict[str, Metric]:
 
 def _several(value: object) -> Iterable[object]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def chosen(table: Mapping[str, Metric], metrics: Any, groups: Iterable[str], rule: str, way_out: str) -> list[Metric]:
+    """The rows that are asked for by name, or by a name of ``groups``, in the table's order; all for None.
+
+    Raises ArgumentError with the rule and the way out where a name is none of these.
+    """
+    names, known = metric_names(metrics), [*table, *groups]
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ArgumentError(
+            rule, place="metrics", received=", ".join(unknown), way_out=f"{suggestion(unknown[0], known)}{way_out}"
+        )
+    return [row for row in table.values() if names is None or row.name in names or row.group in names]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from graphsparse.errors import ArgumentError, MissingExtra
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.measures.rows import table
-from graphsparse.measures.tables import write_csv
+from graphsparse.measures.tables import plain_rows, write_csv
 from graphsparse.metrics import (
     bipartite,
     bridges,
@@ -38,7 +37,7 @@ from graphsparse.metrics import (
 )
 from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
-from graphsparse.metrics.table import Found, Metric, table_of
+from graphsparse.metrics.table import Found, Metric, chosen, table_of
 
 FAMILIES = (
     liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite,
@@ -112,7 +111,7 @@ class Topology:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: under "metrics" a list of rows as in ``frame``; NaN and infinity are None."""
-        return {"metrics": [{key: plain(value) for key, value in row.items()} for row in self.frame.to_dict("records")]}
+        return {"metrics": plain_rows(self.frame.to_dict("records"))}
 
     def to_json(self) -> str:
         """The rows as JSON."""
@@ -121,11 +120,6 @@ class Topology:
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """The frame as CSV text, also written to a file where a path is given."""
         return write_csv(self.frame, path)
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: None where it is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def topology(
@@ -170,7 +164,7 @@ def topology(
     parts = [Part(swept, name) for name in PARTS]
     rows: list[tuple[Any, ...]] = []
     names = metric_names(metrics)
-    wanted = _chosen(names)
+    wanted = check_metrics(names)
     for done, metric in enumerate(wanted):
         rows += rows_of_metric(metric, _found(metric, parts, named=metric.name in (names or ())), swept.graph)
         if progress is not None:
@@ -190,27 +184,11 @@ def _found(metric: Metric, parts: list[Part], *, named: bool) -> list[Found]:
         return [Found(np.nan, undefined=f"{error.rule}: {error.way_out}")] * len(parts)
 
 
-def check_metrics(metrics: Iterable[str] | None) -> None:
-    """Raises ArgumentError for a name that is no metric's and no group's."""
-    _chosen(metric_names(metrics))
-
-
-def _chosen(wanted: Sequence[str] | None) -> list[Metric]:
-    """The rows of the table that are asked for by name or by group, in the table's order."""
-    if wanted is None:
-        return list(TABLE.values())
-    unknown = [name for name in wanted if name not in TABLE and name not in {row.group for row in TABLE.values()}]
-    if unknown:
-        raise _unknown(unknown)
-    return [row for row in TABLE.values() if row.name in wanted or row.group in wanted]
-
-
-def _unknown(names: Sequence[str]) -> ArgumentError:
-    groups = dict.fromkeys(row.group for row in TABLE.values())
-    return ArgumentError(
-        "a metric must be one of the table, or a group of it", place="metrics", received=", ".join(map(str, names)),
-        way_out=f"{suggestion(names[0], [*TABLE, *groups])}name one of the groups {', '.join(groups)}",
-    )  # fmt: skip
+def check_metrics(metrics: Iterable[str] | None) -> list[Metric]:
+    """The rows of the table that are asked for. Raises ArgumentError for a name that is no metric's and no group's."""
+    groups = list(dict.fromkeys(row.group for row in TABLE.values()))
+    rule = "a metric must be one of the table, or a group of it"
+    return chosen(TABLE, metrics, groups, rule, f"name one of the groups {', '.join(groups)}")
 
 
 def rows_of_metric(metric: Metric, found: list[Found], graph: LayeredGraph) -> Iterator[tuple[Any, ...]]:
