@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from graphsparse import adjacency
 from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.metrics.parts import Swept, chosen
+from graphsparse.metrics.parts import Swept, between
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +93,7 @@ def _active(swept: Swept, kernels: bool) -> sparse.csr_array:
         for layer in swept.conducting_layers
     )
     matrix = adjacency.build(layers, swept.graph.kept, swept.graph.cut)
-    origins = np.repeat(np.arange(swept.graph.n_units), np.diff(matrix.indptr))
-    return chosen(matrix, swept.liveness.signal[origins] & swept.liveness.reaches[matrix.indices])
+    return between(matrix, swept.liveness.signal, swept.liveness.reaches)
 
 
 def _padded(matrix: sparse.csr_array, capacity: int) -> sparse.csr_array:

@@ -33,14 +33,6 @@ def count_both(starts: Any, indices: Any, origin: Any, target: Any, inside: Any,
 
 
 @compiled
-def count_from_marked(starts: Any, indices: Any, marked: Any, counts: Any) -> Any:
-    """Add to each unit the edges that enter it from ``marked`` units; where these are few, no pass over the edges."""
-    for u in marked:
-        for e in range(starts[u], starts[u + 1]):
-            counts[indices[e]] += 1
-
-
-@compiled
 def count_between(starts: Any, indices: Any, origin: Any, target: Any, counts: Any) -> Any:
     """Add to each unit the edges that leave it from an ``origin`` to a ``target``."""
     for u in range(starts.size - 1):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from graphsparse.blocks import KernelBlock
-from graphsparse.kernels.layout import View
-from graphsparse.kernels.masks import Mask
-from graphsparse.metrics.edge_loops import count_from_marked
-from graphsparse.metrics.parts import Part, Swept, kernels_of, touched
+from graphsparse.metrics.parts import Part, entering, kernels_of
+from graphsparse.metrics.parts import prunable_units as prunable
 from graphsparse.metrics.table import Found, metric
 
 
@@ -40,21 +38,7 @@ def constant(part: Part) -> Found:
 @metric("liveness", "units")
 def prunable_units(part: Part) -> Found:
     """Units at an end of at least one prunable connection, kept or dropped; the same for both parts. Cost: one sweep."""
-    return Found.of_units(part, part.swept.once(_prunable))
-
-
-def _prunable(swept: Swept) -> np.ndarray:
-    graph, found = swept.graph, np.zeros(swept.graph.n_units, bool)
-    simple = lambda b: (
-        isinstance(b.view, View) and b.sources.size and b.targets.size and min(b.sources.min(), b.targets.min()) >= 0
-    )
-    if not all(simple(block) for blocks in graph.kernels.values() for block in blocks):
-        return touched(graph, {key: Mask.whole(mask.shape) for key, mask in graph.kept.items()})
-    for block in (block for blocks in graph.kernels.values() for block in blocks):
-        read = block.taps.table >= 0
-        found[block.targets[:, :, read.any(0)]] = True
-        found[block.sources[:, :, np.unique(block.taps.table[read])]] = True
-    return found
+    return Found.of_units(part, prunable(part.graph))
 
 
 @metric("liveness", "units", of="prunable_units")
@@ -82,38 +66,35 @@ def remaining(part: Part) -> Found:
 @metric("liveness", "rows")
 def rows(part: Part) -> Found:
     """Rows of kernels: output features and channels. Cost: a pass over the masks."""
-    return _of_kernels(part, 0, every=True)
+    return _lines(part, 0, every=True)
 
 
 @metric("liveness", "rows", of="rows")
 def dead_rows(part: Part) -> Found:
     """Rows of kernels without a connection of the part: entries of the mask are looked at, never sums. Cost: as `rows`."""
-    return _of_kernels(part, 0, every=False)
+    return _lines(part, 0, every=False)
 
 
 @metric("liveness", "columns")
 def columns(part: Part) -> Found:
     """Columns of kernels: input features, or input channels with all their taps. Cost: a pass over the masks."""
-    return _of_kernels(part, 1, every=True)
+    return _lines(part, 1, every=True)
 
 
 @metric("liveness", "columns", of="columns")
 def dead_columns(part: Part) -> Found:
     """Columns of kernels (input features or channels) without a connection of the part. Cost: as `columns`."""
-    return _of_kernels(part, 1, every=False)
+    return _lines(part, 1, every=False)
 
 
-def _of_kernels(part: Part, axis: int, every: bool) -> Found:
-    return Found.of_parameters({name: _lines(part, name, axis, every) for name in part.graph.shapes})
-
-
-def _lines(part: Part, name: str, axis: int, every: bool) -> float:
-    """How many rows (axis 0) or input channels (axis 1) a parameter's kernels have, or have dead; each kernel once."""
-    count = 0
-    for kernel in kernels_of(part.graph, name, part.masks[name].unpack().reshape(-1)):
-        alive = kernel.any((2, 3) if axis == 0 else (1, 3))
-        count += alive.size if every else int(np.count_nonzero(~alive))
-    return float(count)
+def _lines(part: Part, axis: int, every: bool) -> Found:
+    """How many rows (axis 0) or input channels (axis 1) kernels have, or have without a connection; each kernel once."""
+    values = dict.fromkeys(part.graph.shapes, 0.0)
+    for name, mask in part.masks.items():
+        for kernel in kernels_of(part.graph, name, mask.unpack().reshape(-1)):
+            alive = kernel.any((2, 3) if axis == 0 else (1, 3))
+            values[name] += float(alive.size if every else np.count_nonzero(~alive))
+    return Found.of_parameters(values)
 
 
 @metric("liveness", "channels")
@@ -153,13 +134,13 @@ def edges(part: Part) -> Found:
 @metric("one hop", "units", of="units")
 def no_output_edge(part: Part) -> Found:
     """Units with an edge in, none out, and no sinks themselves: "sink units" of Cunegatti et al. 2024. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_ends_here))
+    return Found.of_units(part, part.once(_lacking, "out"))
 
 
 @metric("one hop", "units", of="units")
 def no_input_edge(part: Part) -> Found:
     """Units with an edge out, none in, and no sources themselves: "source units" of Cunegatti et al. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_begins_here))
+    return Found.of_units(part, part.once(_lacking, "in"))
 
 
 @metric("one hop", "units", of="units")
@@ -174,13 +155,13 @@ def removable_in(part: Part) -> Found:
 
     Their code's filters are off by one unit; these are not. Cost: as `edges`.
     """
-    return Found.of_units(part, np.where(part.once(_ends_here), part.in_degrees, 0))
+    return Found.of_units(part, np.where(part.once(_lacking, "out"), part.in_degrees, 0))
 
 
 @metric("one hop", "edges", of="edges")
 def removable_out(part: Part) -> Found:
     """Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`."""
-    return Found.of_units(part, np.where(part.once(_begins_here), part.out_degrees, 0))
+    return Found.of_units(part, np.where(part.once(_lacking, "in"), part.out_degrees, 0))
 
 
 @metric("one hop", "edges", of="edges")
@@ -201,16 +182,10 @@ def inactive_beyond_one_hop(part: Part) -> Found:
     return Found.of_units(part, part.once(_inactive) - part.once(_removable))
 
 
-def _ends_here(part: Part) -> np.ndarray:
-    found = (part.out_degrees == 0) & (part.in_degrees > 0)
-    found[part.graph.sinks] = False
-    return found
-
-
-def _begins_here(part: Part) -> np.ndarray:
-    found = (part.in_degrees == 0) & (part.out_degrees > 0)
-    found[part.graph.sources] = False
-    return found
+def _lacking(part: Part, direction: str) -> np.ndarray:
+    """Which units lack edges in one direction, and have some in the other; ends of the graph, which need none, left out."""
+    other = "out" if direction == "in" else "in"
+    return part.inner(direction) & (part.degrees(direction) == 0) & (part.degrees(other) > 0)
 
 
 def _inactive(part: Part) -> np.ndarray:
@@ -219,6 +194,5 @@ def _inactive(part: Part) -> np.ndarray:
 
 def _removable(part: Part) -> np.ndarray:
     """How many removable edges enter each unit: all where it ends here, else those from units that begin here."""
-    from_beginnings = np.zeros(part.graph.n_units, np.int32)
-    count_from_marked(part.edges.indptr, part.edges.indices, np.flatnonzero(part.once(_begins_here)), from_beginnings)
-    return np.where(part.once(_ends_here), part.in_degrees, from_beginnings)
+    from_beginnings = entering(part.edges[np.flatnonzero(part.once(_lacking, "in"))])
+    return np.where(part.once(_lacking, "out"), part.in_degrees, from_beginnings)

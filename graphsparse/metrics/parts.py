@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse import adjacency
-from graphsparse.blocks import Block, Gate, Wiring
+from graphsparse.blocks import Block, Gate, KernelBlock, Places, Wiring
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.listed import Entries, Listed
 from graphsparse.kernels.masks import Mask
@@ -164,14 +164,6 @@ def between(
     return sparse.csr_array((matrix.data[: len(indices)], indices, starts), matrix.shape)  # all entries are True
 
 
-def chosen(matrix: sparse.csr_array, use: np.ndarray) -> sparse.csr_array:
-    """The entries of a csr that are used, in its own order."""
-    before = np.zeros(len(use) + 1, matrix.indptr.dtype)
-    np.cumsum(use, out=before[1:])
-    indices = matrix.indices[use]
-    return sparse.csr_array((np.ones(len(indices), bool), indices, before[matrix.indptr]), matrix.shape)
-
-
 @dataclass(frozen=True, eq=False)
 class Part(Once):
     """One part of a swept graph: ``kept``, the graph as it is, or ``active``, what lies on source-sink paths."""
@@ -248,3 +240,25 @@ def touched(
             origin, target = (every if signal is None else signal), (every if reaches is None else reaches)
             loops.touch(kernel, block.sources, block.taps.table, block.targets, origin, target, found)
     return found
+
+
+def prunable_units(graph: LayeredGraph) -> np.ndarray:
+    """Which units are at an end of a connection, kept or dropped, bool (n_units,)."""
+    found = np.zeros(graph.n_units, bool)
+    for block in (block for blocks in graph.kernels.values() for block in blocks):
+        for units in ends_of(block):
+            found[units] = True
+    return found
+
+
+def ends_of(block: KernelBlock) -> tuple[np.ndarray, np.ndarray]:
+    """The units at the two ends of a kernel's connections, kept or dropped; a unit may be there several times."""
+    if isinstance(block.view, Places):  # some of its entries may not be there
+        whole = Mask.whole((int(block.view.index.max(initial=-1)) + 1,))
+        sources, targets, _ = block.pairs({block.mask: whole})
+        return sources, targets
+    table = block.taps.table
+    real = np.asarray((block.sources >= 0).any(1))  # (groups, size)
+    seen = (real[:, table] & (table >= 0)).any(1)  # (groups, positions)
+    sources = block.sources[:, :, np.unique(table[table >= 0])]
+    return sources[sources >= 0], block.targets.transpose(0, 2, 1)[seen]

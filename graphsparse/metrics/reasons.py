@@ -9,11 +9,10 @@ import numpy as np
 import pandas
 
 from graphsparse import adjacency
-from graphsparse.blocks import Gate, KernelBlock, Places, Scale
+from graphsparse.blocks import Gate, Scale
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
-from graphsparse.kernels.masks import Mask
-from graphsparse.metrics.parts import Part, Swept, entering
+from graphsparse.metrics.parts import Part, Swept, ends_of, entering
 from graphsparse.metrics.table import Found, metric
 
 SIDES = ("sources", "sinks", "nowhere")
@@ -179,7 +178,7 @@ def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[st
             codes[same] = found.setdefault(more, len(found))
 
     for name, block in ((name, block) for name, blocks in graph.kernels.items() for block in blocks):
-        for codes, units in zip((out, into), _joined(block)):
+        for codes, units in zip((out, into), ends_of(block)):
             marked[units] = True
             add(codes, np.flatnonzero(marked), name)
             marked[units] = False
@@ -188,21 +187,6 @@ def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[st
         for codes in (into, out):
             codes[units] = found.setdefault((stage.parameter,), len(found))
     return into, out, list(found)
-
-
-def _joined(block: KernelBlock) -> tuple[np.ndarray, np.ndarray]:
-    """The units at the two ends of a kernel's connections, kept or dropped."""
-    if isinstance(block.view, Places):  # some of its entries may not be there
-        whole = Mask.whole((int(block.view.index.max(initial=-1)) + 1,))
-        sources, targets, _ = block.pairs({block.mask: whole})
-        return sources, targets
-    table = block.taps.table
-    real = np.asarray((block.sources >= 0).any(1))  # (groups, size)
-    read = np.unique(table[table >= 0])
-    seen = (real[:, table] & (table >= 0)).any(1)  # (groups, positions)
-    targets = block.targets.transpose(0, 2, 1)[seen]
-    sources = block.sources[:, :, read]
-    return sources[sources >= 0], targets
 
 
 def _zero_operands(swept: Swept) -> np.ndarray:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.masks import Mask
 from graphsparse.measures.sparsity import compression_of, fed_units, sparsity_of
 from graphsparse.metrics.changes import Change, changes, in_all
-from graphsparse.metrics.parts import touched
+from graphsparse.metrics.parts import prunable_units
 from graphsparse.runs.snapshot import Snapshot
 
 ALL, PARAMETER = "all", "parameter"
@@ -36,13 +35,12 @@ class Places:
     @classmethod
     def of(cls, base: LayeredGraph) -> Places:
         """Of a network."""
-        whole = {key: Mask.whole(mask.shape) for key, mask in base.kept.items()}
         units = {"": np.ones(base.n_units, bool)}
         for name in base.shapes:
             first, fed = fed_units(base, name)
             units[name] = np.zeros(base.n_units, bool)
             units[name][first : first + len(fed)] = fed
-        return cls(units, touched(base, whole))
+        return cls(units, prunable_units(base))
 
 
 def scope_of(place: str) -> Row:
