@@ -25,8 +25,9 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse.metrics.bridges import Bridges
+from graphsparse.metrics.edges import entering
 from graphsparse.metrics.fragility import dominators_of
-from graphsparse.metrics.parts import Part, Swept, entering
+from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.topology import TABLE
 
 HERE = Path(__file__).parent

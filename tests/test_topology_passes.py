@@ -23,7 +23,9 @@ from graphsparse.metrics.bridges import Bridges
 from graphsparse.metrics.cones import dense
 from graphsparse.metrics.counting import COUNTS, dense_paths, paths_with_lifts
 from graphsparse.metrics.dominators import Dominators
-from graphsparse.metrics.parts import Part, Swept, between, touched
+from graphsparse.metrics.edges import between
+from graphsparse.metrics.ends import touched
+from graphsparse.metrics.parts import Part, Swept
 from graphsparse.passes.paths import path_counts, revival_costs
 from graphsparse.sweep import sweep
 from tests.small_graphs import graphs

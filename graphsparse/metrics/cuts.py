@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from graphsparse import adjacency
 from graphsparse.blocks import KernelBlock
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.metrics.parts import Swept, between
+from graphsparse.metrics.edges import between
+from graphsparse.metrics.parts import Swept
 
 
 @dataclass(frozen=True, eq=False)

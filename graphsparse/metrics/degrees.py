@@ -9,8 +9,9 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
+from graphsparse.metrics.ends import kernels_of
 from graphsparse.metrics.histograms import Histogram, summary_row
-from graphsparse.metrics.parts import Part, kernels_of
+from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, Metric, metric
 
 NO_WEIGHTS = "the weights are not known"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from graphsparse.blocks import KernelBlock
-from graphsparse.metrics.parts import Part, entering, kernels_of
-from graphsparse.metrics.parts import prunable_units as prunable
+from graphsparse.metrics.edges import entering
+from graphsparse.metrics.ends import kernels_of
+from graphsparse.metrics.ends import prunable_units as prunable
+from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, metric
 
 

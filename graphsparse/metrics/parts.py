@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -11,12 +11,13 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse import adjacency
-from graphsparse.blocks import Block, Gate, KernelBlock, Places, Wiring
+from graphsparse.blocks import Block, Gate, Wiring
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.listed import Entries, Listed
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer
-from graphsparse.metrics import edge_loops as loops
+from graphsparse.metrics.edges import between, count_both, entering
+from graphsparse.metrics.ends import touched
 from graphsparse.passes import paths
 from graphsparse.sweep import Reach, sweep
 
@@ -108,7 +109,7 @@ class Swept(Once):
         """How many kept edges enter each unit from units that an input moves, and from others; and how many leave each unit
         that an input moves for one that reaches a sink."""
         edges, found, every = self.kept, self.liveness, np.zeros((3, self.graph.n_units), np.int32)
-        loops.count_both(edges.indptr, edges.indices, found.signal, found.reaches, *every)
+        count_both(edges.indptr, edges.indices, found.signal, found.reaches, *every)
         return every[0], every[1], every[2]
 
     @cached_property
@@ -134,34 +135,6 @@ def conducting(block: Block, nonzero: np.ndarray) -> Block:
     targets = np.concatenate([block.targets, block.targets])
     use = (sources >= 0) & nonzero[others]  # -2 and -1 find the constant and no unit from the end
     return Wiring(sources[use], targets[use])
-
-
-def entering(matrix: sparse.csr_array) -> np.ndarray:
-    """How many entries each column has, without a copy of the indices."""
-    counts = np.zeros(matrix.shape[1], np.int32)
-    loops.count_into(matrix.indices, counts)
-    return counts
-
-
-def between(
-    matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray, counts: np.ndarray | None = None
-) -> sparse.csr_array:
-    """The entries of a csr of bool from a row in ``origin`` to a column in ``target``; the csr itself if these are all.
-
-    ``counts`` (rows,) are the numbers of these, where they are known.
-    """
-    starts = np.zeros(matrix.shape[0] + 1, matrix.indptr.dtype)
-    if counts is None:
-        loops.count_between(matrix.indptr, matrix.indices, origin, target, starts[1:])
-    else:
-        starts[1:] = counts
-    np.cumsum(starts, out=starts)
-    if starts[-1] == matrix.nnz:
-        return matrix
-    indices = np.empty(starts[-1] + 1, matrix.indices.dtype)
-    loops.fill_between(matrix.indptr, matrix.indices, origin, target, indices)
-    indices = indices[:-1]
-    return sparse.csr_array((matrix.data[: len(indices)], indices, starts), matrix.shape)  # all entries are True
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,47 +191,3 @@ class Part(Once):
             return touched(self.graph, self.graph.kept)
         found = self.swept.liveness
         return touched(self.graph, self.graph.kept, found.signal, found.reaches)
-
-
-def kernels_of(graph: LayeredGraph, name: str, flat: np.ndarray) -> Iterator[np.ndarray]:
-    """A parameter's kernels, each once, of a flat array of its entries: (groups, outputs, inputs, taps)."""
-    for block in {block.view: block for block in graph.kernels[name]}.values():
-        groups, outputs = block.targets.shape[:2]
-        yield block.view.of(flat).reshape(groups, outputs, block.sources.shape[1], len(block.taps.table))
-
-
-def touched(
-    graph: LayeredGraph, kept: Mapping[str, Mask], signal: np.ndarray | None = None, reaches: np.ndarray | None = None
-) -> np.ndarray:
-    """Which units have a kept connection at either end, from a unit with ``signal`` to one that ``reaches``."""
-    every, found = np.ones(graph.n_units, bool), np.zeros(graph.n_units, bool)
-    for block in (block for blocks in graph.kernels.values() for block in blocks):
-        kernel = np.ascontiguousarray(block.view.of(kept[block.mask].unpack().reshape(-1)))
-        if signal is None and reaches is None and (block.sources.min(initial=0) >= 0):
-            loops.touch_all(kernel, block.sources, block.taps.table, block.targets, found)
-        else:
-            origin, target = (every if signal is None else signal), (every if reaches is None else reaches)
-            loops.touch(kernel, block.sources, block.taps.table, block.targets, origin, target, found)
-    return found
-
-
-def prunable_units(graph: LayeredGraph) -> np.ndarray:
-    """Which units are at an end of a connection, kept or dropped, bool (n_units,)."""
-    found = np.zeros(graph.n_units, bool)
-    for block in (block for blocks in graph.kernels.values() for block in blocks):
-        for units in ends_of(block):
-            found[units] = True
-    return found
-
-
-def ends_of(block: KernelBlock) -> tuple[np.ndarray, np.ndarray]:
-    """The units at the two ends of a kernel's connections, kept or dropped; a unit may be there several times."""
-    if isinstance(block.view, Places):  # some of its entries may not be there
-        whole = Mask.whole((int(block.view.index.max(initial=-1)) + 1,))
-        sources, targets, _ = block.pairs({block.mask: whole})
-        return sources, targets
-    table = block.taps.table
-    real = np.asarray((block.sources >= 0).any(1))  # (groups, size)
-    seen = (real[:, table] & (table >= 0)).any(1)  # (groups, positions)
-    sources = block.sources[:, :, np.unique(table[table >= 0])]
-    return sources[sources >= 0], block.targets.transpose(0, 2, 1)[seen]

@@ -7,7 +7,8 @@ from itertools import takewhile
 
 import numpy as np
 
-from graphsparse.metrics.parts import Part, kernels_of
+from graphsparse.metrics.ends import kernels_of
+from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, Metric, metric
 
 NO_ENTRIES = "the parameter has no connections, kept or dropped"

@@ -12,7 +12,9 @@ from graphsparse import adjacency
 from graphsparse.blocks import Gate, Scale
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
-from graphsparse.metrics.parts import Part, Swept, ends_of, entering
+from graphsparse.metrics.edges import entering
+from graphsparse.metrics.ends import ends_of
+from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
 SIDES = ("sources", "sinks", "nowhere")

@@ -12,7 +12,7 @@ import numpy as np
 from graphsparse.graph import LayeredGraph
 from graphsparse.measures.sparsity import compression_of, fed_units, sparsity_of
 from graphsparse.metrics.changes import Change, changes, in_all
-from graphsparse.metrics.parts import prunable_units
+from graphsparse.metrics.ends import prunable_units
 from graphsparse.runs.snapshot import Snapshot
 
 ALL, PARAMETER = "all", "parameter"

@@ -25,7 +25,7 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.graph_file import graph_to_bytes
 from graphsparse.kernels.masks import Mask, word_count
 from graphsparse.metrics.degrees import row_sums
-from graphsparse.metrics.parts import touched
+from graphsparse.metrics.ends import touched
 from graphsparse.pages.reproduction import digest
 from graphsparse.runs.steps import ENDINGS
 from graphsparse.runs.template import Template

@@ -1,0 +1,84 @@
+"""Passes over the edges of a csr, in which every edge leads from a lesser to a greater id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from graphsparse.kernels.compiling import compiled
+
+
+def entering(matrix: sparse.csr_array) -> np.ndarray:
+    """How many entries each column has, without a copy of the indices."""
+    counts = np.zeros(matrix.shape[1], np.int32)
+    count_into(matrix.indices, counts)
+    return counts
+
+
+def between(
+    matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray, counts: np.ndarray | None = None
+) -> sparse.csr_array:
+    """The entries of a csr of bool from a row in ``origin`` to a column in ``target``; the csr itself if these are all.
+
+    ``counts`` (rows,) are the numbers of these, where they are known.
+    """
+    starts = np.zeros(matrix.shape[0] + 1, matrix.indptr.dtype)
+    if counts is None:
+        count_between(matrix.indptr, matrix.indices, origin, target, starts[1:])
+    else:
+        starts[1:] = counts
+    np.cumsum(starts, out=starts)
+    if starts[-1] == matrix.nnz:
+        return matrix
+    indices = np.empty(starts[-1] + 1, matrix.indices.dtype)
+    fill_between(matrix.indptr, matrix.indices, origin, target, indices)
+    indices = indices[:-1]
+    return sparse.csr_array((matrix.data[: len(indices)], indices, starts), matrix.shape)  # all entries are True
+
+
+@compiled
+def count_into(indices: Any, counts: Any) -> Any:
+    """Add to each unit the edges that enter it."""
+    for e in range(indices.size):
+        counts[indices[e]] += 1
+
+
+@compiled
+def count_both(starts: Any, indices: Any, origin: Any, target: Any, inside: Any, outside: Any, leaving: Any) -> Any:
+    """Add to each unit the edges that enter it from an ``origin``, apart those from other units, and the edges that leave
+    it from an ``origin`` to a ``target``: three answers of one pass."""
+    for u in range(starts.size - 1):
+        if origin[u]:
+            found = 0
+            for e in range(starts[u], starts[u + 1]):
+                inside[indices[e]] += 1
+                found += target[indices[e]]
+            leaving[u] += found
+        else:
+            for e in range(starts[u], starts[u + 1]):
+                outside[indices[e]] += 1
+
+
+@compiled
+def count_between(starts: Any, indices: Any, origin: Any, target: Any, counts: Any) -> Any:
+    """Add to each unit the edges that leave it from an ``origin`` to a ``target``."""
+    for u in range(starts.size - 1):
+        if origin[u]:
+            found = 0
+            for e in range(starts[u], starts[u + 1]):
+                found += target[indices[e]]
+            counts[u] += found
+
+
+@compiled
+def fill_between(starts: Any, indices: Any, origin: Any, target: Any, into: Any) -> Any:
+    """Write the targets of those edges, in the csr's own order. ``into`` has one place too many: without a branch each
+    target is written, and the next one over it where it does not count."""
+    place = 0
+    for u in range(starts.size - 1):
+        if origin[u]:
+            for e in range(starts[u], starts[u + 1]):
+                into[place] = indices[e]
+                place += target[indices[e]]
