@@ -1,4 +1,4 @@
-"""Metrics of liveness: what is dead, and what of that one look at a unit's neighbours would see."""
+"""Metrics of liveness: what is dead, and how much of that one look at a unit's neighbours would see."""
 
 from __future__ import annotations
 
@@ -6,51 +6,26 @@ import numpy as np
 
 from graphsparse.blocks import KernelBlock
 from graphsparse.metrics.edges import entering
-from graphsparse.metrics.ends import kernels_of
-from graphsparse.metrics.ends import prunable_units as prunable
+from graphsparse.metrics.ends import kernels_of, prunable_units
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.table import Found, metric, rows_of_units
 
-
-@metric("liveness", "units")
-def units(part: Part) -> Found:
-    """Units; of the active part those on a source-sink path. Cost: one sweep in (or, and), shared by this group."""
-    return Found.of_units(part, part.units)
-
-
-@metric("liveness", "units", of="units")
-def starved(part: Part) -> Found:
-    """Units that no source reaches (docs/semantics.md, Terms). Cost: that of `units`."""
-    return Found.of_units(part, part.units & ~part.swept.liveness.signal)
-
-
-@metric("liveness", "units", of="units")
-def stranded(part: Part) -> Found:
-    """Units that reach no sink. Cost: that of `units`."""
-    return Found.of_units(part, part.units & ~part.swept.liveness.reaches)
-
-
-@metric("liveness", "units", of="units")
-def constant(part: Part) -> Found:
-    """Units that hold a number other than zero that no input moves. Cost: that of `units`."""
-    found = part.swept.liveness
-    return Found.of_units(part, part.units & found.nonzero & ~found.signal)
-
-
-@metric("liveness", "units")
-def prunable_units(part: Part) -> Found:
-    """Units at an end of at least one prunable connection, kept or dropped; the same for both parts. Cost: one sweep."""
-    return Found.of_units(part, prunable(part.graph))
-
-
-@metric("liveness", "units", of="prunable_units")
-def connected_units(part: Part) -> Found:
-    """Units with at least one connection of the part, wires left out.
-
-    Over `prunable_units` it is the active neuron post-percolation rate (ANP) of Zhang et al. (2024, Cannistraci-Hebb
-    training); their code looks at what is kept, not at what is active. Cost: one sweep.
-    """
-    return Found.of_units(part, part.joined)
+UNITS = rows_of_units("liveness", "units", (
+    ("units", "", lambda part: part.units,
+     "Units; of the active part those on a source-sink path. Cost: one sweep in (or, and), shared by this group."),
+    ("starved", "units", lambda part: part.units & ~part.swept.liveness.signal,
+     "Units that no source reaches (docs/semantics.md, Terms). Cost: that of `units`."),
+    ("stranded", "units", lambda part: part.units & ~part.swept.liveness.reaches,
+     "Units that reach no sink. Cost: that of `units`."),
+    ("constant", "units", lambda part: part.units & part.swept.liveness.nonzero & ~part.swept.liveness.signal,
+     "Units that hold a number other than zero that no input moves. Cost: that of `units`."),
+    ("prunable_units", "", lambda part: prunable_units(part.graph),
+     "Units at an end of at least one prunable connection, kept or dropped; the same for both parts. Cost: one sweep."),
+    ("connected_units", "prunable_units", lambda part: part.joined,
+     "Units with at least one connection of the part; wires do not count. Over `prunable_units` it is the active neuron "
+     "post-percolation rate (ANP) of Zhang et al. (2024, Cannistraci-Hebb training); their code looks at what is kept, not at "
+     "what is active. Cost: one sweep."),
+))  # fmt: skip
 
 
 @metric("liveness", "connections")
@@ -90,7 +65,7 @@ def dead_columns(part: Part) -> Found:
 
 
 def _lines(part: Part, axis: int, every: bool) -> Found:
-    """How many rows (axis 0) or input channels (axis 1) kernels have, or have without a connection; each kernel once."""
+    """How many rows (axis 0) or columns (axis 1) kernels have in all, or without a connection; each kernel once."""
     values = dict.fromkeys(part.graph.shapes, 0.0)
     for name, mask in part.masks.items():
         for kernel in kernels_of(part.graph, name, mask.unpack().reshape(-1)):
@@ -124,77 +99,43 @@ def _of_channels(part: Part, every: bool) -> Found:
     return Found(float(sum(counts)), np.asarray(counts, float))
 
 
-@metric("one hop", "edges")
-def edges(part: Part) -> Found:
-    """Edges of the graph by the layer of their target: connections at each position and wires; parallel ones are one.
-
-    Cost: the csr matrix, 5 bytes per edge.
-    """
-    return Found.of_units(part, part.in_degrees)
-
-
-@metric("one hop", "units", of="units")
-def no_output_edge(part: Part) -> Found:
-    """Units with an edge in, none out, and no sinks themselves: "sink units" of Cunegatti et al. 2024. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_lacking, "out"))
-
-
-@metric("one hop", "units", of="units")
-def no_input_edge(part: Part) -> Found:
-    """Units with an edge out, none in, and no sources themselves: "source units" of Cunegatti et al. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_lacking, "in"))
-
-
-@metric("one hop", "units", of="units")
-def disconnected(part: Part) -> Found:
-    """Units of the part without any edge (Cunegatti et al. 2024). Cost: as `edges`."""
-    return Found.of_units(part, part.units & (part.in_degrees == 0) & (part.out_degrees == 0))
-
-
-@metric("one hop", "edges", of="edges")
-def removable_in(part: Part) -> Found:
-    """Edges into units that have none out: "removable in-connections" of Cunegatti et al. 2024, one step alone.
-
-    Their code's filters are off by one unit; these are not. Cost: as `edges`.
-    """
-    return Found.of_units(part, np.where(part.once(_lacking, "out"), part.in_degrees, 0))
-
-
-@metric("one hop", "edges", of="edges")
-def removable_out(part: Part) -> Found:
-    """Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`."""
-    return Found.of_units(part, np.where(part.once(_lacking, "in"), part.out_degrees, 0))
-
-
-@metric("one hop", "edges", of="edges")
-def removable_one_hop(part: Part) -> Found:
-    """Edges that are removable in either way, each once, by the layer of their target. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_removable))
-
-
-@metric("one hop", "edges", of="edges")
-def inactive_edges(part: Part) -> Found:
-    """Edges of the part on no source-sink path, by the layer of their target. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_inactive))
-
-
-@metric("one hop", "edges")
-def inactive_beyond_one_hop(part: Part) -> Found:
-    """Edges on no source-sink path that one hop does not see: `inactive_edges` less `removable_one_hop`. Cost: as `edges`."""
-    return Found.of_units(part, part.once(_inactive) - part.once(_removable))
-
-
 def _lacking(part: Part, direction: str) -> np.ndarray:
-    """Which units lack edges in one direction, and have some in the other; ends of the graph, which need none, left out."""
+    """Which units have no edges in one direction but have some in the other; sources need none in, sinks none out."""
     other = "out" if direction == "in" else "in"
     return part.inner(direction) & (part.degrees(direction) == 0) & (part.degrees(other) > 0)
+
+
+def _removable(part: Part) -> np.ndarray:
+    """How many removable edges enter each unit: all if none leaves it, else those from units that none enters."""
+    from_beginnings = entering(part.edges[np.flatnonzero(part.once(_lacking, "in"))])
+    return np.where(part.once(_lacking, "out"), part.in_degrees, from_beginnings)
 
 
 def _inactive(part: Part) -> np.ndarray:
     return part.in_degrees - part.swept.in_degrees["active"]
 
 
-def _removable(part: Part) -> np.ndarray:
-    """How many removable edges enter each unit: all where it ends here, else those from units that begin here."""
-    from_beginnings = entering(part.edges[np.flatnonzero(part.once(_lacking, "in"))])
-    return np.where(part.once(_lacking, "out"), part.in_degrees, from_beginnings)
+ONE_HOP = rows_of_units("one hop", "edges", (
+    ("edges", "", lambda part: part.in_degrees,
+     "Edges of the graph by the layer of their target: connections at each position and wires; parallel ones are one. "
+     "Cost: the csr matrix, 5 bytes per edge."),
+)) + rows_of_units("one hop", "units", (
+    ("no_output_edge", "units", lambda part: part.once(_lacking, "out"),
+     'Units with an edge in, none out, and no sinks themselves: "sink units" of Cunegatti et al. 2024. Cost: as `edges`.'),
+    ("no_input_edge", "units", lambda part: part.once(_lacking, "in"),
+     'Units with an edge out, none in, and no sources themselves: "source units" of Cunegatti et al. Cost: as `edges`.'),
+    ("disconnected", "units", lambda part: part.units & (part.in_degrees == 0) & (part.out_degrees == 0),
+     "Units of the part without any edge (Cunegatti et al. 2024). Cost: as `edges`."),
+)) + rows_of_units("one hop", "edges", (
+    ("removable_in", "edges", lambda part: np.where(part.once(_lacking, "out"), part.in_degrees, 0),
+     'Edges into units that have none out: "removable in-connections" of Cunegatti et al. 2024, one step alone. '
+     "Their code's filters are off by one unit; these are not. Cost: as `edges`."),
+    ("removable_out", "edges", lambda part: np.where(part.once(_lacking, "in"), part.out_degrees, 0),
+     'Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`.'),
+    ("removable_one_hop", "edges", lambda part: part.once(_removable),
+     "Edges that are removable in either way, each once, by the layer of their target. Cost: as `edges`."),
+    ("inactive_edges", "edges", lambda part: part.once(_inactive),
+     "Edges of the part on no source-sink path, by the layer of their target. Cost: as `edges`."),
+    ("inactive_beyond_one_hop", "", lambda part: part.once(_inactive) - part.once(_removable),
+     "Edges on no source-sink path that one hop does not see: `inactive_edges` less `removable_one_hop`. Cost: as `edges`."),
+))  # fmt: skip

@@ -87,6 +87,18 @@ def metric(
     return lambda found: Metric(found.__name__, group, unit, found, found.__doc__ or "", limit, of)
 
 
+Values = Callable[[Part], np.ndarray]
+
+
+def rows_of_units(group: str, unit: str, rows: Iterable[tuple[str, str, Values, str]]) -> tuple[Metric, ...]:
+    """A row of the table for each (name, what it is a fraction of, a value of each unit, definition): the sum over units."""
+
+    def row(name: str, of: str, values: Values, text: str) -> Metric:
+        return Metric(name, group, unit, lambda part: Found.of_units(part, values(part)), text, of=of)
+
+    return tuple(row(*each) for each in rows)
+
+
 def fraction(count: Metric, of: Metric) -> Metric:
     """The row ``<count>_of_<of>``: one count as a fraction of another, NaN where that one is 0."""
 
