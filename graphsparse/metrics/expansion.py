@@ -9,6 +9,7 @@ every layer. The published code instead gives nothing where a mean degree is bel
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from math import sqrt
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from graphsparse.metrics.encodings import layer_graphs, weighted_edges, without_
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.spectra import laplacian_radius as radius_of
 from graphsparse.metrics.spectra import symmetric, three_eigenvalues, two_singular_values
-from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.table import Found, Metric
 
 NO_EDGES = "there are no edges"
 NO_BOUND = "there are no edges, or no unit has more than one"
@@ -93,89 +94,6 @@ def whole_spectrum(graph: LayeredGraph, part: str = "kept", weighted: bool = Fal
     return _whole_spectrum(Part(Swept(checked_graph(graph)), part), weighted)
 
 
-@metric("expansion", "eigenvalue")
-def first_eigenvalue(part: Part) -> Found:
-    """The largest absolute eigenvalue of the adjacency matrix, every edge 1. In all: of the whole graph, made symmetric.
-
-    Cost: by parameter a few products with the matrix per step of Lanczos, some tens to hundreds; dense up to 600 units.
-    """
-    return _spectral(part, lambda first, third: first)
-
-
-@metric("expansion", "eigenvalue")
-def third_eigenvalue(part: Part) -> Found:
-    """The third largest absolute eigenvalue: in a bipartite graph, where they come in pairs, the second different one.
-
-    Cost: as `first_eigenvalue`.
-    """
-    return _spectral(part, lambda first, third: third)
-
-
-@metric("expansion", "eigenvalue")
-def spectral_gap(part: Part) -> Found:
-    """`first_eigenvalue` less `third_eigenvalue`; 0 where two components are alike. Cost: as `first_eigenvalue`."""
-    return _spectral(part, lambda first, third: first - third)
-
-
-@metric("expansion", "eigenvalue")
-def laplacian_radius(part: Part) -> Found:
-    """The largest eigenvalue of the Laplacian D - A, "spectral radius" of Cunegatti et al. 2024; every edge is 1.
-
-    Cost: as `first_eigenvalue`.
-    """
-    values = {n: radius_of(symmetric(each)) if each.nnz else np.nan for n, each in part.once(layer_graphs).items()}
-    if part.edges.nnz > LARGEST:
-        return Found(np.nan, None, values, TOO_LARGE_LAPLACIAN)
-    edges = part.edges.astype(float)
-    return Found(radius_of(edges + edges.T) if edges.nnz else np.nan, None, values, NO_EDGES)
-
-
-@metric("expansion", "eigenvalue")
-def ramanujan_bound(part: Part) -> Found:
-    """sqrt(dL - 1) + sqrt(dR - 1), with the mean degrees dL and dR of the left and the right units that have an edge.
-
-    In all: the mean over parameters. Source: Hoang et al. (ICLR 2023). Cost: a pass over the edges.
-    """
-    return _mean(part, lambda each: each.bound, NO_EDGES)
-
-
-@metric("expansion", "eigenvalue")
-def ramanujan_gap(part: Part) -> Found:
-    """`ramanujan_bound` less `third_eigenvalue` (Hoang et al., ICLR 2023); in all the mean over parameters.
-
-    Not negative for a Ramanujan graph. Cost: as `first_eigenvalue`.
-    """
-    return _mean(part, lambda each: each.gap, NO_EDGES)
-
-
-@metric("expansion", "ratio")
-def normalised_ramanujan_gap(part: Part) -> Found:
-    """`ramanujan_gap` / `ramanujan_bound`: at most 1. Undefined where the bound is 0. In all the mean over parameters.
-
-    Cost: as `first_eigenvalue`.
-    """
-    return _mean(part, lambda each: each.normalised_gap, NO_BOUND)
-
-
-@metric("expansion", "eigenvalue")
-def published_ramanujan_gap(part: Part) -> Found:
-    """`ramanujan_gap` where both mean degrees are 3 or more; undefined elsewhere, as in the code of Hoang et al.
-
-    Theirs, and that of Cunegatti et al., is empty for more than half of the layers at 98 % sparsity. Cost: as
-    `first_eigenvalue`.
-    """
-    return _mean(part, lambda each: each.gap if each.published else np.nan, TOO_FEW)
-
-
-@metric("expansion", "weight")
-def weighted_spectral_gap(part: Part) -> Found:
-    """First less third eigenvalue of the adjacency of absolute weights (Hoang et al., NeurIPS 2023); wires weigh 1.
-
-    In all: of the whole graph, made symmetric. Cost: as `first_eigenvalue`, and 8 bytes more per edge.
-    """
-    return without_weights(part) or _spectral(part, lambda first, third: first - third, weighted=True)
-
-
 def _expansions(part: Part, weighted: bool) -> dict[str, Expansion | None]:
     return {name: expansion_of(each) for name, each in part.once(layer_graphs, weighted).items()}
 
@@ -185,14 +103,15 @@ def _whole_spectrum(part: Part, weighted: bool) -> tuple[float, float, float]:
     return three_eigenvalues(edges + edges.T)
 
 
-def _spectral(part: Part, value: Callable[[float, float], float], weighted: bool = False) -> Found:
+def _spectral(part: Part, value: Callable[[Expansion], float], weighted: bool = False) -> Found:
     """A value of the first and the third eigenvalue, by parameter and of the whole graph."""
     found = part.once(_expansions, weighted)
-    values = {name: np.nan if each is None else value(each.first, each.third) for name, each in found.items()}
+    values = {name: np.nan if each is None else value(each) for name, each in found.items()}
     if part.edges.nnz > LARGEST:
         return Found(np.nan, None, values, TOO_LARGE)
     first, _, third = part.once(_whole_spectrum, weighted)
-    return Found(value(first, third) if part.edges.nnz else np.nan, None, values, NO_EDGES)
+    whole = Expansion(first, third, np.nan, np.nan)
+    return Found(value(whole) if part.edges.nnz else np.nan, None, values, NO_EDGES)
 
 
 def _mean(part: Part, value: Callable[[Expansion], float], reason: str) -> Found:
@@ -200,3 +119,50 @@ def _mean(part: Part, value: Callable[[Expansion], float], reason: str) -> Found
     found = part.once(_expansions, False).items()
     values = {name: np.nan if each is None else value(each) for name, each in found}
     return Found.over_parameters(values, np.mean, reason)
+
+
+def _laplacian_radius(part: Part) -> Found:
+    values = {n: radius_of(symmetric(each)) if each.nnz else np.nan for n, each in part.once(layer_graphs).items()}
+    if part.edges.nnz > LARGEST:
+        return Found(np.nan, None, values, TOO_LARGE_LAPLACIAN)
+    edges = part.edges.astype(float)
+    return Found(radius_of(edges + edges.T) if edges.nnz else np.nan, None, values, NO_EDGES)
+
+
+def _weighted_gap(part: Part) -> Found:
+    return without_weights(part) or _spectral(part, lambda each: each.spectral_gap, weighted=True)
+
+
+ROWS = tuple(
+    Metric(name, "expansion", unit, function, text)
+    for name, unit, function, text in (
+        ("first_eigenvalue", "eigenvalue", partial(_spectral, value=lambda each: each.first),
+         "The largest absolute eigenvalue of the adjacency matrix, every edge 1. In all: of the whole graph, made symmetric. "
+         "Cost: by parameter a few products with the matrix per step of Lanczos, some tens to hundreds; dense up to 600 units."),
+        ("third_eigenvalue", "eigenvalue", partial(_spectral, value=lambda each: each.third),
+         "The third largest absolute eigenvalue: in a bipartite graph, where they come in pairs, the second different one. "
+         "Cost: as `first_eigenvalue`."),
+        ("spectral_gap", "eigenvalue", partial(_spectral, value=lambda each: each.spectral_gap),
+         "`first_eigenvalue` less `third_eigenvalue`; 0 where two components are alike. Cost: as `first_eigenvalue`."),
+        ("laplacian_radius", "eigenvalue", _laplacian_radius,
+         'The largest eigenvalue of the Laplacian D - A, "spectral radius" of Cunegatti et al. 2024; every edge is 1. '
+         "Cost: as `first_eigenvalue`."),
+        ("ramanujan_bound", "eigenvalue", partial(_mean, value=lambda each: each.bound, reason=NO_EDGES),
+         "sqrt(dL - 1) + sqrt(dR - 1), with the mean degrees dL and dR of the left and the right units that have an edge. "
+         "In all: the mean over parameters. Source: Hoang et al. (ICLR 2023). Cost: a pass over the edges."),
+        ("ramanujan_gap", "eigenvalue", partial(_mean, value=lambda each: each.gap, reason=NO_EDGES),
+         "`ramanujan_bound` less `third_eigenvalue` (Hoang et al., ICLR 2023); in all the mean over parameters. It is not "
+         "negative for a Ramanujan graph. Cost: as `first_eigenvalue`."),
+        ("normalised_ramanujan_gap", "ratio", partial(_mean, value=lambda each: each.normalised_gap, reason=NO_BOUND),
+         "`ramanujan_gap` / `ramanujan_bound`: at most 1. Undefined where the bound is 0. In all the mean over parameters. "
+         "Cost: as `first_eigenvalue`."),
+        ("published_ramanujan_gap", "eigenvalue",
+         partial(_mean, value=lambda each: each.gap if each.published else np.nan, reason=TOO_FEW),
+         "`ramanujan_gap` where both mean degrees are 3 or more; undefined elsewhere, as in the code of Hoang et al. Theirs, "
+         "and that of Cunegatti et al., is empty for more than half of the layers at 98 % sparsity. Cost: as "
+         "`first_eigenvalue`."),
+        ("weighted_spectral_gap", "weight", _weighted_gap,
+         "First less third eigenvalue of the adjacency of absolute weights (Hoang et al., NeurIPS 2023); wires weigh 1. In "
+         "all: of the whole graph, made symmetric. Cost: as `first_eigenvalue`, and 8 bytes more per edge."),
+    )
+)  # fmt: skip
