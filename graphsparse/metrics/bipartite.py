@@ -10,82 +10,31 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import structural_rank as rank_of
+from scipy.sparse.csgraph import structural_rank
 
 from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.encodings import layer_graphs
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.table import Found, Metric, metric
+
+Count = Callable[[sparse.csr_array], float]
 
 
-@metric("structure", "edges", of="full_rank")
-def structural_rank(part: Part) -> Found:
-    """The rank that the mask allows: the most edges of the bipartite graph no two of which share a node.
-
-    Almost all weights under the mask have this rank (structural rank: Duff et al. 1986). Cost: maximum bipartite
-    matching (SciPy), in the worst case the edges times the root of the nodes.
-    """
-    return _of_each(part, lambda edges: float(rank_of(edges)) if edges.nnz else 0.0)
+def _of_each(part: Part, count: Count) -> dict[str, float]:
+    return {name: count(each) for name, each in part.once(layer_graphs).items()}
 
 
-@metric("structure", "edges")
-def full_rank(part: Part) -> Found:
-    """The smaller number of nodes of the two sides: no rank is greater; the same for both parts.
-
-    Cost: a pass over the edges.
-    """
-    return _of_each(part, lambda edges: float(min(edges.shape)))
+def _row(name: str, unit: str, count: Count, text: str, of: str = "") -> Metric:
+    """The row of a count of each parameter's graph."""
+    return Metric(name, "structure", unit, lambda part: Found.of_parameters(part.once(_of_each, count)), text, of=of)
 
 
-@metric("structure", "butterflies")
-def butterflies(part: Part) -> Found:
-    """Cycles of four edges of a parameter's bipartite graph: two inputs and two outputs, all joined.
-
-    From the products A A': pairs of nodes with c common neighbours have c (c - 1) / 2 (Wang et al. 2014). Exact. Cost:
-    the squared degrees of one side, that with the smaller sum; some 10^9 of them per second.
-    """
-    return _of_each(part, count_butterflies)
+def _rank(edges: sparse.csr_array) -> float:
+    return float(structural_rank(edges)) if edges.nnz else 0.0
 
 
-@metric("structure", "paths")
-def three_paths(part: Part) -> Found:
-    """Paths of three edges in a parameter's bipartite graph, in any direction; the denominator of `clustering`.
-
-    Cost: a pass over the edges.
-    """
-    return _of_each(part, _three_paths)
-
-
-@metric("structure", "ratio")
-def clustering(part: Part) -> Found:
-    """Clustering coefficient of Robins and Alexander (2004): 4 butterflies / three_paths, how many such paths close.
-
-    Cost: that of both.
-    """
-    closed, every = butterflies(part), three_paths(part)
-    ratio = lambda above, below: 4 * above / below if below else np.nan
-    values = {name: ratio(_at(closed, name), _at(every, name)) for name in part.graph.shapes}
-    return Found(ratio(closed.total, every.total), None, values, "there is no path of three edges")
-
-
-@metric("structure", "subgraphs")
-def connected_fours(part: Part) -> Found:
-    """Sets of four nodes that edges of a parameter's bipartite graph join (motifs of size 4), exactly.
-
-    Without odd cycles they are stars, paths of three and butterflies; each butterfly holds four of the paths. Cunegatti
-    et al. 2024 estimate their number from a sample, over all layers at once (`sampled_fours`). Cost: as `butterflies`.
-    """
-    closed, every, stars = butterflies(part), three_paths(part), _of_each(part, _stars)
-    names = part.graph.shapes
-    return Found.of_parameters({n: _at(stars, n) + _at(every, n) - 3 * _at(closed, n) for n in names})
-
-
-def _at(found: Found, name: str) -> float:
-    return (found.parameters or {})[name]
-
-
-def _of_each(part: Part, count: Callable[[sparse.csr_array], float]) -> Found:
-    return Found.of_parameters({name: count(each) for name, each in part.once(layer_graphs).items()})
+def _least_side(edges: sparse.csr_array) -> float:
+    return float(min(edges.shape))
 
 
 def _degrees(edges: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
@@ -131,3 +80,44 @@ def _closed(starts: Any, indices: Any, starts_back: Any, indices_back: Any) -> A
                     break
                 common[indices_back[f]] = 0
     return pairs
+
+
+COUNTS = (
+    _row("structural_rank", "edges", _rank,
+         "The rank that the mask allows: the most edges of the bipartite graph no two of which share a node. Almost all "
+         "weights under the mask have this rank (structural rank: Duff et al. 1986). Cost: maximum bipartite matching (SciPy), "
+         "in the worst case the edges times the root of the nodes.", of="full_rank"),
+    _row("full_rank", "edges", _least_side,
+         "The smaller number of nodes of the two sides: no rank is greater; the same for both parts. Cost: a pass over the "
+         "edges."),
+    _row("butterflies", "butterflies", count_butterflies,
+         "Cycles of four edges of a parameter's bipartite graph: two inputs and two outputs, all joined. From the products "
+         "A A': pairs of nodes with c common neighbours have c (c - 1) / 2 (Wang et al. 2014). Exact. Cost: the squared "
+         "degrees of one side, that with the smaller sum; some 10^9 of them per second."),
+    _row("three_paths", "paths", _three_paths,
+         "Paths of three edges in a parameter's bipartite graph, in any direction; the denominator of `clustering`. Cost: a "
+         "pass over the edges."),
+)  # fmt: skip
+
+
+@metric("structure", "ratio")
+def clustering(part: Part) -> Found:
+    """Clustering coefficient of Robins and Alexander (2004): 4 butterflies / three_paths, how many such paths close.
+
+    Cost: that of both.
+    """
+    closed, every = part.once(_of_each, count_butterflies), part.once(_of_each, _three_paths)
+    ratio = lambda above, below: 4 * above / below if below else np.nan
+    values = {name: ratio(count, every[name]) for name, count in closed.items()}
+    return Found(ratio(sum(closed.values()), sum(every.values())), None, values, "there is no path of three edges")
+
+
+@metric("structure", "subgraphs")
+def connected_fours(part: Part) -> Found:
+    """Sets of four nodes that edges of a parameter's bipartite graph join (motifs of size 4), exactly.
+
+    Without odd cycles they are stars, paths of three and butterflies; each butterfly holds four of the paths. Cunegatti
+    et al. 2024 estimate their number from a sample, over all layers at once (`sampled_fours`). Cost: as `butterflies`.
+    """
+    closed, every, stars = (part.once(_of_each, count) for count in (count_butterflies, _three_paths, _stars))
+    return Found.of_parameters({name: stars[name] + every[name] - 3 * count for name, count in closed.items()})
