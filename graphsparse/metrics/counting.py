@@ -113,13 +113,11 @@ def log10_sum(algebra: Numbers, values: np.ndarray) -> float:
     return log if np.isfinite(log) else np.nan
 
 
-def products(algebra: Numbers, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The paths through each unit: those to it times those on from it."""
-    if algebra is COUNTS:
-        return a * b
-    mantissa = a.real * b.real
-    shifted, exponent = np.frexp(mantissa)
-    return np.where(mantissa == 0, 0, shifted + 1j * (exponent + a.imag + b.imag))
+def log10_through(algebra: Numbers, a: np.ndarray, b: np.ndarray) -> float:
+    """The decimal logarithm of the paths through some units: the sum of those to each times those on from it."""
+    total = np.full(1, algebra.zero, algebra.dtype)
+    loops.meet(algebra.element, a, b, total)
+    return log10_sum(algebra, total)
 
 
 def _check(algebra: Numbers, *vectors: np.ndarray) -> None:

@@ -6,7 +6,6 @@ Paths lie in the active part, so both parts have the same values.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from graphsparse.algebras import MAX_PLUS, SHORTEST
 from graphsparse.blocks import KernelBlock
 from graphsparse.kernels.element_loops import meet
 from graphsparse.kernels.numbers import Numbers, ids_of
-from graphsparse.metrics.counting import counted, dense_paths, log10_sum, paths_of, paths_with_lifts, products
+from graphsparse.metrics.counting import counted, dense_paths, log10_sum, log10_through, paths_of, paths_with_lifts
 from graphsparse.metrics.liveness import columns, dead_columns
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
@@ -109,10 +108,10 @@ def log10_paths_with_biases(part: Part) -> Found:
 def _log10_found(swept: Swept, algebra: Numbers) -> Found:
     """The decimal logarithms of the paths in all, through layers and through parameters."""
     graph, found = swept.graph, paths_of(swept, algebra)
-    through, log = products(algebra, found.signal, found.reaches), partial(log10_sum, algebra)
-    layers = [log(through[layer.start : layer.stop]) for layer in graph.layers]
-    parameters = {name: log(total) for name, total in totals(found, algebra).items()}
-    return Found(log(found.signal[graph.sinks]), np.asarray(layers), parameters, NO_PATH)
+    here = [slice(layer.start, layer.stop) for layer in graph.layers]
+    layers = [log10_through(algebra, found.signal[each], found.reaches[each]) for each in here]
+    parameters = {name: log10_sum(algebra, total) for name, total in totals(found, algebra).items()}
+    return Found(log10_sum(algebra, found.signal[graph.sinks]), np.asarray(layers), parameters, NO_PATH)
 
 
 def totals(found: Reach, algebra: Numbers) -> dict[str, np.ndarray]:
