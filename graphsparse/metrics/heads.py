@@ -105,7 +105,7 @@ def _label(block: Block, labels: np.ndarray) -> None:
         rows, there = np.where(targets < 0, _NONE, targets.astype(np.int64)), targets >= 0
         np.minimum.at(labels, targets[there], np.broadcast_to(rows.min(2, keepdims=True), there.shape)[there])
     elif isinstance(block, Wiring):
-        sources, targets = block.sources[block.sources >= 0], targets[block.sources >= 0]
+        sources, targets, _ = block.pairs({})
         np.minimum.at(labels, targets, labels[sources])
     else:
         units, pairs = np.unique(targets), _least(block, labels, targets, len(labels))

@@ -41,34 +41,31 @@ class Rows:
         """The least and the greatest number of what each unit comes from over wires; sources and unmatched rows have their
         own numbers below zero."""
         n = self.graph.n_units
-        low, high = np.full(n, NONE), np.full(n, -NONE)
-        own = -1 - np.arange(n)
+        low, high, own = np.full(n, NONE), np.full(n, -NONE), -1 - np.arange(n)
         low[self.graph.sources] = high[self.graph.sources] = own[self.graph.sources]
-        for layer in self.graph.layers:
-            for block in layer.blocks:
-                if isinstance(block, KernelBlock):
-                    self._from_kernel(block, own, low, high)
-                    continue
-                gate = isinstance(block, Gate)
-                for sources in (block.lefts, block.rights) if gate else (block.sources,):  # type: ignore[union-attr]
-                    real = sources >= 0
-                    np.minimum.at(low, block.targets[real], low[sources[real]])
-                    np.maximum.at(high, block.targets[real], high[sources[real]])
+        for block in (block for layer in self.graph.layers for block in layer.blocks):
+            if isinstance(block, KernelBlock):
+                targets = block.targets.reshape(-1)
+                least = most = self._numbers(block, own)
+            else:
+                sources, targets, _ = block.pairs({})
+                least, most = low[sources], high[sources]
+            real = targets >= 0
+            np.minimum.at(low, targets[real], least[real])
+            np.maximum.at(high, targets[real], most[real])
         return low, high
 
-    def _from_kernel(self, block: KernelBlock, own: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    def _numbers(self, block: KernelBlock, own: np.ndarray) -> np.ndarray:
+        """The number of the row that makes each target of a kernel."""
         groups, rows, positions = block.targets.shape
-        units = block.targets.reshape(-1)
-        numbers = own[units]
-        if block.parameter in self.first:
-            numbers = np.repeat(self.first[block.parameter] + np.arange(groups * rows), positions)
-        np.minimum.at(low, units[units >= 0], numbers[units >= 0])
-        np.maximum.at(high, units[units >= 0], numbers[units >= 0])
+        if block.parameter not in self.first:
+            return own[block.targets.reshape(-1)]
+        return np.repeat(self.first[block.parameter] + np.arange(groups * rows), positions)
 
     @cached_property
     def fixed(self) -> np.ndarray:
-        """Which units keep their place: outputs, operands of products, what is read as a column that comes from several rows;
-        and all that leads to those over wires."""
+        """Which units keep their place: outputs, operands of products, what is read as a column of several rows; and all
+        units that lead to those over wires."""
         found = np.zeros(self.graph.n_units, bool)
         found[self.graph.sinks] = True
         for name, blocks in self.graph.kernels.items():
@@ -76,13 +73,10 @@ class Rows:
             for kernel in blocks:
                 units = kernel.sources.reshape(-1, kernel.sources.shape[2])[unmoved]
                 found[units[units >= 0]] = True
-        for layer in reversed(self.graph.layers):
-            for block in reversed(layer.blocks):
-                if isinstance(block, Gate):
-                    operands = np.concatenate([block.lefts, block.rights])
-                    found[operands[operands >= 0]] = True
-                elif not isinstance(block, KernelBlock):
-                    found[block.sources[(block.sources >= 0) & found[block.targets]]] = True
+        for block in (block for layer in reversed(self.graph.layers) for block in reversed(layer.blocks)):
+            if not isinstance(block, KernelBlock):
+                sources, targets, _ = block.pairs({})
+                found[sources if isinstance(block, Gate) else sources[found[targets]]] = True
         return found
 
     def free(self, name: str) -> bool:
@@ -154,12 +148,14 @@ def _columns(rows: Rows, name: str, matched: dict[int, int], size: int) -> np.nd
 def _edits(first: sparse.csr_array, second: sparse.csr_array) -> np.ndarray:
     """The distance of each row of a kernel from each of another: 0 where both are empty."""
     both = (first.astype(np.float32).T @ second.astype(np.float32)).toarray()
-    either = first.sum(0)[:, None] + second.sum(0)[None] - both
-    return np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0)
+    return _share(both, first.sum(0)[:, None] + second.sum(0)[None] - both)
 
 
 def _own_edits(first: sparse.csr_array, second: sparse.csr_array) -> np.ndarray:
     """The distance of each row from the one in its place."""
     both = np.asarray((first.astype(np.float32).multiply(second.astype(np.float32))).sum(0)).reshape(-1)
-    either = first.sum(0) + second.sum(0) - both
+    return _share(both, first.sum(0) + second.sum(0) - both)
+
+
+def _share(both: np.ndarray, either: np.ndarray) -> np.ndarray:
     return np.where(either > 0, 1 - both / np.maximum(either, 1), 0.0)

@@ -137,13 +137,12 @@ class Routes:
             routed = np.where((left < 0) != (right < 0), np.maximum(left, right), -1)
             if (routed == SEVERAL).any():
                 return True
-        least, most = _least_and_most(routed, targets - layer.start, len(layer))
+        at, there = targets - layer.start, routed >= 0
+        least, most = _least_and_most(routed[there], at[there], len(layer))
         if (least < most).any():
             return True
         self.after[layer.start : layer.stop] = np.maximum(most, self.after[layer.start : layer.stop])
-        low, high = np.full(len(layer), SEVERAL), np.full(len(layer), -1)
-        np.minimum.at(low, targets - layer.start, inside)
-        np.maximum.at(high, targets - layer.start, inside)
+        low, high = _least_and_most(inside, at, len(layer))
         several = (low >= 0) & (low < high) if isinstance(block, Wiring) else np.zeros(len(layer), bool)
         one = np.where(low == high, high, self.within[layer.start : layer.stop])
         self.within[layer.start : layer.stop] = np.where(several, SEVERAL, one)
@@ -151,8 +150,8 @@ class Routes:
 
 
 def _least_and_most(labels: np.ndarray, targets: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each target the least and the greatest label of those that have one; where none has, -1 for both."""
-    least, most, there = np.full(count, np.iinfo(np.int64).max), np.full(count, -1), labels >= 0
-    np.minimum.at(least, targets[there], labels[there])
-    np.maximum.at(most, targets[there], labels[there])
-    return np.where(most < 0, -1, least), most
+    """The least and the greatest label of each target; where it has none, `SEVERAL` and -1."""
+    least, most = np.full(count, SEVERAL), np.full(count, -1)
+    np.minimum.at(least, targets, labels)
+    np.maximum.at(most, targets, labels)
+    return least, most
