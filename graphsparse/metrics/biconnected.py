@@ -1,10 +1,10 @@
 """Blocks of a graph, kept up edge by edge: its weak components, its bridges and its articulation points in one pass.
 
-A block is a largest set of units that the loss of no single unit splits; directions do not matter. Units and blocks make a
-forest: a unit hangs from the block ``held`` above it, a block from its unit ``top``. A new edge either lies within a block,
-or joins all blocks on the way between its ends, or hangs the smaller of two trees below the other (Westbrook and Tarjan
-1992, Maintaining bridge-connected and biconnected components on-line). Almost all edges lie within a block already, so a
-pass costs little more than reading the csr, and asks for no transposed one.
+A block is a largest set of units that no loss of a single unit splits; directions do not matter. Units and blocks make a
+forest: a unit hangs from the block ``held`` above it, a block from its unit ``top``. A new edge lies within a block, or joins
+all blocks on the way between its ends, or hangs the smaller of two trees below the other (Westbrook and Tarjan 1992,
+Maintaining bridge-connected and biconnected components on-line). Almost all edges lie within a block already, so a pass
+costs little more than reading the csr, and needs no transposed one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ WAITS = -2
 class Forest:
     """Units and blocks in the rows of one ``table`` (6, n_units + 1): compiled loops hand on one array faster than six.
 
-    The root of a set holds its size, below zero: of units in `COMPONENT`, in `BLOCK` of blocks that became one. `HELD` is
-    the block above a unit, -1 for a root; `TOP` the unit above a block. While edges are added, a unit with one edge so far
-    only notes its other end in `HELD`, as `WAITS` less its id. `SEEN_UNITS` and `SEEN_BLOCKS` mark those on a way; their
-    last places hold how many ways, and blocks, there have been.
+    `COMPONENT` and `BLOCK` hold sets, of units and of blocks that became one; the root of a set holds its size, below zero.
+    `HELD` is the block above a unit, -1 for a root; `TOP` the unit above a block. While edges are added, a unit with one
+    edge so far only notes its other end in `HELD`, as `WAITS` less that id. `SEEN_UNITS` and `SEEN_BLOCKS` mark those on a
+    way; their last places hold how many ways, and blocks, there have been.
     """
 
     table: np.ndarray
@@ -42,7 +42,7 @@ class Forest:
         return cls(table, n_units)
 
     def insert(self, edges: sparse.csr_array, rows: np.ndarray | None = None) -> None:
-        """Add the edges of a csr (n_units, n_units), or those of some of its rows; those that are there change nothing."""
+        """Add the edges of a csr (n_units, n_units), or of some of its rows; edges that are there already change nothing."""
         rows = np.arange(self.n_units) if rows is None else rows
         _insert(edges.indptr, edges.indices, rows, self.table)
 
@@ -76,7 +76,7 @@ def _root(forest: Any, row: Any, x: Any) -> Any:
 
 @inlined
 def _union(forest: Any, row: Any, a: Any, b: Any) -> Any:
-    """The root of two sets made one, by their size; ``a`` below zero is none."""
+    """Make two sets one, the smaller below the larger; its root. ``a`` below zero is no set."""
     if a < 0 or a == b:
         return b
     if forest[row, a] > forest[row, b]:
@@ -98,7 +98,7 @@ def _block(forest: Any, u: Any) -> Any:
 
 @inlined
 def _common(forest: Any, u: Any, v: Any, above_u: Any, above_v: Any) -> Any:
-    """The block that holds both of two units, -1 where there is none; by the blocks above them."""
+    """The block that holds both of two units, found by the blocks above them; -1 where there is none."""
     if above_u >= 0 and (above_u == above_v or forest[TOP, above_u] == v):
         return above_u
     return above_v if above_v >= 0 and forest[TOP, above_v] == u else -1
@@ -121,7 +121,7 @@ def _insert(starts: Any, indices: Any, rows: Any, forest: Any) -> None:
 
 @inlined
 def _next(forest: Any, indices: Any, e: Any, stop: Any, mine: Any) -> Any:
-    """The next edge that leads out of the block ``mine``, as far as it is known: a loop so short that it is fast."""
+    """The next edge that, as far as is known, leads out of the block ``mine``: a loop so short that it is fast."""
     while e < stop and mine >= 0 and forest[HELD, indices[e]] == mine:
         e += 1
     return e
@@ -129,7 +129,7 @@ def _next(forest: Any, indices: Any, e: Any, stop: Any, mine: Any) -> Any:
 
 @inlined
 def _add(forest: Any, u: Any, v: Any, mine: Any) -> Any:
-    """Add an edge; the block above ``u`` then."""
+    """Add an edge; return the block that is above ``u`` then."""
     held = forest[HELD, v]
     if held == WAITS - u:
         return mine
@@ -208,7 +208,7 @@ def _close(forest: Any, u: Any, v: Any) -> None:
 
 @inlined
 def _climb(forest: Any, u: Any, unit: Any, block: Any, merged: Any) -> Any:
-    """Join the blocks above a unit to those ``merged``, up to the meeting; the root of them all."""
+    """Join the blocks above a unit, up to the meeting, to those ``merged``; the root of them all."""
     while u != unit:
         here = _block(forest, u)
         if here == merged:  # the other way has brought this one, the meeting

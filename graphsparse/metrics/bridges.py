@@ -1,4 +1,4 @@
-"""Bridges, articulation points and components: what holds the graph together where the direction of edges does not matter."""
+"""Bridges, articulation points and components: what holds the graph together if the direction of edges does not matter."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _bridges(part: Part) -> Bridges:
 
 
 def _of_parts(swept: Swept) -> dict[str, Bridges]:
-    """The active edges first, for all of them are kept; then the others, which leave few units."""
+    """The active edges come first, for all of them are kept; then the rows that have others, which are few."""
     forest, edges = Forest.of(swept.graph.n_units), swept.edges
     forest.insert(edges["active"])
     active = Bridges.within(forest)

@@ -1,4 +1,4 @@
-"""Cones: the units that lead to a unit, or that it leads to; and the layer and the masks at which they end."""
+"""The cones of a unit, which are the units that lead to it and those that it leads to; where they end, and by whose masks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from graphsparse.sweep import backwards
 class Side:
     """What a unit lacks on one ``side``: "sources" or "sinks".
 
-    ``layer`` is the first one, going that way from the unit, that its cone would reach if nothing were dropped and does
-    not reach, for dropped connections of ``parameters``; of the layers of sources (or sinks) these alone are looked at.
-    Where no dropped connection leads out of the cone but a product does, ``zero_operand`` names its other operand, and
-    ``parameters`` are those that cut this one from the sources. None and () where the network has no such way, or a
-    masked scale ends it.
+    ``layer`` is the first one on the way to that side that the unit's cone would reach if nothing were dropped, and does not
+    reach; ``parameters`` hold the dropped connections. Of a layer with sources (or sinks) only these are looked at. Where
+    only a product leads on, ``zero_operand`` names its other operand, and ``parameters`` cut that one from the sources.
+    None and () where the network has no such way, or a masked scale ends it.
     """
 
     side: str

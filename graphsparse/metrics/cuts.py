@@ -20,8 +20,8 @@ from graphsparse.metrics.parts import Swept
 class Cut:
     """A minimum cut: its ``size`` and one set of edges, ``sources`` and ``targets`` (size,) unit ids.
 
-    The size is NaN where wires alone join a source to a sink, so that no loss of connections cuts. A connection counts
-    at each position where it acts; parallel ones (the taps of a kernel in channel resolution) count as one.
+    The size is NaN where wires alone join a source to a sink, so that no loss of connections parts them. A connection
+    counts at each position where it acts; parallel ones (the taps of a kernel in channel resolution) count as one.
     """
 
     size: float

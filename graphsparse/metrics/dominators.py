@@ -1,8 +1,8 @@
 """Dominators of a layered graph, by one pass in the order of the unit ids, and what dies with each unit and edge.
 
-Every edge leads from a lesser to a greater id. So when a unit's turn comes its predecessors have theirs behind them, and
-its immediate dominator is their nearest common ancestor in the tree so far: exact on graphs without cycles. Forwards each
-unit hands itself on to its targets, backwards it looks at them, so that one csr serves both ways.
+Every edge leads from a lesser to a greater id. So all predecessors of a unit come before it, and its immediate dominator is
+their nearest common ancestor in the tree so far: exact on graphs without cycles. Forwards each unit hands itself on to its
+targets, backwards it looks at them, so that one csr serves both directions.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ROOT = -1
 
 @dataclass(frozen=True, eq=False)
 class Dominators:
-    """Of every unit of an active graph the last unit that all its paths from a source share, and likewise to a sink.
+    """For each unit the last unit that all paths from sources to it share, and the first that all paths on to sinks share.
 
-    ``forwards`` and ``backwards`` are (n_units,): the immediate dominator and post-dominator, -1 (`ROOT`) where paths
-    share no unit, -2 (`OUTSIDE`) for units that are not live. ``edges`` is the csr of the active edges, ``entering`` how many
-    of them enter each unit.
+    These are its immediate dominator and post-dominator, ``forwards`` and ``backwards`` (n_units,): -1 (`ROOT`) where paths
+    share no unit, -2 (`OUTSIDE`) for units that are not live. ``edges`` is the csr of the active edges, ``entering`` (n_units,)
+    how many of them enter each unit.
     """
 
     edges: sparse.csr_array
@@ -38,12 +38,12 @@ class Dominators:
     @classmethod
     def of(cls, edges: sparse.csr_array, sources: np.ndarray, sinks: np.ndarray, live: np.ndarray) -> Dominators:
         """The dominators of a graph whose every edge lies on a path from a source to a sink."""
-        n = edges.shape[0]
-        is_source, is_sink = _flags(n, sources), _flags(n, sinks)
-        forwards, backwards = np.full(n, OUTSIDE, np.int32), np.full(n, OUTSIDE, np.int32)
-        depth, entering = np.zeros(n, np.int32), np.zeros(n, np.int32)
-        _dominate(edges.indptr, edges.indices, is_source & live, live, forwards, depth, entering)
-        _post_dominate(edges.indptr, edges.indices, is_sink & live, live, backwards, depth)
+        is_source, is_sink = np.zeros((2, len(live)), bool)
+        is_source[sources] = is_sink[sinks] = True
+        forwards, backwards = np.full((2, len(live)), OUTSIDE, np.int32)
+        depth, entering = np.zeros((2, len(live)), np.int32)
+        _dominate(edges.indptr, edges.indices, is_source, live, forwards, depth, entering)
+        _post_dominate(edges.indptr, edges.indices, is_sink, live, backwards, depth)
         return cls(edges, forwards, backwards, entering)
 
     @cached_property
@@ -64,7 +64,7 @@ class Dominators:
     def retained_by_units(self) -> np.ndarray:
         """How many edges lie on no path any more once a unit is gone, (n_units,).
 
-        An edge dies with a unit that dominates its origin or post-dominates its target; never both, by order.
+        An edge dies with a unit that dominates its origin or post-dominates its target; no unit does both.
         """
         return self._behind + self._before
 
@@ -72,8 +72,8 @@ class Dominators:
     def retained_by_edges(self) -> np.ndarray:
         """How many edges lie on no path any more once an edge is gone, itself included, in the order of the csr.
 
-        What its target dominates dies too where it is the only way in, and what its origin post-dominates where it is
-        the only way out.
+        Where it is the only way into its target, what that dominates dies too; where it is the only way out of its
+        origin, what that post-dominates.
         """
         after, before = self._with_an_edge
         return 1 + after[self.edges.indices] + np.repeat(before, np.diff(self.edges.indptr))
@@ -82,20 +82,20 @@ class Dominators:
     def most_retained_by_edges(self) -> np.ndarray:
         """The greatest of `retained_by_edges` of the edges into each unit, (n_units,); -1 where there are none."""
         after, before = self._with_an_edge
-        alone = np.flatnonzero(before)  # only what has one way out dies with it, so only these edges differ
+        alone = np.flatnonzero(before)  # units with one edge out: only with these edges more dies before them
         greatest = np.zeros_like(after)
         np.maximum.at(greatest, self.edges.indices[self.edges.indptr[alone]], before[alone])
         return np.where(self.entering > 0, 1 + after + greatest, -1)
 
     @property
     def _with_an_edge(self) -> tuple[np.ndarray, np.ndarray]:
-        """What dies behind each unit with an edge into it, and before each unit with an edge out of it."""
+        """How many edges die behind each unit with any edge into it, and before each unit with any edge out of it."""
         only_out = (np.diff(self.edges.indptr) == 1) & (self.backwards != ROOT)
         return np.where(self._only_in, self._behind, 0), np.where(only_out, self._before, 0)
 
     @property
     def _only_in(self) -> np.ndarray:
-        """Which units have one edge as their only way in: sources have another, so they hang from the root."""
+        """Which units have one edge as their only way in; a source, which needs none, hangs from the root."""
         return (self.entering == 1) & (self.forwards != ROOT)
 
     def unavoidable(self, sinks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,12 +130,6 @@ def _common(tree: np.ndarray, ends: np.ndarray) -> np.ndarray:
         chain.append(unit)
         unit = int(tree[unit])
     return np.asarray(chain[::-1], np.int64)
-
-
-def _flags(n: int, units: np.ndarray) -> np.ndarray:
-    flags = np.zeros(n, bool)
-    flags[units] = True
-    return flags
 
 
 @inlined

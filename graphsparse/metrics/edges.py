@@ -18,23 +18,20 @@ def entering(matrix: sparse.csr_array) -> np.ndarray:
 
 
 def between(
-    matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray, counts: np.ndarray | None = None
+    matrix: sparse.csr_array, origin: np.ndarray, target: np.ndarray, count: int | None = None
 ) -> sparse.csr_array:
     """The entries of a csr of bool from a row in ``origin`` to a column in ``target``; the csr itself if these are all.
 
-    ``counts`` (rows,) are the numbers of these, where they are known.
+    ``count`` is their number where that is known; else memory for all entries is asked for.
     """
-    starts = np.zeros(matrix.shape[0] + 1, matrix.indptr.dtype)
-    if counts is None:
-        count_between(matrix.indptr, matrix.indices, origin, target, starts[1:])
-    else:
-        starts[1:] = counts
-    np.cumsum(starts, out=starts)
+    if count == matrix.nnz:
+        return matrix
+    starts = np.zeros_like(matrix.indptr)
+    indices = np.empty((matrix.nnz if count is None else count) + 1, matrix.indices.dtype)
+    fill_between(matrix.indptr, matrix.indices, origin, target, starts, indices)
     if starts[-1] == matrix.nnz:
         return matrix
-    indices = np.empty(starts[-1] + 1, matrix.indices.dtype)
-    fill_between(matrix.indptr, matrix.indices, origin, target, indices)
-    indices = indices[:-1]
+    indices = indices[:-1] if count is not None else indices[: starts[-1]].copy()
     return sparse.csr_array((matrix.data[: len(indices)], indices, starts), matrix.shape)  # all entries are True
 
 
@@ -47,8 +44,8 @@ def count_into(indices: Any, counts: Any) -> Any:
 
 @compiled
 def count_both(starts: Any, indices: Any, origin: Any, target: Any, inside: Any, outside: Any, leaving: Any) -> Any:
-    """Add to each unit the edges that enter it from an ``origin``, apart those from other units, and the edges that leave
-    it from an ``origin`` to a ``target``: three answers of one pass."""
+    """Count of each unit the edges that enter it from an ``origin`` (``inside``) and from other units (``outside``), and
+    those that leave it, if it is an ``origin``, for a ``target``: three answers of one pass."""
     for u in range(starts.size - 1):
         if origin[u]:
             found = 0
@@ -62,23 +59,16 @@ def count_both(starts: Any, indices: Any, origin: Any, target: Any, inside: Any,
 
 
 @compiled
-def count_between(starts: Any, indices: Any, origin: Any, target: Any, counts: Any) -> Any:
-    """Add to each unit the edges that leave it from an ``origin`` to a ``target``."""
-    for u in range(starts.size - 1):
-        if origin[u]:
-            found = 0
-            for e in range(starts[u], starts[u + 1]):
-                found += target[indices[e]]
-            counts[u] += found
+def fill_between(starts: Any, indices: Any, origin: Any, target: Any, new_starts: Any, into: Any) -> Any:
+    """Write the edges from an ``origin`` to a ``target`` as the two arrays of a csr, in the order that they have.
 
-
-@compiled
-def fill_between(starts: Any, indices: Any, origin: Any, target: Any, into: Any) -> Any:
-    """Write the targets of those edges, in the csr's own order. ``into`` has one place too many: without a branch each
-    target is written, and the next one over it where it does not count."""
+    ``into`` has one place too many: without a branch each target is written, and the next one over it where it does not
+    count.
+    """
     place = 0
     for u in range(starts.size - 1):
         if origin[u]:
             for e in range(starts[u], starts[u + 1]):
                 into[place] = indices[e]
                 place += target[indices[e]]
+        new_starts[u + 1] = place

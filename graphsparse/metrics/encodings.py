@@ -36,14 +36,13 @@ def biadjacency(
     Args:
         graph: as `graphsparse.export` gives it.
         parameter: the name of a parameter with connections.
-        encoding: "rolled": left nodes are the pairs of input channel and kernel tap, right nodes the output channels; an
-            edge is a connection, so there are as many as connections. "channel" (rolled by channel): left nodes are the
-            input channels; an edge is where any tap is there. "unrolled": nodes are the units that the parameter reads
-            and writes, in the order of their ids; an edge is a pair that a connection joins at some position. Zero padding
-            is no unit.
+        encoding: "rolled": left nodes are the pairs of input channel and kernel tap, right nodes the output channels; each
+            connection is an edge. "channel" (rolled by channel): left nodes are the input channels; an edge is where any
+            tap is there. "unrolled": nodes are the units that the parameter reads and writes, in the order of their ids;
+            an edge is a pair that a connection joins at some position. Zero padding is no unit.
         part: "kept" or "active".
-        weighted: whether entries are weights: of rolled kernels the weight itself; by channel the Euclidean norm of
-            the kernel's slice; unrolled the weight, or the norm where several connections join the pair. Else True.
+        weighted: entries are weights, not True: of rolled kernels the weight itself; by channel the Euclidean norm of the
+            kernel's slice; unrolled the weight, or the norm where several connections join the pair.
         weights: ``{parameter name: tensor or array}`` in place of the graph's own weights.
 
     Returns:
@@ -54,9 +53,9 @@ def biadjacency(
         ArgumentError: an encoding or a part that is not one of those, or "unrolled" of a graph by channels. MaskError: a
         parameter that the graph does not have, or whose weights are not known or do not fit.
 
-    Encodings as in Cunegatti et al. (TMLR 2024), section 3, and Hoang et al. (ICLR 2023), section 3. A parameter that is
-    read in several ways (a tied embedding and head, the gates of a recurrent layer) is there in each way that has
-    connections not seen before: rolled, each connection is one edge.
+    Encodings as in Cunegatti et al. (TMLR 2024), section 3, and Hoang et al. (ICLR 2023), section 3. Where a parameter is
+    read in several ways (a tied embedding and head, the gates of a recurrent layer), each way adds the connections that no
+    way before it has: rolled, each connection is one edge.
 
     Example:
         >>> import torch, graphsparse as gs
@@ -189,7 +188,7 @@ def _unrolled(part: Part, name: str, weights: np.ndarray | None) -> sparse.csr_a
 
 
 def _rolled(part: Part, name: str, weights: np.ndarray | None, by_channel: bool) -> sparse.csr_array:
-    flat, left, right = part.masks[name].unpack().reshape(-1), _Side(), _Side()
+    flat, left, right = part.masks[name].unpack().reshape(-1), _Nodes(), _Nodes()
     rows, columns, data = [], [], []
     for block, new in _ways(part.graph.kernels[name], flat.size):
         taps = len(block.taps.table) if by_channel else 1
@@ -208,14 +207,12 @@ def _rolled(part: Part, name: str, weights: np.ndarray | None, by_channel: bool)
 
 def _ways(blocks: list[KernelBlock], size: int) -> Iterator[tuple[KernelBlock, np.ndarray | None]]:
     """A block for each way of reading a parameter, with the elements that no way before it has; None: all of them."""
-    ways: dict[Any, KernelBlock] = {}
-    for block in blocks:
-        ways.setdefault(block.view, block)
+    ways = list({block.view: block for block in blocks}.values())
     if len(ways) == 1:
-        yield blocks[0], None
+        yield ways[0], None
         return
     fresh = np.ones(size, bool)
-    for block in ways.values():
+    for block in ways:
         entries = block.view.entries()
         new = fresh[entries] & (entries >= 0)
         if new.any():
@@ -224,23 +221,21 @@ def _ways(blocks: list[KernelBlock], size: int) -> Iterator[tuple[KernelBlock, n
 
 
 @dataclass(eq=False)
-class _Side:
-    """The nodes of one side: ways of reading a parameter that read, or write, the same units share them."""
+class _Nodes:
+    """The nodes of one side; ways of reading a parameter that read, or write, the same units share them."""
 
     size: int = 0
     starts: dict[tuple[tuple[int, ...], bytes], int] = field(default_factory=dict)
 
     def start(self, units: np.ndarray, count: int) -> int:
-        """The number of the first node of these units."""
-        key = units.shape, units.tobytes()
-        if key not in self.starts:
-            self.starts[key] = self.size
-            self.size += count
-        return self.starts[key]
+        """The number of the first of the ``count`` nodes of these units."""
+        start = self.starts.setdefault((units.shape, units.tobytes()), self.size)
+        self.size = max(self.size, start + count)
+        return start
 
 
 def _csr(rows: list[Any], columns: list[Any], data: list[Any], shape: tuple[int, int]) -> sparse.csr_array:
-    """The matrix of some edges, as lists of arrays: parallel ones are one True, or the sum of their data where there is any."""
+    """The matrix of edges in lists of arrays: parallel edges are one True, or the sum of their data where there is any."""
     none = np.empty(0, np.int64)
     row, column = np.concatenate([none, *rows]), np.concatenate([none, *columns])
     if any(each is None for each in data):

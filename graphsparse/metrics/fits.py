@@ -21,10 +21,10 @@ LARGEST_FIT = 1_000_000  # edges: beyond, a fit takes seconds, several times as 
 
 
 def degree_counts(graph: LayeredGraph) -> pandas.DataFrame:
-    """The distribution of degrees: a row per layer, direction ("in", "out") and degree, with the units of both parts.
+    """The distribution of degrees: a row per layer, direction ("in", "out") and degree that some unit has.
 
-    Columns ``layer``, ``direction``, ``degree``, ``kept``, ``active``: how many of the part's units of the layer have so
-    many edges in that direction; degrees that no unit has are left out.
+    Columns ``layer``, ``direction``, ``degree``, and ``kept`` and ``active``: how many of the part's units of the layer have
+    so many edges in that direction.
 
     Example:
         >>> import torch, graphsparse as gs
@@ -56,7 +56,8 @@ class PowerLaw(NamedTuple):
 def power_law(degrees: np.ndarray) -> PowerLaw:
     """The power law that fits degrees best above some degree (Clauset, Shalizi and Newman 2009), by the library powerlaw.
 
-    NaN where there are fewer than three different degrees, or none of the fits is valid by powerlaw's own account. Raises `MissingExtra` where powerlaw is not installed.
+    NaN where there are fewer than three different degrees, or where powerlaw says that no fit is valid. Raises
+    `MissingExtra` where powerlaw is not installed.
     """
     powerlaw = library("powerlaw", "topology")
     degrees = degrees[degrees > 0]

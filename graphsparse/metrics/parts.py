@@ -42,7 +42,7 @@ class Once:
 
 @dataclass(frozen=True, eq=False)
 class Swept(Once):
-    """A graph and what sweeps found of it; each sweep is made when it is first asked for.
+    """A graph and what sweeps find of it; each sweep is made when it is first asked for.
 
     ``encoding`` is that of the bipartite graphs of its parameters (see `graphsparse.biadjacency`).
     """
@@ -78,7 +78,7 @@ class Swept(Once):
 
     @cached_property
     def revival(self) -> Reach:
-        """How many dropped connections must come back."""
+        """The sweep that counts how many dropped connections must come back."""
         return paths.revival_costs(self.graph)
 
     @cached_property
@@ -87,10 +87,9 @@ class Swept(Once):
 
         An operand of a product has an active edge only where the other operand is not zero.
         """
-        if self.graph.gated:
-            return {"kept": self.kept, "active": between(self.conducting, self.liveness.signal, self.liveness.reaches)}
-        counts = self.counts[2]
-        return {"kept": self.kept, "active": between(self.kept, self.liveness.signal, self.liveness.reaches, counts)}
+        gated, found = self.graph.gated, self.liveness
+        edges, count = (self.conducting, None) if gated else (self.kept, int(self.counts[2].sum()))
+        return {"kept": self.kept, "active": between(edges, found.signal, found.reaches, count)}
 
     @cached_property
     def kept(self) -> sparse.csr_array:
@@ -106,35 +105,34 @@ class Swept(Once):
 
     @cached_property
     def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How many kept edges enter each unit from units that an input moves, and from others; and how many leave each unit
-        that an input moves for one that reaches a sink."""
-        edges, found, every = self.kept, self.liveness, np.zeros((3, self.graph.n_units), np.int32)
-        count_both(edges.indptr, edges.indices, found.signal, found.reaches, *every)
-        return every[0], every[1], every[2]
+        """Of each unit how many kept edges enter it from units that an input moves, and from others; and, if an input
+        moves it, how many lead to units that reach a sink."""
+        edges, found, counts = self.kept, self.liveness, np.zeros((3, self.graph.n_units), np.int32)
+        moved, others, leaving = counts
+        count_both(edges.indptr, edges.indices, found.signal, found.reaches, *counts)
+        return moved, others, leaving
 
     @cached_property
     def conducting(self) -> sparse.csr_array:
-        """The kept edges, those of a product only where the other operand is not zero."""
+        """The kept edges; those of a product only where its other operand is not zero."""
         return adjacency.build(self.conducting_layers, self.graph.kept, self.graph.cut)
 
     @cached_property
     def conducting_layers(self) -> tuple[Layer, ...]:
-        """The layers with wires in the place of the products' operands that can pass."""
-        nonzero = np.append(self.liveness.nonzero, [True, False])
+        """The layers with wires in the place of products: from the operands that can pass."""
+        nonzero, layers = np.append(self.liveness.nonzero, [True, False]), self.graph.layers
         return tuple(
-            replace(layer, blocks=tuple(conducting(block, nonzero) for block in layer.blocks))
-            for layer in self.graph.layers
+            replace(each, blocks=tuple(conducting(block, nonzero) for block in each.blocks)) for each in layers
         )
 
 
 def conducting(block: Block, nonzero: np.ndarray) -> Block:
-    """The block; for products, wires in the place of the operands that can pass."""
+    """The block itself; for products, wires from the operands that can pass: those whose other operand is not zero."""
     if not isinstance(block, Gate):
         return block
-    sources, others = np.concatenate([block.lefts, block.rights]), np.concatenate([block.rights, block.lefts])
-    targets = np.concatenate([block.targets, block.targets])
+    sources, others = block.sources, np.concatenate([block.rights, block.lefts])
     use = (sources >= 0) & nonzero[others]  # -2 and -1 find the constant and no unit from the end
-    return Wiring(sources[use], targets[use])
+    return Wiring(sources[use], np.concatenate([block.targets, block.targets])[use])
 
 
 @dataclass(frozen=True, eq=False)
