@@ -15,18 +15,13 @@ from scipy.sparse.csgraph import structural_rank
 from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.encodings import layer_graphs
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, Metric, metric
+from graphsparse.metrics.table import Found, metric, rows_of_parameters
 
 Count = Callable[[sparse.csr_array], float]
 
 
 def _of_each(part: Part, count: Count) -> dict[str, float]:
     return {name: count(each) for name, each in part.once(layer_graphs).items()}
-
-
-def _row(name: str, unit: str, count: Count, text: str, of: str = "") -> Metric:
-    """The row of a count of each parameter's graph."""
-    return Metric(name, "structure", unit, lambda part: Found.of_parameters(part.once(_of_each, count)), text, of=of)
 
 
 def _rank(edges: sparse.csr_array) -> float:
@@ -82,22 +77,24 @@ def _closed(starts: Any, indices: Any, starts_back: Any, indices_back: Any) -> A
     return pairs
 
 
-COUNTS = (
-    _row("structural_rank", "edges", _rank,
-         "The rank that the mask allows: the most edges of the bipartite graph no two of which share a node. Almost all "
-         "weights under the mask have this rank (structural rank: Duff et al. 1986). Cost: maximum bipartite matching (SciPy), "
-         "in the worst case the edges times the root of the nodes.", of="full_rank"),
-    _row("full_rank", "edges", _least_side,
-         "The smaller number of nodes of the two sides: no rank is greater; the same for both parts. Cost: a pass over the "
-         "edges."),
-    _row("butterflies", "butterflies", count_butterflies,
-         "Cycles of four edges of a parameter's bipartite graph: two inputs and two outputs, all joined. From the products "
-         "A A': pairs of nodes with c common neighbours have c (c - 1) / 2 (Wang et al. 2014). Exact. Cost: the squared "
-         "degrees of one side, that with the smaller sum; some 10^9 of them per second."),
-    _row("three_paths", "paths", _three_paths,
-         "Paths of three edges in a parameter's bipartite graph, in any direction; the denominator of `clustering`. Cost: a "
-         "pass over the edges."),
-)  # fmt: skip
+COUNTS = rows_of_parameters("structure", "edges", (
+    ("structural_rank", "full_rank", lambda part: _of_each(part, _rank),
+     "The rank that the mask allows: the most edges of the bipartite graph no two of which share a node. Almost all "
+     "weights under the mask have this rank (structural rank: Duff et al. 1986). Cost: maximum bipartite matching (SciPy), "
+     "in the worst case the edges times the root of the nodes."),
+    ("full_rank", "", lambda part: _of_each(part, _least_side),
+     "The smaller number of nodes of the two sides: no rank is greater; the same for both parts. Cost: a pass over the "
+     "edges."),
+)) + rows_of_parameters("structure", "butterflies", (
+    ("butterflies", "", lambda part: part.once(_of_each, count_butterflies),
+     "Cycles of four edges of a parameter's bipartite graph: two inputs and two outputs, all joined. From the products "
+     "A A': pairs of nodes with c common neighbours have c (c - 1) / 2 (Wang et al. 2014). Exact. Cost: the squared "
+     "degrees of one side, that with the smaller sum; some 10^9 of them per second."),
+)) + rows_of_parameters("structure", "paths", (
+    ("three_paths", "", lambda part: part.once(_of_each, _three_paths),
+     "Paths of three edges in a parameter's bipartite graph, in any direction; the denominator of `clustering`. Cost: a "
+     "pass over the edges."),
+))  # fmt: skip
 
 
 @metric("structure", "ratio")

@@ -84,15 +84,18 @@ def modularity(part: Part) -> Found:
     A lower bound of the best: the method goes through units in their order, so another order of units may find others;
     the same graph always has the same. Cost: some 10^6 edges per second (scikit-network).
     """
-    found = part.once(_louvain)
-    return Found(found[""][0], None, {name: found[name][0] for name in part.graph.shapes}, NO_EDGES)
+    return _of_louvain(part, 0)
 
 
 @metric("structure", "communities", limit=MOST_EDGES)
 def communities(part: Part) -> Found:
     """How many communities with an edge those of `modularity` are. Cost: shared with it."""
+    return _of_louvain(part, 1)
+
+
+def _of_louvain(part: Part, which: int) -> Found:
     found = part.once(_louvain)
-    return Found(found[""][1], None, {name: found[name][1] for name in part.graph.shapes}, NO_EDGES)
+    return Found(found[""][which], None, {name: found[name][which] for name in part.graph.shapes}, NO_EDGES)
 
 
 @metric("structure", "subgraphs")

@@ -12,7 +12,7 @@ from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.ends import kernels_of
 from graphsparse.metrics.histograms import Histogram, summary_row
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, Metric, metric
+from graphsparse.metrics.table import Found, Metric, metric, rows_of_parameters
 
 NO_WEIGHTS = "the weights are not known"
 HUB = 3.0
@@ -51,21 +51,15 @@ def hubs(part: Part) -> Found:
     return Found.of_units(part, found)
 
 
-@metric("degrees", "rows")
-def live_rows(part: Part) -> Found:
-    """Rows of kernels (output features) with a connection of the part. Cost: a pass over the masks."""
-    return Found.of_parameters({name: float(each.present.units) for name, each in part.once(fan_ins).items()})
-
-
-@metric("degrees", "rows", of="live_rows")
-def rows_of_the_usual_fan_in(part: Part) -> Found:
-    """Rows with a connection whose fan-in is the most frequent one of their parameter: all of them if it is constant.
-
-    Fan-in: the connections of a row of a kernel (Lasby et al. 2024, constant fan-in). Rows without any are left out.
-    Cost: a pass over the masks.
-    """
-    each = part.once(fan_ins).items()
-    return Found.of_parameters({name: float(found.present.counts.max(initial=0)) for name, found in each})
+FAN_INS = rows_of_parameters("degrees", "rows", (
+    ("live_rows", "", lambda part: {name: each.present.units for name, each in part.once(fan_ins).items()},
+     "Rows of kernels (output features) with a connection of the part. Cost: a pass over the masks."),
+    ("rows_of_the_usual_fan_in", "live_rows",
+     lambda part: {name: each.present.counts.max(initial=0) for name, each in part.once(fan_ins).items()},
+     "Rows with a connection whose fan-in is the most frequent one of their parameter: all of them if it is constant. Fan-in: "
+     "the connections of a row of a kernel (Lasby et al. 2024, constant fan-in). Rows without any are left out. Cost: a pass "
+     "over the masks."),
+))  # fmt: skip
 
 
 @metric("degrees", "connections per row")

@@ -8,7 +8,7 @@ from graphsparse.blocks import KernelBlock
 from graphsparse.metrics.edges import entering
 from graphsparse.metrics.ends import kernels_of, prunable_units
 from graphsparse.metrics.parts import Part
-from graphsparse.metrics.table import Found, metric, rows_of_units
+from graphsparse.metrics.table import Found, metric, rows_of_parameters, rows_of_units
 
 UNITS = rows_of_units("liveness", "units", (
     ("units", "", lambda part: part.units,
@@ -28,50 +28,37 @@ UNITS = rows_of_units("liveness", "units", (
 ))  # fmt: skip
 
 
-@metric("liveness", "connections")
-def connections(part: Part) -> Found:
-    """Entries of prunable kernels, each parameter once. Cost: none."""
-    return Found.of_parameters({name: float(mask.size) for name, mask in part.masks.items()})
+def lines(part: Part, axis: int) -> tuple[dict[str, int], dict[str, int]]:
+    """How many rows (axis 0) or columns (axis 1) each parameter's kernels have, and how many have no connection.
 
-
-@metric("liveness", "connections", of="connections")
-def remaining(part: Part) -> Found:
-    """Connections of the part: those kept, those active (Vysogorets and Kempe 2023). Cost: that of `units`."""
-    return Found.of_parameters({name: float(mask.count()) for name, mask in part.masks.items()})
-
-
-@metric("liveness", "rows")
-def rows(part: Part) -> Found:
-    """Rows of kernels: output features and channels. Cost: a pass over the masks."""
-    return _lines(part, 0, every=True)
-
-
-@metric("liveness", "rows", of="rows")
-def dead_rows(part: Part) -> Found:
-    """Rows of kernels without a connection of the part: entries of the mask are looked at, never sums. Cost: as `rows`."""
-    return _lines(part, 0, every=False)
-
-
-@metric("liveness", "columns")
-def columns(part: Part) -> Found:
-    """Columns of kernels: input features, or input channels with all their taps. Cost: a pass over the masks."""
-    return _lines(part, 1, every=True)
-
-
-@metric("liveness", "columns", of="columns")
-def dead_columns(part: Part) -> Found:
-    """Columns of kernels (input features or channels) without a connection of the part. Cost: as `columns`."""
-    return _lines(part, 1, every=False)
-
-
-def _lines(part: Part, axis: int, every: bool) -> Found:
-    """How many rows (axis 0) or columns (axis 1) kernels have in all, or without a connection; each kernel once."""
-    values = dict.fromkeys(part.graph.shapes, 0.0)
+    A column is an input feature, or an input channel with all its taps. Each kernel counts once.
+    """
+    every, dead = dict.fromkeys(part.graph.shapes, 0), dict.fromkeys(part.graph.shapes, 0)
     for name, mask in part.masks.items():
         for kernel in kernels_of(part.graph, name, mask.unpack().reshape(-1)):
             alive = kernel.any((2, 3) if axis == 0 else (1, 3))
-            values[name] += float(alive.size if every else np.count_nonzero(~alive))
-    return Found.of_parameters(values)
+            every[name] += alive.size
+            dead[name] += int(np.count_nonzero(~alive))
+    return every, dead
+
+
+CONNECTIONS = rows_of_parameters("liveness", "connections", (
+    ("connections", "", lambda part: {name: mask.size for name, mask in part.masks.items()},
+     "Entries of prunable kernels, each parameter once. Cost: none."),
+    ("remaining", "connections", lambda part: {name: mask.count() for name, mask in part.masks.items()},
+     "Connections of the part: those kept, those active (Vysogorets and Kempe 2023). Cost: that of `units`."),
+))  # fmt: skip
+LINES = rows_of_parameters("liveness", "rows", (
+    ("rows", "", lambda part: part.once(lines, 0)[0],
+     "Rows of kernels: output features and channels. Cost: a pass over the masks."),
+    ("dead_rows", "rows", lambda part: part.once(lines, 0)[1],
+     "Rows of kernels without a connection of the part: entries of the mask are looked at, never sums. Cost: as `rows`."),
+)) + rows_of_parameters("liveness", "columns", (
+    ("columns", "", lambda part: part.once(lines, 1)[0],
+     "Columns of kernels: input features, or input channels with all their taps. Cost: a pass over the masks."),
+    ("dead_columns", "columns", lambda part: part.once(lines, 1)[1],
+     "Columns of kernels (input features or channels) without a connection of the part. Cost: as `columns`."),
+))  # fmt: skip
 
 
 @metric("liveness", "channels")

@@ -15,7 +15,7 @@ from graphsparse.blocks import KernelBlock
 from graphsparse.kernels.element_loops import meet
 from graphsparse.kernels.numbers import Numbers, ids_of
 from graphsparse.metrics.counting import counted, dense_paths, log10_sum, log10_through, paths_of, paths_with_lifts
-from graphsparse.metrics.liveness import columns, dead_columns
+from graphsparse.metrics.liveness import lines
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 from graphsparse.sweep import Reach, sweep
@@ -89,8 +89,8 @@ def effective_channels(part: Part) -> Found:
     Pham et al. 2023 count per layer those whose weights get a gradient with every kept weight 1, which is the active
     part's number for networks without biases. Cost: as `columns`.
     """
-    every, gone = columns(part).parameters or {}, dead_columns(part).parameters or {}
-    return Found.of_parameters({name: count - gone[name] for name, count in every.items()})
+    every, dead = part.once(lines, 1)
+    return Found.of_parameters({name: count - dead[name] for name, count in every.items()})
 
 
 @metric("paths", "log10 of paths")

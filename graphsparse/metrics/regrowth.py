@@ -11,7 +11,7 @@ from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.parts import Part, Swept
-from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.table import Found, metric, rows_of_parameters
 from graphsparse.passes.paths import revival_costs
 
 
@@ -53,27 +53,20 @@ def distances_to_life(graph: LayeredGraph) -> dict[str, np.ndarray]:
     return Swept(checked_graph(graph)).revival.connections()
 
 
-@metric("regrowth", "connections", of="connections")
-def dropped(part: Part) -> Found:
-    """Connections that the masks drop, the same for both parts. Cost: none."""
-    masks = part.swept.masks["kept"].items()
-    return Found.of_parameters({name: float(mask.size - mask.count()) for name, mask in masks})
+def _without(part: Part, state: str) -> dict[str, int]:
+    return {name: mask.size - mask.count() for name, mask in part.swept.masks[state].items()}
 
 
-@metric("regrowth", "connections", of="dropped")
-def active_if_alone(part: Part) -> Found:
-    """Dropped connections that would be active at once if they came back alone (see `regrowable`).
-
-    The same for both parts: dead connections neither help nor hinder. Cost: the sweep in (or, and).
-    """
-    return Found.of_parameters({name: float(mask.count()) for name, mask in part.swept.once(_regrowable).items()})
-
-
-@metric("regrowth", "connections", of="connections")
-def dead(part: Part) -> Found:
-    """Connections that are not active, kept or dropped; the same for both parts. Cost: the sweep in (or, and)."""
-    masks = part.swept.masks["active"].items()
-    return Found.of_parameters({name: float(mask.size - mask.count()) for name, mask in masks})
+LOST = rows_of_parameters("regrowth", "connections", (
+    ("dropped", "connections", lambda part: _without(part, "kept"),
+     "Connections that the masks drop, the same for both parts. Cost: none."),
+    ("active_if_alone", "dropped",
+     lambda part: {name: mask.count() for name, mask in part.swept.once(_regrowable).items()},
+     "Dropped connections that would be active at once if they came back alone (see `regrowable`). The same for both parts: "
+     "dead connections neither help nor hinder. Cost: the sweep in (or, and)."),
+    ("dead", "connections", lambda part: _without(part, "active"),
+     "Connections that are not active, kept or dropped; the same for both parts. Cost: the sweep in (or, and)."),
+))  # fmt: skip
 
 
 @metric("regrowth", "connections")

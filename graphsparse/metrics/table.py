@@ -44,6 +44,7 @@ class Found:
     @classmethod
     def of_parameters(cls, values: Mapping[str, float], undefined: str = "") -> Found:
         """A value of each parameter, and their sum."""
+        values = {name: float(value) for name, value in values.items()}
         return cls(float(sum(values.values())), None, values, undefined)
 
     @classmethod
@@ -87,14 +88,23 @@ def metric(
     return lambda found: Metric(found.__name__, group, unit, found, found.__doc__ or "", limit, of)
 
 
-Values = Callable[[Part], np.ndarray]
+Row = tuple[str, str, Callable[[Part], Any], str]
+"""A row's name, what the table also has it as a fraction of, the function of its values, and its definition."""
 
 
-def rows_of_units(group: str, unit: str, rows: Iterable[tuple[str, str, Values, str]]) -> tuple[Metric, ...]:
-    """A row of the table for each (name, what it is a fraction of, a value of each unit, definition): the sum over units."""
+def rows_of_units(group: str, unit: str, rows: Iterable[Row]) -> tuple[Metric, ...]:
+    """Rows that are the sum of a value of each unit, in all and by layer."""
+    return _rows(group, unit, rows, Found.of_units)
 
-    def row(name: str, of: str, values: Values, text: str) -> Metric:
-        return Metric(name, group, unit, lambda part: Found.of_units(part, values(part)), text, of=of)
+
+def rows_of_parameters(group: str, unit: str, rows: Iterable[Row]) -> tuple[Metric, ...]:
+    """Rows that are a value of each parameter, and their sum."""
+    return _rows(group, unit, rows, lambda part, values: Found.of_parameters(values))
+
+
+def _rows(group: str, unit: str, rows: Iterable[Row], add: Callable[[Part, Any], Found]) -> tuple[Metric, ...]:
+    def row(name: str, of: str, values: Callable[[Part], Any], text: str) -> Metric:
+        return Metric(name, group, unit, lambda part: add(part, values(part)), text, of=of)
 
     return tuple(row(*each) for each in rows)
 
