@@ -12,8 +12,8 @@ from torch import nn
 import graphsparse as gs
 from graphsparse.metrics.cuts import minimum_cut
 from graphsparse.metrics.dominators import OUTSIDE, ROOT
+from graphsparse.metrics.fits import Histogram
 from graphsparse.metrics.fragility import dominators
-from graphsparse.metrics.histograms import Histogram
 from tests.small_graphs import edges_on_paths, graphs, paths, with_ends
 
 

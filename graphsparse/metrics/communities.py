@@ -10,13 +10,13 @@ from scipy import sparse
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.encodings import layer_graphs
-from graphsparse.metrics.extras import MOST_EDGES, library
-from graphsparse.metrics.histograms import NO_UNITS
+from graphsparse.metrics.fits import NO_UNITS
 from graphsparse.metrics.parts import Part, Swept
-from graphsparse.metrics.table import Found, metric
+from graphsparse.metrics.table import Found, library, metric
 
 EXTRA = "topology"
 NO_EDGES, NO_UNIT = "there are no edges", "no unit of the part"
+MOST_EDGES = 5_000_000  # edges up to which it also asks libraries that take long
 MOST_HOPS = 10_000_000  # edges up to which a table of all metrics goes two hops from every unit
 SUBGRAPHS = 20_000_000
 

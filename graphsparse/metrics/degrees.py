@@ -10,7 +10,7 @@ import numpy as np
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.ends import kernels_of
-from graphsparse.metrics.histograms import Histogram, summary_row
+from graphsparse.metrics.fits import Histogram, summary_row
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, Metric, metric, rows_of_parameters
 

@@ -15,8 +15,7 @@ from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.names import connected_parameter, suggestion
 from graphsparse.metrics.cones import Side, dense, missing_side
 from graphsparse.metrics.parts import Swept
-from graphsparse.metrics.steps import Step, Steps
-from graphsparse.metrics.ways import revival, witness
+from graphsparse.metrics.steps import Step, Steps, revival, witness
 
 Index = tuple[int, ...]
 

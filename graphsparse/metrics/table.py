@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from graphsparse.errors import ArgumentError
+from graphsparse.errors import ArgumentError, MissingExtra
 from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.metrics.parts import Part
 
@@ -145,6 +146,21 @@ def table_of(modules: Iterable[object]) -> dict[str, Metric]:
 
 def _several(value: object) -> Iterable[object]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def library(module: str, extra: str) -> Any:
+    """The module of an optional library.
+
+    Raises:
+        MissingExtra: it is not installed; the text names the extra that brings it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{module.partition('.')[0]} must be installed for this metric",
+            way_out=f"pip install 'graphsparse[{extra}]'",
+        ) from error
 
 
 def chosen(table: Mapping[str, Metric], metrics: Any, groups: Iterable[str], rule: str, way_out: str) -> list[Metric]:

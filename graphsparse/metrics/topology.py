@@ -33,7 +33,6 @@ from graphsparse.metrics import (
     persistence,
     reasons,
     regrowth,
-    regular,
 )
 from graphsparse.metrics.encodings import check_encoding, with_weights
 from graphsparse.metrics.parts import PARTS, Part, Swept
@@ -41,7 +40,7 @@ from graphsparse.metrics.table import Found, Metric, chosen, table_of
 
 FAMILIES = (
     liveness, heads, experts, reasons, regrowth, paths, degrees, fits, fragility, bridges, patterns, bipartite,
-    communities, expansion, regular, persistence,
+    communities, expansion, persistence,
 )  # fmt: skip
 TABLE: Mapping[str, Metric] = table_of(FAMILIES)
 """Every metric by name. `Metric.definition` says what it counts, whose definition it is, and what it costs."""

@@ -15,9 +15,8 @@ from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.cuts import cut_of
 from graphsparse.metrics.fragility import dominators_of, minimum_cut
 from graphsparse.metrics.parts import Swept
-from graphsparse.metrics.steps import Steps
+from graphsparse.metrics.steps import Steps, witness
 from graphsparse.metrics.topology import layer_names
-from graphsparse.metrics.ways import witness
 from graphsparse.pages.alerts import Alert, few
 from graphsparse.pages.render import count, share
 from graphsparse.pages.sections import Section
