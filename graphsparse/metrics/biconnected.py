@@ -46,24 +46,6 @@ class Forest:
         rows = np.arange(self.n_units) if rows is None else rows
         _insert(edges.indptr, edges.indices, rows, self.table)
 
-    def sizes(self) -> np.ndarray:
-        """The number of units of each weak component that has an edge."""
-        return -self.table[COMPONENT, self.table[COMPONENT] < -1]
-
-    def bridges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both ends of each edge that is a block by itself, the lesser id first."""
-        held = self.table[HELD]
-        units = np.flatnonzero(held >= 0)
-        units = units[self.table[BLOCK, held[units]] == -1]
-        above = self.table[TOP, held[units]]
-        return np.minimum(units, above), np.maximum(units, above)
-
-    def articulation(self) -> np.ndarray:
-        """Which units lie in two blocks or more, bool (n_units,)."""
-        roots = np.flatnonzero(self.table[BLOCK, : self.table[SEEN_BLOCKS, -1]] < 0)
-        below = np.bincount(self.table[TOP, roots], minlength=self.n_units)
-        return below + (self.table[HELD, : self.n_units] >= 0) > 1
-
 
 @inlined
 def _root(forest: Any, row: Any, x: Any) -> Any:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from graphsparse.metrics.biconnected import Forest
+from graphsparse.metrics.biconnected import BLOCK, COMPONENT, HELD, SEEN_BLOCKS, TOP, Forest
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
 
 @dataclass(frozen=True, eq=False)
 class Bridges:
-    """``sources`` and ``targets`` (bridges,) are the unit ids of the bridges; ``articulation`` (n_units,) marks units;
-    ``sizes`` (components,) are the units of each weak component that has an edge."""
+    """``sources`` and ``targets`` (bridges,) are the unit ids of the bridges, the lesser first; ``articulation`` (n_units,)
+    marks units; ``sizes`` (components,) are the units of each weak component that has an edge."""
 
     sources: np.ndarray
     targets: np.ndarray
@@ -39,7 +39,15 @@ class Bridges:
     @classmethod
     def within(cls, forest: Forest) -> Bridges:
         """The bridges of the edges that a forest has seen."""
-        return cls(*forest.bridges(), forest.articulation(), forest.sizes())
+        table, held = forest.table, forest.table[HELD]
+        units = np.flatnonzero(held >= 0)
+        units = units[table[BLOCK, held[units]] == -1]  # those below a block of a single edge
+        above = table[TOP, held[units]]
+        roots = np.flatnonzero(table[BLOCK, : table[SEEN_BLOCKS, -1]] < 0)
+        below = np.bincount(table[TOP, roots], minlength=forest.n_units)
+        articulation = below + (held[: forest.n_units] >= 0) > 1  # in two blocks or more
+        sizes = -table[COMPONENT, table[COMPONENT] < -1]
+        return cls(np.minimum(units, above), np.maximum(units, above), articulation, sizes)
 
 
 @metric("fragility", "components")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
@@ -53,8 +53,7 @@ class Comparison:
     @property
     def total(self) -> pandas.DataFrame:
         """A row per pair and metric, in all: unit, kept, active, undefined."""
-        rows = self.frame[self.frame["scope"] == "all"].set_index(["one", "other", "metric"])
-        return rows[["unit", *PARTS, "undefined"]]
+        return self._of("all").droplevel("all")
 
     @property
     def parameters(self) -> pandas.DataFrame:
@@ -142,8 +141,10 @@ def compare_masks(
     found: list[tuple[Any, ...]] = []
     order = list(ORDERS[pairs](len(names)))
     for done, (i, j) in enumerate(order):
-        both = [Pair(one, other, rows) for one, other in zip(parts[i], parts[j], strict=True)]
-        found += _rows(names[i], names[j], wanted, both)
+        both: list[Any] = [Pair(one, other, rows) for one, other in zip(parts[i], parts[j], strict=True)]
+        for metric in wanted:  # asked of two pairs as a metric of `topology` is of two parts
+            for name, _, *rest in rows_of_metric(metric, [metric(pair) for pair in both], graph):
+                found.append((names[i], names[j], name, *rest))
         if progress is not None:
             progress(done + 1, len(order))
     return Comparison(pandas.DataFrame(found, columns=COLUMNS), _ever(graph, parts), names)
@@ -170,13 +171,6 @@ def _under(graph: LayeredGraph, name: str, masks: Mapping[str, Any]) -> LayeredG
         raise MaskError(error.rule, place=place, received=error.received, way_out=error.way_out) from error
 
 
-def _rows(one: str, other: str, wanted: list[Metric], pairs: list[Pair]) -> Iterator[tuple[Any, ...]]:
-    for metric in wanted:
-        asked: list[Any] = list(pairs)  # a metric of two parts is asked as one of a part is
-        for name, _, unit, *rest in rows_of_metric(metric, [metric(pair) for pair in asked], pairs[0].graph):
-            yield (one, other, name, unit, *rest)
-
-
 def _ever(graph: LayeredGraph, parts: list[list[Part]]) -> pandas.DataFrame:
     """How many connections of each parameter any set keeps, or has active."""
     found: dict[str, list[int]] = {"connections": [int(np.prod(shape)) for shape in graph.shapes.values()]}
@@ -185,8 +179,5 @@ def _ever(graph: LayeredGraph, parts: list[list[Part]]) -> pandas.DataFrame:
         found[f"ever_{name}"] = [reduce(Mask.either, [each[key] for each in masks]).count() for key in graph.shapes]
     frame = pandas.DataFrame(found, index=pandas.Index(list(graph.shapes), name="parameter"))
     frame.loc["all"] = frame.sum()
-    for name in PARTS:
-        frame[f"ever_{name}_of_connections"] = frame[f"ever_{name}"] / frame["connections"].where(
-            frame["connections"] > 0
-        )
-    return frame
+    every = frame["connections"].where(frame["connections"] > 0)
+    return frame.assign(**{f"ever_{name}_of_connections": frame[f"ever_{name}"] / every for name in PARTS})

@@ -56,7 +56,9 @@ def paths_of(swept: Swept, algebra: Numbers) -> Reach:
 def dense_paths(swept: Swept, algebra: Numbers) -> float:
     """The decimal logarithm of the source-sink paths of the network with every connection kept."""
     whole = dense(swept.graph)
-    values = {name: algebra.of_mask(whole.kept[name]) for name in _in_places(whole)}
+    # where no strides lay out a kernel, it may have elements that are always zero
+    by_places = [block for blocks in whole.kernels.values() for block in blocks if not isinstance(block.view, View)]
+    values = {block.mask: algebra.of_mask(whole.kept[block.mask]) for block in by_places}
     state = _start(whole, Swept(whole), algebra)
     for layer in whole.layers:
         for block in layer.blocks:
@@ -67,11 +69,6 @@ def dense_paths(swept: Swept, algebra: Numbers) -> float:
         for stage in layer.stages:
             stage.forwards(whole.kept, state, algebra)
     return log10_at(algebra, state.signal, whole.sinks)
-
-
-def _in_places(graph: LayeredGraph) -> set[str]:
-    """The masks of parameters that no strides lay out: their kernels may have elements that are always zero."""
-    return {block.mask for blocks in graph.kernels.values() for block in blocks if not isinstance(block.view, View)}
 
 
 def paths_with_lifts(swept: Swept, algebra: Numbers) -> float:
@@ -91,7 +88,7 @@ def paths_with_lifts(swept: Swept, algebra: Numbers) -> float:
 
 
 def _start(graph: LayeredGraph, swept: Swept, algebra: Numbers) -> State:
-    """One path at every source; and which units are not zero, where products ask for it."""
+    """One path at every source; and which units are not zero, where there are products."""
     return State(ones_at(graph, graph.sources, algebra), nonzero_of(swept, algebra) if graph.gated else None, True)
 
 

@@ -135,11 +135,9 @@ def weights_lacking(part: Part) -> str:
 
 def unrolled_units(graph: LayeredGraph, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The ids of the units that a parameter reads and of those that it writes: the nodes of its unrolled graph."""
-    blocks = graph.kernels[name]
-    sides = [[block.sources for block in blocks], [block.targets for block in blocks]]
-    left, right = (
-        np.unique(np.concatenate([np.empty(0, np.int32), *(each.ravel() for each in side)])) for side in sides
-    )
+    none, blocks = np.empty(0, np.int32), graph.kernels[name]
+    left = np.unique(np.concatenate([none, *(block.sources.ravel() for block in blocks)]))
+    right = np.unique(np.concatenate([none, *(block.targets.ravel() for block in blocks)]))
     return left[left >= 0], right[right >= 0]
 
 

@@ -106,6 +106,8 @@ def _whole_spectrum(part: Part, weighted: bool) -> tuple[float, float, float]:
 
 def _spectral(part: Part, value: Callable[[Expansion], float], weighted: bool = False) -> Found:
     """A value of the first and the third eigenvalue, by parameter and of the whole graph."""
+    if weighted and (lacking := without_weights(part)):
+        return lacking
     found = part.once(_expansions, weighted)
     values = {name: np.nan if each is None else value(each) for name, each in found.items()}
     if part.edges.nnz > LARGEST:
@@ -130,8 +132,33 @@ def _laplacian_radius(part: Part) -> Found:
     return Found(radius_of(edges + edges.T) if edges.nnz else np.nan, None, values, NO_EDGES)
 
 
-def _weighted_gap(part: Part) -> Found:
-    return without_weights(part) or _spectral(part, lambda each: each.spectral_gap, weighted=True)
+def _groups(biadjacency: sparse.csr_array) -> list[np.ndarray]:
+    """The left units of each degree, 1 or more."""
+    degrees = np.diff(biadjacency.indptr)
+    return [np.flatnonzero(degrees == degree) for degree in np.unique(degrees[degrees > 0])]
+
+
+def _regular(part: Part, weighted: bool) -> dict[str, list[Expansion]]:
+    """The expansion of each regular subgraph; with ``weighted`` its eigenvalues are those of absolute weights."""
+    found = {}
+    for name, graph in part.once(layer_graphs, weighted).items():
+        found[name] = [each for units in _groups(graph) if (each := expansion_of(graph[units])) is not None]
+    return found
+
+
+def _means(part: Part, value: Callable[[Expansion], float], reason: str, weighted: bool = False) -> Found:
+    """The mean of a value over the regular subgraphs of each parameter, of those where it is defined."""
+    if weighted and (lacking := without_weights(part)):
+        return lacking
+    values = {}
+    for name, found in part.once(_regular, weighted).items():
+        defined = [each for each in map(value, found) if not np.isnan(each)]
+        values[name] = float(np.mean(defined)) if defined else np.nan
+    return Found.over_parameters(values, np.mean, reason)
+
+
+def _count(part: Part) -> Found:
+    return Found.of_parameters({name: float(len(_groups(each))) for name, each in part.once(layer_graphs).items()})
 
 
 ROWS = tuple(
@@ -162,47 +189,10 @@ ROWS = tuple(
          "`ramanujan_gap` where both mean degrees are 3 or more; undefined elsewhere, as in the code of Hoang et al. Theirs, "
          "and that of Cunegatti et al., is empty for more than half of the layers at 98 % sparsity. Cost: as "
          "`first_eigenvalue`."),
-        ("weighted_spectral_gap", "weight", _weighted_gap,
+        ("weighted_spectral_gap", "weight",
+         partial(_spectral, value=lambda each: each.spectral_gap, weighted=True),
          "First less third eigenvalue of the adjacency of absolute weights (Hoang et al., NeurIPS 2023); wires weigh 1. In "
          "all: of the whole graph, made symmetric. Cost: as `first_eigenvalue`, and 8 bytes more per edge."),
-    )
-)  # fmt: skip
-
-
-def _groups(biadjacency: sparse.csr_array) -> list[np.ndarray]:
-    """The left units of each degree, 1 or more."""
-    degrees = np.diff(biadjacency.indptr)
-    return [np.flatnonzero(degrees == degree) for degree in np.unique(degrees[degrees > 0])]
-
-
-def _regular(part: Part, weighted: bool) -> dict[str, list[Expansion]]:
-    """The expansion of each regular subgraph; with ``weighted`` its eigenvalues are those of absolute weights."""
-    found = {}
-    for name, graph in part.once(layer_graphs, weighted).items():
-        found[name] = [each for units in _groups(graph) if (each := expansion_of(graph[units])) is not None]
-    return found
-
-
-def _means(part: Part, value: Callable[[Expansion], float], reason: str, weighted: bool = False) -> Found:
-    """The mean of a value over the regular subgraphs of each parameter, of those where it is defined."""
-    values = {}
-    for name, found in part.once(_regular, weighted).items():
-        defined = [each for each in map(value, found) if not np.isnan(each)]
-        values[name] = float(np.mean(defined)) if defined else np.nan
-    return Found.over_parameters(values, np.mean, reason)
-
-
-def _weighted_means(part: Part, value: Callable[[Expansion], float], reason: str) -> Found:
-    return without_weights(part) or _means(part, value, reason, weighted=True)
-
-
-def _count(part: Part) -> Found:
-    return Found.of_parameters({name: float(len(_groups(each))) for name, each in part.once(layer_graphs).items()})
-
-
-REGULAR = tuple(
-    Metric(name, "expansion", unit, function, text)
-    for name, unit, function, text in (
         ("regular_subgraphs", "subgraphs", _count,
          "Subgraphs of the left units of one degree, 1 or more, with all edges of theirs. Cost: a pass over the edges."),
         ("mean_gap_of_regular_subgraphs", "eigenvalue", partial(_means, value=lambda each: each.gap, reason=NO_EDGES),
@@ -218,11 +208,12 @@ REGULAR = tuple(
          "also asks for 3 units, that of Cunegatti et al. for a left degree of 3 (and normalises): both follow. Undefined "
          "where no subgraph is left. Cost: as `mean_gap_of_regular_subgraphs`."),
         ("mean_weighted_gap_of_regular_subgraphs", "weight",
-         partial(_weighted_means, value=lambda each: each.spectral_gap, reason=NO_EDGES),
+         partial(_means, value=lambda each: each.spectral_gap, reason=NO_EDGES, weighted=True),
          "Mean weighted spectral gap of the `regular_subgraphs` (iterated; Hoang et al., NeurIPS 2023), over every group. In "
          "all the mean over parameters. Cost: `weighted_spectral_gap` of each subgraph."),
         ("published_mean_weighted_gap_of_regular_subgraphs", "weight",
-         partial(_weighted_means, value=lambda each: each.spectral_gap if each.published else np.nan, reason=TOO_FEW),
+         partial(_means, value=lambda each: each.spectral_gap if each.published else np.nan, reason=TOO_FEW,
+                 weighted=True),
          "The same over the groups of `published_mean_gap_of_regular_subgraphs` alone. Cost: as the row before."),
     )
 )  # fmt: skip

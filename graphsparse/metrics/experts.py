@@ -29,7 +29,7 @@ def experts(part: Part) -> Found:
     """Experts of mixtures: in all, and by parameter how many have kernels in it; the same for both parts.
 
     Experts are numbered modules with kernels of the same shapes, or kernels stacked along the first axis of a parameter.
-    They do not feed each other. Each result is multiplied by an activation of the router's, and then they are added; or the
+    They do not feed each other. Their results are each multiplied by an activation of the router's, then added; or their
     inputs are multiplied, or a grouped product chooses the kernel. Cost: a pass over the units.
     """
     return _experts(part, every=True)
@@ -130,8 +130,8 @@ class Mixture:
 class Routes:
     """Follows the experts of one mixture after the other through a graph.
 
-    ``within``: the number of the one expert that made a unit, -1 if there is none, `SEVERAL` for a sum of some. ``after``:
-    that of the one expert whose result, multiplied by an activation of no expert, made it.
+    ``within`` is the number of the one expert that made a unit, -1 if none did, `SEVERAL` for a sum over experts. ``after``
+    is the number of the one expert whose result, multiplied by an activation of no expert, made it.
     """
 
     def __init__(self, graph: LayeredGraph):

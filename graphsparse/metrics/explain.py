@@ -43,11 +43,10 @@ class PathStep:
 class Explanation:
     """Why something is alive or dead.
 
-    ``path`` is one path from a source to a sink through what is alive, step by step. What is dead has ``dropped`` (its
-    own mask drops it) and ``sides`` (what it lacks towards sources and sinks, at the place where least is lacking).
-    ``revival`` are dropped connections, by parameter their indices, whose return would make it alive, itself included
-    where it is dropped; no fewer would do if ``fewest``, and ``distance`` counts them. ``numbers`` are counts of a
-    parameter's connections.
+    ``path`` is one path from a source to a sink through what is alive, step by step. For what is dead, ``dropped`` says
+    whether its own mask drops it, and ``sides`` what it lacks towards sources and sinks, at the place where least is lacking.
+    ``revival`` holds dropped connections (indices by parameter) whose return makes it alive, itself included; ``distance``
+    counts them, and with ``fewest`` no fewer would do. ``numbers`` are counts of a parameter's connections.
     """
 
     what: str

@@ -18,12 +18,12 @@ _NONE = np.iinfo(np.int64).max
 def heads(part: Part) -> Found:
     """Heads of attention, by the layer that their last product makes; the same for both parts.
 
-    Attention is a product of matrices of activations one operand of which is made, without a kernel on the way, of another
-    such product: with a softmax between them, with another function, or with none (linear attention, retention). Sums that
-    are written out element by element are not found. The heads are the leading axes of the product, without those that
-    only hold positions: what comes from the same rows of kernels is one head. Of grouped queries each head counts.
-    Products in one module that read the same kernels, such as the steps of a loop, are one attention. A normalisation whose
-    statistics span heads joins them. Cost: a pass over the units and wires.
+    Attention is a product of two matrices of activations, one of them made of another such product without a kernel on the
+    way: with a softmax between them, with another function, or with none (linear attention, retention). Sums that are
+    written out element by element are not found. Heads are the leading axes of the product that do not only hold positions:
+    what comes from the same rows of kernels is one head. Each head of grouped queries counts. Products in one module that
+    read the same kernels, such as the steps of a loop, are one attention. A normalisation whose statistics span heads
+    joins them. Cost: a pass over the units and wires.
     """
     return _heads(part, every=True)
 
@@ -43,11 +43,10 @@ def _heads(part: Part, every: bool) -> Found:
 
 
 def _heads_of(swept: Swept) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each attention the index of its last layer, its units, and the number of the head of each."""
-    graph = swept.graph
+    """For each attention the index of its last layer, its units, and the number of the head of each unit."""
+    graph, found = swept.graph, []
     groups = _attentions(graph)
     labels = _labels(graph) if groups else np.empty(0)
-    found = []
     for group in groups:
         units, numbers = zip(*(_numbered(graph, index, labels) for index in group), strict=True)
         found.append((group[-1], np.concatenate(units), np.concatenate(numbers)))
@@ -76,7 +75,7 @@ def _attentions(graph: LayeredGraph) -> list[list[int]]:
 
 
 def _numbered(graph: LayeredGraph, index: int, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The units of a product of matrices, and of each the number of its head: matrices of the same labels are one head."""
+    """The units of a product of matrices, and the number of the head of each: matrices of the same labels are one head."""
     layer = graph.layers[index]
     assert layer.matrices is not None
     matrices, which = np.unique(layer.matrices, return_inverse=True)
@@ -88,7 +87,7 @@ def _numbered(graph: LayeredGraph, index: int, labels: np.ndarray) -> tuple[np.n
 
 
 def _labels(graph: LayeredGraph) -> np.ndarray:
-    """Of each unit the least unit that it is made of, by rows of kernels: a row at all positions has one label."""
+    """The label of each unit, the least unit that it is made of; all positions of a row of a kernel have one label."""
     labels = np.full(graph.n_units, _NONE)
     for layer in graph.layers:
         if not layer.blocks:

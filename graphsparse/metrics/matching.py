@@ -20,9 +20,9 @@ NONE = np.iinfo(np.int64).max  # above every number of a row
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Where the units of a graph come from: the row of a kernel alone, or several; and which rows may change places.
+    """Whether a unit comes from one row of a kernel or from several, and which rows may change places.
 
-    Rows are numbered over all parameters, a parameter's from ``first`` on. Shared by all masks of a network.
+    Rows are numbered over all parameters, a parameter's from ``first`` on. All masks of a network share this.
     """
 
     graph: LayeredGraph
@@ -38,8 +38,8 @@ class Rows:
 
     @cached_property
     def origins(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the greatest number of what each unit comes from over wires; sources and unmatched rows have their
-        own numbers below zero."""
+        """The least and the greatest number of the rows that each unit comes from over wires. Sources, and rows that are
+        not matched, have numbers of their own, below zero."""
         n = self.graph.n_units
         low, high, own = np.full(n, NONE), np.full(n, -NONE), -1 - np.arange(n)
         low[self.graph.sources] = high[self.graph.sources] = own[self.graph.sources]
@@ -80,8 +80,7 @@ class Rows:
         return found
 
     def free(self, name: str) -> bool:
-        """Whether a parameter's rows may change places, and the network stays the same: it is read in one way, and what its
-        rows make is fixed nowhere."""
+        """Whether a parameter's rows may change places in the same network: it is read in one way and makes no fixed unit."""
         units = [block.targets[block.targets >= 0] for block in self.graph.kernels[name]]
         return name in self.first and not any(self.fixed[each].any() for each in units)
 
@@ -98,9 +97,9 @@ class Rows:
 def distances(one: Part, other: Part, rows: Rows) -> dict[str, float]:
     """The topological distance of two masks of a network by parameter; NaN where there are too many rows to match.
 
-    A row's distance from another is the share of the connections that either has and not both. Rows that may change places
-    are matched so that the mean is least, parameter by parameter in the network's order; columns go where the rows went that
-    they come from.
+    The distance of two rows is the share, of the connections that either has, of those that only one has. Rows that may
+    change places are matched so that the mean is least, parameter by parameter in the network's order; columns follow the
+    rows that they come from.
     """
     matched: dict[int, int] = {}
     found = {}
@@ -129,7 +128,7 @@ def _in_order(graph: LayeredGraph) -> list[str]:
 
 
 def _columns(rows: Rows, name: str, matched: dict[int, int], size: int) -> np.ndarray:
-    """Which left node of the second network takes the place of each: the n-th of its row's for the n-th of the row's match."""
+    """The left nodes of the second network in the places of the first's: nodes of a row in those of the row's match."""
     origins = rows.of_columns(name)
     to = np.array([matched.get(origin, origin) for origin in origins.tolist()])
     result, count = np.arange(len(origins)), len(origins)

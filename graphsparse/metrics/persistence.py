@@ -1,8 +1,8 @@
 """Metrics of persistence: how long components of a layer's graph, or of the whole network's, last as weights fall.
 
-All units are there at weight 1. Edges come in the order of falling absolute weight, scaled so that the greatest of the network is
-1; an edge of weight w that joins two components ends one of them, which has then lasted 1 - w. Components that no connection
-joins last until 0, as with dropped weights written out as zeros, so that every value is defined for the sparsest layer.
+All units are there at weight 1. Edges come by falling absolute weight, scaled so that the greatest of the network is 1. An
+edge of weight w that joins two components ends one of them, which has then lasted 1 - w. Components that no connection
+joins last until 0, so that every value is defined for the sparsest layer, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHIFT = 2.0  # SciPy's spanning tree takes an edge of weight 0 for none, and 1 -
 def persistence_of(weights: sparse.csr_array) -> float:
     """The neural persistence (2-norm) of a bipartite graph with weights from 0 to 1, by its biadjacency matrix.
 
-    Of its units all but one end; the component that stays is left out.
+    Each unit begins as a component; all but one end, and that one is left out.
 
     Example:
         >>> persistence_of(sparse.csr_array(np.array([[1.0, 0.5]])))

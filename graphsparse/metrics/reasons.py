@@ -52,12 +52,12 @@ def cut_connections(graph: LayeredGraph) -> pandas.DataFrame:
     """Count the kept connections that are dead by who cut them.
 
     A connection is cut from the *sources* where no source reaches its origin. Its way back leads over kept connections and
-    wires through units that no source reaches; of a product it takes the operand that is zero. It ends at the first unit,
-    in the order of the graph, that it leads to: there no way goes on, and the parameters with a dropped connection into this
-    unit cut it. Where a source reaches the origin, the connection is cut from the *sinks*. Its way on leads through units
-    that reach no sink, and ends at the last one; the parameters with a dropped connection out of it cut it. Where a product
-    stops it there, those cut it that cut the other operand from the sources. A masked scale ends a way, too. A connection
-    that acts at several places is cut from the sinks if a source reaches its origin at any; the first such place counts.
+    wires through units that no source reaches; of a product it takes the operand that is zero. It ends at the first unit of
+    the graph that it leads to; the parameters with a dropped connection into this unit cut it. Where a source reaches the
+    origin, the connection is cut from the *sinks*. Its way on leads through units that reach no sink, and ends at the last
+    one; the parameters with a dropped connection out of it cut it. Where a product stops it there, the parameters cut it
+    that cut the other operand from the sources. A masked scale ends a way, too. A connection that acts at several places is
+    cut from the sinks if a source reaches its origin at any of them; the first such place counts.
 
     Returns:
         A row per ``parameter`` of the dead connections, ``side`` ("sources", "sinks"; "nowhere" for what reads padding
@@ -107,10 +107,8 @@ def _table(swept: Swept) -> pandas.DataFrame:
 
 def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Origins and targets of a parameter's dead kept connections, each at the place that counts; how many have no place."""
-    graph, active = swept.graph, swept.masks["active"][parameter]
-    found = []
-    for block in graph.kernels[parameter]:
-        found.append(block.pairs({block.mask: graph.kept[block.mask].without(active)}))
+    graph, active, blocks = swept.graph, swept.masks["active"][parameter], swept.graph.kernels[parameter]
+    found = [block.pairs({block.mask: graph.kept[block.mask].without(active)}) for block in blocks]
     sources, targets, entries = (np.concatenate(each) for each in zip(*found, strict=True))
     place, backwards = np.full(int(np.prod(graph.shapes[parameter])), -1), np.arange(len(entries))[::-1]
     place[entries[backwards]] = backwards  # the first one stays
@@ -121,8 +119,8 @@ def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _ends(swept: Swept) -> tuple[np.ndarray, np.ndarray]:
-    """Of each unit the first that leads to it through units without signal, and the last that it leads to through such
-    as reach no sink."""
+    """For each unit the first that leads to it through units without signal, and the last to which it leads through units
+    that reach no sink."""
     graph, found, edges = swept.graph, swept.liveness, swept.edges["kept"]
     barrier, first, last = np.zeros(graph.n_units, bool), np.arange(graph.n_units), np.arange(graph.n_units)
     barrier[graph.cut] = True
@@ -164,10 +162,8 @@ def _spread_back(starts: Any, indices: Any, reaches: Any, barrier: Any, last: An
 
 
 def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
-    """Of each unit which parameters have connections into it, and out of it, as numbers of tuples of names.
-
-    Where a way ends, all of these are dropped.
-    """
+    """Which parameters have connections into each unit, and out of it, as numbers of tuples of names: where a way ends, all
+    these connections are dropped."""
     into, out = np.zeros(graph.n_units, np.int32), np.zeros(graph.n_units, np.int32)
     marked = np.zeros(graph.n_units, bool)
     found: dict[tuple[str, ...], int] = {(): 0}
@@ -192,7 +188,7 @@ def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[st
 
 
 def _zero_operands(swept: Swept) -> np.ndarray:
-    """Of each unit that only products keep from the sinks the other operand of the first of these, which is zero; else -1."""
+    """For each unit that only products keep from the sinks the other, zero operand of the first of them; else -1."""
     graph, found, zero = swept.graph, swept.liveness, np.full(swept.graph.n_units, -1)
     for gate in (block for layer in reversed(graph.layers) for block in layer.blocks if isinstance(block, Gate)):
         for mine, others in ((gate.lefts, gate.rights), (gate.rights, gate.lefts)):

@@ -91,8 +91,7 @@ def beyond_revival(part: Part) -> Found:
 
 
 class Distances(NamedTuple):
-    """Of connections: how many are a finite distance from life, the sum of their distances and the greatest; and how many
-    are ``beyond`` revival."""
+    """How many dead connections can be revived, the sum of their distances and the greatest; how many are ``beyond`` it."""
 
     revived: float
     sum: float

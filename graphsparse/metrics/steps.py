@@ -61,7 +61,8 @@ class Steps:
             if isinstance(block, KernelBlock):
                 yield from self._kernel_into(block, unit)
             elif isinstance(block, Gate):
-                for left, right in _operands(block, block.targets == unit):
+                here = block.targets == unit
+                for left, right in zip(block.lefts[here].tolist(), block.rights[here].tolist(), strict=True):
                     yield Step(left, unit, other=right)
                     yield Step(right, unit, other=left)
             else:
@@ -125,10 +126,6 @@ class Steps:
         if name not in self._masks:
             self._masks[name] = self.graph.kept[name].unpack().reshape(-1)
         return self._masks[name]
-
-
-def _operands(block: Gate, here: np.ndarray) -> Iterator[tuple[int, int]]:
-    yield from zip(block.lefts[here].tolist(), block.rights[here].tolist(), strict=True)
 
 
 def entries_of(view: View | Places, group: int, *, row: int | None = None, column: int | None = None) -> np.ndarray:
