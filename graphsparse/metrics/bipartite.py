@@ -24,14 +24,6 @@ def _of_each(part: Part, count: Count) -> dict[str, float]:
     return {name: count(each) for name, each in part.once(layer_graphs).items()}
 
 
-def _rank(edges: sparse.csr_array) -> float:
-    return float(structural_rank(edges)) if edges.nnz else 0.0
-
-
-def _least_side(edges: sparse.csr_array) -> float:
-    return float(min(edges.shape))
-
-
 def _degrees(edges: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     return np.diff(edges.indptr).astype(float), np.bincount(edges.indices, minlength=edges.shape[1]).astype(float)
 
@@ -78,11 +70,11 @@ def _closed(starts: Any, indices: Any, starts_back: Any, indices_back: Any) -> A
 
 
 COUNTS = rows_of_parameters("structure", "edges", (
-    ("structural_rank", "full_rank", lambda part: _of_each(part, _rank),
+    ("structural_rank", "full_rank", lambda part: _of_each(part, lambda edges: structural_rank(edges) if edges.nnz else 0),
      "The rank that the mask allows: the most edges of the bipartite graph no two of which share a node. Almost all "
      "weights under the mask have this rank (structural rank: Duff et al. 1986). Cost: maximum bipartite matching (SciPy), "
      "in the worst case the edges times the root of the nodes."),
-    ("full_rank", "", lambda part: _of_each(part, _least_side),
+    ("full_rank", "", lambda part: _of_each(part, lambda edges: min(edges.shape)),
      "The smaller number of nodes of the two sides: no rank is greater; the same for both parts. Cost: a pass over the "
      "edges."),
 )) + rows_of_parameters("structure", "butterflies", (

@@ -23,13 +23,6 @@ class Change(NamedTuple):
         """Intersection over union; 1 where both are empty."""
         return self.both / self.either if self.either else 1.0
 
-    def __add__(self, other: object) -> Change:
-        assert isinstance(other, Change)
-        return Change(*(mine + its for mine, its in zip(self, other)))
-
-
-NOTHING = Change(0, 0, 0, 0)
-
 
 def change(before: Mask, after: Mask) -> Change:
     """From one mask of a parameter to another.
@@ -50,7 +43,7 @@ def changes(before: Masks, after: Masks, names: Iterable[str]) -> dict[str, Chan
 
 def in_all(found: Mapping[str, Change]) -> Change:
     """The changes of all parameters together."""
-    return sum(found.values(), NOTHING)
+    return Change(*map(sum, zip(Change(0, 0, 0, 0), *found.values())))
 
 
 def ever(before: Masks | None, now: Masks, names: Iterable[str]) -> dict[str, Mask]:

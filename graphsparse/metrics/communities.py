@@ -14,10 +14,9 @@ from graphsparse.metrics.fits import NO_UNITS
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, library, metric
 
-EXTRA = "topology"
 NO_EDGES, NO_UNIT = "there are no edges", "no unit of the part"
-MOST_EDGES = 5_000_000  # edges up to which it also asks libraries that take long
-MOST_HOPS = 10_000_000  # edges up to which a table of all metrics goes two hops from every unit
+# edges up to which a table of all metrics has rows of libraries that take long, and goes two hops from every unit
+MOST_EDGES, MOST_HOPS = 5_000_000, 10_000_000
 SUBGRAPHS = 20_000_000
 
 
@@ -145,7 +144,7 @@ def _subgraphs(part: Part) -> float:
 
 def coreness(part: Part) -> np.ndarray:
     """The coreness of each unit, (n_units,)."""
-    decomposition = library("sknetwork.topology", EXTRA).get_core_decomposition
+    decomposition = library("sknetwork.topology", "topology").get_core_decomposition
     edges = part.edges
     return np.asarray(decomposition(_symmetric(edges))) if edges.nnz else np.zeros(edges.shape[0], np.int64)
 
@@ -184,7 +183,7 @@ def _modularity(edges: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray,
 
 def labels_of(edges: sparse.csr_matrix, bipartite: bool) -> tuple[np.ndarray, np.ndarray]:
     """The communities of the rows and of the columns; of a graph that is not bipartite they are the same units."""
-    louvain = library("sknetwork.clustering", EXTRA).Louvain
+    louvain = library("sknetwork.clustering", "topology").Louvain
     method = louvain(return_probs=False, return_aggregate=False, sort_clusters=False, random_state=0)
     method.fit(edges, force_bipartite=bipartite)
     return (method.labels_row_, method.labels_col_) if bipartite else (method.labels_, method.labels_)

@@ -136,7 +136,7 @@ def compare_masks(
     if pairs not in ORDERS:
         raise ArgumentError("pairs must be all, next or first", place="pairs", received=pairs)
     names, rows = tuple(sets), Rows(graph)
-    swept = [Swept(_under(graph, name, masks)) for name, masks in sets.items()]
+    swept = (Swept(_under(graph, name, masks)) for name, masks in sets.items())
     parts = [[Part(each, part) for part in PARTS] for each in swept]
     found: list[tuple[Any, ...]] = []
     order = list(ORDERS[pairs](len(names)))

@@ -103,10 +103,8 @@ def _stopped(swept: Swept, whole: Swept, here: np.ndarray, found: Side) -> Side:
             zero = others[(mine >= 0) & here[mine] & (others >= 0) & ~swept.liveness.nonzero[others]]
             if len(zero) and found.side == "sinks":
                 layer = graph.layer_of(zero[0])
-                behind = missing_side(swept, whole, int(zero[0]), "sources")
-                return replace(
-                    found, parameters=behind.parameters, zero_operand=f"{layer.name}[{zero[0] - layer.start}]"
-                )
+                behind, operand = missing_side(swept, whole, int(zero[0]), "sources"), zero[0] - layer.start
+                return replace(found, parameters=behind.parameters, zero_operand=f"{layer.name}[{operand}]")
     return found
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.compiling import compiled
+from graphsparse.metrics.encodings import NO_WEIGHTS
 from graphsparse.metrics.ends import kernels_of
 from graphsparse.metrics.fits import Histogram, summary_row
 from graphsparse.metrics.parts import Part
 from graphsparse.metrics.table import Found, Metric, metric, rows_of_parameters
 
-NO_WEIGHTS = "the weights are not known"
 HUB = 3.0
 
 
@@ -87,14 +87,12 @@ def strength(part: Part) -> Found:
     Node strength (Cunegatti et al. 2024) with kernels rolled: a weight counts once, not at each position. Cost: a pass
     over the weights.
     """
-    values = {}
-    for name in part.graph.shapes:
+    values = dict.fromkeys(part.graph.shapes, np.nan)
+    for name, mask in part.masks.items():
         known, rows = part.graph.weights.get(name), part.once(fan_ins)[name].units
-        if known is None or not rows:
-            values[name] = np.nan
-            continue
-        kept = np.asarray(known).reshape(-1)[part.masks[name].unpack().reshape(-1)]
-        values[name] = float(np.abs(kept, dtype=np.float64).sum() / rows)
+        if known is not None and rows:
+            kept = np.asarray(known).reshape(-1)[mask.unpack().reshape(-1)]
+            values[name] = float(np.abs(kept, dtype=np.float64).sum() / rows)
     return Found(None, None, values, NO_WEIGHTS)
 
 

@@ -104,14 +104,12 @@ class Dominators:
         if not len(ends):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         units = _common(self.forwards, ends)
-        within = units[self._only_in[units]].tolist()
-        edges = [_place(self.edges, int(self.forwards[unit]), unit) for unit in within]  # the one way in dominates
+        edges, starts = [], self.edges.indptr
+        for unit in units[self._only_in[units]]:  # the origin of the one way in dominates
+            origin = self.forwards[unit]
+            row = self.edges.indices[starts[origin] : starts[origin + 1]]
+            edges.append(starts[origin] + np.flatnonzero(row == unit)[0])
         return units, np.asarray(edges, np.int64)
-
-
-def _place(matrix: sparse.csr_array, row: int, column: int) -> int:
-    start, stop = matrix.indptr[row], matrix.indptr[row + 1]
-    return int(start + np.flatnonzero(matrix.indices[start:stop] == column)[0])
 
 
 def _common(tree: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -157,10 +157,6 @@ def _means(part: Part, value: Callable[[Expansion], float], reason: str, weighte
     return Found.over_parameters(values, np.mean, reason)
 
 
-def _count(part: Part) -> Found:
-    return Found.of_parameters({name: float(len(_groups(each))) for name, each in part.once(layer_graphs).items()})
-
-
 ROWS = tuple(
     Metric(name, "expansion", unit, function, text)
     for name, unit, function, text in (
@@ -193,7 +189,8 @@ ROWS = tuple(
          partial(_spectral, value=lambda each: each.spectral_gap, weighted=True),
          "First less third eigenvalue of the adjacency of absolute weights (Hoang et al., NeurIPS 2023); wires weigh 1. In "
          "all: of the whole graph, made symmetric. Cost: as `first_eigenvalue`, and 8 bytes more per edge."),
-        ("regular_subgraphs", "subgraphs", _count,
+        ("regular_subgraphs", "subgraphs",
+         lambda part: Found.of_parameters({n: len(_groups(each)) for n, each in part.once(layer_graphs).items()}),
          "Subgraphs of the left units of one degree, 1 or more, with all edges of theirs. Cost: a pass over the edges."),
         ("mean_gap_of_regular_subgraphs", "eigenvalue", partial(_means, value=lambda each: each.gap, reason=NO_EDGES),
          "Mean `ramanujan_gap` of the `regular_subgraphs`: IMDB of Hoang et al. (ICLR 2023), over every group of units. Right "

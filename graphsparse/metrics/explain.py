@@ -60,9 +60,6 @@ class Explanation:
     numbers: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return "\n  ".join(self._lines())
-
-    def _lines(self) -> list[str]:
         lines = [f"{self.what} is {'alive' if self.alive else 'dead'}"]
         lines += [", ".join(f"{count:,} {name}" for name, count in self.numbers.items())] if self.numbers else []
         lines += ["its own mask drops it"] if self.dropped else []
@@ -70,7 +67,7 @@ class Explanation:
         lines += [str(step) for step in self.path]
         if not self.alive:
             lines.append(self._way_out())
-        return lines
+        return "\n  ".join(lines)
 
     def _way_out(self) -> str:
         if self.distance == inf:

@@ -98,10 +98,6 @@ def _removable(part: Part) -> np.ndarray:
     return np.where(part.once(_lacking, "out"), part.in_degrees, from_beginnings)
 
 
-def _inactive(part: Part) -> np.ndarray:
-    return part.in_degrees - part.swept.in_degrees["active"]
-
-
 ONE_HOP = rows_of_units("one hop", "edges", (
     ("edges", "", lambda part: part.in_degrees,
      "Edges of the graph by the layer of their target: connections at each position and wires; parallel ones are one. "
@@ -121,8 +117,9 @@ ONE_HOP = rows_of_units("one hop", "edges", (
      'Edges out of units that have none in: "removable out-connections" of Cunegatti et al. 2024. Cost: as `edges`.'),
     ("removable_one_hop", "edges", lambda part: part.once(_removable),
      "Edges that are removable in either way, each once, by the layer of their target. Cost: as `edges`."),
-    ("inactive_edges", "edges", lambda part: part.once(_inactive),
+    ("inactive_edges", "edges", lambda part: part.in_degrees - part.swept.in_degrees["active"],
      "Edges of the part on no source-sink path, by the layer of their target. Cost: as `edges`."),
-    ("inactive_beyond_one_hop", "", lambda part: part.once(_inactive) - part.once(_removable),
+    ("inactive_beyond_one_hop", "",
+     lambda part: part.in_degrees - part.swept.in_degrees["active"] - part.once(_removable),
      "Edges on no source-sink path that one hop does not see: `inactive_edges` less `removable_one_hop`. Cost: as `edges`."),
 ))  # fmt: skip

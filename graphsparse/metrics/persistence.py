@@ -19,7 +19,7 @@ from graphsparse.metrics.encodings import layer_graphs, weights_lacking, without
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.spectra import one_way
 from graphsparse.metrics.table import Found, metric
-from graphsparse.sweep import Reach, backwards, sweep
+from graphsparse.sweep import backwards, sweep
 
 NO_WEIGHT = "no connection has a weight other than zero"
 ALL_ALIKE = "a parameter's weights are all alike and cannot be standardised, or there are none"
@@ -117,8 +117,12 @@ def _deep(part: Part) -> Found:
         return Found(np.nan, undefined=ALL_ALIKE)
     graph = part.graph
     found = sweep(graph, values, MAX_MIN_64)
-    by_sink = [_widest(found, sink) for sink in graph.sinks.tolist()]
-    widest = np.asarray(by_sink).reshape(len(graph.sinks), len(graph.sources)).T
+    widest = np.full(
+        (len(graph.sources), len(graph.sinks)), -np.inf
+    )  # of each pair, the least weight on the widest path
+    for n, sink in enumerate(graph.sinks):
+        alone = replace(graph, sinks=np.asarray([sink]))
+        widest[:, n] = found.algebra.units(backwards(alone, found.values, found.state, found.algebra))[graph.sources]
     rows, columns = np.nonzero(widest > -np.inf)
     joined = sparse.coo_array((np.minimum(widest[rows, columns], 1), (rows, columns)), widest.shape).tocsr()
     return Found(persistence_of(joined) / float(np.sqrt(max(sum(widest.shape) - 1, 1))))
@@ -138,9 +142,3 @@ def _standardised(part: Part) -> dict[str, np.ndarray] | None:
             found[name][there] = np.abs((weights[there] - weights[there].mean()) / spread)
             greatest = max(greatest, float(found[name].max()))
     return {name: each / greatest for name, each in found.items()} if greatest else None
-
-
-def _widest(found: Reach, sink: int) -> np.ndarray:
-    """The least weight on the widest path from each source to a sink; minus infinity where there is none."""
-    alone = replace(found.graph, sinks=np.asarray([sink]))
-    return found.algebra.units(backwards(alone, found.values, found.state, found.algebra))[found.graph.sources]

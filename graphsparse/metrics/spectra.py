@@ -156,11 +156,7 @@ def _eigenvalues(matrix: Any, count: int, which: str) -> np.ndarray:
     """Some of the eigenvalues of a symmetric matrix, those at one end among them: "LA" largest, "LM" largest absolute ones."""
     n = matrix.shape[0]
     if n > DENSE:
-        return eigsh(matrix, count, which=which, v0=_start(n), tol=TOLERANCE, return_eigenvectors=False)
+        start = np.random.default_rng(0).standard_normal(n)  # a constant one is an eigenvector of some graphs
+        return eigsh(matrix, count, which=which, v0=start, tol=TOLERANCE, return_eigenvectors=False)
     some = [max(n - count, 0), n - 1] if which == "LA" else None
     return linalg.eigvalsh(matrix.toarray(), subset_by_index=some)
-
-
-def _start(n: int) -> np.ndarray:
-    """The first vector of every Lanczos run: no eigenvector of a graph, as a constant one is of some."""
-    return np.random.default_rng(0).standard_normal(n)

@@ -27,11 +27,11 @@ class Found:
     undefined: str = ""
 
     @classmethod
-    def of_units(cls, part: Part, values: np.ndarray, undefined: str = "") -> Found:
+    def of_units(cls, part: Part, values: np.ndarray) -> Found:
         """The sum of a value of each unit, in all and by layer."""
         add = np.count_nonzero if values.dtype == bool else np.sum
         layers = np.asarray([add(values[layer.start : layer.stop]) for layer in part.graph.layers], float)
-        return cls(float(layers.sum()), layers, None, undefined)
+        return cls(float(layers.sum()), layers)
 
     @classmethod
     def over_units(
@@ -43,10 +43,10 @@ class Found:
         return cls(of(slice(None)), layers, None, undefined)
 
     @classmethod
-    def of_parameters(cls, values: Mapping[str, float], undefined: str = "") -> Found:
+    def of_parameters(cls, values: Mapping[str, float]) -> Found:
         """A value of each parameter, and their sum."""
         values = {name: float(value) for name, value in values.items()}
-        return cls(float(sum(values.values())), None, values, undefined)
+        return cls(float(sum(values.values())), None, values)
 
     @classmethod
     def over_parameters(
