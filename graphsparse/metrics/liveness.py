@@ -7,8 +7,13 @@ import numpy as np
 from graphsparse.blocks import KernelBlock
 from graphsparse.metrics.edges import entering
 from graphsparse.metrics.ends import kernels_of, prunable_units
-from graphsparse.metrics.parts import Part
+from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric, rows_of_parameters, rows_of_units
+
+
+def _prunable(swept: Swept) -> np.ndarray:
+    return prunable_units(swept.graph)
+
 
 UNITS = rows_of_units("liveness", "units", (
     ("units", "", lambda part: part.units,
@@ -19,7 +24,7 @@ UNITS = rows_of_units("liveness", "units", (
      "Units that reach no sink. Cost: that of `units`."),
     ("constant", "units", lambda part: part.units & part.swept.liveness.nonzero & ~part.swept.liveness.signal,
      "Units that hold a number other than zero that no input moves. Cost: that of `units`."),
-    ("prunable_units", "", lambda part: prunable_units(part.graph),
+    ("prunable_units", "", lambda part: part.swept.once(_prunable),
      "Units at an end of at least one prunable connection, kept or dropped; the same for both parts. Cost: one sweep."),
     ("connected_units", "prunable_units", lambda part: part.joined,
      "Units with at least one connection of the part; wires do not count. Over `prunable_units` it is the active neuron "
