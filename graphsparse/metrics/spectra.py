@@ -73,10 +73,7 @@ def laplacian_radius(adjacency: sparse.csr_array) -> float:
 
 
 def one_way(biadjacency: sparse.csr_array, data: np.ndarray | None = None) -> sparse.csr_array:
-    """The bipartite graph as a square matrix, left units first: each edge once, from left to right.
-
-    ``data`` takes the place of the edges' own; where it is None they are True.
-    """
+    """The bipartite graph as a square matrix, left units first, each edge once; its entries are True, or ``data``."""
     n, m = biadjacency.shape
     starts = np.concatenate([biadjacency.indptr, np.full(m, biadjacency.nnz, biadjacency.indptr.dtype)])
     data = np.ones(biadjacency.nnz, bool) if data is None else data
