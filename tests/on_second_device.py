@@ -226,6 +226,17 @@ def test_a_model_there_is_captured_as_it_is_here(statistics):
         assert gs.sparsity(there.with_masks(far(masks))).rows == gs.sparsity(here.with_masks(masks)).rows
 
 
+def test_outputs_before_and_after_are_compared_there():
+    model, masks = built().eval().to(FAR), drawn(kernels(built()), 0.05)
+    for name, mask in masks.items():
+        torch_prune.custom_from_mask(model.get_submodule(name.removesuffix(".weight")), "weight", mask.to(FAR))
+    verification = gs.analyze(model, X.to(FAR), norm_statistics=True, verify=True).verification
+    assert verification.dropped > 0 and verification.largest < 1e-12
+    with torch.utils._python_dispatch._disable_current_modes():
+        program = torch.export.export(Attends().eval(), (torch.tensor([[1, 4, 2, 7, 9]]),))
+    assert gs.analyze(move_to_device_pass(program, FAR), verify=True).verification.largest < 1e-12
+
+
 def test_masks_that_a_model_carries_there():
     model = built().to(FAR)
     masks = drawn(kernels(model))

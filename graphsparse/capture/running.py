@@ -47,9 +47,9 @@ class Runnable:
 
 
 def _doubled(value: Any) -> Any:
-    """A copy of a tensor, in double precision where it is floating; anything else as it is."""
+    """A copy of a tensor on the host, in double precision where it is floating; anything else as it is."""
     if isinstance(value, torch.Tensor):
-        return value.detach().to(torch.float64 if value.is_floating_point() else value.dtype, copy=True)
+        return value.detach().to("cpu", torch.float64 if value.is_floating_point() else value.dtype, copy=True)
     return value
 
 

@@ -114,7 +114,9 @@ def _masked(network: Network, graph: LayeredGraph, masks: Mapping[str, torch.Ten
     """A program's tensors, those that a mask belongs to as zeros where it drops."""
     held = {name: network.weights.get(name, tensor) for name, tensor in network.state.items()}
     own = {name: masks[graph.aliases.get(name, name)] for name in held if graph.aliases.get(name, name) in masks}
-    return {name: torch.where(own[name], each, 0) if name in own else each for name, each in held.items()}
+    return {
+        name: torch.where(own[name].to(each.device), each, 0) if name in own else each for name, each in held.items()
+    }
 
 
 def _compared(
@@ -142,9 +144,10 @@ def _drawn(inputs: Any, graph: LayeredGraph, generator: torch.Generator) -> Any:
         leaf = leaves[place]
         rows = [graph.shapes[table][0] for table in each.tables if table in graph.shapes] if each else []
         if leaf.is_floating_point():
-            leaves[place] = torch.randn(leaf.shape, dtype=torch.float64, generator=generator)
+            leaves[place] = torch.randn(leaf.shape, dtype=torch.float64, generator=generator).to(leaf.device)
         elif rows:
-            leaves[place] = torch.randint(min(rows), leaf.shape, dtype=leaf.dtype, generator=generator)
+            made = torch.randint(min(rows), leaf.shape, dtype=leaf.dtype, generator=generator)
+            leaves[place] = made.to(leaf.device)
     return tree_unflatten(leaves, form)
 
 

@@ -197,6 +197,7 @@ def _planned(
     return graph, folding, Written(final, tuple(units), kept)
 
 
+@torch.no_grad()
 def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     """A plain float64 copy with the present masks applied, to each use its own."""
     twin = copy.deepcopy(unmasked(model).model).double()
@@ -205,7 +206,7 @@ def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     for name, parameter in twin.named_parameters():
         mask = graph.kept.get(own.get(name, graph.aliases.get(name, name)))
         if mask is not None:
-            parameter.data = torch.where(torch.from_numpy(mask.unpack()), parameter.data, 0.0)
+            parameter.masked_fill_(torch.from_numpy(~mask.unpack()).to(parameter.device), 0.0)
     return twin
 
 
