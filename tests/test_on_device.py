@@ -12,7 +12,8 @@ import graphsparse as gs
 from graphsparse.errors import MaskError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.training.callbacks.loop import Loop
-from graphsparse.training.on_device import DeviceSweep, OnDevice
+from graphsparse.training.device_algebra import OnDevice
+from graphsparse.training.on_device import DeviceSweep
 from tests.families import MODELS, Recurrent
 from tests.small_graphs import graphs
 

@@ -7,15 +7,11 @@ from typing import Any
 
 import torch
 
-from graphsparse.errors import MissingExtra
+from graphsparse.errors import needs_extra
 from graphsparse.training.callbacks.loop import MakeSchedule, Trained
 
-try:
+with needs_extra("lightning", "the extra lightning must be installed for this callback"):
     from lightning.pytorch import Callback, LightningModule, Trainer
-except ImportError as error:
-    raise MissingExtra(
-        "the extra lightning must be installed for this callback", way_out="pip install 'graphsparse[lightning]'"
-    ) from error
 
 
 class LightningMasks(Trained, Callback):

@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from graphsparse.checkpoints import write_masks_file
-from graphsparse.errors import MissingExtra
+from graphsparse.errors import needs_extra
 from graphsparse.training.callbacks.loop import MakeSchedule, Trained
 
-try:
+with needs_extra("transformers", "the extra transformers must be installed for this callback"):
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
     from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-except ImportError as error:
-    raise MissingExtra(
-        "the extra transformers must be installed for this callback", way_out="pip install 'graphsparse[transformers]'"
-    ) from error
 
 FILE = "masks.safetensors"
 
