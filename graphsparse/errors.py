@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _LONGEST = 400  # characters of a place or a value in a message: a name in a file may have millions
 SIZES = "give trust_sizes=True if you know where it comes from, or export it with a smaller input"
 """The way out where a program asks for more than its file bears out."""
@@ -87,3 +90,12 @@ class ArgumentError(GraphsparseError, TypeError):
 
 class MissingExtra(GraphsparseError):
     """A feature needs an optional package that is not installed; the text names the extra."""
+
+
+@contextmanager
+def needs_extra(name: str, rule: str) -> Iterator[None]:
+    """Around the import of an optional package: where it is missing, MissingExtra states the rule and names the extra."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(rule, way_out=f"pip install 'graphsparse[{name}]'") from error

@@ -57,12 +57,8 @@ def unknown_name(rule: str, given: str, known: Collection[str], owner: str = "gr
 
 def wrong_shape(name: str, received: Sequence[int], wanted: Sequence[int]) -> MaskError:
     """The error of a mask that has another shape than its parameter."""
-    return MaskError(
-        "a mask must have the shape of its parameter",
-        place=name,
-        received=tuple(received),
-        way_out=f"give {tuple(wanted)}",
-    )
+    rule, way_out = "a mask must have the shape of its parameter", f"give {tuple(wanted)}"
+    return MaskError(rule, place=name, received=tuple(received), way_out=way_out)
 
 
 def disagreement(one: str, other: str) -> MaskError:

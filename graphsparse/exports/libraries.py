@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from graphsparse.errors import MissingExtra
+from graphsparse.errors import needs_extra
 from graphsparse.exports.edges import WIRE, Edges, Progress, together
 from graphsparse.graph import LayeredGraph
 
@@ -36,12 +36,8 @@ def to_networkx(graph: LayeredGraph) -> networkx.DiGraph:
 def to_igraph(graph: LayeredGraph) -> igraph.Graph:
     """Vertices are unit ids with "layer" (the rank), "part" (the layer's name) and "active"; edges have "weight",
     "parameter" and "active"."""
-    try:
+    with needs_extra("igraph", "igraph must be installed for a graph of igraph"):
         import igraph
-    except ImportError as error:
-        raise MissingExtra(
-            "igraph must be installed for a graph of igraph", way_out="pip install 'graphsparse[igraph]'"
-        ) from error
     edges = Edges(graph)
     rows, names = together(edges), [*edges.names, None]  # the last for -1, which is a wire
     result = igraph.Graph(n=graph.n_units, edges=np.stack([rows.sources, rows.targets], 1), directed=True)
@@ -56,13 +52,9 @@ def to_igraph(graph: LayeredGraph) -> igraph.Graph:
 
 def write_parquet(file: BinaryIO, graph: LayeredGraph, progress: Progress) -> None:
     """A row per edge: source, target, weight, parameter (null for wires), layer (the target's) and active."""
-    try:
+    with needs_extra("parquet", "a parquet file needs pyarrow"):
         import pyarrow
         from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtra(
-            "pyarrow must be installed for a Parquet file", way_out="pip install 'graphsparse[parquet]'"
-        ) from error
     edges, names = Edges(graph, progress), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     schema = pyarrow.schema({
         "source": pyarrow.int32(), "target": pyarrow.int32(), "weight": pyarrow.float64(), "parameter": names, "layer": names,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints.atomic import replacing
-from graphsparse.errors import MissingExtra
+from graphsparse.errors import needs_extra
 
 if TYPE_CHECKING:
     import pandas
@@ -37,10 +37,8 @@ def write_parquet(frame: pandas.DataFrame, path: str | os.PathLike[str], *, inde
 
 def check_parquet() -> None:
     """Raises MissingExtra where parquet cannot be written."""
-    try:
+    with needs_extra("parquet", "a parquet file needs pyarrow"):
         import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("a parquet file needs pyarrow", way_out="pip install 'graphsparse[parquet]'") from error
 
 
 def plain_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

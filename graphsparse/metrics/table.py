@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphsparse.errors import ArgumentError, MissingExtra
+from graphsparse.errors import ArgumentError, needs_extra
 from graphsparse.measures.names import metric_names, suggestion
 from graphsparse.metrics.parts import Part
 
@@ -154,13 +154,8 @@ def library(module: str, extra: str) -> Any:
     Raises:
         MissingExtra: it is not installed; the text names the extra that brings it.
     """
-    try:
+    with needs_extra(extra, f"{module.partition('.')[0]} must be installed for this metric"):
         return import_module(module)
-    except ImportError as error:
-        raise MissingExtra(
-            f"{module.partition('.')[0]} must be installed for this metric",
-            way_out=f"pip install 'graphsparse[{extra}]'",
-        ) from error
 
 
 def chosen(table: Mapping[str, Metric], metrics: Any, groups: Iterable[str], rule: str, way_out: str) -> list[Metric]:

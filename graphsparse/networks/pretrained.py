@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.modules import module as registration
 
 from graphsparse.capture.quiet import quiet
-from graphsparse.errors import GraphsparseError, MissingExtra, ModelError, brief
+from graphsparse.errors import GraphsparseError, ModelError, brief, needs_extra
 from graphsparse.networks.configuration import CONFIG, TRUST, WAY_OUT, not_buildable, read_configuration, too_large
 
 FORBIDDEN = {
@@ -80,14 +80,8 @@ def build_pretrained(
         ModelError: the configuration cannot be read, names no model that transformers itself has, or one that is far
             larger than the tensors beside it.
     """
-    try:
-        with quiet():
-            import transformers
-    except ImportError as error:
-        raise MissingExtra(
-            "a folder with a config.json needs transformers", place=str(folder),
-            way_out="pip install 'graphsparse[transformers]'",
-        ) from error  # fmt: skip
+    with needs_extra("transformers", f"a folder with a config.json, as {folder}, needs transformers"), quiet():
+        import transformers
     place = Path(folder)
     try:
         with quiet(), _sealed():

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphsparse.errors import MissingExtra
+from graphsparse.errors import needs_extra
 from graphsparse.pages.sections import Page
 
 if TYPE_CHECKING:
@@ -87,10 +87,8 @@ def _text(name: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    try:
+    with needs_extra("html", "a page needs Jinja2"):
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise MissingExtra("a page needs Jinja2", way_out="pip install 'graphsparse[html]'") from error
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=StrictUndefined, finalize=straight,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graphsparse.errors import MissingExtra
+from graphsparse.errors import needs_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +40,8 @@ def axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
 
 def require() -> None:
     """Raises MissingExtra where nothing can be drawn."""
-    try:
+    with needs_extra("plots", "a picture needs matplotlib"):
         import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("a picture needs matplotlib", way_out="pip install 'graphsparse[plots]'") from error
 
 
 def line(number: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from graphsparse.errors import ArgumentError, GraphsparseError, MissingExtra, brief
+from graphsparse.errors import ArgumentError, GraphsparseError, brief, needs_extra
 from graphsparse.runs.snapshot import Sidecar, Snapshot
 from graphsparse.runs.snapshot import snapshot_of as snapshot_of
 from graphsparse.runs.steps import Step
@@ -106,10 +106,8 @@ def _call(work: Callable[[Step], Outcome], step: Step) -> Outcome:
 @contextmanager
 def _client(cluster: Any) -> Iterator[Any]:
     """A client of the scheduler with this address, which is closed in the end; or the client that is given, left open."""
-    try:
+    with needs_extra("dask", "a cluster needs dask"):
         from dask.distributed import Client
-    except ImportError as error:
-        raise MissingExtra("a cluster needs dask", way_out="pip install 'graphsparse[dask]'") from error
     if not isinstance(cluster, str):
         yield cluster
         return
