@@ -20,6 +20,9 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     for name in ("GRAPHSPARSE_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, str(share))
 
+if "SECOND_DEVICE" not in os.environ:  # torch has one further device in a process: see `test_second_device`
+    collect_ignore = ["second_device.py", "on_second_device.py"]
+
 gc.set_threshold(50_000, 20, 20)
 
 
