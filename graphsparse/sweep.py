@@ -77,8 +77,8 @@ def sweep(
 ) -> Reach:
     """Sweep a graph forwards and backwards.
 
-    ``values`` say what each connection carries, by parameter in its shape (see `graphsparse.algebras`). They are taken as
-    they are, also where a mask drops a connection; without them, a kept connection carries the algebra's one. Biases and
+    ``values`` say what each connection carries, by parameter in its shape (see `graphsparse.algebras`). They are taken in the
+    algebra's type, also where a mask drops a connection; without them, a kept connection carries the algebra's one. Biases and
     scales are there or not by the graph's masks, in every algebra. ``states=True`` also finds where units are not zero,
     which constants need; by default only graphs with products do.
     """
@@ -88,7 +88,8 @@ def sweep(
         raise ArgumentError(
             "values must hold every parameter of the graph", received=f"none for {', '.join(missing[:4])}"
         )
-    values = _by_use(graph, values, algebra)
+    given = {name: algebra.given(name, values[name], shape) for name, shape in graph.shapes.items()}
+    values = _by_use(graph, {**values, **given}, algebra)
     state = forwards(graph, values, algebra, states=graph.gated if states is None else states)
     return Reach(graph, values, algebra, state, backwards(graph, values, state, algebra))
 

@@ -327,3 +327,19 @@ def test_values_that_lack_a_parameter_are_refused():
         ArgumentError, match=f"values must hold every parameter of the graph.*{next(iter(graph.shapes))}"
     ):
         sweep(graph, values, PLUS_TIMES)
+
+
+@pytest.mark.parametrize("algebra", [PLUS_TIMES, MAX_MIN_64, OR_AND], ids=lambda each: each.name)
+@pytest.mark.parametrize("values", [np.ones(1), np.ones((2, 1)), np.ones((7, 2))], ids=lambda each: str(each.shape))
+def test_values_of_another_shape_are_refused(algebra, values):
+    graph = gs.export(nn.Linear(2, 1, bias=False), torch.zeros(1, 2), {})
+    with pytest.raises(gs.ArgumentError, match=r"values .*must .* shape \(1, 2\), at weight"):
+        sweep(graph, {"weight": values}, algebra)
+
+
+def test_values_are_taken_in_the_type_of_the_algebra():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+    graph = gs.export(model, torch.zeros(1, 2), {})
+    for ones in (np.ones((2, 2), int), np.ones((2, 2), bool), torch.ones(2, 2)):
+        found = sweep(graph, {"0.weight": ones, "1.weight": np.array([[0.5, 0.2]])}, MAX_MIN_64).connections()
+        assert found["0.weight"].tolist() == [[0.5, 0.5], [0.2, 0.2]]

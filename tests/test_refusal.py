@@ -11,6 +11,7 @@ from torch import nn
 import graphsparse as gs
 from graphsparse.capture import rules
 from graphsparse.capture.rules.pointwise import function
+from graphsparse.capture.values import Units
 from graphsparse.errors import CaptureError, MaskError, UnsupportedOperations
 from graphsparse.passes.liveness import active_connections
 
@@ -190,3 +191,17 @@ class Ragged(torch.nn.Module):
 def test_sizes_that_depend_on_values_are_refused_in_a_sentence():
     with pytest.raises(CaptureError, match="must not depend on the values of"):
         gs.export(Ragged(), torch.ones(3, 2), {})
+
+
+@pytest.mark.parametrize(
+    ("made", "received"),
+    [(lambda v: Units(v.ids[:, :2]), r"\(1, 2\)"), (lambda v: v.ids, "Tensor"), (lambda v: None, "NoneType")],
+    ids=["too narrow", "ids alone", "nothing"],
+)
+def test_a_rule_that_returns_something_else_is_named(made, received):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    of_tanh = {torch.ops.aten.tanh.default: lambda call, value: made(value)}
+    with pytest.raises(
+        gs.CaptureError, match=rf"the rule of aten.tanh.default must return a value of shape \(1, 4\), at 1.*{received}"
+    ):
+        gs.export(model, torch.zeros(1, 3), {}, extra_rules=of_tanh)

@@ -21,7 +21,7 @@ from graphsparse.capture.mechanics.counting import carries
 from graphsparse.capture.mechanics.routed import for_each_expert
 from graphsparse.capture.mechanics.statistics import measured, without_statistic
 from graphsparse.capture.mechanics.waiting import Scores
-from graphsparse.capture.nodes import kind_of, operation_name, place_of, result_of
+from graphsparse.capture.nodes import kind_of, operation_name, place_of, result_of, tensors_in
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.tried import tried
 from graphsparse.capture.values import Known, Units, Weight, unknown
@@ -101,8 +101,21 @@ class Lowering:
         results = node.meta.get("val")
         if isinstance(value, (Units, Weight, Known)) and isinstance(results, (tuple, list)):
             value = (value, *map(unknown, results[1:]))  # the rule says what the first is
+        _require_fit(call, value, results)
         self.used[called] += 1
         return value
+
+
+def _require_fit(call: Call, made: Any, results: Any) -> None:
+    """Raise where a rule makes something else of a result than a value of its shape."""
+    values, wanted = tree_leaves(made), tensors_in(results)
+    for value, result in zip(values, wanted) if len(values) == len(wanted) else ():
+        shape = tuple(value.shape) if isinstance(value, (Units, Weight, Known)) else None
+        if shape != tuple(result.shape):
+            raise CaptureError(
+                f"the rule of {call.target} must return a value of shape {tuple(result.shape)}",
+                place=call.place or "the model", received=shape if shape is not None else type(value).__name__,
+            )  # fmt: skip
 
 
 def lower(

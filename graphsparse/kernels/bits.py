@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from graphsparse.errors import ArgumentError
 from graphsparse.kernels import found as found_maps
 from graphsparse.kernels import line_maps, maps
 from graphsparse.kernels import lines as loops
@@ -52,6 +53,15 @@ class Bits:
     def of_mask(self, mask: Mask) -> Mask:
         """A mask's connections as values: one where kept."""
         return mask
+
+    def given(self, name: str, values: Mask, shape: Shape) -> Mask:
+        """What is given for a parameter. Raises ArgumentError where it is no mask, or its shape is another."""
+        if not isinstance(values, Mask) or values.shape != tuple(shape):
+            received = getattr(values, "shape", type(values).__name__)
+            raise ArgumentError(
+                f"values of liveness must be a Mask of shape {tuple(shape)}", place=name, received=received
+            )
+        return values
 
     def under(self, values: Mask, mask: Mask) -> Mask:
         """The values of connections, zero where a mask drops them."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from graphsparse.errors import ArgumentError
 from graphsparse.kernels import element_loops as loops
 from graphsparse.kernels.layout import Kernel
 from graphsparse.kernels.listed import Listed
@@ -69,6 +70,13 @@ class Numbers:
     def of_mask(self, mask: Mask) -> np.ndarray:
         """A mask's connections as values: one where kept."""
         return self.under(np.broadcast_to(self.one, (*self.stack, *mask.shape)), mask)
+
+    def given(self, name: str, values: Any, shape: Shape) -> Any:
+        """What is given for a parameter, as this algebra holds it. Raises ArgumentError where its shape is another."""
+        held = values if isinstance(values, Listed) else np.asarray(values, self.dtype)
+        if isinstance(held, np.ndarray) and held.shape != (*self.stack, *shape):
+            raise ArgumentError(f"values must have the shape {tuple(shape)}", place=name, received=held.shape)
+        return held
 
     def under(self, values: np.ndarray, mask: Mask) -> np.ndarray:
         """The values of connections, zero where a mask drops them."""

@@ -57,6 +57,10 @@ class OnDevice:
         """A mask's connections as values: one where kept."""
         return self._kept(mask, "values", lambda: torch.from_numpy(mask.unpack()).to(self.device, self.dtype))
 
+    def given(self, name: str, values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """What is given for a parameter; `DeviceSweep` has checked it."""
+        return values
+
     def under(self, values: torch.Tensor, mask: Mask) -> torch.Tensor:
         """The values of connections, zero where a mask drops them."""
         return values * self.of_mask(mask)
