@@ -58,9 +58,7 @@ def test_all_operations_without_a_rule_are_refused_at_once():
     assert lines[0] == "2 of 3 operations have no rule"
     assert re.fullmatch(r"    graphsparse_tests\.twist\.default  3 calls  at 0\.1 and 2 more", lines[1])
     assert re.fullmatch(r"    graphsparse_tests\.bend\.default   1 call   at 1", lines[2])
-    assert lines[3] == (
-        "  Add one: graphsparse.capture.rules shows how (embedding.py is the shortest to imitate); give it as extra_rules."
-    )
+    assert lines[3] == ("  Add one, as docs/CONTRIBUTING.md shows (An operation), and give it as extra_rules.")
     assert len(lines) == 4
 
 

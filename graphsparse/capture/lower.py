@@ -40,9 +40,7 @@ class Lowering:
     used: Counter[str] = field(default_factory=Counter)
     sinks: list[torch.Tensor] = field(default_factory=list)
     lack: ClassVar[str] = "have no rule"
-    way_out: ClassVar[str] = (
-        "Add one: graphsparse.capture.rules shows how (embedding.py is the shortest to imitate); give it as extra_rules."
-    )
+    way_out: ClassVar[str] = "Add one, as docs/CONTRIBUTING.md shows (An operation), and give it as extra_rules."
 
     def knows(self, row: Rule) -> bool:
         """Whether there is a rule for units."""
