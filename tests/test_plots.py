@@ -252,7 +252,13 @@ class TestStyle:
         assert pyplot.fignum_exists(ax.figure.number)
         pyplot.close(ax.figure)
 
-    def test_without_matplotlib_the_extra_is_named(self, graph, monkeypatch):
-        monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    @pytest.mark.parametrize(
+        "draw", [plots.density, plots.network, lambda graph: plots.mask(graph, next(iter(graph.shapes)))]
+    )
+    def test_without_matplotlib_the_extra_is_named(self, graph, monkeypatch, draw):
+        modules = __import__("sys").modules
+        for name in [name for name in modules if name.startswith("matplotlib.")]:
+            monkeypatch.delitem(modules, name)
+        monkeypatch.setitem(modules, "matplotlib", None)
         with pytest.raises(gs.MissingExtra, match=r"pip install 'graphsparse\[plots\]'"):
-            plots.density(graph)
+            draw(graph)

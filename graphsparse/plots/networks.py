@@ -40,8 +40,6 @@ def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) ->
     Raises:
         TargetError: the graph has more edges.
     """
-    from matplotlib.collections import LineCollection
-
     swept = Swept(checked_graph(graph))
     edges, active = swept.edges["kept"].tocoo(), swept.edges["active"]
     if edges.nnz > most:
@@ -55,6 +53,8 @@ def network(graph: LayeredGraph, *, most: int = MOST, ax: Axes | None = None) ->
     here = np.isin(numbers, _numbers(graph, alive.row, alive.col))
     wire = ~np.isin(numbers, _connections(graph))
     ax = axes(ax, (6.4, 4.2))
+    from matplotlib.collections import LineCollection
+
     for label, use, colour in (
         ("wire", wire, FAINT), ("kept, dead", ~wire & ~here, KEPT), ("active", ~wire & here, ACTIVE),
     ):  # fmt: skip

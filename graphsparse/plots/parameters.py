@@ -111,9 +111,6 @@ def mask(
     Raises:
         MaskError: the graph has no such parameter. ArgumentError: another order.
     """
-    from matplotlib.colors import to_rgb
-    from matplotlib.patches import Patch
-
     name = connected_parameter(checked_graph(graph), parameter)
     shape = graph.shapes[name]
     flat = (shape[0], -1) if len(shape) > 1 else (1, -1)
@@ -123,12 +120,15 @@ def mask(
         kept, active = kept[rows][:, columns], active[rows][:, columns]
     elif order != "as it is":
         raise ArgumentError("an order must be 'as it is' or 'degree'", received=repr(order))
+    ax = axes(ax, _size(kept.shape))
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
     shares = [_means(each) for each in (kept & ~active, active)]
     image, filled = np.ones((*shares[0].shape, 3)), shares[0] + shares[1]
     scale = np.sqrt(filled / max(filled.max(initial=0), 1e-9)) / np.maximum(filled, 1e-9)
     for share, colour in zip(shares, (KEPT, ACTIVE)):
         image -= (share * scale)[..., None] * (1 - np.asarray(to_rgb(colour)))
-    ax = axes(ax, _size(kept.shape))
     height, width = kept.shape
     ax.imshow(image.clip(0, 1), aspect="auto", extent=(0, width, height, 0))
     ordered = ", by degree" if order == "degree" else ""
