@@ -261,6 +261,7 @@ def runs_code() -> dict[str, bytes]:
         "a program under another ending": hidden_expression("models/model.JSON"),
         "a program under a longer name": hidden_expression("models/modelwords"),
         "outputs that import a module": changed(_out_spec("collections.defaultdict", DEFAULTDICT)),
+        "outputs that have one name twice": changed(_out_spec("builtins.dict", '["a", "a"]')),
         "a file made by an operation": with_calls(("torch.ops.aten.from_file.default", FILE, (3,))),
         "a file made by an operation in vain": with_calls(
             ("torch.ops.aten.from_file.default", FILE, (3,)), used=False),

@@ -176,7 +176,7 @@ def _keys(context: Any, count: int, kind: str) -> list[str]:
         keys: Any = json.loads(context) if type(context) is str else None
     except ValueError:
         keys = None
-    names = type(keys) is list and all(type(key) is str for key in keys) and len(set(keys)) == count
+    names = type(keys) is list and all(type(key) is str for key in keys) and len(set(keys)) == len(keys) == count
     must(names, "inputs and outputs must be made of tuples, lists, dicts and None", kind)
     return keys
 
