@@ -96,7 +96,7 @@ const flow = (() => {
     const behaviour = d3.zoom().scaleExtent([.05, 40]).filter(accepts).on("zoom", (event) => { scale = event.transform.k; act(event.transform); });
     selection.on("touchstart.page touchmove.page touchend.page", (event) => {
       const now = event.touches.length > 1 ? [event.touches[0].clientY, event.touches[1].clientY] : null;
-      const [one, other] = event.type === "touchmove" && now ? now.map((place, n) => before[n] - place) : [0, 0];
+      const [one, other] = event.type === "touchmove" && now && before ? now.map((place, n) => before[n] - place) : [0, 0];
       if (one * other > 0) scrollBy(0, Math.abs(one) < Math.abs(other) ? one : other);
       before = now;
     }).call(behaviour).on("dblclick.zoom", null);
