@@ -19,9 +19,8 @@ import torch
 from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
-from graphsparse.checkpoints.boundary import DAMAGED, check
+from graphsparse.checkpoints.boundary import check
 from graphsparse.checkpoints.checks import TENSOR, Budget, naturals
-from graphsparse.errors import CheckpointError
 
 _LARGEST_HEADER = 100_000_000  # the library's own limit
 _ANY_HEADER = 1 << 23  # bytes; a larger one takes less than half of its file
@@ -93,19 +92,12 @@ def _span(info: Any, place: str) -> _Span:
     name, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     known = isinstance(name, str) and name in _DTYPES
     check(known, "a tensor's dtype must be one that torch has", place, str(name)[:40], way_out=None)
-    if not (naturals(shape) and naturals(offsets) and len(offsets) == 2):
-        rule, received = (
-            "shapes and offsets must be whole numbers from 0 to 2^63",
-            f"{str(shape)[:60]}, {str(offsets)[:60]}",
-        )
-        raise CheckpointError(rule, place=place, received=received, way_out=DAMAGED)
+    whole = naturals(shape) and naturals(offsets) and len(offsets) == 2
+    received = f"shape {str(shape)[:60]}, offsets {str(offsets)[:60]}"
+    check(whole, "shapes and offsets must be whole numbers from 0 to 2^63", place, received)
     dtype, (begin, end) = _DTYPES[name], offsets
-    if len(shape) > 64 or prod(shape) * dtype.itemsize != end - begin:
-        rule, received = (
-            "a tensor must have as many bytes as its shape asks for",
-            f"{name} {shape} in {end - begin} bytes",
-        )
-        raise CheckpointError(rule, place=place, received=received, way_out=DAMAGED)
+    fits = len(shape) <= 64 and prod(shape) * dtype.itemsize == end - begin
+    check(fits, "a tensor must have as many bytes as its shape asks for", place, f"{name}, {received}")
     return dtype, tuple(shape), begin, end
 
 
@@ -113,11 +105,8 @@ def _check_layout(spans: Mapping[str, _Span], size: int, place: str) -> None:
     """Raises unless every byte after the header belongs to exactly one tensor."""
     reached = 0
     for begin, end, name in sorted((begin, end, name) for name, (_, _, begin, end) in spans.items()):
-        if begin != reached or end > size:
-            rule, received = (
-                "tensors must lie end to end, within the file",
-                f"bytes {begin:,} to {end:,}, after {reached:,}",
-            )
-            raise CheckpointError(rule, place=f"{name} in {place}", received=f"{received} of {size:,}", way_out=DAMAGED)
+        received = f"bytes {begin:,} to {end:,}, after {reached:,} of {size:,}"
+        whole = begin == reached and end <= size
+        check(whole, "tensors must lie end to end, within the file", f"{name} in {place}", received)
         reached = end
     check(reached == size, "the header must account for the whole file", place, f"{reached:,} of {size:,} bytes")
