@@ -66,6 +66,30 @@ class OfPair(nn.Module):
         return self.second(self.first(pair[0] + pair[1]))
 
 
+class Tied(nn.Module):
+    """A constant goes through one use of a weight, whose other use has a mask."""
+
+    def __init__(self):
+        super().__init__()
+        self.constant, self.masked, self.whole = (nn.Linear(4, 4) for _ in range(3))
+        self.out = nn.Linear(4, 3)
+        self.whole.weight = self.masked.weight
+        prune.custom_from_mask(self.masked, "weight", torch.eye(4))
+        nn.init.zeros_(self.constant.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.relu(self.whole(torch.relu(self.constant(x))))) + self.masked(x)[:, :3]
+
+
+def test_constants_are_measured_under_the_mask_of_each_use():
+    model = Tied().eval()
+    with torch.no_grad():
+        for bias in (model.constant.bias, model.whole.bias):
+            bias.fill_(3.0)
+    written = assert_unchanged(model, torch.ones(2, 4))
+    assert {name for name, _, _ in written.folded} == {"out.bias"}
+
+
 def test_constants_are_measured_where_inputs_stand_inside_a_tuple():
     model, given = OfPair(), ((torch.rand(1, 2), torch.rand(1, 2)),)
     with torch.no_grad():

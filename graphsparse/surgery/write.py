@@ -206,7 +206,8 @@ def masked_copy(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     for name, parameter in twin.named_parameters():
         mask = graph.kept.get(own.get(name, graph.aliases.get(name, name)))
         if mask is not None:
-            parameter.masked_fill_(torch.from_numpy(~mask.unpack()).to(parameter.device), 0.0)
+            dropped = torch.from_numpy(~mask.unpack()).to(parameter.device)
+            parameter.data = parameter.masked_fill(dropped, 0.0)  # uses of one parameter share its memory
     return twin
 
 
