@@ -259,6 +259,20 @@ class Writing(nn.Module):
         return self.head(torch.relu(self.body(x.sub_(0.5).mul_(2))))
 
 
+@pytest.mark.parametrize(("kind", "target"), [("call_method", "exp"), ("call_module", "inner")])
+def test_methods_and_modules_of_a_program_are_never_called(kind, target):
+    class Never(nn.Module):
+        def forward(self, x):
+            pytest.fail("a module ran")
+
+    program = torch.export.export(nn.Sequential(nn.ReLU()), (torch.ones(3),), strict=False)
+    program.graph_module.inner = Never()
+    node = next(node for node in program.graph.nodes if node.op == "call_function")
+    node.op, node.target = kind, target
+    with pytest.raises(gs.CaptureError, match="must be one that torch can run"):
+        Runnable(program, {})(torch.ones(3))
+
+
 def test_a_model_that_writes_into_its_inputs():
     model, x = Writing(), torch.ones(1, 4)
     proof = gs.analyze(model, x, verify=True).verification

@@ -72,9 +72,9 @@ class _InDouble(Interpreter):
         if n.op == "get_attr":
             held = getattr(self.module, str(n.target))
             return _InDouble(held) if isinstance(held, GraphModule) else _doubled(held)
-        if n.op == "call_function":
-            return _call(n, *tree_map(_typed, self.fetch_args_kwargs_from_env(n)))
-        return super().run_node(n)
+        if n.op in ("placeholder", "output"):
+            return super().run_node(n)
+        return _call(n, *tree_map(_typed, self.fetch_args_kwargs_from_env(n)))  # no methods and no modules are called
 
 
 def _typed(argument: Any) -> Any:
