@@ -147,9 +147,8 @@ def _rows(plan: Plan, cut: Cut, index: Index) -> Iterator[dict[str, Any]]:
     uses: dict[str, list[int]] = {}
     for number, use in enumerate(plan.kernels):
         same = uses.setdefault(use.name, [number])
-        if (
-            same[0] != number and plan.kernels[same[0]].rows.shape == use.rows.shape
-        ):  # a tied table has rows along either axis
+        alike = plan.kernels[same[0]].rows.shape == use.rows.shape  # a tied table has rows along either axis
+        if alike and same[0] != number:
             same.append(number)
     for name, numbers in uses.items():
         live = np.any([plan.life.live[number] for number in numbers], axis=0)

@@ -71,11 +71,9 @@ class Compacted:
 
         def whole(old: str, tensor: torch.Tensor) -> torch.Tensor:
             name = new[old]
-            return (
-                tensor.clone()
-                if name is None
-                else put_back(now[name], tensor.to(now[name].device), self.unit_map[name])
-            )
+            if name is None:
+                return tensor.clone()
+            return put_back(now[name], tensor.to(now[name].device), self.unit_map[name])
 
         made = remade(self.masked, whole)
         for name in self.folded.keys() - set(new.values()):
