@@ -471,6 +471,21 @@ def test_weights_that_are_loaded_are_looked_at_and_clean_ones_are_not_said():
     assert_kept(model, masks)
 
 
+def test_weights_that_are_clipped_at_each_step_are_not_looked_at_each_time(monkeypatch):
+    model, looks, count = build(), [], torch.count_nonzero
+    masks = dict(list(masks_of(model).items())[:1])
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    gs.keep_masks(model, masks, optimizer)
+    monkeypatch.setattr(torch, "count_nonzero", lambda *given: looks.append(given) or count(*given))
+    for seed in range(40):
+        loss_of(model, seed).backward()
+        optimizer.step()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.clamp_(-1, 1)  # a change that torch counts, and that brings nothing back
+    assert 0 < len(looks) < 10  # each waits for the device
+
+
 def test_hooks_end_with_the_model():
     gc.collect()  # models of other tests
     before = len(torch_optimizer._global_optimizer_post_hooks)

@@ -30,8 +30,8 @@ class Kept:
     """A masked parameter as it was found last.
 
     ``mask``: integers of the parameter's width, spread as it is; ``here``: the part of it in this process. ``version``:
-    torch's count of the parameter's changes when it was last known to be zero where the mask drops. ``changes``: by others,
-    since then. ``gradients``: how many have come in. ``hook``: on its gradient. ``dense``: its gradient since
+    torch's count of the parameter's changes when it was last known to be zero where the mask drops. ``changes``: how many by
+    others have been seen. ``gradients``: how many have come in. ``hook``: on its gradient. ``dense``: its gradient since
     `KeptMasks.collect`, before it was masked. ``masked``: the gradient that was masked last, and its version then.
     """
 
@@ -71,7 +71,7 @@ class Kept:
 
     def known_to_be_zero(self) -> None:
         """Take the parameter's present memory as right."""
-        self.version, self.changes = local(self.parameter)._version, 0
+        self.version = local(self.parameter)._version
 
     def unhook(self) -> None:
         """Listen to the gradient no longer."""
