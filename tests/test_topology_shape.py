@@ -100,6 +100,18 @@ def test_degrees_against_networkx():
                 assert values["assortativity"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_assortativity_of_a_unit_of_so_many_edges_that_its_cube_leaves_int64():
+    n = 2_200_000
+    masks = {"0.weight": np.ones((3, 1), bool), "1.weight": np.ones((n, 3), bool)}
+    masks["1.weight"][: n // 2, 1], masks["1.weight"][: n // 4, 2] = False, False
+    net = nn.Sequential(nn.Linear(1, 3, bias=False, device="meta"), nn.Linear(3, n, bias=False, device="meta"))
+    found = gs.topology(gs.export(net, torch.zeros(1, 1, device="meta"), masks), ["assortativity"]).layers
+    wide = masks["1.weight"]
+    rows, columns = np.nonzero(wide)
+    expected = np.corrcoef(wide.sum(0)[columns], wide.sum(1)[rows])[0, 1]
+    assert found["assortativity", "kept"].iloc[-1] == pytest.approx(expected)
+
+
 def test_fan_in_by_hand():
     net = nn.Linear(4, 4, bias=False)
     with torch.no_grad():

@@ -103,7 +103,7 @@ def assortativity(part: Part) -> Found:
     By layer: over the edges into it. Undefined where all degrees of one kind are equal. Cost: a pass over the edges.
     """
     graph, ins = part.graph, part.in_degrees
-    sums, bounds = np.zeros((3, len(graph.layers)), np.int64), np.asarray([0, *(layer.stop for layer in graph.layers)])
+    sums, bounds = np.zeros((3, len(graph.layers))), np.asarray([0, *(layer.stop for layer in graph.layers)])
     _add_edges(part.edges.indptr, part.edges.indices, ins, graph.owner, bounds, *sums)
     powers = np.asarray([_powers(ins[layer.start : layer.stop]) for layer in graph.layers]).reshape(-1, 3).T
     layers = np.stack([powers[0], sums[0], sums[1], powers[1], powers[2], sums[2]])
@@ -145,7 +145,7 @@ def _add_edges(
     """Add to the layer of each edge's target the out-degree of its origin, its square, and its product with the target's
     in-degree. Almost every unit feeds one layer, so these are added up unit by unit."""
     for u in range(starts.size - 1):
-        first, degree = starts[u], np.int64(starts[u + 1] - starts[u])
+        first, degree = starts[u], float(starts[u + 1] - starts[u])  # sums of cubes leave int64
         while first < starts[u + 1]:
             layer, end, total = owner[indices[first]], starts[u + 1], np.int64(0)
             if indices[end - 1] >= bounds[layer + 1]:  # the targets of a unit ascend by layers
