@@ -62,3 +62,9 @@ def test_a_sharded_model_has_no_network_and_one_made_before_has(done):
     for rank in range(2):
         assert "a model must hold its parameters whole, at 0.weight" in done[rank]["captured"]["said"]
         assert done[rank]["captured"]["active"] == expected.active
+
+
+def test_schedules_refuse_a_sharded_model_before_and_after(done):
+    for rank in range(2):
+        said = done[rank]["scheduled"]
+        assert len(said) == 4 and all("must hold its parameters whole, at 0.weight" in each for each in said)

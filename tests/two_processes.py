@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import graphsparse as gs
+from graphsparse.training.dynamic import Dynamic
+from graphsparse.training.gradual import Gradual
+from graphsparse.training.schedules import rounds
 
 Masks = dict[str, torch.Tensor]
 STEPS = 3
@@ -122,6 +126,23 @@ def captured(rank: int, folder: Path) -> Any:
     return {"said": said, "active": gs.sparsity(graph.with_masks(handle.masks)).active}
 
 
+def scheduled(rank: int, folder: Path) -> Any:
+    """What schedules say of a model that is sharded after them, and before; the network is that of a whole copy."""
+    said = []
+    kinds = (Gradual, {"schedule": rounds(0.9, 1, 1)}), (Dynamic, {"every": 1, "end": 9, "grow": "random"})
+    for kind, options in kinds:
+        model = build()
+        network, handle = gs.network(copy.deepcopy(model), torch.zeros(1, 6)), gs.keep_masks(model, masks())
+        before = kind(handle, network, **options)
+        sharded(model)
+        for asked in (lambda: before.at(1), lambda: kind(handle, network, **options)):
+            try:
+                asked()
+            except gs.GraphsparseError as error:
+                said.append(str(error))
+    return said
+
+
 def saved_and_loaded(rank: int, folder: Path) -> Any:
     """Masks in a distributed checkpoint, and back into a handle that has others by then."""
     model = sharded(build())
@@ -134,9 +155,9 @@ def saved_and_loaded(rank: int, folder: Path) -> Any:
 
 
 CASES: tuple[Callable[[int, Path], Any], ...] = (
-    spread_before, spread_after, sharded_before, sharded_after, sharded_in_part, captured, saved_and_loaded,
+    spread_before, spread_after, sharded_before, sharded_after, sharded_in_part, captured, scheduled, saved_and_loaded,
 )  # fmt: skip
-APART = (captured, saved_and_loaded)  # they do not train
+APART = (captured, scheduled, saved_and_loaded)  # they do not train
 
 
 def work(rank: int, folder: str) -> None:

@@ -68,6 +68,7 @@ class Dynamic:
         self.handle, self.network, self.every, self.end = handle, network, every, end
         self.fraction, self.grow, self.only_live, self.seed = fraction, grow, only_live, seed
         self.owed = 0
+        handle.must_be_whole()
         self._prepare(0)
 
     def due(self, step: int) -> bool:
@@ -85,6 +86,7 @@ class Dynamic:
             self.handle.collect()
 
     def _change(self, step: int) -> Change:
+        self.handle.must_be_whole()
         every, graph = self.handle.masks, export(self.network, {})
         before = {name: mask.cpu() for name, mask in every.items() if name in graph.shapes}
         scores = self._scores(step, before)

@@ -50,6 +50,7 @@ class Gradual:
     ):  # fmt: skip
         self.handle, self.network, self.schedule, self.method = handle, network, schedule, method
         self.rewind_to, self.options = rewind_to, options
+        handle.must_be_whole()
         self._early = self._copies() if rewind_to == 0 else None
 
     def at(self, step: int) -> Change | None:
@@ -58,6 +59,7 @@ class Gradual:
             self._early = self._copies()
         if not self.schedule.due(step):
             return None
+        self.handle.must_be_whole()
         found, target = sparsity(export(self.network, self.handle.masks)), self.schedule.sparsity(step)
         effective = self.options.get("effective", True)
         if (found.effective if effective else found.direct) >= target:

@@ -76,6 +76,16 @@ class KeptMasks:
         for optimizer in list(self._optimisers):
             optimizer.state.clear()
 
+    def must_be_whole(self) -> None:
+        """Raise GraphsparseError where a parameter is spread over processes: a network made before has its old weights."""
+        spread = next((name for name, each in self._live_model().named_parameters() if local(each) is not each), None)
+        if spread is not None:
+            raise GraphsparseError(
+                "a model that a schedule prunes must hold its parameters whole", place=spread,
+                received="one spread over processes (DTensor)",
+                way_out="prune it before it is sharded, and hold these masks: keep_masks(model, masks)",
+            )  # fmt: skip
+
     def collect(self) -> None:
         """Keep a copy of gradients from now on, before they are masked, until `collected`: growth by gradients needs them."""
         self._collecting = True
