@@ -9,16 +9,7 @@ import numpy as np
 
 from graphsparse.kernels.compiling import compiled, inlined
 from graphsparse.kernels.found import parts
-from graphsparse.kernels.lines import (
-    WIDTH,
-    gather_group,
-    lines_of,
-    mark_common,
-    meets,
-    next_common,
-    place_of,
-    start_of,
-)
+from graphsparse.kernels.lines import WIDTH, gather_group, lines_of, mark_common, meets, next_common, place_of, start_of
 from graphsparse.kernels.maps import bits_at, is_set, put_bits, tail
 from graphsparse.kernels.masks import ones, trailing_zeros
 

@@ -72,14 +72,9 @@ def _pass_kept(rows: np.ndarray, x: np.ndarray, y: np.ndarray, back: bool) -> No
 
 @compiled
 def _carry(
-    rows: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    least_in: np.ndarray,
-    least_out: np.ndarray,
-    same: np.ndarray,
-    out: np.ndarray,
-) -> None:
+    rows: np.ndarray, x: np.ndarray, y: np.ndarray, least_in: np.ndarray,
+    least_out: np.ndarray, same: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
     """No position costs less than the least of both sides: the search ends at the first that costs no more. A row that costs
     the ``same`` at all positions needs no search."""
     for r in range(rows.shape[0]):
