@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphsparse.graph import LayeredGraph, checked_graph
-from graphsparse.measures.rows import Rows, as_frame, table
+from graphsparse.measures.tables import Rows, as_frame, table
 from graphsparse.sweep import Reach, sweep
 
 if TYPE_CHECKING:

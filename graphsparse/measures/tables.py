@@ -1,10 +1,11 @@
-"""Texts and frames as files, each written in one step; and rows as plain values for JSON."""
+"""Results by parameter as rows of plain values: as a pandas frame, in a notebook, and as files, each written in one step."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.checkpoints.atomic import replacing
@@ -12,6 +13,27 @@ from graphsparse.errors import needs_extra
 
 if TYPE_CHECKING:
     import pandas
+
+
+SHOWN = 12
+"""Rows that a notebook shows of a frame."""
+Rows = Mapping[str, Mapping[str, Any]]
+"""The values of each parameter, by column."""
+
+
+def as_frame(rows: Rows, columns: Sequence[str]) -> pandas.DataFrame:
+    """A frame with a row per parameter."""
+    import pandas  # here, for it takes a quarter of a second to import, and the command line shows rows without it
+
+    found = pandas.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    found.index.name = "parameter"
+    return found
+
+
+def table(heading: str, lines: Iterable[str], frame: pandas.DataFrame) -> str:
+    """HTML of a heading, of lines of text, and of the first and last rows of a frame; all text is escaped."""
+    text = "".join(f"<div>{escape(line)}</div>" for line in lines)
+    return f"<div><b>{escape(heading)}</b>{text}{frame.to_html(max_rows=SHOWN, border=0)}</div>"
 
 
 def write_csv(frame: pandas.DataFrame, path: str | os.PathLike[str] | None = None, *, index: bool = False) -> str:

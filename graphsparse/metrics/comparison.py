@@ -16,8 +16,7 @@ import pandas
 from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.masks import Mask
-from graphsparse.measures.rows import table
-from graphsparse.measures.tables import plain_rows, write_csv
+from graphsparse.measures.tables import plain_rows, table, write_csv
 from graphsparse.metrics import overlap
 from graphsparse.metrics.matching import Rows
 from graphsparse.metrics.overlap import Pair

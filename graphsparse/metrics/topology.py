@@ -15,8 +15,7 @@ import pandas
 from graphsparse.errors import ArgumentError, MissingExtra
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.measures.names import metric_names, suggestion
-from graphsparse.measures.rows import table
-from graphsparse.measures.tables import plain_rows, write_csv
+from graphsparse.measures.tables import plain_rows, table, write_csv
 from graphsparse.metrics import (
     bipartite,
     bridges,

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from graphsparse.graph import Coverage, Input, LayeredGraph
-from graphsparse.measures.rows import Rows, as_frame
 from graphsparse.measures.sparsity import Sparsity
+from graphsparse.measures.tables import Rows, as_frame
 from graphsparse.pages.reproduction import Origin
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from graphsparse.checkpoints import OpenCheckpoint
 from graphsparse.errors import MissingExtra
 from graphsparse.graph import LayeredGraph
 from graphsparse.measures.macs import macs_of
-from graphsparse.measures.rows import table
 from graphsparse.measures.sparsity import COLUMNS, Sparsity, compression_of, sparsity, sparsity_of
-from graphsparse.measures.tables import plain_rows, write_csv, written
+from graphsparse.measures.tables import plain_rows, table, write_csv, written
 from graphsparse.networks.loading import Progress
 from graphsparse.reports.facts import Facts
 
@@ -46,7 +45,7 @@ class Report(Facts):
         return f"Report({self.title!r}, {len(self.rows)} parameters, {found})"
 
     def _repr_html_(self) -> str:
-        from graphsparse.reports.page.notebook import part  # what only pages need is imported where one is made
+        from graphsparse.reports.page.build import part  # what only pages need is imported where one is made
 
         try:
             return part(self)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from graphsparse.measures.rows import table
-from graphsparse.measures.tables import plain_rows
-from graphsparse.pages import alerts, reproduction
-from graphsparse.pages.alerts import Alert, few
+from graphsparse.measures.tables import plain_rows, table
+from graphsparse.pages import reproduction
 from graphsparse.pages.lines import lines
-from graphsparse.pages.sections import Page, Section
+from graphsparse.pages.sections import Alert, Page, Section, alert_section, few
 from graphsparse.pages.table import Cell, Head, Table, cell, cells_of, heads_of, same, section
 from graphsparse.runs.conditions import Values, holds
 from graphsparse.runs.deaths import counted, grouped
@@ -136,7 +134,7 @@ class CheckpointComparison(Result):
         ]  # fmt: skip
         said = f"{'; '.join(f'{name}: {file}' for name, file in self.files.items())}. Differences are to {names[0]}."
         sections = [
-            alerts.section([*few(gone, "have collapsed", "#parameters"), *notes], "None: none of them has collapsed."),
+            alert_section([*few(gone, "have collapsed", "#parameters"), *notes], "None: none of them has collapsed."),
             section("checkpoints", "Side by side", Table("measure", _heads("", names), _totals(self), below=said)),
             section("parameters", "By parameter", _parameters(self)),
             Section("pictures", "Parameter by parameter", {"pictures": list(_pictures(self))}),

@@ -10,12 +10,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from graphsparse.errors import MaskError
-from graphsparse.measures.rows import table
-from graphsparse.measures.tables import plain_rows
-from graphsparse.pages import alerts, reproduction
-from graphsparse.pages.alerts import Alert, few
+from graphsparse.measures.tables import plain_rows, table
+from graphsparse.pages import reproduction
 from graphsparse.pages.lines import lines
-from graphsparse.pages.sections import Page, Section
+from graphsparse.pages.sections import Alert, Page, Section, alert_section, few
 from graphsparse.pages.table import Table, cells_of, heads_of, same, section
 from graphsparse.runs.deaths import counted, grouped
 from graphsparse.runs.result import Result, framed, in_scope
@@ -147,7 +145,7 @@ class Trajectory(Result):
         rows, parameters, steps = in_scope(ALL, self.rows), in_scope(PARAMETER, self.rows), self.steps
         last = [row for row in parameters if row["step"] == steps[-1]]
         sections = [
-            alerts.section(_alerts(self), "None: every checkpoint was read, and something was active in every parameter."),
+            alert_section(_alerts(self), "None: every checkpoint was read, and something was active in every parameter."),
             Section("pictures", "Over the steps", {"pictures": list(_pictures(steps, rows, parameters))}),
             section("steps", "Steps", Table("step", heads_of(STEPS), [(str(row["step"]), cells_of(row, STEPS)) for row in rows])),
             section("deaths", "Deaths of units", _deaths(self.death_rows)),

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from graphsparse.pages.alerts import Alert, few
-from graphsparse.pages.alerts import section as listed
 from graphsparse.pages.render import count, share
-from graphsparse.pages.sections import Section
+from graphsparse.pages.sections import Alert, Section, alert_section, few
 from graphsparse.reports.facts import Facts
 
 OUT_OF_LINE, AT_LEAST, ALWAYS = 3.0, 0.1, 0.5
@@ -28,7 +26,7 @@ SHARES = {
 def section(report: Facts, single_points: Sequence[Alert] = ()) -> Section:
     """The alerts of a report, the worst first."""
     alerts = [*_collapsed(report), *single_points, *_out_of_line(report), *_told(report)]
-    return listed(alerts, "None: every layer has active connections, and no share is out of line.")
+    return alert_section(alerts, "None: every layer has active connections, and no share is out of line.")
 
 
 def _collapsed(report: Facts) -> Iterator[Alert]:

@@ -1,16 +1,21 @@
-"""Which sections the page of a report has."""
+"""Which sections the page of a report has, and what a notebook shows of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from graphsparse.metrics.parts import Swept
 from graphsparse.pages import reproduction
+from graphsparse.pages.render import render_part
 from graphsparse.pages.sections import Page, Section
 from graphsparse.passes.curve import CompressionCurve
 from graphsparse.reports.facts import Facts
 from graphsparse.reports.page import alerts, curve, flow, layers
 from graphsparse.reports.page.fragility import fragility
+
+ROWS, ALERTS = 12, 4
+COLUMNS = ("kept", "active", "dead", "direct", "effective")
 
 
 def page_of(report: Facts, *, command: str | None = None, curves: Mapping[str, CompressionCurve] | None = None) -> Page:
@@ -41,3 +46,19 @@ def _coverage(report: Facts) -> Section | None:
     values = {"rules": sorted(found.rules.items()), "conservative": found.conservative, "inputs": report.inputs,
               "verification": report.verification}  # fmt: skip
     return Section("coverage", "Coverage", values)
+
+
+def part(report: Facts) -> str:
+    """What a notebook shows at the end of a cell, without scripts, which not all readers run: totals, the worst alerts, the first and the last rows. Needs the extra ``html``."""
+    total, known = layers.totals(report).values, layers.columns_of(report)
+    columns = [name for name in COLUMNS if name in known]
+    rows: list[Any] = [
+        {**row, "bar": round(100 * row.get("active", 0) / max(row["kept"], 1))} for row in layers.rows_of(report)
+    ]
+    if len(rows) > ROWS:  # the first and the last ones
+        rows = [*rows[: ROWS // 2], None, *rows[-(ROWS // 2) :]]
+    worst = alerts.section(report).values["alerts"][:ALERTS]
+    return render_part("notebook.html", {
+        "title": report.title, "totals": total["rows"], "effective": total["effective"], "alerts": worst,
+        "columns": columns, "rows": rows,
+    })  # fmt: skip

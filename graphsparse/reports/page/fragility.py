@@ -17,9 +17,8 @@ from graphsparse.metrics.fragility import dominators_of, minimum_cut
 from graphsparse.metrics.parts import Swept
 from graphsparse.metrics.steps import Steps, witness
 from graphsparse.metrics.topology import layer_names
-from graphsparse.pages.alerts import Alert, few
 from graphsparse.pages.render import count, share
-from graphsparse.pages.sections import Section
+from graphsparse.pages.sections import Alert, Section, few
 from graphsparse.reports.page.details import place_of
 from graphsparse.reports.page.fine import edges_at_most
 from graphsparse.sweep import sweep
