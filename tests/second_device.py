@@ -53,6 +53,15 @@ class Far(torch.Tensor):
         memo[id(self)] = made
         return made
 
+    @property
+    def data(self) -> torch.Tensor:
+        """The tensor apart from what computes gradients; a new one of the same form may take its place."""
+        return self.detach()
+
+    @data.setter
+    def data(self, new: torch.Tensor) -> None:
+        self.held = new.held if isinstance(new, Far) else new
+
     def data_ptr(self) -> int:
         """Where its memory begins."""
         return self.held.data_ptr()
