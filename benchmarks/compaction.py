@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -196,6 +197,9 @@ def has_simplify() -> bool:
         for module, classes in names.items():
             sys.modules[module] = ModuleType(module)
             sys.modules[module].__dict__.update({each: type(each, (), {}) for each in classes})
+        import_module("simplify")
+        for module in names:  # transformers asks whether torchvision is there
+            del sys.modules[module]
     return True
 
 
