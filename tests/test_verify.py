@@ -68,7 +68,7 @@ def test_what_has_no_weights_cannot_be_proved():
 
 
 def test_a_report_without_a_model_cannot_be_verified():
-    with pytest.raises(gs.ModelError, match="must come from a network; received verify"):
+    with pytest.raises(gs.ModelError, match="verify=True must have a network; received the model none"):
         gs.analyze({"a.weight": torch.eye(3)}, "none", verify=True)
 
 

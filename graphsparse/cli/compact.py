@@ -37,8 +37,8 @@ def compact(
 ) -> None:  # fmt: skip
     """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
 
-    The widths of feed-forward layers are what a transformers config.json can say (intermediate_size and its like): other
-    widths of a transformers folder stay. Where the configuration cannot say the result, the masked weights are written.
+    A transformers config.json can say the widths of feed-forward layers (intermediate_size, say) and no others.
+    Where it cannot say the result, the folder gets the masked weights.
     """  # fmt: skip
     given.check()
     wanted = outputs.Outputs(json).check()

@@ -88,10 +88,8 @@ def analyze(
         network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
     elif isinstance(model, str) and model == "none":
         if verify or sources is not None:
-            raise ModelError(
-                "outputs and sources= must come from a network",
-                received=f"{'verify' if verify else 'sources'} with the model none", way_out="name the model",
-            )  # fmt: skip
+            rule = f"{'verify=True' if verify else 'sources='} must have a network"
+            raise ModelError(rule, received="the model none", way_out="name the model")
         part = Part.of(key, ignore, prefix)
         return replace(report_without_model(open_checkpoint(source, form=form, part=part), progress), origin=origin)
     else:
