@@ -19,8 +19,10 @@ from graphsparse.training.callbacks.loop import Loop
 from graphsparse.training.dynamic import Dynamic
 from graphsparse.training.gradual import Gradual
 from graphsparse.training.on_device import DeviceSweep
+from graphsparse.training.recorded import Recorded
 from graphsparse.training.schedules import Schedule
 from tests.families import MODELS
+from tests.recording import recording
 from tests.second_device import FAR, Devices, Far, waits
 from tests.small_graphs import graphs
 
@@ -123,6 +125,33 @@ def test_sweeps_of_families(name):
     model, example = MODELS[name]
     graph = gs.export(model, example, {})
     agree(graph.with_masks(drawn(graph.shapes, 0.4)))
+
+
+def test_a_sweep_recorded_once_is_replayed_with_new_masks():
+    """Also with masks of other parameters than those of the recording; results of earlier calls stay."""
+    model, example = MODELS["mobilenet"]
+    for graph in (gs.export(model, example, {}), *list(graphs())[::40]):
+        some, earlier = dict(list(graph.shapes.items())[::2]), []
+        with waits() as waited, recording(lambda: len(waited)):
+            swept = DeviceSweep(graph, FAR, replay=True)
+            for seed, shapes in enumerate((graph.shapes, some, graph.shapes, some, graph.shapes)):
+                masks = drawn(shapes, 0.2 + 0.2 * (seed % 3))
+                expected = graph.with_masks({**{n: m.unpack() for n, m in graph.kept.items()}, **masks})
+                earlier.append((expected, swept.effective_masks(far(masks))))
+                assert swept.sparsity(far(masks)).rows == gs.sparsity(expected).rows
+            assert len(swept._recorded) == 2
+        for expected, found in earlier:
+            for name, mask in active_connections(expected).items():
+                assert torch.equal(found[name].cpu(), torch.from_numpy(mask)), name
+
+
+def test_what_waits_for_the_device_cannot_be_recorded():
+    x = torch.ones(3).to(FAR)
+    with waits() as waited, recording(lambda: len(waited)):
+        doubled = Recorded(lambda inputs: inputs[0] * 2, [x])
+        assert doubled([x + 1]).tolist() == [4, 4, 4]
+        with pytest.raises(RuntimeError, match="not permitted"):
+            Recorded(lambda inputs: inputs[0] * inputs[0].sum().item(), [x])
 
 
 @pytest.mark.parametrize("kind", OPTIMISERS)

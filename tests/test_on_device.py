@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import graphsparse as gs
-from graphsparse.errors import MaskError
+from graphsparse.errors import ArgumentError, MaskError
 from graphsparse.passes.liveness import active_connections
 from graphsparse.training.callbacks.loop import Loop
 from graphsparse.training.device_algebra import OnDevice
@@ -28,12 +28,12 @@ NETWORKS = {
 def agree(graph: gs.LayeredGraph, device: str) -> None:
     """The active connections found on the device are those that the compiled sweep finds."""
     masks = {name: torch.from_numpy(graph.kept[name].unpack()).to(device) for name in graph.shapes}
-    swept = DeviceSweep(graph, device)
-    found, expected = swept.effective_masks(masks), active_connections(graph)
-    for name in graph.shapes:
-        assert found[name].device.type == device and found[name].dtype == torch.bool
-        np.testing.assert_array_equal(found[name].cpu().numpy(), np.asarray(expected[name]), err_msg=name)
-    assert swept.sparsity(masks).rows == gs.sparsity(graph).rows
+    for swept in (DeviceSweep(graph, device, replay=replay) for replay in {False, device == "cuda"}):
+        found, expected = swept.effective_masks(masks), active_connections(graph)
+        for name in graph.shapes:
+            assert found[name].device.type == device and found[name].dtype == torch.bool
+            np.testing.assert_array_equal(found[name].cpu().numpy(), np.asarray(expected[name]), err_msg=name)
+        assert swept.sparsity(masks).rows == gs.sparsity(graph).rows
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -76,9 +76,16 @@ def test_a_product_of_products():
 
 
 def test_what_no_unit_collects_is_left_out():
-    algebra, vector = OnDevice("cpu"), torch.zeros(5)
-    algebra._add(vector, algebra._places(np.array([0, -1, -2, 2])), torch.tensor([3.0, 1, 1, 0]))
-    assert vector.tolist() == [1, 0, 0, 0, 0]
+    algebra = OnDevice("cpu")
+    vector = algebra.vector(3)
+    algebra._add(vector, np.array([0, -1, -2, 2]), torch.tensor([3.0, 1, 1, 0]))
+    assert algebra.units(vector).tolist() == [True, False, False]
+    assert algebra._read(vector, np.array([-1, -2, 0])).tolist() == [0, 0, 1]
+
+
+def test_on_the_cpu_nothing_is_replayed():
+    with pytest.raises(ArgumentError, match="a sweep must be on a CUDA device to be replayed"):
+        DeviceSweep(gs.export(nn.Linear(3, 2), torch.zeros(1, 3), {}), "cpu", replay=True)
 
 
 def test_masks_of_each_use_of_a_shared_kernel():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from graphsparse.kernels.layout import NO_UNIT, Kernel, Places, Taps
+from graphsparse.kernels.layout import NO_UNIT, Kernel, Places
 from graphsparse.kernels.masks import Mask
 
 Ids = np.ndarray
@@ -37,8 +37,8 @@ class OnDevice:
         self._held: dict[tuple[int, str | bytes], tuple[Any, Any]] = {}
 
     def vector(self, n_units: int) -> torch.Tensor:
-        """The zero of every unit, then that of the constant and of no unit."""
-        return torch.zeros(n_units + 2, dtype=self.dtype, device=self.device)
+        """The zero of every unit, then of a place that takes what no unit takes, of the constant and of no unit."""
+        return torch.zeros(n_units + 3, dtype=self.dtype, device=self.device)
 
     def copy(self, vector: torch.Tensor) -> torch.Tensor:
         """The same values, apart."""
@@ -46,12 +46,12 @@ class OnDevice:
 
     def put(self, vector: torch.Tensor, units: np.ndarray, one: bool) -> None:
         """Make units one or zero. Which ones, a block may work out at each sweep: they are known by their ids."""
-        ids = self._kept(units, units.tobytes(), lambda: self._moved(units))
-        vector[ids] = float(one)
+        ids = self._kept(units, units.tobytes(), lambda: self._moved(units % len(vector)).long())
+        vector.index_fill_(0, ids, float(one))
 
     def units(self, vector: torch.Tensor) -> np.ndarray:
         """The value of each unit, bool (n_units,), on the host."""
-        return (vector[:-2] > 0).cpu().numpy()
+        return (vector[:-3] > 0).cpu().numpy()
 
     def of_mask(self, mask: Mask) -> torch.Tensor:
         """A mask's connections as values: one where kept."""
@@ -67,38 +67,36 @@ class OnDevice:
 
     def forwards(self, kernel: Kernel, values: torch.Tensor, vector: torch.Tensor) -> None:
         """Add to the targets what kept connections bring."""
-        brought = self._rows(kernel, values) @ self._inputs(kernel, vector)
-        self._add(vector, self._units(kernel.targets), brought)
+        self._add(vector, kernel.targets, self._rows(kernel, values) @ self._inputs(kernel, vector))
 
     def backwards(self, kernel: Kernel, values: torch.Tensor, vector: torch.Tensor) -> None:
         """Add to the sources what their kept connections bring from the targets."""
         rows, taps = self._rows(kernel, values), len(kernel.taps.table)
-        feeds = self._kept(kernel.taps, "feeds", lambda: self._feeds(kernel.taps))
+        feeds = self._kept(kernel, "feeds", partial(_feeds, kernel))
         if feeds is not None:  # what each unit feeds by each tap: one product, and nothing meets in one place
             (groups, n_rows), channels = rows.shape[:2], kernel.sources.shape[1]
-            fed = self._read(vector, kernel.targets, *feeds).reshape(groups, n_rows * taps, -1)
+            fed = self._read(vector, feeds).reshape(groups, n_rows * taps, -1)
             by_tap = rows.reshape(groups, n_rows, channels, taps).transpose(1, 2).reshape(groups, channels, -1)
-            self._add(vector, self._units(kernel.sources), by_tap @ fed)
+            self._add(vector, kernel.sources, by_tap @ fed)
         else:
-            into = self._kept(kernel, "read", lambda: self._places(_padded(kernel.sources)[:, :, kernel.taps.table]))
-            self._add(vector, into, rows.transpose(1, 2) @ self._outputs(kernel, vector))
+            into = self._kept(kernel, "inputs", partial(_inputs, kernel))
+            self._add(vector, into, rows.transpose(1, 2) @ self._read(vector, kernel.targets))
 
     def connections(
         self, uses: Uses, shape: tuple[int, ...], origin: torch.Tensor, reach: torch.Tensor
     ) -> torch.Tensor:
         """Which entries of a parameter are active in any of its uses, bool, in its shape."""
-        found = torch.zeros((), dtype=torch.bool, device=self.device)
+        found: torch.Tensor | None = None
         for kernel, values in uses:
-            met = self._outputs(kernel, reach) @ self._inputs(kernel, origin).transpose(1, 2)
-            active = met.mul_(self._rows(kernel, values))  # infinity times zero is no number, which exceeds nothing
+            met = self._read(reach, kernel.targets) @ self._inputs(kernel, origin).transpose(1, 2)
+            active = met.logical_and(self._rows(kernel, values))
             if not kernel.view.covers(prod(shape)):
                 whole = self.vector(prod(shape))  # what is always zero has entry -1, as padding has among units
-                entries = self._kept(kernel, "entries", partial(self._entries, kernel))
-                self._add(whole, entries, active.nan_to_num_(0))
-                active = whole[:-2]
-            active = active.reshape(shape) > 0
-            found = active if found.dim() == 0 else found | active
-        return found.expand(shape)
+                self._add(whole, self._kept(kernel, "entries", kernel.view.entries), active.to(self.dtype))
+                active = whole[:-3] > 0
+            active = active.reshape(shape)
+            found = active if found is None else found | active
+        return torch.zeros(shape, dtype=torch.bool, device=self.device) if found is None else found
 
     def count(self, uses: Uses, shape: tuple[int, ...], origin: torch.Tensor, reach: torch.Tensor) -> int:
         """How many entries of a parameter are active."""
@@ -106,90 +104,58 @@ class OnDevice:
 
     def join(self, vector: torch.Tensor, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add to the targets of wires what their sources hold."""
-        self._add(vector, self._units(targets), vector[self._ids(sources)])
+        self._add(vector, targets, self._read(vector, sources))
 
     def gate(
         self, signal: torch.Tensor, nonzero: torch.Tensor, known: bool, lefts: Ids, rights: Ids, targets: Ids
     ) -> None:
         """Signal where one operand is signal and the other not zero; not zero where both are not zero."""
-        a, b, into = self._ids(lefts), self._ids(rights), self._units(targets)
-        moved = torch.maximum(signal[a] * nonzero[b], nonzero[a] * signal[b])
-        self._add(nonzero, into, nonzero[a] * nonzero[b])
-        self._add(signal, into, moved)
+        a, b = self._read(nonzero, lefts), self._read(nonzero, rights)
+        moved = torch.maximum(self._read(signal, lefts) * b, a * self._read(signal, rights))
+        self._add(nonzero, targets, a * b)
+        self._add(signal, targets, moved)
 
     def gate_back(self, reach: torch.Tensor, nonzero: torch.Tensor, lefts: Ids, rights: Ids, targets: Ids) -> None:
         """An operand reaches what the product reaches while the other operand is not zero."""
-        a, b, reached = self._ids(lefts), self._ids(rights), reach[self._ids(targets)]
-        self._add(reach, self._units(lefts), reached * nonzero[b])
-        self._add(reach, self._units(rights), reached * nonzero[a])
+        reached = self._read(reach, targets)
+        self._add(reach, lefts, reached * self._read(nonzero, rights))
+        self._add(reach, rights, reached * self._read(nonzero, lefts))
 
     def _rows(self, kernel: Kernel, values: torch.Tensor) -> torch.Tensor:
         """The kernel's values, (groups, rows, columns)."""
         view = kernel.view
         if isinstance(view, Places):
-            found = torch.cat([values.reshape(-1), values.new_zeros(1)])[self._ids(view.index)]
+            found = self._read(torch.cat([values.reshape(-1), values.new_zeros(1)]), view.index)
         else:
             found = torch.as_strided(values.contiguous(), view.shape, view.strides, view.offset)
         return found.reshape(*kernel.targets.shape[:2], -1)
 
     def _inputs(self, kernel: Kernel, vector: torch.Tensor) -> torch.Tensor:
         """What each column reads, (groups, columns, positions)."""
-        table = self._kept(kernel.taps, "table", lambda: self._table(kernel.taps.table, kernel.taps.size))
-        read = self._read(vector, kernel.sources, table)
-        return read.reshape(kernel.sources.shape[0], -1, kernel.taps.positions)
+        return self._read(vector, self._kept(kernel, "inputs", partial(_inputs, kernel)))
 
-    def _outputs(self, kernel: Kernel, vector: torch.Tensor) -> torch.Tensor:
-        """What each row feeds, (groups, rows, positions)."""
-        return vector[self._ids(kernel.targets)]
+    def _read(self, vector: torch.Tensor, ids: np.ndarray) -> torch.Tensor:
+        """The values of units in the shape of their ids: a view where the ids follow each other."""
+        places = self._kept(ids, "read", lambda: _slice(ids) or self._moved(ids % len(vector)))
+        found = vector[places] if isinstance(places, slice) else vector.index_select(0, places)
+        return found.view(ids.shape)
 
-    def _read(self, vector: torch.Tensor, ids: np.ndarray, table: torch.Tensor | None) -> torch.Tensor:
-        """What a table (taps, places) reads of units (groups, maps, size), -1 nothing: (groups, maps, taps, places)."""
-        if table is None:
-            return vector[self._ids(ids)]
-        padded = self._kept(ids, "padded", lambda: self._moved(_padded(ids)))
-        return vector[padded][:, :, table]
+    def _add(self, vector: torch.Tensor, ids: np.ndarray, values: torch.Tensor) -> None:
+        """Make units one where a value exceeds zero."""
+        places, values = self._kept(ids, "add", partial(self._places, ids, len(vector))), values.reshape(-1)
+        if isinstance(places, slice):
+            torch.logical_or(vector[places], values, out=vector[places])
+        else:
+            vector.scatter_reduce_(0, places, values.sign(), "amax")
 
-    def _table(self, table: np.ndarray, size: int) -> torch.Tensor | None:
-        """A table on the device; None where one tap reads everything as it is."""
-        return None if np.array_equal(table, np.arange(size)[None]) else self._moved(table)
+    def _places(self, ids: np.ndarray, length: int) -> slice | torch.Tensor:
+        """Where in a vector values are added; those of no unit where nobody reads them."""
+        return _slice(ids) or self._moved(np.where(ids < 0, length - 3, ids)).long()
 
-    def _feeds(self, taps: Taps) -> tuple[torch.Tensor | None] | None:
-        """The table of where each tap reads each unit of a channel, (taps, size), -1 nowhere; None where at several."""
-        feeds = np.full((len(taps.table), taps.size), -1)
-        tap, position = np.nonzero(taps.table >= 0)
-        feeds[tap, taps.table[tap, position]] = position
-        alone = np.count_nonzero(feeds >= 0) == len(tap)
-        return (self._table(feeds, taps.positions),) if alone else None
-
-    def _add(self, vector: torch.Tensor, into: slice | torch.Tensor, values: torch.Tensor) -> None:
-        """Make elements one where a value exceeds zero; those of no unit and of the constant, the last two, stay."""
-        ones = values.reshape(-1).sign()
-        if isinstance(into, slice):
-            torch.maximum(vector[into], ones, out=vector[into])
-            return
-        ends = vector[-2:].clone()
-        vector.scatter_reduce_(0, into % len(vector), ones, "amax")
-        vector[-2:] = ends
-
-    def _places(self, ids: np.ndarray) -> slice | torch.Tensor:
-        """Where results go: a slice where ids follow each other, else the ids."""
-        first = int(ids.flat[0]) if ids.size else 0
-        if first >= 0 and np.array_equal(ids.ravel(), np.arange(first, first + ids.size)):
-            return slice(first, first + ids.size)
-        return self._moved(ids.ravel())
-
-    def _entries(self, kernel: Kernel) -> slice | torch.Tensor:
-        """The index in the flat parameter of each element of a kernel, -1 where it is always zero."""
-        return self._places(kernel.view.entries())
-
-    def _units(self, ids: np.ndarray) -> slice | torch.Tensor:
-        return self._kept(ids, "places", lambda: self._places(ids))
-
-    def _ids(self, array: np.ndarray) -> torch.Tensor:
-        return self._kept(array, "ids", lambda: self._moved(array))
-
-    def _moved(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.asarray(array, np.int64)).to(self.device)
+    def _moved(self, ids: np.ndarray) -> torch.Tensor:
+        """Indices on the device, of four bytes where they fit: only reading takes these."""
+        short = ids.size == 0 or int(ids.max()) <= np.iinfo(np.int32).max
+        return torch.from_numpy(ids.ravel().astype(np.int32 if short else np.int64)).to(self.device)
 
     def _kept(self, owner: Any, what: str | bytes, make: Callable[[], Any]) -> Any:
         """Made once for its owner, which is held so that nothing else takes its identity.
@@ -200,6 +166,29 @@ class OnDevice:
         if key not in self._held:
             self._held[key] = (owner, make())
         return self._held[key][1]
+
+
+def _slice(ids: np.ndarray) -> slice | None:
+    """Units that follow each other as a slice."""
+    first = int(ids.flat[0]) if ids.size else 0
+    follow = first >= 0 and np.array_equal(ids.ravel(), np.arange(first, first + ids.size))
+    return slice(first, first + ids.size) if follow else None
+
+
+def _inputs(kernel: Kernel) -> np.ndarray:
+    """Which unit each column reads, (groups, columns, positions)."""
+    found = _padded(kernel.sources)[:, :, kernel.taps.table]
+    return found.reshape(len(found), -1, kernel.taps.positions)
+
+
+def _feeds(kernel: Kernel) -> np.ndarray | None:
+    """Which unit each source's place feeds by each tap, (groups, rows, taps, size); None where it feeds several."""
+    taps = kernel.taps
+    feeds = np.full((len(taps.table), taps.size), -1)
+    tap, position = np.nonzero(taps.table >= 0)
+    feeds[tap, taps.table[tap, position]] = position
+    alone = np.count_nonzero(feeds >= 0) == len(tap)
+    return _padded(kernel.targets)[:, :, feeds] if alone else None
 
 
 def _padded(ids: np.ndarray) -> np.ndarray:
