@@ -64,8 +64,10 @@ def export(
             default "unrolled", or what the network says.
         norm_statistics: whether normalisation statistics carry influence (docs/semantics.md).
         extra_rules: rules for further operations, ``{aten overload: function or Rule}``; see `graphsparse.capture.rules`.
-        batch_axis: the axis of every input that makes no units; None where inputs have no batch axis. An input of one
-            axis has one where it is as long as there are samples.
+        batch_axis: the axis of every input that counts samples and makes no units; None where there is none. An input
+            of one axis has one where it is as long as there are samples. Where the first axis is longer than one, runs
+            with two samples check that they do not influence each other; where they do (steps of time in recurrent layers),
+            it is the second axis, or none, and the reason in ``inputs`` says so.
         sources: the names of the inputs that are sources, all others being constants; nested ones by their paths, as
             ``batch.image``. By default as said under ``example_inputs``.
 
@@ -133,7 +135,7 @@ def _read(
     resolution, norm_statistics, sources, _ = way
     program, apart = network.captured(use.name for use in uses.values())
     table = with_extra(RULES, {**network.extra_rules, **(extra_rules or {})})
-    inputs = inputs_of(program, network.batch_axis, sources)
+    inputs = inputs_of(program, network.samples_axis, sources)
     names = {**parameters.canonical, **{name: _key(use) for name, use in apart.items() if _key(use) in uses}}
     masked = {key: use.parameter for key, use in uses.items()}
 

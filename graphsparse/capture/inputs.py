@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten_with_path
 
 from graphsparse.capture.draft import Draft
 from graphsparse.capture.flows import Flows
-from graphsparse.capture.trace import batch_axis_of, batch_size
+from graphsparse.capture.samples import batch_axis_of, batch_size
 from graphsparse.capture.values import Known, Value
 from graphsparse.errors import CaptureError
 from graphsparse.graph import Input
@@ -84,6 +84,13 @@ class Inputs:
         """How many samples the example inputs have, where that is known."""
         return batch_size((each.example for each in self.given.values()), self.batch_axis)
 
+    @property
+    def counted(self) -> str:
+        """Which axis counts samples, where it is not the first."""
+        if self.batch_axis == 0:
+            return ""
+        return f"; axis {self.batch_axis} counts samples" if self.batch_axis else "; no axis counts samples"
+
     def taken(self, tables: Mapping[str, Sequence[str]]) -> tuple[Input, ...]:
         """What every input was taken for; ``tables`` are the parameters that each input was found to index."""
         found = []
@@ -93,9 +100,9 @@ class Inputs:
                 shape, kind = tuple(given.example.shape), str(given.example.dtype).removeprefix("torch.")
             indexed = tuple(dict.fromkeys(tables.get(given.name, ())))
             if node in self.sources:
-                way = "source", self.sources[node], indexed
+                way = "source", self.sources[node] + self.counted, indexed
             elif indexed and node not in self.constants:
-                way = "tokens", ANY_ROW, indexed
+                way = "tokens", ANY_ROW + self.counted, indexed
             else:
                 way = "constant", self.constants.get(node, PASSIVE), ()
             found.append(Input(given.name, shape, kind, *way))

@@ -13,6 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from graphsparse.capture.parameters import Parameters, separate, unmasked
+from graphsparse.capture.samples import axis_of_samples
 from graphsparse.capture.table import Apply, Rule
 from graphsparse.capture.trace import as_arguments, require_module, settled, trace, with_examples
 from graphsparse.capture.walk import told
@@ -113,6 +114,13 @@ class Network:
         """A module that computes what the model does."""
         return self.model.module() if isinstance(self.model, ExportedProgram) else self.model
 
+    @cached_property
+    def samples_axis(self) -> int | None:
+        """``batch_axis``; but where it is the first axis and samples along it are seen to influence each other, another or None."""
+        if self.batch_axis != 0 or self.stand_in or isinstance(self.model, ExportedProgram):
+            return self.batch_axis
+        return axis_of_samples(unmasked(self.model).model, self.inputs or (), self.kwargs)
+
     @property
     def state(self) -> Mapping[str, torch.Tensor]:
         """Its tensors by name: the checkpoint's, else those of the model, without pruning reparametrisations."""
@@ -145,6 +153,7 @@ class Network:
         found = replace(self, model=model, masks={}, uses={}, by_zeros=frozenset(), weights={})
         if same_names:
             found._captured.update(self._captured)
+            vars(found)["samples_axis"] = self.samples_axis
         return found
 
     def present(self) -> tuple[Parameters, Mapping[str, torch.Tensor], Mapping[str, Mask]]:
@@ -177,7 +186,7 @@ class Network:
         twin = unmasked(self.model).model
         names, step = separate(twin, sorted(uses)), told("tracing")
         step(0, 1)
-        program = trace(twin, self.inputs or (), self.kwargs, self.batch_axis)
+        program = trace(twin, self.inputs or (), self.kwargs, self.samples_axis)
         step(1, 1)
         return program, names
 

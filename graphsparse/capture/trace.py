@@ -5,7 +5,7 @@ Where that fails, one sentence says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_map
 
 from graphsparse.capture.nodes import reached, same_sizes, tensors_in, told_shapes
 from graphsparse.capture.quiet import quiet, same_random_state, tracing
+from graphsparse.capture.samples import batch_size, first_samples
 from graphsparse.errors import CaptureError, brief
 
 
@@ -98,7 +99,7 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
     whole = tuple(args), dict(kwargs)
     samples = batch_size(tensors_in(whole), batch_axis)
     try:
-        return _capture(model, *_first_sample(whole, batch_axis, samples))
+        return _capture(model, *first_samples(whole, batch_axis, samples))
     except Exception as error:
         first = error
     try:
@@ -174,33 +175,6 @@ def _is_unsettled(target: Any) -> bool:
     if isinstance(target, torch._ops.OpOverload):
         return target._schema.is_mutable
     return not isinstance(target, torch._ops.HigherOrderOperator) and getattr(target, "__module__", "") != "_operator"
-
-
-def _first_sample(value: Any, axis: int | None, samples: int | None) -> Any:
-    """The same structure with every tensor cut to its first sample."""
-    if isinstance(value, torch.Tensor):
-        own = batch_axis_of(value, axis, samples)
-        return value if own is None or value.size(own) < 2 else value.narrow(own, 0, 1)
-    if isinstance(value, Mapping):
-        return {key: _first_sample(item, axis, samples) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_first_sample(item, axis, samples) for item in value)
-    return value
-
-
-def batch_size(examples: Iterable[Any], axis: int | None) -> int | None:
-    """The number of samples: the size that all tensors of two or more axes share along the batch axis, if they do."""
-    if axis is None:
-        return None
-    sizes = {t.size(axis) for t in examples if isinstance(t, torch.Tensor) and t.dim() > max(axis, 1)}
-    return sizes.pop() if len(sizes) == 1 else None
-
-
-def batch_axis_of(value: torch.Tensor, axis: int | None, samples: int | None) -> int | None:
-    """The axis of a tensor that counts samples: a tensor of one axis may hold a number for each, as timesteps do."""
-    if axis is None or value.dim() > 1:
-        return axis if axis is None or value.dim() > axis else None
-    return 0 if value.dim() == 1 and len(value) == samples else None
 
 
 def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> CaptureError:

@@ -58,7 +58,7 @@ def read_bundles(network: Network) -> Bundles:
     """The bundles of a network's units."""
     parameters = network.parameters
     program, _ = network.captured(())
-    inputs = inputs_of(program, network.batch_axis, None)
+    inputs = inputs_of(program, network.samples_axis, None)
     table = with_extra({**RULES, torch.ops.aten.bilinear.default: Rule(_sides_apart)}, network.extra_rules)
 
     def start() -> Lowering:

@@ -62,7 +62,7 @@ class Trials:
         plan.cut.keep(stuck, "bias")
         if tolerance == LOOSE:
             plan.cut.keep(np.flatnonzero(plan.life.constant), "bias")
-        inputs = several(double, given, network.batch_axis)
+        inputs = several(double, given, network.samples_axis)
         measure(double, readers, inputs)
         expected = [run(double, each) for each in inputs]
         return cls(plan, twin, double, readers, inputs, expected, tolerance, example, list(unread(plan, twin)))
