@@ -67,7 +67,6 @@ FORWARDS = {
     "a kernel in a frame of ones": (lambda m, x: F.linear(F.linear(x, F.pad(m.w, (1, 1), value=1.0)), m.v), {"w": (6, 2), "v": (3, 6)}),
     "softmax of a kernel": (lambda m, x: F.linear(F.linear(x, m.w.softmax(-1)), m.v), {"w": (6, 4), "v": (3, 6)}),
     "a kernel plus one": (lambda m, x: F.linear(F.linear(x, m.w + 1), m.v), {"w": (6, 4), "v": (3, 6)}),
-    "numbers under a kernel's own": (lambda m, x: F.linear(F.linear(x, torch.ones(6, 4).double().index_put((torch.arange(6), torch.zeros(6).long()), m.w)), m.v), {"w": (6,), "v": (3, 6)}),
     "shaped like a value": (lambda m, x: (x @ m.w * m.g.expand_as(x @ m.w).view_as(x @ m.w)) @ m.v, {"w": (4, 6), "g": (6,), "v": (6, 3)}),
     "decays behind a mask": (lambda m, x: (torch.exp(torch.cumsum(x @ m.a, 1)[:, None, :, 0].expand(-1, 5, -1).masked_fill(torch.ones(5, 5).triu(-1).bool(), -torch.inf)) @ (x @ m.w)).tanh() @ m.v, {"a": (4, 1), "w": (4, 6), "v": (6, 3)}),
     "a stack of one pattern": (lambda m, x: ((x @ m.w)[:, None] @ torch.eye(6, dtype=x.dtype)[:, :4].expand(3, 6, 4)).mean(1) @ m.v, {"w": (4, 6), "v": (4, 3)}),

@@ -24,8 +24,8 @@ class Rule:
             ``apply`` where nothing is said.
         weights: what becomes of a parameter that no input has met yet. "keeps": it stays as it is; "moves": its elements
             move; "reshapes": the same, and the result's shape says how; "joins": several are put side by side; "adds":
-            several are added; "cuts": its elements may become zero; "function": each goes through a function, at its
-            place. "": nobody says, and the operation is tried out (`graphsparse.capture.tried`).
+            several are added; "chooses": a condition chooses between several; "cuts": its elements may become zero;
+            "function": each goes through a function, at its place. "": nobody says, and the operation is tried out (`graphsparse.capture.tried`).
         tokens: what becomes of integers that are inputs. "keeps": they stay tokens; "shifts": they stay tokens beside
             plain numbers. "": the result is a constant.
         kernel_at: the place of a kernel among the arguments. Its connections count even where it is applied to constants.
@@ -40,7 +40,7 @@ class Rule:
 
     apply: Apply | None
     counts: Apply | None = None
-    weights: Literal["", "keeps", "moves", "reshapes", "joins", "adds", "cuts", "function"] = ""
+    weights: Literal["", "keeps", "moves", "reshapes", "joins", "adds", "chooses", "cuts", "function"] = ""
     tokens: Literal["", "keeps", "shifts"] = ""
     kernel_at: int | None = None
     product: bool = False

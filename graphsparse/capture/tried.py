@@ -50,7 +50,8 @@ def _result(node: Node, place: int, value: Any, args: tuple[Any, ...], kwargs: d
         raise _untold(node, "a function whose results hardly change")
     one_each = not bool(found.several.any()) and bool((found.copies | (found.place != NEVER)).all())
     if one_each and (len(weights) == 1 or zero):
-        return _moved(weight, torch.Size(map(int, value.shape)), found)  # a size may be a symbol of one value
+        moved = _moved(weight, torch.Size(map(int, value.shape)), found)  # a size may be a symbol of one value
+        return replace(moved, lifted=weight.lifted or not zero)
     if weight.shape == value.shape and found.vanishes:
         return replace(weight, transformed=True)
     return unknown(value)

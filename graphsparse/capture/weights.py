@@ -85,7 +85,7 @@ def transform(node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, An
     weight = next(leaf for leaf in leaves if isinstance(leaf, Weight))
     if row.weights == "keeps":
         return weight
-    joined = _joined(node, row, args) if row.weights in ("joins", "adds") else None
+    joined = _joined(node, row, args) if row.weights in ("joins", "adds", "chooses") else None
     if joined is not None:
         return joined
     moves = row.weights in ("moves", "reshapes")
@@ -108,14 +108,16 @@ def _moved(node: Node, row: Rule, weight: Weight, args: tuple[Any, ...], kwargs:
         views = _apply(node, row, weight.view, args, kwargs)
         if all(map(shares, views if isinstance(views, (tuple, list)) else (views,))):
             return tree_map(lambda view: replace(weight, view=view), views)
-    from_one = _apply(node, row, weight.index + 1, args, kwargs)  # what an operation fills with zeros is never
+    first, second = (_apply(node, row, weight.index.double() + n, args, kwargs) for n in (0, 1))
 
-    def copied(entries: torch.Tensor) -> Weight:
-        cut = bool((entries == 0).any())
-        view = torch.empty(entries.shape, device="meta")
-        return replace(weight, view=view, transformed=weight.transformed or cut, entries=entries - 1)
+    def copied(entries: torch.Tensor, next_ones: torch.Tensor) -> Weight:
+        there = next_ones != entries  # what an operation fills in is no entry
+        view, filled = torch.empty(entries.shape, device="meta"), bool((entries[~there] != 0).any())
+        places = torch.where(there, entries, NEVER).long()
+        transformed = weight.transformed or not bool(there.all())
+        return replace(weight, view=view, transformed=transformed, entries=places, lifted=weight.lifted or filled)
 
-    return tree_map(copied, from_one)
+    return tree_map(copied, first, second)
 
 
 def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -133,8 +135,17 @@ def _apply(node: Node, row: Rule, layout: torch.Tensor, args: tuple[Any, ...], k
 
 
 def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
-    """Parameters side by side, on top of each other or added up, as one weight; None where something else is among them."""
-    adds = row.weights == "adds"
+    """Parameters side by side, on top of each other or added up, as one weight; None where something else is among them.
+
+    Where a known condition chooses between two, each is there at the places where it is chosen.
+    """
+    adds = row.weights in ("adds", "chooses")
+    chosen = [torch.tensor(True)] * 2
+    if row.weights == "chooses":
+        condition, *args = args
+        if not (isinstance(condition, Known) and condition.known):
+            return None
+        chosen = [condition.tensor, ~condition.tensor]
     values = [*args[:2]] if adds else [*args[0]]
     if not all(isinstance(value, Weight) or not adds and _is_zero(value) for value in values):
         return None
@@ -142,7 +153,11 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
     shape = node.meta["val"].shape
     if adds:
         entries = torch.arange(shape.numel()).reshape(shape)
-        parts = [(name, index.expand(shape).reshape(-1)) for w in weights for name, index in w.stored(w.index)]
+        parts = [
+            (name, torch.where(there, index, NEVER).expand(shape).reshape(-1))
+            for w, there in zip(weights, chosen, strict=True)
+            for name, index in w.stored(w.index)
+        ]
     else:
         starts = dict(zip(weights, accumulate((w.shape.numel() for w in weights), initial=0), strict=False))
         grids = [
@@ -172,19 +187,22 @@ def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: 
     same = [weight for weight in weights if isinstance(value, torch.Tensor) and weight.shape == value.shape]
     if not same or not value.is_floating_point():
         return unknown(value)
-    weight, entries = same[0], same[0].entries
-    added = row.weights == "adds" and any(isinstance(a, Known) and not _is_zero(a) for a in args)
-    if row.weights == "cuts":
-        entries = _without_zeros(node, weight, args, kwargs)
-    return replace(weight, transformed=True, lifted=weight.lifted or added, entries=entries)
+    weight = same[0]
+    made = [_at(number, node, args, kwargs) for number in (0.0, 1.0)]
+    if None in made:  # numbers that the model computes are among them
+        return replace(weight, transformed=True, lifted=weight.lifted or row.weights == "adds")
+    zero, one = made
+    entries = weight.entries
+    if row.weights in ("cuts", "chooses") and not bool((one != zero).all()):  # a mask that the model holds
+        entries = torch.where(one != zero, weight.index, NEVER)
+    return replace(weight, transformed=True, lifted=weight.lifted or bool((zero != 0).any()), entries=entries)
 
 
-def _without_zeros(node: Node, weight: Weight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
-    """The entries of a weight times a mask that the model holds (autoregressive layers): never where that is zero."""
+def _at(number: float, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
+    """The result where all entries of parameters are one number, zero where it is none; None where it is not known."""
     try:
-        kept = called(node, *_plain((args, kwargs), lambda other: torch.ones(other.shape)))
+        made = called(node, *_plain((args, kwargs), lambda weight: torch.full(weight.shape, number)))
     except RuntimeError:
-        return weight.entries
-    if kept.is_meta or bool((kept != 0).all()):
-        return weight.entries
-    return torch.where(kept != 0, weight.index, NEVER)
+        return None
+    made = made[0] if isinstance(made, (tuple, list)) else made
+    return None if made.is_meta else made.nan_to_num()

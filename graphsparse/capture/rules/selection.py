@@ -175,9 +175,8 @@ CHOOSES = Rule(where, tokens="keeps", waits=waiting.chosen, flows="chooses")
 PLACES = "index_add index_copy index_fill.int_Scalar index_fill.int_Tensor"
 SCATTERS = "scatter.value scatter.reduce scatter.value_reduce scatter_add scatter_reduce.two"
 RULES: dict[Any, Rule] = {
-    aten.where.self: replace(CHOOSES, weights="cuts", flows="moves"),
-    aten.where.ScalarOther: replace(CHOOSES, weights="cuts"),
-    aten.where.ScalarSelf: CHOOSES,
+    aten.where.self: replace(CHOOSES, weights="chooses", flows="moves"),
+    **rows("where.ScalarOther where.ScalarSelf", replace(CHOOSES, weights="chooses")),
     aten.where.Scalar: Rule(where),
     **rows("masked_fill.Scalar masked_fill.Tensor",
            Rule(fill, weights="cuts", tokens="keeps", waits=waiting.filled, flows="fills")),
