@@ -204,3 +204,51 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False)
     assert done.returncode == -signal.SIGKILL
     assert file.read_bytes() == before
+
+
+class Chosen(nn.Module):
+    """What a layer computes is only compared."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.one, self.two = (nn.Linear(4, 3) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.where(self.gate(x) > 0, self.one(x), self.two(x))
+
+
+class Codebook(nn.Module):
+    """The nearest of some codes, by an index that the model computes."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode, self.codes = nn.Linear(4, 3), nn.Embedding(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = self.encode(x)
+        return made + self.codes((made @ self.codes.weight.T).argmax(-1))
+
+
+class Scaled(nn.Module):
+    """A kernel divided by its own largest entry, behind dead units."""
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.layer = nn.Linear(4, 5, bias=False), nn.Linear(5, 3)
+        with torch.no_grad():
+            self.before.weight[1:3] = 0
+            self.layer.weight[:, 1] = 3.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.layer.weight
+        return nn.functional.linear(self.before(x), weight / weight.abs().max(), self.layer.bias)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [(Chosen, {"gate.weight": 12}), (Codebook, {"codes.weight": 15}), (Scaled, {"layer.weight": 6})],
+)
+def test_what_outputs_see_without_a_path_stays(kind, kept):
+    torch.manual_seed(0)
+    written = assert_unchanged(kind().eval(), torch.zeros(1, 4))
+    assert written.kept == kept

@@ -43,10 +43,10 @@ def compact(
     given.check()
     wanted = outputs.Outputs(json).check()
     with working() as console, bars(console), ExitStack() as undone:
-        from graphsparse.compaction.checking import Inputs
         from graphsparse.compaction.compact import compact as run
         from graphsparse.compaction.saving import making, read_config, save, save_pretrained, sayable
         from graphsparse.networks.pretrained import is_pretrained
+        from graphsparse.surgery.checking import Inputs
 
         undone.enter_context(making(out))
         loaded = given.scored(checkpoint, ["snip"])  # which runs the model, so that weights are there

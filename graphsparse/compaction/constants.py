@@ -18,10 +18,10 @@ from torch import nn
 from torch.func import functional_call
 
 from graphsparse.compaction.bundles import Bundles, Life
-from graphsparse.compaction.checking import Inputs, run
 from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.modules import CONVOLUTIONS, TRANSPOSED, is_kernel
 from graphsparse.compaction.uses import KernelUse
+from graphsparse.surgery.checking import Inputs, run
 
 UNEVEN = 1e-12  # relative, of numbers in double precision
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from graphsparse.compaction.checking import Inputs, run
+from graphsparse.surgery.checking import Inputs, run
 
 if TYPE_CHECKING:
     import pandas

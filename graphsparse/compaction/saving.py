@@ -17,12 +17,12 @@ from torch import nn
 
 from graphsparse.checkpoints import write_checkpoint
 from graphsparse.checkpoints.atomic import replacing
-from graphsparse.compaction.checking import Inputs
 from graphsparse.compaction.compacted import Compacted
 from graphsparse.errors import CheckpointError, GraphsparseError, brief
 from graphsparse.networks.configuration import CONFIG
 from graphsparse.networks.models import named_tensors
 from graphsparse.networks.pretrained import build_pretrained
+from graphsparse.surgery.checking import Inputs
 
 WIDTHS = (
     "intermediate_size", "ffn_dim", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner", "hidden_dim",

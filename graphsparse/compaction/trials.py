@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from graphsparse.capture import Network
-from graphsparse.compaction.checking import TOLERANCE, Inputs, run, several, worst_difference
 from graphsparse.compaction.constants import Reader, fold, measure, readers_of
 from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.experts import unread
@@ -18,6 +17,7 @@ from graphsparse.compaction.modules import set_widths
 from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
 from graphsparse.compaction.tensors import Lines, in_double, remade, shaken, taken
 from graphsparse.errors import ModelError, brief
+from graphsparse.surgery.checking import TOLERANCE, Inputs, run, several, worst_difference
 
 LOOSE = 1e-3  # where a model does not run in double precision
 MOST_TRIALS = 400

@@ -8,18 +8,17 @@ measured at once, on the network as it was.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils._pytree import tree_map
 
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
+from graphsparse.surgery.checking import Inputs, run
 from graphsparse.sweep import sweep
 
 KERNELS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -29,10 +28,17 @@ TOLERANCE = 1e-9  # relative, of sums in float64: beyond it an amount is not con
 @dataclass(frozen=True, eq=False)
 class Folding:
     """Where constants go. ``biases``: what to add to each bias, float64, by its name. ``keep``: bool masks of the
-    connections that must stay, by parameter."""
+    connections that must stay, by parameter. ``takers``: the bias that takes over the constants of each parameter."""
 
     biases: dict[str, torch.Tensor] = field(default_factory=dict)
     keep: dict[str, torch.Tensor] = field(default_factory=dict)
+    takers: dict[str, str] = field(default_factory=dict)
+
+    def keeping(self, wanted: Mapping[str, torch.Tensor]) -> Folding:
+        """The same, but these connections stay too, and bring their constants themselves."""
+        free = {self.takers[name] for name in wanted if name in self.takers}
+        keep = {**self.keep, **{name: self.keep.get(name, mask) | mask for name, mask in wanted.items()}}
+        return replace(self, keep=keep, biases={name: each for name, each in self.biases.items() if name not in free})
 
 
 def carrying(graph: LayeredGraph, masks: Mapping[str, Mask]) -> dict[str, torch.Tensor]:
@@ -49,20 +55,15 @@ def carrying(graph: LayeredGraph, masks: Mapping[str, Mask]) -> dict[str, torch.
 
 @torch.no_grad()
 def fold(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    found: Mapping[str, torch.Tensor],
-    shared: Container[str],
+    model: nn.Module, inputs: Sequence[Inputs], found: Mapping[str, torch.Tensor], shared: Container[str]
 ) -> Folding:
     """Measure what the found connections add and say where it goes; those of ``shared`` parameters stay.
 
-    ``model`` is a plain float64 copy in evaluation mode with its present masks applied; it is run twice, on the example
-    inputs and on others.
+    ``model`` is a plain float64 copy in evaluation mode with its present masks applied; it is run on the inputs.
     """
     owners = {name: None if name in shared else _owner(model, name) for name in found}
     try:
-        seen = _inputs_of([module for module in owners.values() if module is not None], model, args, kwargs)
+        seen = _inputs_of([module for module in owners.values() if module is not None], model, inputs)
     except RuntimeError:  # operations that have no form in double precision: what cannot be measured stays
         return Folding(keep=dict(found))
     folding, names = Folding(), {id(parameter): name for name, parameter in model.named_parameters()}
@@ -79,6 +80,7 @@ def fold(
             folding.keep[name] = mask & ~constant.reshape(-1, *[1] * (mask.dim() - 1))
         if bool((wanted & constant).any()):
             folding.biases[bias] = torch.where(wanted & constant, whole[:, 0], 0.0)
+            folding.takers[name] = bias
     return folding
 
 
@@ -92,30 +94,20 @@ def _owner(model: nn.Module, name: str) -> nn.Module | None:
 
 
 def _inputs_of(
-    modules: list[nn.Module], model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    modules: list[nn.Module], model: nn.Module, inputs: Sequence[Inputs]
 ) -> dict[nn.Module, list[torch.Tensor]]:
-    """What each module is given, in every use, for the example inputs and for random ones."""
+    """What each module is given, in every use."""
     seen: dict[nn.Module, list[torch.Tensor]] = {}
     hooks = [
         module.register_forward_pre_hook(lambda m, given: seen.setdefault(m, []).append(given[0])) for module in modules
     ]
     try:
-        for generator in (None, torch.Generator().manual_seed(0)):
-            given, named = tree_map(lambda each, by=generator: _double(each, by), (args, dict(kwargs)))
-            model(*given, **named)
+        for given in inputs:
+            run(model, given)
     finally:
         for hook in hooks:
             hook.remove()
     return seen
-
-
-def _double(value: Any, generator: torch.Generator | None) -> Any:
-    """A floating tensor in double precision, with random numbers where there is a generator; anything else as it is."""
-    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-        return value
-    if generator is not None:
-        return torch.randn(value.shape, generator=generator, dtype=torch.float64)
-    return value.detach().double()
 
 
 def _added(module: nn.Module, given: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

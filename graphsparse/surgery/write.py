@@ -18,9 +18,13 @@ from graphsparse.capture.parameters import separate, unmasked
 from graphsparse.checkpoints import read_checkpoint, write_checkpoint
 from graphsparse.errors import MaskError, ModelError
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.masks import Mask
 from graphsparse.networks.filling import load_model, with_weights
+from graphsparse.surgery.checking import Inputs, several
 from graphsparse.surgery.constants import Folding, carrying, fold
+from graphsparse.surgery.needed import needed
 from graphsparse.surgery.places import on_tied_tensors, put_on_module, under_every_name
+from graphsparse.sweep import sweep
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,7 +33,8 @@ class Written:
 
     ``masks``: the masks as they are now, with the connections that had to stay. ``folded``: (bias, index, amount) for
     every unit whose bias took over a constant. ``kept``: how many inactive connections stay, by parameter. No bias can
-    take over the constants that these carry (there is none, or it is next to zero padding), or biases were to stay.
+    take over the constants that these carry (there is none, or it is next to zero padding), or biases were to stay; or a
+    trial showed that outputs see them though no path leads there: by a comparison, an index, the norm of a kernel.
     """
 
     masks: dict[str, torch.Tensor]
@@ -40,7 +45,7 @@ class Written:
         kept, entries = (sum(int(count(mask)) for mask in self.masks.values()) for count in (torch.sum, torch.numel))
         return (
             f"Written({len(self.masks)} masks, {kept:,} of {entries:,} kept, {len(self.folded)} constants folded into "
-            f"biases, {sum(self.kept.values()):,} connections kept for their constants)"
+            f"biases, {sum(self.kept.values()):,} connections kept that outputs see)"
         )
 
 
@@ -183,11 +188,16 @@ def _planned(
             received="masks found with norm_statistics=False",
             way_out="export with norm_statistics=True, take effective_masks of that graph, and pass norm_statistics=True here",
         )
-    found = carrying(graph, graph.checked(masks))
+    given = graph.checked(masks)
+    found = carrying(graph, given)
     folding = Folding(keep=found)
-    if found and fold_constants:
-        shared = {use.parameter for use in graph.uses.values()}
-        folding = fold(masked_copy(network.runnable, graph), network.inputs or (), network.kwargs, found, shared)
+    unseen = _without_a_path(graph, given)
+    if unseen or found and fold_constants:
+        model = masked_copy(network.runnable, graph)
+        inputs = several(model, Inputs(network.inputs or (), network.kwargs).double(), network.samples_axis)
+        if found and fold_constants:
+            folding = fold(model, inputs, found, {use.parameter for use in graph.uses.values()})
+        folding = folding.keeping(needed(model, inputs, unseen, folding))
     final = {graph.aliases.get(name, name): mask for name, mask in masks.items()}
     final.update({name: final[name] | mask for name, mask in folding.keep.items() if name in final})
     units = [
@@ -195,6 +205,15 @@ def _planned(
     ]
     kept = {name: int(mask.sum()) for name, mask in folding.keep.items()}
     return graph, folding, Written(final, tuple(units), kept)
+
+
+def _without_a_path(graph: LayeredGraph, masks: Mapping[str, Mask]) -> dict[str, torch.Tensor]:
+    """What masks drop of each parameter, none of it active; nothing where they prune what is active too."""
+    lost = {name: graph.kept[name].without(mask) for name, mask in masks.items() if name in graph.shapes}
+    active = sweep(graph, graph.kept).connections()
+    if any(mask.both(active[name]).count() for name, mask in lost.items()):
+        return {}
+    return {name: torch.from_numpy(mask.unpack()) for name, mask in lost.items() if mask.count()}
 
 
 @torch.no_grad()
