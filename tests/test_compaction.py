@@ -376,8 +376,6 @@ def test_what_cannot_be_compacted_is_refused():
     model, x = chain(), torch.zeros(1, 3)
     with pytest.raises(gs.ArgumentError, match="round_to= must be a whole number from 1 on; received 0"):
         gs.compact(model, x, {}, 0)
-    with pytest.raises(gs.ModelError, match=r"must be a torch.nn.Module; received an exported program"):
-        gs.compact(torch.export.export(model, (x,)), masks={})
     found = gs.compact(model, x, {})
     with pytest.raises(gs.MaskError, match="must go by the name of a parameter"):
         found.shrink({"7.weight": torch.zeros(2, 2)})

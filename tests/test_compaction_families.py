@@ -157,6 +157,11 @@ def test_the_command_writes_weights_a_map_and_a_program(tmp_path, capsys):
     torch.testing.assert_close(program(x), copy.deepcopy(masked(model, masks))(x))
     report = json.loads((tmp_path / "small" / "report.json").read_text())
     assert report["after"]["parameters"] == sum(tensor.numel() for tensor in tensors.values())
+    torch.export.save(torch.export.export(masked(model, masks), (x,)), tmp_path / "net.pt2")
+    assert run(str(tmp_path / "net.pt2"), "--out", str(tmp_path / "smaller"), "--round-to", "4") == 0
+    again = load_file(tmp_path / "smaller" / "model.safetensors")
+    assert again.keys() == tensors.keys() and all(torch.equal(again[name], tensors[name]) for name in tensors)
+    torch.testing.assert_close(torch.export.load(tmp_path / "smaller" / "model.pt2").module()(x), program(x))
     (tmp_path / "taken").write_text("")
     assert run(*command, "--out", str(tmp_path / "taken")) == 2
     assert "a folder must be writable" in capsys.readouterr().err

@@ -184,3 +184,44 @@ def test_normalisation_without_weights_follows_its_channels(norm, attributes, ve
     found = gs.compact(model, x, masks, verify=verify)
     assert {name: getattr(found.model[1], name) for name in attributes} == attributes and why(found) == {}
     assert_same(masked(model, masks), found.model, (x,))
+
+
+class Sizes(nn.Module):
+    """Sizes as numbers: views, splits, slices, norms, groups, a table that is read twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm, self.two = nn.Conv2d(2, 8, 3), nn.GroupNorm(4, 8), nn.ConvTranspose2d(8, 6, 2, stride=2)
+        self.wide, self.scale, self.gated = nn.Linear(6, 10, bias=False), nn.LayerNorm(6), nn.Linear(5, 9)
+        self.heads, self.head = nn.Linear(9, 12), nn.Linear(12, 2)
+
+    def forward(self, x):
+        x = self.scale(self.two(torch.relu(self.norm(self.one(x)))).flatten(2).transpose(1, 2))
+        value, gate = self.wide(x).split(5, -1)
+        x = torch.relu(self.gated(value * torch.sigmoid(gate)))
+        x = torch.cat([x[..., 4:], x[..., :4]], -1)
+        x = self.heads(x).unflatten(-1, (3, 4)).transpose(1, 2).reshape(len(x), 3, -1, 4).mean(2)
+        return self.head(x.reshape(len(x), 12))
+
+
+@pytest.mark.parametrize(("apart", "samples"), [(False, 1), (False, 3), (True, 1)])
+def test_a_program_is_cut_like_its_module(apart, samples):
+    model, x = drawn(Sizes()), torch.randn(samples, 2, 6, 6).double()
+    with torch.no_grad():
+        model.one.bias.zero_()
+        model.norm.bias.zero_()
+    rows = {"one": [0, 1, 4, 5], "wide": [0, 2, 4, 5, 7, 9], "gated": [1, 4, 5, 7, 8], "heads": [0, 3, 4, 7, 8, 11]}
+    masks = {f"{name}.weight": torch.zeros_like(model.get_parameter(f"{name}.weight")) > 0 for name in rows}
+    for name, kept in rows.items():
+        masks[f"{name}.weight"][kept] = True
+    program = torch.export.export(model, (x,))
+    found = gs.compact(program.run_decompositions() if apart else program, masks=masks)
+    assert found.report.difference is not None and why(found).keys() <= {"tied", "bias", "fixed"}
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.model.state_dict().items()}
+    assert shapes["one.weight"] == (4, 2, 3, 3) and shapes["wide.weight"][0] == 6
+    if not apart:
+        assert shapes["gated.weight"] == (5, 3) and shapes["heads.weight"] == (6, 5) and shapes["head.weight"] == (2, 6)
+        assert found.model.norm.weight.shape == (4,) and why(found) == {}
+    small = torch.export.export(found.model, (x,)).module()
+    torch.testing.assert_close(small(x), masked(model, masks)(x), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.expand()(x), masked(model, masks)(x), rtol=1e-10, atol=1e-12)

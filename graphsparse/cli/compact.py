@@ -17,6 +17,7 @@ from graphsparse.cli.streams import working
 EXAMPLES = """
 graphsparse compact net.pt --model nets:build --input 3x32x32 --out small
 graphsparse compact mlp.pt --model chain --round-to 8 --out small
+graphsparse compact net.pt2 --out small
 graphsparse compact my-llama/ --out my-smaller-llama
 """
 

@@ -17,10 +17,11 @@ from graphsparse.compaction.compacted import Compacted
 from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.experts import Fewer, attempts, mixtures_of, without
 from graphsparse.compaction.plan import Plan, fitting, plan_of, unit_map
+from graphsparse.compaction.programs import as_model
 from graphsparse.compaction.report import Cost, Report, cost_of
 from graphsparse.compaction.tensors import Index, copy_modes, masked_twin
 from graphsparse.compaction.trials import LOOSE, Trials
-from graphsparse.errors import ArgumentError, ModelError
+from graphsparse.errors import ArgumentError
 
 
 def compact(
@@ -41,7 +42,7 @@ def compact(
     cannot leave stays as it is under the masks, and the report says which units and why. The model is not changed.
 
     Args:
-        model: a module, or the network of one.
+        model: a module, an exported program, or the network of one.
         example_inputs, kwargs: what the model's forward takes, as for `graphsparse.export`.
         masks: ``{parameter name: bool tensor}``, True = kept; None reads them off the model.
         round_to: keep dead units until the rows and columns of every kernel are a multiple of this.
@@ -54,7 +55,6 @@ def compact(
             transformers model says one width for all of them.
 
     Raises:
-        ModelError: the model is an exported program, whose code has its widths written into it.
         ArgumentError: ``round_to`` is no whole number from 1 on.
         CaptureError, MaskError: as for `graphsparse.export`; or a name in ``keep`` fits no parameter.
 
@@ -69,11 +69,13 @@ def compact(
           (2): Linear(in_features=3, out_features=2, bias=True)
         )
     """
+    if type(round_to) is not int or round_to < 1:
+        raise ArgumentError("round_to= must be a whole number from 1 on", received=repr(round_to))
     network = network_of(model, example_inputs, kwargs)
-    _check(network, round_to)
     resolution = resolution or network.resolution
     graph = export(network, masks, resolution="channel")
-    twin = masked_twin(network, graph)
+    source = network.runnable if isinstance(network.model, nn.Module) else as_model(network.model)
+    twin = masked_twin(source, graph)
     plain = network.of_copy(twin, same_names=not graph.uses)
     trials, fewer = Trials.of(plain, plan_of(plain, resolution, keep)), None
     if verify and not alike:
@@ -85,7 +87,7 @@ def compact(
     before = cost_of(twin.eval(), trials.example)
     made, folded = trials.built(trials.twin, cut)
     after = cost_of(made.eval(), trials.example)
-    copy_modes(network.runnable, made)
+    copy_modes(source, made)
     index = unit_map(trials.plan, cut)
     report = _report(trials, cut, worst, (before, after), folded, index, exact)
     names: Mapping[str, str] = {}
@@ -98,16 +100,6 @@ def compact(
     for name in folded:
         index.setdefault(name, (trials.rows_left(name.rpartition(".")[0], cut),))
     return Compacted(made, index, report, twin, folded, names)
-
-
-def _check(network: Network, round_to: int) -> None:
-    if not isinstance(network.model, nn.Module):
-        raise ModelError(
-            "a model to be compacted must be a torch.nn.Module", received="an exported program",
-            way_out="give the module itself, or its package.module:factory: a program has its widths written into it",
-        )  # fmt: skip
-    if type(round_to) is not int or round_to < 1:
-        raise ArgumentError("round_to= must be a whole number from 1 on", received=repr(round_to))
 
 
 def _fewer(plain: Network, trials: Trials, resolution: str, keep: Iterable[str]) -> tuple[Trials, Fewer | None]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from graphsparse.capture import Network
 from graphsparse.capture.parameters import separate, unmasked
 from graphsparse.graph import LayeredGraph
 from graphsparse.networks.models import named_tensors
@@ -34,9 +33,9 @@ def remade(model: nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]
     return copy.deepcopy(model, memo)
 
 
-def masked_twin(network: Network, graph: LayeredGraph) -> nn.Module:
+def masked_twin(model: nn.Module, graph: LayeredGraph) -> nn.Module:
     """A plain copy with memory of its own. Its weights are zero where masks drop them; each use has its own mask."""
-    twin = unmasked(network.runnable).model
+    twin = unmasked(model).model
     keys = {use.name: key for key, use in graph.uses.items()}
     own = {name: keys[use] for name, use in separate(twin, keys).items()}
 

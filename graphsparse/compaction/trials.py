@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from graphsparse.capture import Network
 from graphsparse.compaction.constants import Reader, fold, measure, readers_of
@@ -15,6 +16,7 @@ from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.experts import unread
 from graphsparse.compaction.modules import set_widths
 from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
+from graphsparse.compaction.programs import resize, takes_any_batch
 from graphsparse.compaction.tensors import Lines, in_double, remade, shaken, taken
 from graphsparse.errors import ModelError, brief
 from graphsparse.surgery.checking import TOLERANCE, Inputs, run, several, worst_difference
@@ -62,7 +64,7 @@ class Trials:
         plan.cut.keep(stuck, "bias")
         if tolerance == LOOSE:
             plan.cut.keep(np.flatnonzero(plan.life.constant), "bias")
-        inputs = several(double, given, network.samples_axis)
+        inputs = several(double, given, network.samples_axis if takes_any_batch(double) else None)
         measure(double, readers, inputs)
         expected = [run(double, each) for each in inputs]
         return cls(plan, twin, double, readers, inputs, expected, tolerance, example, list(unread(plan, twin)))
@@ -80,6 +82,8 @@ class Trials:
         made = remade(source, lambda name, tensor: _own(tensor, index[name]))
         groups = groups_left(self.plan, cut)
         set_widths(made, {name.rpartition(".")[0]: count for name, count in groups.items()}, sizes_left(cut))
+        if isinstance(made, GraphModule):
+            resize(made, self.plan.bundles, cut.stays)
         return made, {
             f"{path}.bias".lstrip("."): self._take_over(made, path, amount, cut) for path, amount in amounts.items()
         }
