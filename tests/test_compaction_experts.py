@@ -185,3 +185,20 @@ def test_a_list_of_experts_of_a_class_of_its_own_stays_one():
     found = gs.compact(model, x, masks)
     assert type(found.model.experts) is Experts and len(found.model.experts) == found.model.router.out_features == 3
     assert_same(masked(model, masks), found.model, (x,))
+
+
+def test_a_list_of_layers_is_no_mixture():
+    """Layer 1 of three is dead, and a head with three rows stands beside them."""
+
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(4, 5), nn.Linear(4, 5, bias=False), nn.Linear(5, 4)])
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.layers[2](torch.relu(self.layers[0](x) + self.layers[1](x))))
+
+    model, x = drawn(Layers()), torch.zeros(1, 4).double()
+    found = gs.compact(model, x, {"layers.1.weight": torch.zeros(5, 4) > 0})
+    assert found.report.notes == ()

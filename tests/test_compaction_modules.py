@@ -145,15 +145,18 @@ def test_units_of_a_bilinear_layer_leave():
         assert_same(masked(model, masks), made, (x,))
 
 
+@pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_key_and_a_value_that_attention_adds_keep_its_width(verify):
-    """Nobody reads head 1; bias_k and bias_v are as wide as all heads, and nothing but the module's code says so."""
+def test_a_key_and_a_value_that_attention_adds_follow_its_width(verify, zero):
+    """Nobody reads head 1. Of head 0 nobody reads channel 0, but bias_k and bias_v are as wide as all heads."""
 
     class Added(nn.Module):
         def __init__(self):
             super().__init__()
             self.query, self.head = nn.Linear(5, 12, bias=False), nn.Linear(12, 2)
-            self.attention = nn.MultiheadAttention(12, 3, kdim=5, vdim=5, add_bias_kv=True, batch_first=True)
+            self.attention = nn.MultiheadAttention(
+                12, 3, kdim=5, vdim=5, add_bias_kv=True, add_zero_attn=zero, batch_first=True
+            )
 
         def forward(self, x):
             return self.head(self.attention(torch.tanh(self.query(x)), x, x, need_weights=False)[0])
@@ -163,8 +166,30 @@ def test_a_key_and_a_value_that_attention_adds_keep_its_width(verify):
     masks["attention.out_proj.weight"][:, 4:8] = masks["query.weight"][:4] = masks["head.weight"][:, 3] = False
     found = gs.compact(model, x, masks, verify=verify)
     attention = found.model.attention
-    assert (attention.embed_dim, attention.num_heads, attention.out_proj.out_features) == (12, 3, 11)
-    assert "code" not in why(found)
+    assert (attention.embed_dim, attention.num_heads, attention.out_proj.out_features) == (8, 2, 11)
+    assert attention.bias_k.shape == attention.bias_v.shape == (1, 1, 8) and why(found) == {}
+    assert_same(masked(model, masks), found.model, (x,))
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_class_token_follows_the_width_of_its_stream(verify):
+    """Features 3 to 5 of all patches are zero. The token holds a number in 3."""
+
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.head = nn.Linear(4, 6, bias=False), nn.Linear(6, 3)
+            self.token = nn.Parameter(torch.zeros(1, 1, 6))
+
+        def forward(self, x):
+            return self.head(torch.cat([self.token.expand(len(x), -1, -1), self.patches(x)], 1))
+
+    model, x = drawn(Token()), torch.zeros(1, 3, 4).double()
+    with torch.no_grad():
+        model.token[..., 4:] = 0
+    masks = {"patches.weight": (torch.arange(6) < 3)[:, None].expand(6, 4)}
+    found = gs.compact(model, x, masks, verify=verify)
+    assert found.unit_map["token"][2].tolist() == [0, 1, 2, 3] and why(found) == {"padding": 1}
     assert_same(masked(model, masks), found.model, (x,))
 
 

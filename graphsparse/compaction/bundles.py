@@ -135,6 +135,7 @@ def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
     signal, nonzero, reaches = (np.append(each.astype(bool), [False, False]) for each in (
         found.signal, found.nonzero, found.reaches,
     ))  # fmt: skip
+    held = nonzero & ~signal & reaches
     alive, constant = np.zeros(bundles.count, bool), np.zeros(bundles.count, bool)
     live, seen, filled = [], [], []
     for block, twin in zip(blocks, bundles.kernels, strict=True):
@@ -142,7 +143,10 @@ def life_of(network: Network, bundles: Bundles, resolution: str) -> Life:
         units = block.targets
         live.append((signal & reaches)[units].any(2))
         alive[rows[live[-1]]] = True
-        constant[rows[(nonzero & ~signal & reaches)[units].any(2)]] = True
+        constant[rows[held[units].any(2)]] = True
+        columns, given = bundles.of[twin.sources].max(2), block.sources
+        joined = (given == -2).any(2) & reaches[given].any(2)  # a parameter's entry among units, as of a class token
+        constant[columns[(held[given].any(2) | joined) & (columns >= 0)]] = True
         seen.append(reaches[units].any(2))
         filled.append(nonzero[units].any(2))
     return Life(alive, constant, tuple(live), tuple(seen), tuple(filled))

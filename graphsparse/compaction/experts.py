@@ -131,18 +131,22 @@ def _old(name: str, stay: Mapping[str, list[int]]) -> str:
     return name
 
 
+def _shapes(module: nn.Module) -> tuple[object, ...]:
+    return tuple((name, parameter.shape) for name, parameter in module.named_parameters())
+
+
 def unread(plan: Plan, model: nn.Module) -> Iterator[str]:
     """Notes on dead experts that stay because outputs see their rows of the router."""
     live: dict[str, bool] = {}
     for use, each in zip(plan.kernels, plan.life.live, strict=True):
         live[use.name] = live.get(use.name, False) or bool(each.any())
     for path, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or len(module) < 2:
+        if not isinstance(module, nn.ModuleList) or len(module) < 2 or len(set(map(_shapes, module))) > 1:
             continue
         inside = [[live[name] for name in live if name.startswith(f"{path}.{at}.")] for at in range(len(module))]
         dead = [str(at) for at, kernels in enumerate(inside) if kernels and not any(kernels)]
         owner = path.rpartition(".")[0]
-        beside = [use for use in plan.kernels if use.name.startswith(owner) and not use.name.startswith(f"{path}.")]
+        beside = [use for use in plan.kernels if use.name.rpartition(".")[0].rpartition(".")[0] == owner]
         if dead and any(use.rows.size == len(module) for use in beside):
             yield (
                 f"Experts {', '.join(dead)} of {path} are dead and stay: outputs see their rows of the router, as with a "

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from graphsparse.capture.draft import as_ids
 from graphsparse.capture.mechanics.routed import Routed
 from graphsparse.capture.mechanics.waiting import Scores
-from graphsparse.capture.nodes import place_of
+from graphsparse.capture.nodes import place_of, reached
 from graphsparse.capture.units import collapse
 from graphsparse.capture.values import Known, Units, Weight
 from graphsparse.compaction.bundles import Bundles
@@ -28,7 +28,8 @@ NORMS = ("batch_norm", "native_batch_norm", "instance_norm")
 ELEMENT_WISE = "add sub rsub mul div where masked_fill maximum minimum pow clamp lerp".split()
 IGNORED = ("scaled_dot_product_attention", "embedding", "dropout", "_grouped_mm", "grouped_mm_fallback")
 """Operations whose numbers are masks, indices of rows or bounds between rows, and stand along no axis that is cut."""
-RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+MADE_WIDE = ("cat", "lstm", "gru", "rnn_tanh", "rnn_relu")
+"""Operations for which a module's code makes equal numbers in the width of a value: an initial state, a key of zeros."""
 COUNTED = ("slice", "roll")
 """Operations that move elements by numbers of places."""
 
@@ -182,8 +183,27 @@ def _beside(
             )
         elif isinstance(value, Weight) and name in ELEMENT_WISE and _fits(value.shape, ids.shape):
             yield from _aligned(value, ids, bundles.of, shapes)
+        elif isinstance(value, Weight) and name == "cat":
+            yield from _aligned(value, _line_beside(node, values).expand(value.shape), bundles.of, shapes)
         elif isinstance(value, Known) and value.shape.numel() > 1 and not norm and name not in IGNORED:
-            yield from _held(node, name, value, ids, bundles)
+            yield from _held(node, operand, value, ids, bundles)
+
+
+def _line_beside(node: Node, values: dict[Node, Any]) -> torch.Tensor:
+    """The ids of the first value with units that a concatenation joins, at the first index along the axis of joining."""
+    parts: Any = node.args[0]
+    found = next(ids for ids in (ids_of(values[part]) for part in parts) if ids is not None)
+    axis: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+    return found.narrow(axis, 0, 1)
+
+
+def _is_made(node: Node) -> bool:
+    """Whether the program makes a value of nothing that it holds or is given."""
+    return all(each.op == "call_function" for each in reached([node], lambda each: each.all_input_nodes))
+
+
+def _is_uniform(known: Known) -> bool:
+    return known.known and bool((known.tensor == known.tensor.flatten()[0]).all())
 
 
 def _counted(node: Node, name: str, bundles: Bundles) -> Iterator[np.ndarray]:
@@ -224,10 +244,11 @@ def _aligned(
         yield from _stored(weight, table.max(axes, keepdims=True).reshape(tuple(weight.shape)), shapes)
 
 
-def _held(node: Node, name: str, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
+def _held(node: Node, operand: Node, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
     """The bundles that vary along numbers that the model holds. No cut changes the numbers, so these stay."""
-    if name in RECURRENT and known.known and not known.tensor.any():
-        return  # the initial state, which the module makes as wide as it is
+    name = name_of(node)
+    if name in MADE_WIDE and _is_made(operand) and _is_uniform(known):
+        return
     if name in ELEMENT_WISE and _fits(known.shape, ids.shape):
         table = bundles_of(bundles.of, ids)
         extra = table.ndim - len(known.shape)
