@@ -250,3 +250,13 @@ def test_a_program_is_cut_like_its_module(apart, samples):
     small = torch.export.export(found.model, (x,)).module()
     torch.testing.assert_close(small(x), masked(model, masks)(x), rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(found.expand()(x), masked(model, masks)(x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_channels_that_become_one_image_leave_together(verify):
+    """Images 0 and 2 have one channel of four that lives, and image 1 none."""
+    model = drawn(nn.Sequential(nn.Conv2d(2, 12, 1, bias=False), nn.PixelShuffle(2), nn.Flatten(), nn.Linear(108, 2)))
+    masks = {"0.weight": (torch.arange(12) % 8 == 0).reshape(12, 1, 1, 1).expand(12, 2, 1, 1)}
+    found = gs.compact(model, torch.zeros(1, 2, 3, 3).double(), masks, verify=verify)
+    assert found.unit_map["0.weight"][0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11] and why(found) == {"tied": 6}
+    assert_same(masked(model, masks), found.model, (torch.zeros(1, 2, 3, 3).double(),))

@@ -24,6 +24,7 @@ from graphsparse.capture.call import Call
 from graphsparse.capture.draft import Draft, as_ids
 from graphsparse.capture.inputs import inputs_of
 from graphsparse.capture.lower import Lowering, lower
+from graphsparse.capture.nodes import operation_name
 from graphsparse.capture.rules import RULES
 from graphsparse.capture.rules.linear import bilinear
 from graphsparse.capture.table import Rule, with_extra
@@ -32,6 +33,8 @@ from graphsparse.capture.values import Units, Value, Weight
 from graphsparse.capture.walk import Walk
 from graphsparse.graph import LayeredGraph
 from graphsparse.sweep import sweep
+
+IMAGES = "pixel_shuffle"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,7 @@ def read_bundles(network: Network) -> Bundles:
     walk, lowering = lower(program, table, start, parameters.model_name)
     draft = lowering.draft
     pairs = [pair for layer in draft.layers for block in layer.blocks for pair in _tied(block)]
+    pairs += [_of_one_image(walk.values[node].ids) for node in walk.values if operation_name(node.target) == IMAGES]
     of = np.append(connected(draft.count, pairs), [-1, -1])
     fixed = np.zeros(of.max() + 1, bool)
     for ids in [*map(as_ids, draft.sources), *(as_ids(ids.reshape(-1)) for ids in lowering.sinks)]:
@@ -82,6 +86,12 @@ def _sides_apart(call: Call, left: Value, right: Value, weight: Weight, *bias: A
     """The rule of a bilinear layer that ties no inputs: it multiplies them, but each side has an axis of the parameter."""
     one, two = (Units(torch.full(tuple(side.shape), NOTHING, dtype=torch.int32)) for side in (left, right))
     return bilinear(call, one, two, weight, *bias)
+
+
+def _of_one_image(ids: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of units of one channel: an operation makes a fixed number of channels into one image."""
+    whole = as_ids(ids.flatten(-2))
+    return np.broadcast_to(whole[..., :1], whole.shape).ravel(), whole.ravel()
 
 
 def connected(count: int, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
