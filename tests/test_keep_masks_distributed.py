@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
@@ -64,7 +66,37 @@ def test_a_sharded_model_has_no_network_and_one_made_before_has(done):
         assert done[rank]["captured"]["active"] == expected.active
 
 
-def test_schedules_refuse_a_sharded_model_before_and_after(done):
+def test_a_network_of_a_model_that_is_sharded_since_has_no_schedule(done):
     for rank in range(2):
-        said = done[rank]["scheduled"]
-        assert len(said) == 4 and all("must hold its parameters whole, at 0.weight" in each for each in said)
+        said = done[rank]["sharded_since"]
+        assert len(said) == 2 * len(two.SCHEDULES)
+        assert all("must hold its parameters whole, at 0.weight" in each and "deepcopy" in each for each in said)
+
+
+@cache
+def in_one_process(kind: str) -> dict:
+    """What a schedule does where one process trains on all batches."""
+    model = two.build()
+    handle = gs.keep_masks(model, {} if "gradual" in kind else two.masks())
+    schedule = two.SCHEDULES[kind](handle, gs.network(model, torch.zeros(1, 6)), 0)
+    return two.follow(model, handle, schedule, (0, 1))
+
+
+@pytest.mark.parametrize("case", ["scheduled_spread", "scheduled_sharded"])
+@pytest.mark.parametrize("kind", two.SCHEDULES)
+def test_schedules_change_the_masks_of_all_processes_as_those_of_one_with_all_batches(done, case, kind):
+    expected = in_one_process(kind)
+    assert len(expected["changes"]) > 1
+    for rank in range(2):
+        found = done[rank][case][kind]
+        assert [words for words, _ in found["changes"]] == [words for words, _ in expected["changes"]]
+        for (_, masks), (_, others) in zip(found["changes"], expected["changes"], strict=True):
+            assert masks.keys() == others.keys() and all(torch.equal(masks[name], others[name]) for name in masks)
+        for name, weight in expected["weights"].items():
+            assert torch.allclose(found["weights"][name], weight, atol=1e-5)
+            assert not found["weights"][name][~masks.get(name, torch.ones_like(weight) > 0)].any()
+
+
+def test_an_error_of_the_process_that_decides_is_raised_in_all(done):
+    for rank in range(2):
+        assert done[rank]["refused"].startswith("TargetError: the network must stay connected")

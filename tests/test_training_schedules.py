@@ -122,6 +122,60 @@ def test_rewinding_takes_early_weights_again_where_they_are_kept():
         Gradual(handle, network, Schedule(0.9, begin=1, shape="one-shot"), rewind_to=5).at(1)
 
 
+def normed() -> nn.Module:
+    torch.manual_seed(4)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+
+SOURCES = {
+    "the model": lambda model: gs.network(model, X),
+    "a copy": lambda model: gs.network(copy.deepcopy(model), X),
+    "a compiled copy": lambda model: gs.network(torch.compile(copy.deepcopy(model)), X),
+    "a copy on the meta device": lambda model: gs.network(copy.deepcopy(model).to("meta"), X),
+}
+
+
+def masks_by(kind: str, source: str) -> tuple[dict[str, torch.Tensor], nn.Module]:
+    """Masks after two changes by a schedule, and the module that its network was made of."""
+    model = normed()
+    network, draw = SOURCES[source](model), torch.Generator().manual_seed(1)
+    names = {name: p.shape for name, p in model.named_parameters() if p.dim() > 1}
+    start = {name: torch.rand(shape, generator=draw) < 0.6 for name, shape in names.items()}
+    optimizer, handle = torch.optim.SGD(model.parameters(), 0.05), gs.keep_masks(model, start if kind == "rigl" else {})
+    if kind == "rigl":
+        schedule = Dynamic(handle, network, every=3, end=9, only_live=False, fraction=0.5)
+    else:
+        data = {"data": [(X, torch.arange(5) % 2)]} if kind == "snip" else {}
+        schedule = Gradual(handle, network, Schedule(0.7, begin=3, end=6, every=3), kind, **data)
+    for step in range(1, 7):
+        train_step(model, optimizer, step)
+        schedule.at(step)
+    return handle.masks, network.model
+
+
+@pytest.mark.parametrize("kind", ["magnitude", "synflow", "snip", "rigl"])
+def test_what_is_trained_is_pruned_whatever_the_network_was_made_of(kind):
+    expected, _ = masks_by(kind, "the model")
+    for source in list(SOURCES)[1:]:
+        found, made_of = masks_by(kind, source)
+        assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+        if source == "a copy":  # it is not touched
+            state = made_of.state_dict()
+            assert all(torch.equal(state[name], tensor) for name, tensor in normed().state_dict().items())
+
+
+def test_a_network_of_another_model_is_refused():
+    model = build()
+    handle = gs.keep_masks(model, {})
+    for other in (nn.Sequential(nn.Linear(6, 3)), nn.Sequential(*build(), nn.Linear(2, 2)), build(width=9)):
+        with pytest.raises(GraphsparseError, match="a network of the model that is trained, or of a copy of it, at "):
+            Gradual(handle, gs.network(other, X), Schedule(0.5, end=3))
+    program, stale = (gs.network(torch.export.export(each.eval(), (X,))) for each in (model, copy.deepcopy(model)))
+    assert Gradual(handle, program, Schedule(0.5, begin=1, shape="one-shot")).at(1).active == 49
+    with pytest.raises(GraphsparseError, match="must have the parameters that are trained"):
+        Gradual(handle, stale, Schedule(0.5, end=3))
+
+
 def dense_gradients(model: nn.Module, masks: dict[str, torch.Tensor], step: int) -> dict[str, torch.Tensor]:
     twin = copy.deepcopy(model)
     loss = twin(X + step).square().sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import graphsparse as gs
 from graphsparse.training.dynamic import Dynamic
 from graphsparse.training.gradual import Gradual
-from graphsparse.training.schedules import rounds
+from graphsparse.training.schedules import Schedule, rounds
 
 Masks = dict[str, torch.Tensor]
 STEPS = 3
@@ -126,21 +127,81 @@ def captured(rank: int, folder: Path) -> Any:
     return {"said": said, "active": gs.sparsity(graph.with_masks(handle.masks)).active}
 
 
-def scheduled(rank: int, folder: Path) -> Any:
-    """What schedules say of a model that is sharded after them, and before; the network is that of a whole copy."""
+def sharded_since(rank: int, folder: Path) -> Any:
+    """What schedules say where their network is of the model itself, and that has been sharded since."""
     said = []
-    kinds = (Gradual, {"schedule": rounds(0.9, 1, 1)}), (Dynamic, {"every": 1, "end": 9, "grow": "random"})
-    for kind, options in kinds:
+    for make in SCHEDULES.values():
         model = build()
-        network, handle = gs.network(copy.deepcopy(model), torch.zeros(1, 6)), gs.keep_masks(model, masks())
-        before = kind(handle, network, **options)
+        network, handle = gs.network(model, torch.zeros(1, 6)), gs.keep_masks(model, masks())
+        schedule = make(handle, network, 0)
         sharded(model)
-        for asked in (lambda: before.at(1), lambda: kind(handle, network, **options)):
+        for asked in (lambda: schedule.at(6), lambda: make(handle, network, 0)):
             try:
                 asked()
             except gs.GraphsparseError as error:
                 said.append(str(error))
     return said
+
+
+SCHEDULES: dict[str, Callable[[Any, Any, int], Any]] = {
+    "gradual": lambda handle, network, rank: Gradual(handle, network, Schedule(0.7, 2, 6, 2, shape="linear"), "lamp"),
+    "gradual, from data, rewound": lambda handle, network, rank: Gradual(
+        handle, network, rounds(0.7, 2, 3), "snip", data=[(batch(0, rank), torch.arange(4) % 3)], rewind_to=1
+    ),
+    "set": lambda handle, network, rank: Dynamic(handle, network, every=2, end=9, grow="random", seed=3),
+    "rigl": lambda handle, network, rank: Dynamic(handle, network, every=2, end=9),
+}
+"""Schedules by a handle, a network and a rank; data are those of the rank, and the first one decides."""
+
+
+def follow(model: nn.Module, handle: Any, schedule: Any, ranks: tuple[int, ...]) -> dict[str, Any]:
+    """Train by a schedule on the batches of these ranks, two to a step; masks and words at each change, and weights."""
+    optimizer, changes = optimizer_of(model, foreach=False), []
+    for step in range(1, 7):
+        optimizer.zero_grad()
+        for last in (False, True):
+            x = torch.cat([batch(2 * step + last, rank) for rank in ranks])
+            with model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext():
+                if isinstance(model, FSDPModule):
+                    model.set_requires_gradient_sync(last)
+                model(x).square().mean().backward()
+        optimizer.step()
+        change = schedule.at(step)
+        if change is not None:
+            changes.append((str(change), handle.masks))
+    return {"changes": changes, "weights": {name: gathered(p.detach()).clone() for name, p in named(model).items()}}
+
+
+def scheduled(wrap: Callable[[nn.Module], Any], masked_first: bool, rank: int) -> dict[str, Any]:
+    found = {}
+    for kind, make in SCHEDULES.items():
+        inner = build()
+        network = gs.network(copy.deepcopy(inner), torch.zeros(1, 6))
+        start = {} if "gradual" in kind else masks()
+        handle = gs.keep_masks(inner, start) if masked_first else None
+        model = wrap(inner)
+        handle = handle or gs.keep_masks(model, start)
+        found[kind] = follow(model, handle, make(handle, network, rank), (rank,))
+    return found
+
+
+def scheduled_spread(rank: int, folder: Path) -> Any:
+    return scheduled(DistributedDataParallel, True, rank)
+
+
+def scheduled_sharded(rank: int, folder: Path) -> Any:
+    return scheduled(sharded, False, rank)
+
+
+def refused(rank: int, folder: Path) -> Any:
+    """A target that the first process finds out of reach is an error in both."""
+    model = build()
+    network = gs.network(copy.deepcopy(model), torch.zeros(1, 6))
+    pruner = Gradual(gs.keep_masks(sharded(model), {}), network, Schedule(0.99, 1, shape="one-shot"))
+    try:
+        pruner.at(1)
+    except gs.GraphsparseError as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def saved_and_loaded(rank: int, folder: Path) -> Any:
@@ -155,9 +216,10 @@ def saved_and_loaded(rank: int, folder: Path) -> Any:
 
 
 CASES: tuple[Callable[[int, Path], Any], ...] = (
-    spread_before, spread_after, sharded_before, sharded_after, sharded_in_part, captured, scheduled, saved_and_loaded,
+    spread_before, spread_after, sharded_before, sharded_after, sharded_in_part, captured, sharded_since,
+    scheduled_spread, scheduled_sharded, refused, saved_and_loaded,
 )  # fmt: skip
-APART = (captured, scheduled, saved_and_loaded)  # they do not train
+APART = CASES[5:]  # they do not train by themselves
 
 
 def work(rank: int, folder: str) -> None:

@@ -15,6 +15,8 @@ from graphsparse.graph import LayeredGraph
 from graphsparse.metrics.regrowth import regrowable
 from graphsparse.training.changes import Change
 from graphsparse.training.kept_masks import KeptMasks
+from graphsparse.training.live import LiveNetwork
+from graphsparse.training.processes import processes_of
 
 Tensors = dict[str, torch.Tensor]
 
@@ -30,13 +32,13 @@ class Dynamic:
 
     Args:
         handle: of `graphsparse.keep_masks`, with masks.
-        network: of `graphsparse.network`, made of the module that is trained.
+        network: of `graphsparse.network`, made of the module that is trained or of a copy of it.
         every: steps between two changes.
         end: the step after which masks stay.
         fraction: of the kept connections how many are dropped at first; it falls by a cosine to 0 at ``end``.
         grow: "gradient" or "random".
         only_live: see above. False is the methods as they were published.
-        seed: of random growth; the same in every process.
+        seed: of random growth.
 
     Raises:
         GraphsparseError: a setting does not fit.
@@ -65,10 +67,10 @@ class Dynamic:
             raise GraphsparseError(
                 "fraction must be between 0 and 1, and every 1 or more", received=f"{fraction} and {every}"
             )
-        self.handle, self.network, self.every, self.end = handle, network, every, end
+        self.handle, self.every, self.end = handle, every, end
         self.fraction, self.grow, self.only_live, self.seed = fraction, grow, only_live, seed
         self.owed = 0
-        handle.must_be_whole()
+        self._network = LiveNetwork(handle, network)
         self._prepare(0)
 
     def due(self, step: int) -> bool:
@@ -86,50 +88,61 @@ class Dynamic:
             self.handle.collect()
 
     def _change(self, step: int) -> Change:
-        self.handle.must_be_whole()
-        every, graph = self.handle.masks, export(self.network, {})
-        before = {name: mask.cpu() for name, mask in every.items() if name in graph.shapes}
-        scores = self._scores(step, before)
+        processes = processes_of(self.handle.model)
+        network, masks = self._network.now(processes), self.handle.masks
+        gradients = processes.averaged(self.handle.collected(), masks) if self.grow == "gradient" else {}
+        found, self.owed, change = processes.agreed(lambda: self._moved(step, network, masks, gradients))
+        self.handle.set(found)
+        return change
+
+    def _moved(self, step: int, network: Network, masks: Tensors, gradients: Tensors) -> tuple[Tensors, int, Change]:
+        """New masks, what is owed by then, and what changes."""
+        graph, weights = export(network, {}), network.parameters.tensors
+        before = {name: mask.cpu() for name, mask in masks.items() if name in graph.shapes}
+        scores = self._scores(step, before, gradients)
         share = self.fraction * (1 + cos(pi * step / self.end)) / 2
-        weights = self.network.parameters.tensors
         counts = {name: int(mask.sum()) for name, mask in before.items()}
         budget = {name: int(share * count) for name, count in counts.items()}
         left = {name: _best(m, weights[name].cpu().abs(), counts[name] - budget[name]) for name, m in before.items()}
-        graph = graph.with_masks({**every, **left})
+        graph = graph.with_masks({**masks, **left})
         alive, died = effective_masks(graph), dict[str, int]()
         if not any(mask.any() for mask in alive.values()):
-            return _told(step, graph.with_masks({**every, **before}), collapsed=True)
+            return masks, self.owed, _told(step, graph.with_masks({**masks, **before}), collapsed=True)
         if self.only_live:
             died = {name: int((left[name] & ~alive[name]).sum()) for name in left}
             left = {name: alive[name] for name in left}
-        after = self._grown(graph, left, scores, budget, sum(died.values()))
-        self.handle.set({**every, **after})
+        after, owed = self._grown(graph, left, scores, budget, self.owed + sum(died.values()))
         grown = sum(int((after[name] & ~left[name]).sum()) for name in after)
-        return _told(step, graph.with_masks({**every, **after}), sum(budget.values()), grown, died)
+        change = _told(step, graph.with_masks({**masks, **after}), sum(budget.values()), grown, died)
+        return {**masks, **after}, owed, change
 
-    def _grown(self, graph: LayeredGraph, left: Tensors, scores: Tensors, budget: dict[str, int], pool: int) -> Tensors:
-        """Masks with what grows. What has grown may bring units to life and so make places for what is still to grow."""
-        pool, after = pool + self.owed, dict(left)
+    def _grown(
+        self, graph: LayeredGraph, left: Tensors, scores: Tensors, budget: dict[str, int], pool: int
+    ) -> tuple[Tensors, int]:
+        """Masks with what grows, and what found no place.
+
+        What has grown may bring units to life, and so make places for what is still to grow.
+        """
+        after = dict(left)
         while True:
             places = {name: ~mask for name, mask in after.items()}
             if self.only_live:
                 live = regrowable(graph.with_masks({**graph.masks, **after}))
                 places = {name: torch.from_numpy(live[name]) for name in after}
-            after, self.owed = _placed(after, places, scores, budget, pool)
-            if self.owed == 0 or self.owed == pool + sum(budget.values()):
-                return after
-            pool, budget = self.owed, dict.fromkeys(budget, 0)
+            after, owed = _placed(after, places, scores, budget, pool)
+            if owed == 0 or owed == pool + sum(budget.values()):
+                return after, owed
+            pool, budget = owed, dict.fromkeys(budget, 0)
 
-    def _scores(self, step: int, masks: Tensors) -> Tensors:
+    def _scores(self, step: int, masks: Tensors, gradients: Tensors) -> Tensors:
         if self.grow == "gradient":
-            found = self.handle.collected()
-            missing = [name for name in masks if name not in found]
+            missing = [name for name in masks if name not in gradients]
             if missing:
                 raise GraphsparseError(
                     "growth by gradient must follow a backward pass", place=", ".join(missing[:3]),
                     received="no gradient in this step", way_out='call at(step) after every step; or grow="random"',
                 )  # fmt: skip
-            return {name: gradient.abs().cpu() for name, gradient in found.items()}
+            return {name: gradients[name].abs().cpu() for name in masks}
         rng = np.random.default_rng([self.seed, step])
         return {name: torch.from_numpy(rng.random(tuple(mask.shape), np.float32)) for name, mask in masks.items()}
 

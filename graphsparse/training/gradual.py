@@ -11,9 +11,12 @@ from graphsparse.errors import GraphsparseError
 from graphsparse.measures.sparsity import sparsity
 from graphsparse.pruning.prune import prune
 from graphsparse.training.changes import Change
-from graphsparse.training.kept import unwrapped
 from graphsparse.training.kept_masks import KeptMasks
+from graphsparse.training.live import LiveNetwork
+from graphsparse.training.processes import processes_of
 from graphsparse.training.schedules import Schedule
+
+Tensors = dict[str, torch.Tensor]
 
 
 class Gradual:
@@ -24,7 +27,7 @@ class Gradual:
 
     Args:
         handle: of `graphsparse.keep_masks`; ``keep_masks(model, {})`` begins with everything kept.
-        network: of `graphsparse.network`, made of the module that is trained.
+        network: of `graphsparse.network`, made of the module that is trained or of a copy of it.
         schedule: when, and how far.
         method: a pruner's name, as for `graphsparse.prune`.
         rewind_to: a step whose weights and buffers are taken again after each pruning; what optimisers remember is
@@ -48,9 +51,9 @@ class Gradual:
         self, handle: KeptMasks, network: Network, schedule: Schedule, method: str = "magnitude", *,
         rewind_to: int | None = None, **options: Any,
     ):  # fmt: skip
-        self.handle, self.network, self.schedule, self.method = handle, network, schedule, method
+        self.handle, self.schedule, self.method = handle, schedule, method
         self.rewind_to, self.options = rewind_to, options
-        handle.must_be_whole()
+        self._network = LiveNetwork(handle, network)
         self._early = self._copies() if rewind_to == 0 else None
 
     def at(self, step: int) -> Change | None:
@@ -59,22 +62,31 @@ class Gradual:
             self._early = self._copies()
         if not self.schedule.due(step):
             return None
-        self.handle.must_be_whole()
-        found, target = sparsity(export(self.network, self.handle.masks)), self.schedule.sparsity(step)
+        processes = processes_of(self.handle.model)
+        network, masks = self._network.now(processes), self.handle.masks
+        pruned = processes.agreed(lambda: self._pruned(network, masks, step))
+        if pruned is None:
+            return None
+        chosen, change = pruned
+        self.handle.set({**masks, **chosen})
+        self._rewind()
+        return change
+
+    def _pruned(self, network: Network, masks: Tensors, step: int) -> tuple[Tensors, Change] | None:
+        """New masks and what changes with them; None where the target is there already."""
+        found, target = sparsity(export(network, masks)), self.schedule.sparsity(step)
         effective = self.options.get("effective", True)
         if (found.effective if effective else found.direct) >= target:
             return None
-        masks = prune(self.network, None, self.method, sparsity=target, masks=self.handle.masks, **self.options)
-        self.handle.set({**self.handle.masks, **masks})
-        self._rewind()
-        dropped = found.kept - masks.active - sum(masks.dropped.values())
-        return Change(step, masks.connections, masks.active, masks.active, dropped, died=masks.dropped)
+        chosen = prune(network, None, self.method, sparsity=target, masks=masks, **self.options)
+        dropped = found.kept - chosen.active - sum(chosen.dropped.values())
+        change = Change(step, chosen.connections, chosen.active, chosen.active, dropped, died=chosen.dropped)
+        return dict(chosen), change
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        module: Any = self.network.model
-        return unwrapped(module).state_dict()
+    def _tensors(self) -> Tensors:
+        return self.handle.model.state_dict()
 
-    def _copies(self) -> dict[str, torch.Tensor]:
+    def _copies(self) -> Tensors:
         return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
     def _rewind(self) -> None:

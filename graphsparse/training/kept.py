@@ -173,6 +173,18 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return spread.full_tensor() if is_spread(tensor) else tensor
 
 
+def gathered(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The whole tensor of which this is the part in this process, spread as another one; every process asks at once."""
+    mesh: Any = like
+    return (
+        DTensor.from_local(
+            part, mesh.device_mesh, mesh.placements, shape=like.shape, stride=like.stride()
+        ).full_tensor()
+        if is_spread(like)
+        else part
+    )
+
+
 def spread_as(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """A whole tensor, the same in every process, spread as another one; no process sends anything."""
     if not is_spread(like):

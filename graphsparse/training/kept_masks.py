@@ -15,7 +15,18 @@ from torch.utils.hooks import RemovableHandle
 
 from graphsparse.errors import GraphsparseError, MaskError
 from graphsparse.training.bypassed import look
-from graphsparse.training.kept import Kept, as_integers, checked, find, form_of, found, local, unwrapped, whole
+from graphsparse.training.kept import (
+    Kept,
+    as_integers,
+    checked,
+    find,
+    form_of,
+    found,
+    gathered,
+    local,
+    unwrapped,
+    whole,
+)
 from graphsparse.training.optimisers import (
     STAY_ZERO,
     forget_directions,
@@ -59,7 +70,7 @@ class KeptMasks:
         Weights, gradients and state are zero at once where the new masks drop; what comes back starts at zero. A compiled
         step is not compiled anew.
         """
-        self._take(checked(self._live_model(), masks))
+        self._take(checked(self.model, masks))
 
     def apply(self) -> None:
         """Put zeros where masks drop: into weights, gradients, and what known optimisers remember."""
@@ -76,24 +87,19 @@ class KeptMasks:
         for optimizer in list(self._optimisers):
             optimizer.state.clear()
 
-    def must_be_whole(self) -> None:
-        """Raise GraphsparseError where a parameter is spread over processes: a network made before has its old weights."""
-        spread = next((name for name, each in self._live_model().named_parameters() if local(each) is not each), None)
-        if spread is not None:
-            raise GraphsparseError(
-                "a model that a schedule prunes must hold its parameters whole", place=spread,
-                received="one spread over processes (DTensor)",
-                way_out="prune it before it is sharded, and hold these masks: keep_masks(model, masks)",
-            )  # fmt: skip
-
     def collect(self) -> None:
         """Keep a copy of gradients from now on, before they are masked, until `collected`: growth by gradients needs them."""
         self._collecting = True
         self._refreshed()
 
     def collected(self) -> dict[str, torch.Tensor]:
-        """The gradients since `collect`, summed over backward passes: ``{parameter name: tensor}``; none where none came."""
-        found = {each.name: each.dense for each in self._kept.values() if each.dense is not None}
+        """The gradients since `collect`, summed over backward passes: ``{parameter name: tensor}``; none where none came.
+
+        Those of a parameter that is spread over processes are gathered.
+        """
+        found = {
+            each.name: gathered(each.dense, each.parameter) for each in self._kept.values() if each.dense is not None
+        }
         self._collecting = False
         for each in self._kept.values():
             each.dense = None
@@ -122,7 +128,12 @@ class KeptMasks:
         entries = sum(each.parameter.numel() for each in self._kept.values())
         return f"KeptMasks({len(self._kept)} parameters, {kept:,} of {entries:,} entries kept)"
 
-    def _live_model(self) -> nn.Module:
+    @property
+    def model(self) -> nn.Module:
+        """The model, without the wrappers of torch.compile and DistributedDataParallel.
+
+        Raises GraphsparseError where Python has deleted it.
+        """
         model = self._model()
         if model is None:
             raise GraphsparseError("the model must still be there", received="a model that Python has deleted")
@@ -175,7 +186,7 @@ class KeptMasks:
         for each in self._kept.values():
             parameter = each.parameter if model is None else find(model, each.path)
             if parameter is not each.parameter or form_of(each.parameter) != each.form:
-                self._found_anew(each, parameter if parameter is not None else found(self._live_model(), each.name))
+                self._found_anew(each, parameter if parameter is not None else found(self.model, each.name))
             if each.hook is None and each.parameter.requires_grad:
                 hook = partial(self._on_gradient, each)
                 each.hook = each.parameter.register_post_accumulate_grad_hook(hook)

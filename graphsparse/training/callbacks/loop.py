@@ -43,7 +43,8 @@ class Loop:
 
     Args:
         handle: of `graphsparse.keep_masks`.
-        network: of `graphsparse.network`, made of the module that is trained; None logs direct sparsity alone.
+        network: of `graphsparse.network`, made of the module that is trained or of a copy of it; None logs direct sparsity
+            alone.
         schedule: a `Gradual` or `Dynamic`, or nothing.
         every: steps between two measurements; masks that change are measured at once.
         by_layer: log each parameter too.
