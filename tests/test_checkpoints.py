@@ -30,6 +30,7 @@ from graphsparse.checkpoints import (
     write_masks_file,
     written_forms,
 )
+from graphsparse.checkpoints.writing import endings
 from graphsparse.errors import CheckpointError, MaskError
 
 DTYPES = [
@@ -100,6 +101,56 @@ def test_several_layers_and_names(tmp_path, form):
         assert set(found.weights) == set(weights)
         assert torch.equal(found.weights["norm.num_batches_tracked"], torch.tensor(0))
         assert "norm.running_mean" in found.ignored
+
+
+NAMES = [
+    "a/b.weight", "../up.weight", "/root.weight", "ü漢😀.weight", "n" * 200 + ".weight", "a b'\"\\.weight", "two\nlines.weight",
+    ".".join("abc" * 30), "_orig_mod.x.weight", "y._orig_mod.weight",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", written_forms())
+def test_odd_names_and_shapes_are_read_as_they_were_written(tmp_path, form):
+    masks = {name: torch.rand(3, 2) < 0.5 for name in NAMES} | {
+        "none.weight": torch.zeros(0, 4, dtype=torch.bool), "thin.weight": torch.zeros(4, 0, dtype=torch.bool),
+        "deep.weight": torch.rand(*[1] * 30, 2) < 0.5,
+    }  # fmt: skip
+    path = tmp_path / "net"
+    write_masks_file(path, masks, form=form, weights={name: mask + 1.0 for name, mask in masks.items()})
+    found = read_checkpoint(path).masks
+    plain = {name.replace("_orig_mod.", ""): mask for name, mask in masks.items()}
+    assert found.keys() == plain.keys() and all(torch.equal(found[name], mask) for name, mask in plain.items())
+
+
+@pytest.mark.parametrize("form", written_forms())
+def test_many_small_masks_are_read_whatever_a_small_file_may_cost(tmp_path, monkeypatch, form):
+    """Files of a hundred masks, held to what files of a million times as many are held to."""
+    monkeypatch.setattr("graphsparse.checkpoints.checks._BYTES_ALLOWED", 0)
+    masks = {f"{i}.weight": torch.ones(1, 1, dtype=torch.bool) for i in range(100)}
+    for ending in endings(form):
+        path = tmp_path / f"net{ending}"
+        write_masks_file(path, masks, form=form, weights={name: torch.ones(1, 1) for name in masks})
+        assert read_checkpoint(path).masks == masks
+
+
+@pytest.mark.parametrize(
+    "names", [["module.a.weight", "module.b.weight"], ["_orig_mod.a.weight", "_orig_mod.b.weight"]]
+)
+def test_bits_may_have_the_names_of_wrappers_and_be_read_in_part(tmp_path, names):
+    masks = {name: torch.rand(3, 4) < 0.5 for name in names}
+    write_masks_file(tmp_path / "bits.safetensors", masks, form="bits")
+    found = gs.read_masks(tmp_path / "bits.safetensors")
+    assert list(found) == ["a.weight", "b.weight"] and all(map(torch.equal, found.values(), masks.values()))
+    only = gs.read_masks(tmp_path / "bits.safetensors", prefix="b.")
+    assert list(only) == ["weight"] and torch.equal(only["weight"], masks[names[1]])
+
+
+def test_a_header_that_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("graphsparse.checkpoints.archives.safetensors._LARGEST_HEADER", 1000)
+    for name, rule in (("__metadata__", "another name in safetensors"), ("n" * 1000, "at most 1,000 bytes")):
+        with pytest.raises(CheckpointError, match=rule):
+            write_masks_file(tmp_path / "net.safetensors", {name: torch.ones(1, 1)}, form="bits")
+    assert not list(tmp_path.iterdir())
 
 
 def test_masks_alone_are_an_eighth(tmp_path):

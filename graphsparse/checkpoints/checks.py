@@ -19,6 +19,8 @@ from graphsparse.kernels.masks import pack, word_count
 # What reading one file may cost, in bytes of memory that are counted before they are taken.
 _BYTES_ALLOWED = 48 << 20  # a small file may cost this much
 _TIMES_THE_FILE = 3  # with the masks that are read from it, memory stays within four times the file
+TIMES_A_PICKLE, TIMES_A_HEADER = 8, 40  # what names thousands of tensors of a few bytes needs more
+_MOST_FOR_NAMES = 1 << 30
 TENSOR = 700  # bytes that a tensor takes beside its elements
 
 # How many elements a file may stand for: a sparse tensor at 99.9 % has some fifty per byte of its file, at 99.99 % five
@@ -156,16 +158,17 @@ class Budget:
     place: str
 
     @classmethod
-    def of_file(cls, file_bytes: int, place: str) -> Budget:
-        """The budget of a file of this size."""
-        return cls(max(_BYTES_ALLOWED, _TIMES_THE_FILE * file_bytes), place)
+    def of_file(cls, file_bytes: int, place: str, times: int) -> Budget:
+        """The budget of a file of this size; ``times`` as much is for the names of many small tensors."""
+        names = min(times * file_bytes, _MOST_FOR_NAMES)
+        return cls(max(_BYTES_ALLOWED, _TIMES_THE_FILE * file_bytes, names), place)
 
     def spend(self, count: int) -> None:
         """Counts bytes that are about to be needed. Raises where they are more than the file may cost."""
         self.left -= count
         if self.left < 0:
             rule = "what a file holds must bear out its size"
-            received = f"more than {_TIMES_THE_FILE} times its bytes, as tensors and objects"
+            received = "tensors and objects that take far more memory than its bytes account for"
             raise CheckpointError(rule, place=self.place, received=received, way_out=_ORIGIN)
 
 

@@ -62,6 +62,7 @@ class Content:
         metadata: text beside the tensors.
         ignored: {name: why} of what is no tensor, or was to be left out.
         notes: which of several state dicts was taken.
+        written: {plain name: the name in the file} of the tensors.
         unfolding: the elements of the tensors that were asked for so far.
     """
 
@@ -71,6 +72,7 @@ class Content:
     metadata: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
     unfolding: Unfolding = field(default_factory=Unfolding)
 
     def named(self, name: str) -> str:
@@ -115,26 +117,26 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
     twice = sorted(name for name, short in plain.items() if counts[short] > 1)
     check(not twice, "a name must appear once, wrappers stripped", archive.place, shown(twice),
           "save the state dict of one of the models")  # fmt: skip
-    named, left = _meant({plain[name]: tensor for name, tensor in tensors.items()}, part, archive.place)
-    unfolding = Unfolding(archive.file_bytes)
-    return Content(archive.place, raw, named, archive.metadata, {**ignored, **left}, notes, unfolding)
+    written, left = _meant({short: name for name, short in plain.items()}, part, archive.place)
+    return Content(
+        archive.place, raw, {name: tensors[own] for name, own in written.items()}, archive.metadata,
+        {**ignored, **left}, notes, written, Unfolding(archive.file_bytes),
+    )  # fmt: skip
 
 
-def _meant(
-    tensors: Mapping[str, torch.Tensor], part: Part, place: str
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """(the tensors that are meant, those that are left out and why). Raises where a pattern or prefix fits no name."""
+def _meant(names: Mapping[str, str], part: Part, place: str) -> tuple[dict[str, str], dict[str, str]]:
+    """({name: name in the file} of what is meant, what is left out and why). Raises where a pattern or prefix fits none."""
     left: dict[str, str] = {}
     for pattern in part.ignore:
-        found = fnmatch.filter(tensors, pattern)
-        _check_fits(bool(found), "a pattern to ignore", pattern, tensors, place)
+        found = fnmatch.filter(names, pattern)
+        _check_fits(bool(found), "a pattern to ignore", pattern, names, place)
         left.update(dict.fromkeys(found, "to be ignored"))
     if part.prefix:
-        other = [name for name in tensors if not name.startswith(part.prefix)]
-        _check_fits(len(other) < len(tensors), "a prefix", part.prefix, tensors, place)
+        other = [name for name in names if not name.startswith(part.prefix)]
+        _check_fits(len(other) < len(names), "a prefix", part.prefix, names, place)
         left.update(dict.fromkeys(other, "outside the prefix"))
     prefix = part.prefix or ""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name not in left}, left
+    return {name.removeprefix(prefix): own for name, own in names.items() if name not in left}, left
 
 
 def _check_fits(fits: bool, what: str, given: str, names: Iterable[str], place: str) -> None:

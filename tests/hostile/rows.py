@@ -170,14 +170,10 @@ def names() -> Iterator[Row]:
     """Names that are long, many, or equal once stripped."""
     yield "prefix.safetensors", c.floats(["module." * 140_000 + "a.weight"]), 4
     yield "wrapped.safetensors", c.floats(["_orig_mod." * 90_000 + "a.weight"]), 4
-    hundred = [f"layer{i}.weight" for i in range(100_000)]
-    empty = {name: c.entry("F32", [0], 0, 0) for name in [*hundred, "_orig_mod.layer7.weight"]}
-    yield "twice.safetensors", c.safetensors(empty), "bear out its size"
-    fewer = [f"layer{i}.weight" for i in range(25_000)]
-    empty = {name: c.entry("F32", [0], 0, 0) for name in [*fewer, "_orig_mod.layer7.weight"]}
-    yield "twice-fewer.safetensors", c.safetensors(empty), "must appear once, wrappers stripped"
+    some = [f"layer{i}.weight" for i in range(25_000)]
+    empty = {name: c.entry("F32", [0], 0, 0) for name in [*some, "_orig_mod.layer7.weight"]}
+    yield "twice.safetensors", c.safetensors(empty), "must appear once, wrappers stripped"
     yield "dots.safetensors", c.floats(["." * 100_000 + "weight", "." * 100_000 + "other"]), 8
-    yield "long.safetensors", c.floats(["a" * 20_000_000]), "a header must be a small part"
     yield "long-name.safetensors", c.floats(["a" * 5_000_000]), "a tensor's name must have at most"
     yield "brackets.safetensors", c.safetensors(b'{"a": ' + b"[]," * 2_000_000 + b"}"), "bear out its size"
 

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from graphsparse.checkpoints.boundary import DAMAGED, check
-from graphsparse.checkpoints.checks import Budget
+from graphsparse.checkpoints.checks import TIMES_A_HEADER, Budget
 from graphsparse.errors import CheckpointError
 
 _COSTS = {b"{": 250, b"[": 90, b",": 40, b":": 72}  # bytes that Python takes for what begins with these
@@ -26,7 +26,7 @@ def read_object(text: bytes, place: str, budget: Budget | None = None) -> dict[s
             the budget has room for.
     """
     cost = 2 * len(text) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
-    (budget or Budget.of_file(len(text), place)).spend(cost)
+    (budget or Budget.of_file(len(text), place, TIMES_A_HEADER)).spend(cost)
 
     def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

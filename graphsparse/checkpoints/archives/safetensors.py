@@ -20,10 +20,10 @@ from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.boundary import check
-from graphsparse.checkpoints.checks import TENSOR, Budget, naturals
+from graphsparse.checkpoints.checks import TENSOR, TIMES_A_HEADER, Budget, naturals
 
-_LARGEST_HEADER = 100_000_000  # the library's own limit
-_ANY_HEADER = 1 << 23  # bytes; a larger one takes less than half of its file
+_LARGEST_HEADER = 100_000_000  # bytes; the library's own limit
+_METADATA = "__metadata__"
 
 _DTYPES = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "U16": torch.uint16,
@@ -42,12 +42,12 @@ def read(file: MappedFile) -> Archive:
     Raises where the header is larger than the file, no JSON, names a tensor twice, or does not account for each byte of
     the file exactly once.
     """
-    budget = Budget.of_file(file.size, file.place)
+    budget = Budget.of_file(file.size, file.place, TIMES_A_HEADER)
     start, header = _header(file, budget)
     budget.spend(TENSOR * len(header))
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop(_METADATA, {})
     texts = isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
-    check(texts, "__metadata__ must map text to text", file.place)
+    check(texts, f"{_METADATA} must map text to text", file.place)
     spans = {name: _span(info, f"{name} in {file.place}") for name, info in header.items()}
     _check_layout(spans, file.size - start, file.place)
     tensors = {name: file.tensor(dtype, shape, start + begin) for name, (dtype, shape, begin, _) in spans.items()}
@@ -57,8 +57,9 @@ def read(file: MappedFile) -> Archive:
 def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str, str]) -> None:
     """Writes the tensors, one in memory at a time. A padded header lets elements lie at multiples of their size."""
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    header: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     offset = 0
+    check(_METADATA not in tensors, "a tensor must have another name in safetensors", None, _METADATA, "rename it")
     for name, pending in ordered:
         check(pending.dtype in _NAMES, "safetensors must hold the usual types", name, pending.dtype, way_out=None)
         span = [offset, offset + pending.nbytes]
@@ -66,6 +67,8 @@ def write(file: BinaryIO, tensors: Mapping[str, Pending], metadata: Mapping[str,
         offset = span[1]
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    rule, way_out = f"a header must have at most {_LARGEST_HEADER:,} bytes", "shorten the names, or write another form"
+    check(len(text) <= _LARGEST_HEADER, rule, None, f"{len(text):,}", way_out)
     file.write(struct.pack("<Q", len(text)) + text)
     for _, pending in ordered:
         file.write(pending.octets())
@@ -81,7 +84,6 @@ def _header(file: MappedFile, budget: Budget) -> tuple[int, dict[str, Any]]:
     turned = f"; read from the other end the length would be {swapped:,}" if swapped <= room else ""
     rule = "a header must fit in its file, its length written little end first"
     check(length <= min(room, _LARGEST_HEADER), rule, file.place, received + turned)
-    check(length <= max(_ANY_HEADER, file.size // 2), "a header must be a small part of its file", file.place, received)
     return 8 + length, read_object(file.bytes(8, 8 + length), file.place, budget)
 
 

@@ -15,7 +15,7 @@ from graphsparse.checkpoints.archives.pickles import read_pickle
 from graphsparse.checkpoints.archives.rebuilding import Storage, outline, vocabulary
 from graphsparse.checkpoints.archives.zip_directory import Members
 from graphsparse.checkpoints.boundary import check, damaged
-from graphsparse.checkpoints.checks import Budget
+from graphsparse.checkpoints.checks import TIMES_A_PICKLE, Budget
 from graphsparse.errors import GraphsparseError
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
@@ -37,7 +37,7 @@ def read(file: MappedFile) -> Archive:
 
 def read_octets(octets: Octets) -> Any:
     """Returns what torch.save wrote to these bytes; errors as `read`."""
-    budget = Budget.of_file(octets.size, octets.place)
+    budget = Budget.of_file(octets.size, octets.place, TIMES_A_PICKLE)
     try:
         return (_zipped if octets.bytes(0, 4) == b"PK\3\4" else _legacy)(octets, budget)
     except GraphsparseError:
@@ -88,7 +88,7 @@ def _legacy(octets: Octets, budget: Budget) -> Any:
 
     data = octets.view(0, octets.size)
     noting = outline(vocabulary(octets, _storages(note, budget), budget))
-    first = Budget.of_file(octets.size, octets.place)
+    first = Budget.of_file(octets.size, octets.place, TIMES_A_PICKLE)
     magic, at = read_pickle(data, 0, noting, first)
     protocol, at = read_pickle(data, at, noting, first)
     known = (magic, protocol) == (_MAGIC, _PROTOCOL)

@@ -37,9 +37,12 @@ def read(content: Content, request: Request) -> Reading:
     """Reads the masks that the header lists. Raises where the tensors are others, or of other sizes."""
     check(recognise(content), "a file of masks must be marked as one", content.place, way_out="name another form")
     listed = read_object(content.metadata.get("masks", "").encode(), content.place)
-    same, received = listed.keys() == content.tensors.keys(), f"{len(listed)} listed, {len(content.tensors)} there"
+    there = content.raw if isinstance(content.raw, Mapping) else {}
+    same, received = listed.keys() == there.keys(), f"{len(listed)} listed, {len(there)} there"
     check(same, "the header must list the masks of the file", content.place, received)
-    return Reading({name: _entry(content, name, about) for name, about in listed.items()})
+    names = {own: name for name, own in content.written.items()}
+    entries = {names[own]: _entry(content, names[own], about) for own, about in listed.items() if own in names}
+    return Reading(entries, {}, content.ignored)
 
 
 def write(masks: Masks, weights: Weights) -> Payload:

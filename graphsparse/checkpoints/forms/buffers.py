@@ -38,8 +38,8 @@ PRUNE = masked_form(
 )  # fmt: skip
 
 
-_MASK = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.\d+\.mask$")
-_ORIGINAL = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.original$")
+_MASK = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.\d+\.mask$", re.DOTALL)
+_ORIGINAL = re.compile(r"^((?:.*\.)?)parametrizations\.([^.]+)\.original$", re.DOTALL)
 
 
 def _parametrization_keys(name: str) -> tuple[str, str]:
