@@ -125,7 +125,6 @@ class TestAnalyze:
         (["analyze", "NET", "--model", "chain", "--fail-under", "much"], "Invalid value for '--fail-under'"),
         (["analyze", "NET", "--model", "chain", "--fail-under", "nan"], "a compression must be a number"),
         (["analyze", "NET", "--model", "none", "--fail-under", "2"], "--fail-under must have a network; received --model none"),
-        (["analyze", "NET", "--model", "none", "--source", "x"], "--source must have a network; received the model none"),
         (["analyze", "nowhere.pt", "--model", "chain"], "nowhere.pt; received No such file"),
         (["analyze", "NET"], "the network must be known for effective sparsity"),
         (["analyze", "NET", "--model", "nope"], "a model must be named as package.module:factory"),

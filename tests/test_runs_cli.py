@@ -206,7 +206,8 @@ class TestPlot:
         if ending:
             source = tmp_path / f"run.{ending}"
             run(capsys, "track", steps, "--model", "chain", f"--{ending}", source)
-        status, *_ = run(capsys, "plot", "trajectory", source, "--model", "chain", "--out", tmp_path / "run.svg")
+        model = [] if ending else ["--model", "chain"]
+        status, *_ = run(capsys, "plot", "trajectory", source, *model, "--out", tmp_path / "run.svg")
         assert status == 0 and "units with a connection (ANP)" in (tmp_path / "run.svg").read_text()
 
     def test_text_is_text_and_fonts_are_truetype(self, capsys, tmp_path):

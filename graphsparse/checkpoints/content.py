@@ -125,7 +125,7 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
 
 
 def _meant(names: Mapping[str, str], part: Part, place: str) -> tuple[dict[str, str], dict[str, str]]:
-    """({name: name in the file} of what is meant, what is left out and why). Raises where a pattern or prefix fits none."""
+    """({name: name in the file} of what is meant, {name: why it is left out}). Raises where a pattern or prefix fits none."""
     left: dict[str, str] = {}
     for pattern in part.ignore:
         found = fnmatch.filter(names, pattern)

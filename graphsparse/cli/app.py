@@ -13,6 +13,7 @@ import typer
 import graphsparse
 from graphsparse.cli import streams
 from graphsparse.cli.analyze import analyze
+from graphsparse.cli.beside import check_read
 from graphsparse.cli.compact import compact
 from graphsparse.cli.compare import compare
 from graphsparse.cli.convert import convert
@@ -65,6 +66,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(traceback: bool = False, **values: Any) -> None:
+        check_read(parameters, values)
         try:
             command(**grouped(values))
         except SystemExit as error:

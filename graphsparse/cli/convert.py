@@ -10,6 +10,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from graphsparse.cli import options, outputs
+from graphsparse.cli.beside import Beside
 from graphsparse.cli.streams import warned, working
 from graphsparse.cli.wording import one_line
 
@@ -17,6 +18,10 @@ EXAMPLES = """
 graphsparse convert pruned.pt pruned.safetensors --to zeros
 graphsparse convert mask.pth pruned.pt --to prune --weights dense.pt
 """
+WHOLE = Beside(
+    "a form that can hold weights",
+    lambda values: f"--to {values['to']}" if values["to"] in ("bits", "openlth") else "",
+)
 
 
 def convert(
@@ -28,7 +33,7 @@ def convert(
     ignore: options.Ignore = None,
     prefix: options.Prefix = None,
     weights: Annotated[Path | None, Option(metavar="FILE",
-        help="The weights, where IN holds masks alone and OUT is to hold both.")] = None,
+        help="The weights, where IN holds masks alone and OUT is to hold both."), WHOLE] = None,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
     """Write a checkpoint in another form; its masks stay what they are."""

@@ -11,6 +11,7 @@ from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.beside import ROUNDS
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import working
 from graphsparse.cli.wording import one_line
@@ -30,7 +31,7 @@ def curve(
     plot: Annotated[Path | None, Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
     points: Annotated[int, Option(metavar="N", min=0,
         help="Points of each curve, even in log compression; 0 for all.")] = 400,
-    compression: Annotated[float, Option(metavar="X", help="Where methods that work in rounds end.")] = 1000.0,
+    compression: Annotated[float, Option(metavar="X", help="Where methods that work in rounds end."), ROUNDS] = 1000.0,
     given: GraphOptions,
     data: options.Data = None,
     seed: options.Seed = 0,

@@ -11,6 +11,7 @@ from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.beside import Beside
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import working
 
@@ -19,6 +20,10 @@ graphsparse export mlp.pt --model chain --out mlp.graphml
 graphsparse export net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out net.parquet
 graphsparse export my-llama/ --resolution channel --out layers.dot
 """
+TEXT = Beside(
+    "a .graphml or .gexf file",
+    lambda values: "" if values["out"].suffix.lower() in (".graphml", ".gexf") else str(values["out"]),
+)
 
 
 def export(
@@ -27,7 +32,8 @@ def export(
     out: Annotated[Path, Option("--out", metavar="FILE", show_default=False,
         help="The file to write. Its ending says the form: .npz, .graphml, .gexf, .parquet (edges), .dot (layers).")],
     given: GraphOptions,
-    force: Annotated[bool, Option("--force", help="Write GraphML and GEXF of more than a million edges.")] = False,
+    force: Annotated[bool, Option("--force",
+        help="Write GraphML and GEXF of more than a million edges."), TEXT] = False,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
     """Write the graph of a checkpoint for other programs, with what is active marked.

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from graphsparse.cli.beside import CHECKPOINTS, DATA, DECLARED, FACTORY, FOLDER, NETWORK, RANDOM, TENSORS
 from graphsparse.errors import ModelError
 
 Text = str | None
@@ -22,29 +23,29 @@ Checkpoint = Annotated[Path, Argument(metavar="CHECKPOINT", show_default=False,
 Checkpoints = Annotated[list[Path], Argument(metavar="CHECKPOINT...", show_default=False,
     help="State dicts (.pt, .pth, .bin, .safetensors), .pt2 archives, or transformers folders.")]
 Model = Annotated[Text, Option("--model", metavar="MODEL",
-    help="package.module:factory; a .pt2 file; a transformers folder; or 'chain': kernels that follow each other.")]
+    help="package.module:factory; a .pt2 file; a transformers folder; or 'chain': kernels that follow each other."), CHECKPOINTS]
 Arguments = Annotated[Texts, Option("--model-arg", metavar="KEY=VALUE",
-    help="Argument of the factory. Repeat for more.")]
+    help="Argument of the factory. Repeat for more."), FACTORY]
 Inputs = Annotated[Texts, Option("--input", metavar="SHAPE",
-    help="One sample, no batch axis: 1x28x28; int:16 for 16 tokens. Repeat for more.")]
+    help="One sample, no batch axis: 1x28x28; int:16 for 16 tokens. Repeat for more."), NETWORK]
 Resolution = Annotated[Text, Option("--resolution", metavar="NAME", show_default=False,
-    help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder).")]
+    help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder)."), NETWORK]
 Form = Annotated[Text, Option("--form", metavar="FORM",
-    help="The checkpoint's form, if not to be told by its content.")]
+    help="The checkpoint's form, if not to be told by its content."), CHECKPOINTS]
 Key = Annotated[Text, Option("--key", metavar="NAME",
-    help="The entry of the file that is meant: model_ema, or nets/G for one inside.")]
+    help="The entry of the file that is meant: model_ema, or nets/G for one inside."), TENSORS]
 Ignore = Annotated[Texts, Option("--ignore", metavar="PATTERN",
-    help="Leave out names such as 'criterion.*'. Repeat.")]
+    help="Leave out names such as 'criterion.*'. Repeat."), TENSORS]
 Prefix = Annotated[Text, Option("--prefix", metavar="TEXT",
-    help="Take only names that begin so, without that beginning.")]
+    help="Take only names that begin so, without that beginning."), TENSORS]
 TrustSizes = Annotated[bool, Option("--trust-sizes",
-    help="Build a config.json's or .pt2's model even if far larger than its file.")]
+    help="Build a config.json's or .pt2's model even if far larger than its file."), DECLARED]
 Cache = Annotated[bool, Option("--cache/--no-cache",
-    help="Keep what a folder's network is captured as, for the next time.")]
+    help="Keep what a folder's network is captured as, for the next time."), FOLDER]
 Statistics = Annotated[bool, Option("--norm-statistics",
-    help="Let normalisation statistics carry influence.")]
+    help="Let normalisation statistics carry influence."), NETWORK]
 Sources = Annotated[Texts, Option("--source", metavar="NAME",
-    help="An input that is a source, all others constants. Repeat for more.")]
+    help="An input that is a source, all others constants. Repeat for more."), NETWORK]
 Metrics = Annotated[Texts, Option("--metric", metavar="NAME",
     help="A metric or a group: liveness, why, paths. Repeat for more.")]
 Pattern = Annotated[Text, Option("--pattern", metavar="TEXT",
@@ -52,9 +53,9 @@ Pattern = Annotated[Text, Option("--pattern", metavar="TEXT",
 Select = Annotated[Texts, Option("--select", metavar="PATTERN",
     help="Show the parameters and layers of such names alone: 'layer*'. Repeat for more.")]
 Data = Annotated[Path | None, Option("--data", metavar="FILE",
-    help="An npz of arrays x (samples) and y (labels), for snip and grasp.")]
+    help="An npz of arrays x (samples) and y (labels), for snip and grasp."), DATA]
 Seed = Annotated[int, Option("--seed", metavar="N",
-    help="Decides random methods: same seed, same masks.")]
+    help="Decides random methods: same seed, same masks."), RANDOM]
 # fmt: on
 Methods = (
     "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; "

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
+from graphsparse.cli.beside import CHECKPOINTS, TABLES, only_kind
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
@@ -38,12 +39,13 @@ def plot(
     checkpoints: options.Checkpoints,
     *,
     out: Annotated[Path, Option(metavar="FILE", show_default=False, help="The picture: .png, .svg or .pdf.")],
-    parameter: Annotated[str | None, Option(metavar="NAME", help="The parameter whose mask is drawn.")] = None,
+    parameter: Annotated[str | None, Option(metavar="NAME",
+        help="The parameter whose mask is drawn."), only_kind("mask")] = None,
     order: Annotated[str, Option(metavar="NAME",
-        help="Rows and columns of a mask: 'as it is', or by 'degree'.")] = "as it is",
+        help="Rows and columns of a mask: 'as it is', or by 'degree'."), only_kind("mask")] = "as it is",
     inches: Annotated[str | None, Option(metavar="WxH", help="Width and height of the picture: 5.5x3.")] = None,
     title: Annotated[str | None, Option(metavar="TEXT", help="What stands above the picture.")] = None,
-    pattern: options.Pattern = None,
+    pattern: Annotated[options.Pattern, only_kind("trajectory"), CHECKPOINTS] = None,
     given: GraphOptions,
 ) -> None:  # fmt: skip
     """Draw a picture of checkpoints for a paper. `graphsparse curve --plot` draws compression curves."""
@@ -104,7 +106,7 @@ def _size(text: str) -> tuple[float, float]:
 def _run(files: list[Path], pattern: str | None, shared: dict[str, Any]) -> Any:
     """The trajectory of a run, or the table of one that track wrote."""
     path = files[0]
-    if len(files) > 1 or path.suffix not in (".csv", ".parquet"):
+    if len(files) > 1 or path.suffix not in TABLES:
         from graphsparse.runs.track import track
 
         return track(files if len(files) > 1 else path, causes=False, pattern=pattern, **shared)

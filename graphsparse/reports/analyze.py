@@ -87,9 +87,10 @@ def analyze(
     if isinstance(source, LIVE):
         network = network_of(source, _inputs_of(source, model, example_inputs), kwargs)
     elif isinstance(model, str) and model == "none":
-        if verify or sources is not None:
-            rule = f"{'verify=True' if verify else 'sources='} must have a network"
-            raise ModelError(rule, received="the model none", way_out="name the model")
+        asked = {"verify=True": verify, "sources=": sources is not None, "resolution=": resolution is not None,
+                 "norm_statistics=True": norm_statistics, "example_inputs=": example_inputs is not None}  # fmt: skip
+        for name in (name for name, given in asked.items() if given):
+            raise ModelError(f"{name} must have a network", received="the model none", way_out="name the model")
         part = Part.of(key, ignore, prefix)
         return replace(report_without_model(open_checkpoint(source, form=form, part=part), progress), origin=origin)
     else:
