@@ -20,8 +20,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import graphsparse as gs
 from graphsparse import cli
 from graphsparse.checkpoints import open_checkpoint, read_checkpoint, write_masks_file
+from graphsparse.checkpoints.archives import zip_directory
 from graphsparse.errors import CheckpointError, GraphsparseError
 
 WEIGHTS = {"a.weight": torch.ones(30, 30), "b.weight": torch.zeros(3)}
@@ -251,6 +253,22 @@ def test_paths_that_lead_nowhere(tmp_path):
             read_checkpoint(path)
     with pytest.raises(CheckpointError, match="received int.*state_dict"):
         read_checkpoint(3)
+
+
+def test_an_npz_that_is_cut_short_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    """By the end of the map that it once was, the system killed the process."""
+    path, whole = tmp_path / "net.npz", zip_directory._declared
+
+    def cut_after_the_end_record(octets):
+        declared = whole(octets)
+        os.truncate(path, 4096)
+        return declared
+
+    monkeypatch.setattr(zip_directory, "_declared", cut_after_the_end_record)
+    for read in (read_checkpoint, gs.load_graph):
+        np.savez(path, **{f"{i}.weight": np.ones((40, 40)) for i in range(20)})
+        with pytest.raises(CheckpointError, match="damaged or cut short"):
+            read(path)
 
 
 def sharded(folder, index):

@@ -13,7 +13,7 @@ import torch
 
 from graphsparse.checkpoints.archives import exported, numpy_file, safetensors, torch_file
 from graphsparse.checkpoints.archives.json_text import read_object
-from graphsparse.checkpoints.archives.mapped import Archive, MappedFile, unreadable
+from graphsparse.checkpoints.archives.mapped import Archive, MappedFile, OpenedFile, unreadable
 from graphsparse.checkpoints.archives.zip_directory import Members, check_sums
 from graphsparse.checkpoints.boundary import check
 from graphsparse.errors import CheckpointError
@@ -47,7 +47,7 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
 def _open_file(path: Path, index_allowed: bool = False) -> Archive:
     try:
         check(path.is_file(), "a checkpoint must be a file or a folder", str(path), way_out=None)
-        return _by_content(MappedFile(path), index_allowed)
+        return _by_content(path, index_allowed)
     except OSError as error:
         raise unreadable(path, error) from error
     except (MemoryError, RecursionError) as error:
@@ -55,14 +55,22 @@ def _open_file(path: Path, index_allowed: bool = False) -> Archive:
         raise CheckpointError(rule, place=str(path), received=type(error).__name__) from error
 
 
-def _by_content(file: MappedFile, index_allowed: bool) -> Archive:
-    head = file.bytes(0, 16)
-    if head[8:9] == b"{" and head[4:8] == b"\0\0\0\0":  # first: a length may look like another kind's first bytes
-        return safetensors.read(file)
-    if head.startswith(_ZIPS):
-        return _zipped(file)
+def _by_content(path: Path, index_allowed: bool) -> Archive:
+    with OpenedFile(path) as opened:
+        head = opened.bytes(0, 16)
+        is_safetensors = head[8:9] == b"{" and head[4:8] == b"\0\0\0\0"  # its length may look like another kind's mark
+        is_zip = head.startswith(_ZIPS) and not is_safetensors
+        members = Members.of(opened, stored=False).table if is_zip else {}
+    if members and all(name.endswith(".npy") for name in members):
+        return numpy_file.read_npz(path)
     if head.startswith(_NPY):
-        return numpy_file.read_npy(file.path)
+        return numpy_file.read_npy(path)
+    file = MappedFile(path)
+    if is_safetensors:
+        return safetensors.read(file)
+    if is_zip:
+        read = exported.read if exported.is_exported(members) else torch_file.read
+        return replace(read(file), check_sums=partial(check_sums, file))
     if head.startswith(_PICKLES):
         return torch_file.read(file)
     if index_allowed and head.lstrip().startswith(b"{"):
@@ -73,14 +81,6 @@ def _by_content(file: MappedFile, index_allowed: bool) -> Archive:
         "a checkpoint must be safetensors, torch.save, torch.export, npz or npy, or an index.json of safetensors or torch",
         place=file.place, received=_described(head), way_out="save it in one of these forms",
     )  # fmt: skip
-
-
-def _zipped(file: MappedFile) -> Archive:
-    members = Members.of(file, stored=False).table
-    if members and all(name.endswith(".npy") for name in members):
-        return numpy_file.read_npz(file.path)
-    read = exported.read if exported.is_exported(members) else torch_file.read
-    return replace(read(file), check_sums=partial(check_sums, file))
 
 
 def _described(head: bytes) -> str:

@@ -80,6 +80,30 @@ class _Stream(io.RawIOBase):
         return len(found)
 
 
+class OpenedFile(Octets):
+    """One file that is read where it is asked for, without a map. If it is cut short meanwhile, its bytes end earlier.
+
+    Tensors are not windows on it. A map has no such end: the system kills a process that reads beyond it.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self._file = path.open("rb")
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error) from error
+        super().__init__(bytearray(), os.fstat(self._file.fileno()).st_size, str(path))
+
+    def __enter__(self) -> OpenedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def bytes(self, begin: int, end: int) -> bytes:
+        self._file.seek(begin)
+        return self._file.read(end - begin)
+
+
 class MappedFile(Octets):
     """One read-only file, mapped whole. It stays mapped as long as a tensor of it lives."""
 

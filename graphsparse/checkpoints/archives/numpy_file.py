@@ -12,7 +12,7 @@ from typing import IO, BinaryIO
 import numpy as np
 import torch
 
-from graphsparse.checkpoints.archives.mapped import Archive, MappedFile
+from graphsparse.checkpoints.archives.mapped import Archive, OpenedFile
 from graphsparse.checkpoints.archives.pending import Pending
 from graphsparse.checkpoints.archives.zip_directory import Members
 from graphsparse.checkpoints.boundary import check, damaged, printable
@@ -28,15 +28,16 @@ def read_npz(path: Path) -> Archive:
 
     Raises where it is damaged, a bomb, or has an array of Python objects, which only running code could read.
     """
-    members = Members.of(MappedFile(path), stored=False)
     arrays = {}
-    with zipfile.ZipFile(path) as archive:
+    with OpenedFile(path) as file:
+        members = Members.of(file, stored=False)
+        archive = zipfile.ZipFile(file.stream())
         for name, member in members.table.items():
             opened = partial(archive.open, member)
             arrays[name.removesuffix(".npy")] = _array(opened, member.file_size, members.within(name))
     numbered = [f"arr_{i}" for i in range(len(arrays))]
     content = [arrays[name] for name in numbered] if arrays.keys() == set(numbered) else arrays
-    return Archive(str(path), content, {}, path.stat().st_size)
+    return Archive(str(path), content, {}, file.size)
 
 
 def read_npy(path: Path) -> Archive:
