@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import networkx
 import numpy as np
@@ -269,11 +270,23 @@ def test_a_masked_scale_cuts():
     """The scale of unit 1 is masked: it cuts what leads to the unit, and what leads away."""
     net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2), nn.Linear(2, 1, bias=False)).eval()
     masks = {"1.weight": torch.tensor([True, False]), "1.bias": torch.tensor([True, False])}
-    table = cut_connections(gs.export(net, torch.zeros(1, 2), masks))
+    graph = gs.export(net, torch.zeros(1, 2), masks)
+    table = cut_connections(graph)
     assert table[["parameter", "side", "cut_by", "connections"]].values.tolist() == [
         ["0.weight", "sinks", "1.weight", 2],
         ["2.weight", "sources", "1.weight", 1],
     ]
+    rows = gs.topology(graph, ["cut_from_sinks"])["cut_from_sinks"].set_index("place")
+    assert rows.loc["1.weight", ["kept", "active"]].tolist() == [2, 0] and not rows["undefined"].any()
+
+
+def test_layers_of_one_name_have_counts_of_their_own():
+    """4 > 4 > 4 > 2 with nothing of the second kernel, as by hand above."""
+    net = nn.Sequential(*(nn.Linear(4, n, bias=False) for n in (4, 4, 2)))
+    graph = gs.export(net, torch.zeros(1, 4), {"0.weight": torch.eye(4) > 0, "1.weight": torch.zeros(4, 4) > 0})
+    found = gs.topology(replace(graph, layers=tuple(replace(layer, name="one") for layer in graph.layers)), ["why"])
+    assert found.layers["cut_from_sinks", "kept"].tolist() == [0, 4, 0, 0]
+    assert found.layers["cut_from_sources", "kept"].tolist() == [0, 0, 8, 0]
 
 
 def test_regrowable_connections():

@@ -17,7 +17,7 @@ from graphsparse.metrics.ends import ends_of
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
-SIDES = ("sources", "sinks", "nowhere")
+SIDES = ("sources", "sinks")
 
 
 @metric("why", "connections")
@@ -43,9 +43,8 @@ def acting_nowhere(part: Part) -> Found:
 
     With `cut_from_sources` and `cut_from_sinks` these are all that is kept and not active. Cost: as these.
     """
-    table, graph = part.swept.once(_table), part.graph
-    rows = table[table["side"] == "nowhere"].set_index("parameter")["connections"]
-    return Found.of_parameters({n: float(rows.get(n, 0)) if part.name == "kept" else 0.0 for n in graph.shapes})
+    cuts, kept = part.swept.once(_cuts), part.name == "kept"
+    return Found.of_parameters({n: kept * cuts[n, "nowhere", -1, ()] for n in part.graph.shapes})
 
 
 def cut_connections(graph: LayeredGraph) -> pandas.DataFrame:
@@ -71,22 +70,27 @@ def cut_connections(graph: LayeredGraph) -> pandas.DataFrame:
         >>> cut_connections(gs.export(layers, torch.zeros(1, 2), masks)).values.tolist()
         [['0.weight', 'sinks', '0', '1.weight', 1]]
     """
-    return _table(Swept(checked_graph(graph)))
+    graph, counts = checked_graph(graph), Counter[tuple[str, str, str, str]]()
+    for (parameter, side, layer, by), count in _cuts(Swept(graph)).items():
+        counts[parameter, side, graph.layers[layer].name if layer >= 0 else "", ", ".join(by)] += count
+    columns = ["parameter", "side", "layer", "cut_by", "connections"]
+    return pandas.DataFrame([(*key, count) for key, count in counts.items()], columns=columns)
 
 
 def _found(part: Part, side: str) -> Found:
-    graph, table = part.graph, part.swept.once(_table)
-    rows = table[(table["side"] == side) & (part.name == "kept")]
-    layers, parameters = np.zeros(len(graph.layers)), Counter[str](dict.fromkeys(graph.shapes, 0))
-    places = {layer.name: index for index, layer in enumerate(graph.layers)}
-    for layer, names, count in zip(rows["layer"], rows["cut_by"], rows["connections"]):
-        layers[places[layer]] += count
-        parameters.update(dict.fromkeys(filter(None, names.split(", ")), count))
+    """Nothing of the active part is cut: its rows are those of what is kept, all 0."""
+    layers, parameters = np.zeros(len(part.graph.layers)), Counter[str](dict.fromkeys(part.graph.shapes, 0))
+    for (_, where, layer, by), count in part.swept.once(_cuts).items():
+        if where == side:
+            count *= part.name == "kept"
+            layers[layer] += count
+            parameters.update(dict.fromkeys(by, count))
     return Found(float(layers.sum()), layers, {name: float(count) for name, count in parameters.items()})
 
 
-def _table(swept: Swept) -> pandas.DataFrame:
-    graph, signal, counts = swept.graph, swept.liveness.signal, Counter[tuple[str, str, str, str]]()
+def _cuts(swept: Swept) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
+    """How many dead kept connections each parameter has by side, index of the layer (-1 for "nowhere"), and who cut them."""
+    graph, signal, counts = swept.graph, swept.liveness.signal, Counter[tuple[str, str, int, tuple[str, ...]]]()
     (first, last), (into, out, names), zero = _ends(swept), _cutters(graph), _zero_operands(swept)
     for parameter in graph.shapes:
         sources, targets, nowhere = _places(swept, parameter)
@@ -98,11 +102,10 @@ def _table(swept: Swept) -> pandas.DataFrame:
         times = np.bincount(np.ravel_multi_index((~upstream, graph.owner[ends], cutters), table))
         rows = np.flatnonzero(times)
         for side, layer, by, count in zip(*(each.tolist() for each in (*np.unravel_index(rows, table), times[rows]))):
-            counts[parameter, SIDES[side], graph.layers[layer].name, ", ".join(names[by])] += count
+            counts[parameter, SIDES[side], layer, names[by]] += count
         if nowhere:
-            counts[parameter, "nowhere", "", ""] = nowhere
-    columns = ["parameter", "side", "layer", "cut_by", "connections"]
-    return pandas.DataFrame([(*key, count) for key, count in counts.items()], columns=columns)
+            counts[parameter, "nowhere", -1, ()] = nowhere
+    return counts
 
 
 def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
