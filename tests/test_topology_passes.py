@@ -23,8 +23,8 @@ from graphsparse.metrics.bridges import Bridges
 from graphsparse.metrics.cones import dense
 from graphsparse.metrics.counting import COUNTS, dense_paths, paths_with_lifts
 from graphsparse.metrics.dominators import Dominators
-from graphsparse.metrics.edges import between
-from graphsparse.metrics.ends import touched
+from graphsparse.metrics.edges import between, entering
+from graphsparse.metrics.ends import ends
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.passes.paths import path_counts, revival_costs
 from graphsparse.sweep import sweep
@@ -162,7 +162,8 @@ def test_units_with_a_connection(swept):
         alive = {(u, v) for u, v in pairs if found.signal[u] and found.reaches[v]}
         assert set(np.flatnonzero(Part(each, "active").joined)) == {unit for pair in alive for unit in pair}
         whole = dense(graph).kept
-        assert set(np.flatnonzero(touched(graph, whole))) == {u for pair in pairs_of(graph, whole) for u in pair}
+        origins, targets = ends(graph, whole, graph.shapes, each.whole, each.whole)
+        assert set(np.flatnonzero(origins | targets)) == {u for pair in pairs_of(graph, whole) for u in pair}
         active += len(alive)
     assert active > 200
 
@@ -224,7 +225,7 @@ def test_dominators_of_random_graphs(seed):
     live = np.zeros(n, bool)
     live[[u for u in set(judge.subcomponent(n, "out")) & set(judge.subcomponent(n + 1, "in")) if u < n]] = True
     active = between(edges, live, live)
-    found = Dominators.of(active, sources, sinks, live)
+    found = Dominators.of(active, entering(active), sources, sinks, live)
     within = igraph.Graph(n + 2, [pair for pair in joined if all(u >= n or live[u] for u in pair)], directed=True)
     for tree, root, mode in ((found.forwards, n, "out"), (found.backwards, n + 1, "in")):
         expected = within.dominator(root, mode=mode)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from graphsparse.graph import LayeredGraph
-from graphsparse.kernels.compiling import compiled
+from graphsparse.kernels.compiling import compiled, inlined
 from graphsparse.metrics.encodings import NO_WEIGHTS
 from graphsparse.metrics.ends import kernels_of
 from graphsparse.metrics.fits import Histogram, summary_row
-from graphsparse.metrics.parts import Part
+from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, Metric, metric, rows_of_parameters
 
 HUB = 3.0
@@ -103,12 +103,26 @@ def assortativity(part: Part) -> Found:
     By layer: over the edges into it. Undefined where all degrees of one kind are equal. Cost: a pass over the edges.
     """
     graph, ins = part.graph, part.in_degrees
-    sums, bounds = np.zeros((3, len(graph.layers))), np.asarray([0, *(layer.stop for layer in graph.layers)])
-    _add_edges(part.edges.indptr, part.edges.indices, ins, graph.owner, bounds, *sums)
     powers = np.asarray([_powers(ins[layer.start : layer.stop]) for layer in graph.layers]).reshape(-1, 3).T
+    sums = part.swept.once(_over_edges)[part.name]
     layers = np.stack([powers[0], sums[0], sums[1], powers[1], powers[2], sums[2]])
     reason = "all degrees of one kind are equal, or there are no edges"
     return Found(float(_correlation(*layers.sum(1, keepdims=True))[0]), _correlation(*layers), None, reason)
+
+
+def _over_edges(swept: Swept) -> dict[str, np.ndarray]:
+    """What `_add_edges` finds for both parts, (3, layers) each.
+
+    Without products one pass serves both: a kept edge between units that have active edges out and in is active.
+    """
+    graph, edges, ins = swept.graph, swept.edges, swept.in_degrees
+    bounds, found = np.asarray([0, *(layer.stop for layer in graph.layers)]), {}
+    for first, second in (("kept", "kept"), ("active", "active")) if graph.gated else (("kept", "active"),):
+        both, sums = np.stack([ins[first], ins[second]], 1), np.zeros((2, 3, len(graph.layers)))
+        ways = edges[first].indptr, edges[first].indices, edges[second].indptr
+        _add_edges(*ways, both, graph.owner, bounds, sums)
+        found |= {first: sums[0], second: sums[1]}
+    return found
 
 
 def _powers(degrees: np.ndarray) -> tuple[float, float, float]:
@@ -139,22 +153,33 @@ def _correlation(n: Any, x: Any, xx: Any, y: Any, yy: Any, xy: Any) -> np.ndarra
 
 
 @compiled
-def _add_edges(
-    starts: Any, indices: Any, ins: Any, owner: Any, bounds: Any, sums: Any, squares: Any, products: Any
-) -> None:
+def _add_edges(starts: Any, indices: Any, some_starts: Any, ins: Any, owner: Any, bounds: Any, sums: Any) -> None:
     """Add to the layer of each edge's target the out-degree of its origin, its square, and its product with the target's
-    in-degree. Almost every unit feeds one layer, so these are added up unit by unit."""
+    in-degree: ``sums`` (2, 3, layers) of all edges and of some, ``ins`` (units, 2). Almost every unit feeds one layer, so
+    these are added up unit by unit."""
     for u in range(starts.size - 1):
-        first, degree = starts[u], float(starts[u + 1] - starts[u])  # sums of cubes leave int64
+        first = starts[u]
+        degree, some = float(starts[u + 1] - first), float(some_starts[u + 1] - some_starts[u])  # cubes leave int64
         while first < starts[u + 1]:
-            layer, end, total = owner[indices[first]], starts[u + 1], np.int64(0)
+            layer, end = owner[indices[first]], starts[u + 1]
             if indices[end - 1] >= bounds[layer + 1]:  # the targets of a unit ascend by layers
                 end = first
                 while indices[end] < bounds[layer + 1]:
                     end += 1
+            total, total_some, count = np.int64(0), np.int64(0), 0
             for e in range(first, end):
-                total += ins[indices[e]]
-            sums[layer] += degree * (end - first)
-            squares[layer] += degree * degree * (end - first)
-            products[layer] += degree * total
+                v = indices[e]
+                total += ins[v, 0]
+                total_some += ins[v, 1]
+                count += ins[v, 1] > 0
+            _add(sums[0, :, layer], degree, end - first, total)
+            _add(sums[1, :, layer], some, count, total_some)
             first = end
+
+
+@inlined
+def _add(sums: Any, degree: Any, count: Any, total: Any) -> None:
+    """Add a unit's edges into a layer, ``count`` of them, whose targets' in-degrees have a ``total``."""
+    sums[0] += degree * count
+    sums[1] += degree * degree * count
+    sums[2] += degree * total

@@ -36,13 +36,15 @@ class Dominators:
     entering: np.ndarray
 
     @classmethod
-    def of(cls, edges: sparse.csr_array, sources: np.ndarray, sinks: np.ndarray, live: np.ndarray) -> Dominators:
+    def of(
+        cls, edges: sparse.csr_array, entering: np.ndarray, sources: np.ndarray, sinks: np.ndarray, live: np.ndarray
+    ) -> Dominators:
         """The dominators of a graph whose every edge lies on a path from a source to a sink."""
         is_source, is_sink = np.zeros((2, len(live)), bool)
         is_source[sources] = is_sink[sinks] = True
         forwards, backwards = np.full((2, len(live)), OUTSIDE, np.int32)
-        depth, entering = np.zeros((2, len(live)), np.int32)
-        _dominate(edges.indptr, edges.indices, is_source, live, forwards, depth, entering)
+        depth = np.zeros(len(live), np.int32)
+        _dominate(edges.indptr, edges.indices, is_source, live, forwards, depth)
         _post_dominate(edges.indptr, edges.indices, is_sink, live, backwards, depth)
         return cls(edges, forwards, backwards, entering)
 
@@ -144,7 +146,7 @@ def _nearest(tree: Any, depth: Any, u: Any, found: Any) -> Any:
 
 
 @compiled
-def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth: Any, entering: Any) -> Any:
+def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth: Any) -> Any:
     for u in range(starts.size - 1):
         if not live[u]:
             continue
@@ -153,7 +155,6 @@ def _dominate(starts: Any, indices: Any, first: Any, live: Any, tree: Any, depth
         depth[u] = 0 if tree[u] == -1 else depth[tree[u]] + 1
         for e in range(starts[u], starts[u + 1]):
             v = indices[e]
-            entering[v] += 1
             if tree[v] == -2:
                 tree[v] = u
             elif tree[v] != -1 and tree[v] != u:

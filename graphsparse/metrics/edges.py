@@ -10,10 +10,10 @@ from scipy import sparse
 from graphsparse.kernels.compiling import compiled
 
 
-def entering(matrix: sparse.csr_array) -> np.ndarray:
-    """How many entries each column has, without a copy of the indices."""
+def entering(matrix: sparse.csr_array, rows: np.ndarray | None = None) -> np.ndarray:
+    """How many entries each column has, in all rows or in some, without a copy of the indices."""
     counts = np.zeros(matrix.shape[1], np.int32)
-    count_into(matrix.indices, counts)
+    count_into(matrix.indptr, matrix.indices, np.arange(matrix.shape[0]) if rows is None else rows, counts)
     return counts
 
 
@@ -36,26 +36,11 @@ def between(
 
 
 @compiled
-def count_into(indices: Any, counts: Any) -> Any:
-    """Add to each unit the edges that enter it."""
-    for e in range(indices.size):
-        counts[indices[e]] += 1
-
-
-@compiled
-def count_both(starts: Any, indices: Any, origin: Any, target: Any, inside: Any, outside: Any, leaving: Any) -> Any:
-    """Count of each unit the edges that enter it from an ``origin`` (``inside``) and from other units (``outside``), and
-    those that leave it, if it is an ``origin``, for a ``target``: three answers of one pass."""
-    for u in range(starts.size - 1):
-        if origin[u]:
-            found = 0
-            for e in range(starts[u], starts[u + 1]):
-                inside[indices[e]] += 1
-                found += target[indices[e]]
-            leaving[u] += found
-        else:
-            for e in range(starts[u], starts[u + 1]):
-                outside[indices[e]] += 1
+def count_into(starts: Any, indices: Any, rows: Any, counts: Any) -> None:
+    """Add to each unit the edges that enter it from ``rows``."""
+    for u in rows:
+        for e in range(starts[u], starts[u + 1]):
+            counts[indices[e]] += 1
 
 
 @compiled

@@ -39,7 +39,8 @@ def dominators(graph: LayeredGraph) -> Dominators:
 
 def dominators_of(swept: Swept) -> Dominators:
     """`dominators` of a swept graph."""
-    return Dominators.of(swept.edges["active"], swept.graph.sources, swept.graph.sinks, swept.live)
+    graph, entering = swept.graph, swept.in_degrees["active"]
+    return Dominators.of(swept.edges["active"], entering, graph.sources, graph.sinks, swept.live)
 
 
 @metric("fragility", "units", of="units")

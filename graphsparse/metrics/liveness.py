@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from graphsparse.blocks import KernelBlock
+from graphsparse.metrics.cones import dense
 from graphsparse.metrics.edges import entering
-from graphsparse.metrics.ends import kernels_of, prunable_units
+from graphsparse.metrics.ends import ends, kernels_of
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric, rows_of_parameters, rows_of_units
 
 
 def _prunable(swept: Swept) -> np.ndarray:
-    return prunable_units(swept.graph)
+    origins, targets = ends(swept.graph, dense(swept.graph).kept, swept.graph.shapes, swept.whole, swept.whole)
+    return origins | targets
 
 
 UNITS = rows_of_units("liveness", "units", (
@@ -99,7 +101,7 @@ def _lacking(part: Part, direction: str) -> np.ndarray:
 
 def _removable(part: Part) -> np.ndarray:
     """How many removable edges enter each unit: all if none leaves it, else those from units that none enters."""
-    from_beginnings = entering(part.edges[np.flatnonzero(part.once(_lacking, "in"))])
+    from_beginnings = entering(part.edges, np.flatnonzero(part.once(_lacking, "in")))
     return np.where(part.once(_lacking, "out"), part.in_degrees, from_beginnings)
 
 

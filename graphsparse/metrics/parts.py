@@ -11,14 +11,15 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse import adjacency
+from graphsparse.algebras import OR_AND
 from graphsparse.blocks import Block, Gate, Wiring
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.listed import Entries, Listed
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer
-from graphsparse.metrics.edges import between, count_both, entering
-from graphsparse.metrics.ends import touched
-from graphsparse.passes import paths
+from graphsparse.metrics.edges import between, entering
+from graphsparse.metrics.ends import ends
+from graphsparse.passes.revival import REVIVAL
 from graphsparse.sweep import Reach, sweep
 
 PARTS = ("kept", "active")
@@ -61,6 +62,13 @@ class Swept(Once):
         return self.liveness.signal & self.liveness.reaches
 
     @cached_property
+    def whole(self) -> Any:
+        """Every unit, in the form of `OR_AND`."""
+        vector = OR_AND.vector(self.graph.n_units)
+        OR_AND.put(vector, np.arange(self.graph.n_units), True)
+        return vector
+
+    @cached_property
     def masks(self) -> dict[str, dict[str, Mask]]:
         """The masks of both parts."""
         kept = {name: self.graph.kept[name] for name in self.graph.shapes}
@@ -79,7 +87,7 @@ class Swept(Once):
     @cached_property
     def revival(self) -> Reach:
         """The sweep that counts how many dropped connections must come back."""
-        return paths.revival_costs(self.graph)
+        return sweep(self.graph, self.listed(0.0), REVIVAL)
 
     @cached_property
     def edges(self) -> dict[str, sparse.csr_array]:
@@ -88,7 +96,7 @@ class Swept(Once):
         An operand of a product has an active edge only where the other operand is not zero.
         """
         gated, found = self.graph.gated, self.liveness
-        edges, count = (self.conducting, None) if gated else (self.kept, int(self.counts[2].sum()))
+        edges, count = (self.conducting, None) if gated else (self.kept, int(self.moved[found.reaches].sum()))
         return {"kept": self.kept, "active": between(edges, found.signal, found.reaches, count)}
 
     @cached_property
@@ -99,18 +107,15 @@ class Swept(Once):
     @cached_property
     def in_degrees(self) -> dict[str, np.ndarray]:
         """How many edges of both parts enter each unit."""
-        moved, others, _ = self.counts
-        gated, reaches = self.graph.gated, self.liveness.reaches
-        return {"kept": moved + others, "active": entering(self.edges["active"]) if gated else moved * reaches}
+        gated, found = self.graph.gated, self.liveness
+        others = entering(self.kept, np.flatnonzero(~found.signal))
+        active = entering(self.edges["active"]) if gated else self.moved * found.reaches
+        return {"kept": self.moved + others, "active": active}
 
     @cached_property
-    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of each unit how many kept edges enter it from units that an input moves, and from others; and, if an input
-        moves it, how many lead to units that reach a sink."""
-        edges, found, counts = self.kept, self.liveness, np.zeros((3, self.graph.n_units), np.int32)
-        moved, others, leaving = counts
-        count_both(edges.indptr, edges.indices, found.signal, found.reaches, *counts)
-        return moved, others, leaving
+    def moved(self) -> np.ndarray:
+        """How many kept edges enter each unit from units that an input moves."""
+        return entering(self.kept, np.flatnonzero(self.liveness.signal))
 
     @cached_property
     def conducting(self) -> sparse.csr_array:
@@ -185,7 +190,7 @@ class Part(Once):
     @cached_property
     def joined(self) -> np.ndarray:
         """Which units have a connection of the part, at either end."""
-        if self.name == "kept":
-            return touched(self.graph, self.graph.kept)
-        found = self.swept.liveness
-        return touched(self.graph, self.graph.kept, found.signal, found.reaches)
+        found, whole = self.swept.liveness, self.swept.whole
+        signal, reach = (whole, whole) if self.name == "kept" else (found.state.signal, found.reach)
+        origins, targets = ends(self.graph, self.graph.kept, self.graph.shapes, signal, reach)
+        return origins | targets

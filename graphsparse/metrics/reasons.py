@@ -12,8 +12,9 @@ from graphsparse import adjacency
 from graphsparse.blocks import Gate, Scale
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
+from graphsparse.metrics.cones import dense
 from graphsparse.metrics.edges import entering
-from graphsparse.metrics.ends import ends_of
+from graphsparse.metrics.ends import ends
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
@@ -91,7 +92,7 @@ def _found(part: Part, side: str) -> Found:
 def _cuts(swept: Swept) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
     """How many dead kept connections each parameter has by side, index of the layer (-1 for "nowhere"), and who cut them."""
     graph, signal, counts = swept.graph, swept.liveness.signal, Counter[tuple[str, str, int, tuple[str, ...]]]()
-    (first, last), (into, out, names), zero = _ends(swept), _cutters(graph), _zero_operands(swept)
+    (first, last), (into, out, names), zero = _ends(swept), _cutters(swept), _zero_operands(swept)
     for parameter in graph.shapes:
         sources, targets, nowhere = _places(swept, parameter)
         upstream = ~signal[sources]
@@ -111,14 +112,33 @@ def _cuts(swept: Swept) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
 def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Origins and targets of a parameter's dead kept connections, each at the place that counts; how many have no place."""
     graph, active, blocks = swept.graph, swept.masks["active"][parameter], swept.graph.kernels[parameter]
-    found = [block.pairs({block.mask: graph.kept[block.mask].without(active)}) for block in blocks]
-    sources, targets, entries = (np.concatenate(each) for each in zip(*found, strict=True))
-    place, backwards = np.full(int(np.prod(graph.shapes[parameter])), -1), np.arange(len(entries))[::-1]
-    place[entries[backwards]] = backwards  # the first one stays
-    backwards = backwards[swept.liveness.signal[sources[backwards]]]
-    place[entries[backwards]] = backwards
-    chosen = place[place >= 0]
-    return sources[chosen], targets[chosen], graph.kept[parameter].without(active).count() - len(chosen)
+    dead = np.flatnonzero(graph.kept[parameter].without(active).unpack())
+    places = np.zeros((len(dead), 2), np.int32)
+    for block in blocks:
+        elements = np.flatnonzero(block.view.of(graph.kept[block.mask].without(active).unpack().reshape(-1)))
+        whole = block.view.covers(active.size)
+        entries = np.searchsorted(dead, elements if whole else block.view.entries().reshape(-1)[elements])
+        _place(elements, entries, block.sources, block.taps.table, block.targets, swept.liveness.signal, places)
+    sources, targets = places[places[:, 0] > 0].T - 1
+    return sources, targets, len(dead) - len(sources)
+
+
+@compiled
+def _place(
+    elements: Any, entries: Any, sources: Any, table: Any, targets: Any, signal: Any, places: Any
+) -> None:
+    """Note in ``places`` (dead entries, 2) the ends of the first place at which an element of a kernel acts, or of the first
+    whose origin has a ``signal``: each is 1 more than the unit's id, so that 0 is none."""
+    rows, columns = targets.shape[1], sources.shape[1] * len(table)
+    for element, entry in zip(elements, entries):
+        row, j = element // columns, element % columns
+        out, tap, read = targets[row // rows, row % rows], table[j % len(table)], sources[row // rows, j // len(table)]
+        for p in range(tap.size):
+            if places[entry, 0] > 0 and signal[places[entry, 0] - 1]:
+                break
+            u = read[tap[p]] if tap[p] >= 0 else -1
+            if u >= 0 and (places[entry, 0] == 0 or signal[u]):
+                places[entry, 0], places[entry, 1] = u + 1, out[p] + 1
 
 
 def _ends(swept: Swept) -> tuple[np.ndarray, np.ndarray]:
@@ -159,16 +179,18 @@ def _spread(
 @compiled
 def _spread_back(starts: Any, indices: Any, reaches: Any, barrier: Any, last: Any) -> Any:
     for u in range(last.size - 1, -1, -1):
+        if reaches[u] or barrier[u]:  # no way leads through a unit that reaches a sink
+            continue
         for e in range(starts[u], starts[u + 1]):
-            if not reaches[indices[e]] and not barrier[u]:
+            if not reaches[indices[e]]:
                 last[u] = max(last[u], last[indices[e]])
 
 
-def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
+def _cutters(swept: Swept) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
     """Which parameters have connections into each unit, and out of it, as numbers of tuples of names: where a way ends, all
     these connections are dropped."""
-    into, out = np.zeros(graph.n_units, np.int32), np.zeros(graph.n_units, np.int32)
-    marked = np.zeros(graph.n_units, bool)
+    graph, kept = swept.graph, dense(swept.graph).kept
+    into, out = np.zeros((2, graph.n_units), np.int32)
     found: dict[tuple[str, ...], int] = {(): 0}
 
     def add(codes: np.ndarray, units: np.ndarray, name: str) -> None:
@@ -178,11 +200,9 @@ def _cutters(graph: LayeredGraph) -> tuple[np.ndarray, np.ndarray, list[tuple[st
             same = units[codes[units] == code]
             codes[same] = found.setdefault(more, len(found))
 
-    for name, block in ((name, block) for name, blocks in graph.kernels.items() for block in blocks):
-        for codes, units in zip((out, into), ends_of(block)):
-            marked[units] = True
-            add(codes, np.flatnonzero(marked), name)
-            marked[units] = False
+    for name in graph.shapes:
+        for codes, flags in zip((out, into), ends(graph, kept, (name,), swept.whole, swept.whole)):
+            add(codes, np.flatnonzero(flags), name)
     for stage in (stage for layer in graph.layers for stage in layer.stages if isinstance(stage, Scale)):
         units = np.unique(stage.cut(graph.kept))
         for codes in (into, out):

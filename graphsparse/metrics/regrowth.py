@@ -12,7 +12,6 @@ from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.masks import Mask
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric, rows_of_parameters
-from graphsparse.passes.paths import revival_costs
 
 
 def regrowable(graph: LayeredGraph) -> dict[str, np.ndarray]:
@@ -101,7 +100,7 @@ class Distances(NamedTuple):
 
 def _distances(swept: Swept) -> dict[str, Distances]:
     """The distances of each parameter's dead connections, one parameter's in memory at a time."""
-    found, shapes = revival_costs(swept.graph), swept.graph.shapes
+    found, shapes = swept.revival, swept.graph.shapes
     of = lambda name, uses: found.algebra.connections(uses, shapes[name], found.state.signal, found.reach)
     return {name: Distances(*_sums(of(name, uses).reshape(-1))) for name, uses in found.uses().items()}
 

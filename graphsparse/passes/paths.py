@@ -8,6 +8,7 @@ import numpy as np
 
 from graphsparse.algebras import MAX_PLUS, PLUS_TIMES, SHORTEST, as_pairs
 from graphsparse.graph import LayeredGraph
+from graphsparse.kernels.listed import Entries, Listed
 from graphsparse.passes.revival import REVIVAL
 from graphsparse.sweep import Reach, sweep
 
@@ -33,8 +34,8 @@ def revival_costs(graph: LayeredGraph) -> Reach:
     both operands lack is then counted twice, so the cost is an upper bound there and exact in graphs without products.
     Infinite where no connections at all would do.
     """
-    values = {name: graph.kept[name].unpack() for name in (*graph.shapes, *graph.uses)}
-    return sweep(graph, values, REVIVAL)
+    entries = {name: Entries(graph.kept[name]) for name in (*graph.shapes, *graph.uses)}
+    return sweep(graph, {name: Listed(each, np.zeros(len(each.flat))) for name, each in entries.items()}, REVIVAL)
 
 
 def shortest_paths(graph: LayeredGraph) -> Reach:
