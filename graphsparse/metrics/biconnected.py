@@ -88,23 +88,24 @@ def _common(forest: Any, u: Any, v: Any, above_u: Any, above_v: Any) -> Any:
 
 @compiled
 def _insert(starts: Any, indices: Any, rows: Any, forest: Any) -> None:
+    held = forest[HELD]
     for u in rows:
         if starts[u] == starts[u + 1]:
             continue
         _settle(forest, u)
         mine = _block(forest, u)
-        e = _next(forest, indices, starts[u], starts[u + 1], mine)
+        e = _next(held, indices, starts[u], starts[u + 1], mine)
         while e < starts[u + 1]:
             mine = _add(forest, u, indices[e], mine)
-            e = _next(forest, indices, e + 1, starts[u + 1], mine)
+            e = _next(held, indices, e + 1, starts[u + 1], mine)
     for u in range(starts.size - 1):
         _settle(forest, u)
 
 
 @inlined
-def _next(forest: Any, indices: Any, e: Any, stop: Any, mine: Any) -> Any:
+def _next(held: Any, indices: Any, e: Any, stop: Any, mine: Any) -> Any:
     """The next edge that, as far as is known, leads out of the block ``mine``: a loop so short that it is fast."""
-    while e < stop and mine >= 0 and forest[HELD, indices[e]] == mine:
+    while e < stop and mine >= 0 and held[indices[e]] == mine:
         e += 1
     return e
 

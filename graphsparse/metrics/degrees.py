@@ -45,9 +45,9 @@ def hubs(part: Part) -> Found:
     found = np.zeros(graph.n_units, bool)
     for layer in graph.layers:
         here = slice(layer.start, layer.stop)
-        spread = Histogram.of(degree[here][part.units[here]])
-        if spread.units:
-            found[here] = part.units[here] & (degree[here] > spread.mean() + HUB * spread.deviation())
+        spread = Histogram.of(degree[here], part.units[here])
+        if spread.units and spread.greatest() > (bound := spread.mean() + HUB * spread.deviation()):
+            found[here] = part.units[here] & (degree[here] > bound)
     return Found.of_units(part, found)
 
 
@@ -91,8 +91,10 @@ def strength(part: Part) -> Found:
     for name, mask in part.masks.items():
         known, rows = part.graph.weights.get(name), part.once(fan_ins)[name].units
         if known is not None and rows:
-            kept = np.asarray(known).reshape(-1)[mask.unpack().reshape(-1)]
-            values[name] = float(np.abs(kept, dtype=np.float64).sum() / rows)
+            flat = part.swept.entries[name].flat
+            if part.name == "active":
+                flat = flat[mask.unpack().reshape(-1)[flat]]
+            values[name] = float(np.abs(np.asarray(known).reshape(-1)[flat], dtype=np.float64).sum() / rows)
     return Found(None, None, values, NO_WEIGHTS)
 
 

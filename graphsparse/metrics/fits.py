@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 
 from graphsparse.graph import LayeredGraph, checked_graph
+from graphsparse.kernels.compiling import compiled
 from graphsparse.metrics.parts import PARTS, Part, Swept
 from graphsparse.metrics.table import Found, Metric, library
 
@@ -26,9 +27,10 @@ class Histogram(NamedTuple):
     counts: np.ndarray
 
     @classmethod
-    def of(cls, degrees: np.ndarray) -> Histogram:
-        """The histogram of whole numbers that are not negative."""
-        counts = np.bincount(degrees)
+    def of(cls, degrees: np.ndarray, counted: np.ndarray | None = None) -> Histogram:
+        """The histogram of whole numbers that are not negative, of all units or of those that are ``counted``."""
+        counts = np.zeros(int(degrees.max(initial=-1)) + 1, np.int64)
+        _count(degrees, np.broadcast_to(True, degrees.shape) if counted is None else counted, counts)
         values = np.flatnonzero(counts)
         return cls(values, counts[values])
 
@@ -78,6 +80,12 @@ class Histogram(NamedTuple):
         return float(ranks @ self.values / (units * (self.values @ self.counts)))
 
 
+@compiled
+def _count(degrees: Any, counted: Any, counts: Any) -> None:
+    for u in range(degrees.size):
+        counts[degrees[u]] += counted[u]
+
+
 def summary_row(way: str, name: str, unit: str, summary: Callable[[Histogram], float], text: str) -> Metric:
     """The row of a summary of the degrees in one direction ("in" or "out"), in all and by layer."""
 
@@ -93,7 +101,7 @@ def _histograms(part: Part, way: str) -> tuple[Histogram, list[Histogram]]:
     """The degrees in one direction: of all units, and of each layer's."""
     degrees, counted = part.degrees(way), part.inner(way)
     here = [slice(layer.start, layer.stop) for layer in part.graph.layers]
-    layers = [Histogram.of(degrees[each][counted[each]]) for each in here]
+    layers = [Histogram.of(degrees[each], counted[each]) for each in here]
     total = np.zeros(int(degrees.max(initial=0)) + 1, np.int64)
     for layer in layers:
         total[layer.values] += layer.counts

@@ -43,13 +43,13 @@ def dominators_of(swept: Swept) -> Dominators:
     return Dominators.of(swept.edges["active"], entering, graph.sources, graph.sinks, swept.live)
 
 
-@metric("fragility", "units", of="units")
+@metric("fragility", "units", of="units", shared=True)
 def unavoidable_units(part: Part) -> Found:
     """Units through which every source-sink path goes, a single source or sink among them. Cost: as `most_lost_by_a_unit`."""
     return _unavoidable(part, edges=False)
 
 
-@metric("fragility", "edges", of="edges")
+@metric("fragility", "edges", of="edges", shared=True)
 def unavoidable_edges(part: Part) -> Found:
     """Edges through which every source-sink path goes, by the layer of their target. Cost: as `most_lost_by_a_unit`."""
     return _unavoidable(part, edges=True)
@@ -64,28 +64,33 @@ def _unavoidable(part: Part, edges: bool) -> Found:
     return Found.of_units(part, np.bincount(at, minlength=part.graph.n_units))
 
 
-@metric("fragility", "edges", of="edges")
+@metric("fragility", "edges", of="edges", shared=True)
 def most_lost_by_a_unit(part: Part) -> Found:
     """The most active edges that lie on no path any more once one unit is gone: of all units, of a layer's.
 
     One pass over the edges forwards and one backwards, with nearest common ancestors (dominators on a graph without
     cycles). A lower bound in graphs with products. Cost: nothing per edge beside the csr.
     """
-    lost = part.swept.once(dominators_of).retained_by_units
-    return Found.over_units(part, lost, part.swept.live, np.max, NO_UNIT)
+    return _greatest(part, np.where(part.swept.live, part.swept.once(dominators_of).retained_by_units, -1))
 
 
-@metric("fragility", "edges", of="edges")
+@metric("fragility", "edges", of="edges", shared=True)
 def most_lost_by_an_edge(part: Part) -> Found:
     """The most active edges that lie on no path any more once one edge is gone, itself included, by its target's layer.
 
     Cost: as `most_lost_by_a_unit`.
     """
-    lost = part.swept.once(dominators_of).most_retained_by_edges
-    return Found.over_units(part, lost, lost >= 0, np.max, NO_UNIT)
+    return _greatest(part, part.swept.once(dominators_of).most_retained_by_edges)
 
 
-@metric("fragility", "edges", limit=1_000_000)
+def _greatest(part: Part, values: np.ndarray) -> Found:
+    """The greatest value of a unit, in all and by layer; -1 is none."""
+    layers = np.asarray([values[layer.start : layer.stop].max(initial=-1) for layer in part.graph.layers], float)
+    layers[layers < 0] = np.nan
+    return Found(float(np.fmax.reduce(layers, initial=np.nan)), layers, None, NO_UNIT)
+
+
+@metric("fragility", "edges", limit=1_000_000, shared=True)
 def minimum_cut(part: Part) -> Found:
     """The fewest edges of connections whose loss leaves no source-sink path, and of one such set those of each layer.
 
@@ -98,7 +103,7 @@ def minimum_cut(part: Part) -> Found:
     return Found.of_units(part, np.bincount(cut.targets, minlength=part.graph.n_units))
 
 
-@metric("fragility", "absolute weight")
+@metric("fragility", "absolute weight", shared=True)
 def widest_path(part: Part) -> Found:
     """The greatest w at which the connections of absolute weight w or more still lead from a source to a sink.
 

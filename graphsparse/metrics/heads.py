@@ -14,7 +14,7 @@ NO_ATTENTION = "no attention is found: no product of matrices of activations is 
 _NONE = np.iinfo(np.int64).max
 
 
-@metric("liveness", "heads")
+@metric("liveness", "heads", shared=True)
 def heads(part: Part) -> Found:
     """Heads of attention, by the layer that their last product makes; the same for both parts.
 
@@ -28,7 +28,7 @@ def heads(part: Part) -> Found:
     return _heads(part, every=True)
 
 
-@metric("liveness", "heads", of="heads")
+@metric("liveness", "heads", of="heads", shared=True)
 def dead_heads(part: Part) -> Found:
     """Heads of which no unit, at any position, lies on a source-sink path; the same for both parts. Cost: as `heads`."""
     return _heads(part, every=False)

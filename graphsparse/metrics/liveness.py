@@ -68,29 +68,33 @@ LINES = rows_of_parameters("liveness", "rows", (
 ))  # fmt: skip
 
 
-@metric("liveness", "channels")
+@metric("liveness", "channels", shared=True)
 def channels(part: Part) -> Found:
     """Output channels and features of kernels by the layer that they make, each with all its positions; the same for both
     parts. Cost: a pass over the units."""
-    return _of_channels(part, every=True)
+    return _sums([len(each) for each in part.swept.once(_channels)])
 
 
-@metric("liveness", "channels", of="channels")
+@metric("liveness", "channels", of="channels", shared=True)
 def dead_channels(part: Part) -> Found:
     """Channels of which no unit, at any position, lies on a source-sink path; the same for both parts. Cost: as `units`."""
-    return _of_channels(part, every=False)
+    return _sums([len(each) - sum(each.values()) for each in part.swept.once(_channels)])
 
 
-def _of_channels(part: Part, every: bool) -> Found:
-    """Counts by layer; rows of several kernels that are added to the same units are one channel."""
-    counts, live = [], np.append(part.swept.live, [False, False])  # negative ids are no units
-    for layer in part.graph.layers:
-        blocks = [b.targets.reshape(-1, b.targets.shape[-1]) for b in layer.blocks if isinstance(b, KernelBlock)]
-        channels: dict[int, bool] = {}
-        for block in (block for block in blocks if block.size):
-            channels.update(zip(block[:, 0].tolist(), live[block].any(1).tolist(), strict=True))
-        counts.append(len(channels) - (0 if every else sum(channels.values())))
+def _sums(counts: list[int]) -> Found:
     return Found(float(sum(counts)), np.asarray(counts, float))
+
+
+def _channels(swept: Swept) -> list[dict[int, bool]]:
+    """By layer whether each channel, named by its first unit, is alive; rows of several kernels that are added to the same
+    units are one channel."""
+    found, live = [], np.append(swept.live, [False, False])  # negative ids are no units
+    for layer in swept.graph.layers:
+        blocks = [b.targets.reshape(-1, b.targets.shape[-1]) for b in layer.blocks if isinstance(b, KernelBlock)]
+        found.append(dict[int, bool]())
+        for block in (block for block in blocks if block.size):
+            found[-1].update(zip(block[:, 0].tolist(), live[block].any(1).tolist(), strict=True))
+    return found
 
 
 def _lacking(part: Part, direction: str) -> np.ndarray:

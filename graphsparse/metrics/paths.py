@@ -76,7 +76,7 @@ def longest_path(part: Part) -> Found:
     return part.swept.once(_length, MAX_PLUS, np.max)
 
 
-@metric("paths", "units", of="units")
+@metric("paths", "units", of="units", shared=True)
 def effective_nodes(part: Part) -> Found:
     """Units on a source-sink path, by layer (node-path balance: Pham et al. 2023, NeurIPS). Cost: as `units`."""
     return Found.of_units(part, part.swept.live)
@@ -136,7 +136,11 @@ def totals(found: Reach, algebra: Numbers) -> dict[str, np.ndarray]:
 def _length(swept: Swept, algebra: Numbers, chosen: Callable[..., Any]) -> Found:
     """The least or greatest length; a layer or parameter that no path leads through has none."""
     graph, found = swept.graph, sweep(swept.graph, swept.listed(np.float32(1)), algebra)
-    best = lambda values: float(chosen(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+    def best(values: np.ndarray) -> float:
+        length = float(chosen(values, initial=algebra.zero))  # no path is infinite: it is chosen where nothing else is there
+        return length if np.isfinite(length) else np.nan
+
     through = found.signal + found.reaches
     layers = np.asarray([best(through[layer.start : layer.stop]) for layer in graph.layers])
     parameters = {name: best(total) for name, total in totals(found, algebra).items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphsparse.errors import ArgumentError, needs_extra
 from graphsparse.measures.names import metric_names, suggestion
-from graphsparse.metrics.parts import Part
+from graphsparse.metrics.parts import Part, Swept
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Metric:
 
     ``definition`` says what is counted, whose definition it is, and what it costs. On a graph of more than ``limit`` edges
     the metric is found only where it is asked for by its name. The table also has it as a fraction ``of`` another row. A
-    fraction stands ``beside`` the row of its count.
+    fraction stands ``beside`` the row of its count. A ``shared`` metric is the same for both parts and found once.
     """
 
     name: str
@@ -74,19 +74,24 @@ class Metric:
     limit: int | None = None
     of: str = ""
     beside: str = ""
+    shared: bool = False
 
     def __call__(self, part: Part) -> Found:
-        return part.once(self.function)
+        return part.swept.once(_of_both, self.function) if self.shared else part.once(self.function)
 
     def __repr__(self) -> str:
         return f"Metric({self.name!r}, {self.group!r}, {self.unit!r})"
 
 
+def _of_both(swept: Swept, function: Callable[[Part], Found]) -> Found:
+    return function(Part(swept, "active"))
+
+
 def metric(
-    group: str, unit: str, limit: int | None = None, of: str = ""
+    group: str, unit: str, limit: int | None = None, of: str = "", shared: bool = False
 ) -> Callable[[Callable[[Part], Found]], Metric]:
     """Make a function a row of the table, under its own name; its docstring is the definition."""
-    return lambda found: Metric(found.__name__, group, unit, found, found.__doc__ or "", limit, of)
+    return lambda found: Metric(found.__name__, group, unit, found, found.__doc__ or "", limit, of, shared=shared)
 
 
 Row = tuple[str, str, Callable[[Part], Any], str]
