@@ -2,6 +2,7 @@
 
 Set before torch and numba are imported, since both read them once. Two threads at least, so that the threaded loops run.
 The collector of garbage looks seldom, and never at what stays: modules, compiled code and the tests themselves.
+Each loop is compiled by one worker, and command lines run in forks of one process.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 os.environ["GRAPHSPARSE_CACHE"] = tempfile.mkdtemp(prefix="graphsparse-tests-")  # not what the user has captured
 atexit.register(shutil.rmtree, os.environ["GRAPHSPARSE_CACHE"], ignore_errors=True)
@@ -24,6 +30,21 @@ if "SECOND_DEVICE" not in os.environ:  # torch has one further device in a proce
     collect_ignore = ["second_device.py", "on_second_device.py"]
 
 gc.set_threshold(50_000, 20, 20)
+
+if sys.platform != "win32":
+    from tests.compiled_once import compile_once
+
+    compile_once()
+
+
+@pytest.fixture(scope="session")
+def call() -> Iterator[Any]:
+    """Runs a command line in a process of its own, without the imports; see `tests.hostile.forked.Server`."""
+    from tests.hostile.forked import Server
+
+    server = Server()
+    yield server
+    server.close()
 
 
 def pytest_collection_finish() -> None:

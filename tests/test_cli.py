@@ -16,6 +16,7 @@ from torch import nn
 
 import graphsparse as gs
 from graphsparse import cli, data, demo, zoo
+from graphsparse.cli.app import tree
 
 DIGITS = ["analyze", str(data.path("digits-mlp-50x.pt")), "--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
 
@@ -235,20 +236,15 @@ def test_convert_there_and_back(capsys, tmp_path):
     "arguments",
     [["convert", "IN", "OUT"], ["prune", "IN", "--model", "chain", "--method", "random", "--direct", "--sparsity", "0", "--out", "OUT"]],
 )  # fmt: skip
-def test_kept_weights_that_read_as_pruned_are_told_on_one_line(tmp_path, form, arguments):
+def test_kept_weights_that_read_as_pruned_are_told_on_one_line(call, tmp_path, form, arguments):
     """The mask keeps a weight that is zero: zeros cannot say so, and who converts is told; a mask of its own can."""
     weight = torch.ones(3, 4)
     weight[0, 0] = 0
     torch.save({"a.weight_orig": weight, "a.weight_mask": torch.ones(3, 4)}, tmp_path / "in.pt")
     paths = {"IN": str(tmp_path / "in.pt"), "OUT": str(tmp_path / "out.pt")}
-    done = subprocess.run(
-        command(*(paths.get(each, each) for each in arguments), "--to", form),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    out = call(*(paths.get(each, each) for each in arguments), "--to", form).answered()
     lost = "a.weight: 1 kept connections are exactly zero and will read as pruned.\n"
-    assert (done.returncode, done.stderr, lost in done.stdout) == (0, "", form == "zeros")
+    assert (lost in out) == (form == "zeros")
     assert int(gs.read_masks(tmp_path / "out.pt")["a.weight"].sum()) == 12 - (form == "zeros")
 
 
@@ -269,22 +265,15 @@ def test_demo(capsys):
     assert "same prediction: 500 of 500" in out and "fc2.weight" in out and "stranded" in out
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "graphsparse", *arguments]
+@pytest.mark.parametrize("name", list(tree().commands))
+def test_the_help_of_every_command_has_examples(call, name):
+    out = call(name, "--help").answered("Example")
+    assert f"graphsparse {name}" in out.split("Example")[1]
 
 
-@pytest.mark.parametrize("name", ["analyze", "compare", "track", "prune", "curve", "plot", "convert", "demo"])
-def test_help_has_examples_and_the_module_runs(name):
-    done = subprocess.run(command(name, "--help"), capture_output=True, text=True, check=True)
-    assert "Example" in done.stdout and f"graphsparse {name}" in done.stdout.split("Example")[1]
-
-
-def test_a_closed_pipe_is_no_traceback(net):
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(command("analyze", net, "--model", "chain"), stdout=write, stderr=subprocess.PIPE, text=True)
-    os.close(write)
-    assert done.returncode == cli.BROKEN_PIPE == 141 and not done.stderr
+def test_a_closed_pipe_is_no_traceback(call, net):
+    done = call("analyze", net, "--model", "chain", stdout="unread")
+    assert done.status == cli.BROKEN_PIPE == 141 and not done.err
 
 
 def test_a_collapsed_network_passes_no_limit_and_draws_no_curve(capsys, tmp_path):
@@ -304,10 +293,10 @@ def test_version_and_short_help(capsys):
     assert status == 0 and "--install-completion" in out and "--version" in out
 
 
-def test_completion_knows_the_commands():
+def test_completion_knows_the_commands_and_the_module_runs():
     words = {"_GRAPHSPARSE_COMPLETE": "complete_bash", "COMP_WORDS": "graphsparse con", "COMP_CWORD": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", "from graphsparse.cli import main; main()"],
+        [sys.executable, "-m", "graphsparse"],
         env={**os.environ, **words}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.stdout.split() == ["convert"] and not done.stderr

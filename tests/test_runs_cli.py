@@ -12,11 +12,10 @@ import zlib
 import pandas
 import pytest
 import torch
-import typer
 from PIL import Image
 
 from graphsparse import cli, data
-from graphsparse.cli.app import app
+from graphsparse.cli.app import tree
 
 MLP = [str(data.path("digits-mlp-50x.pt")), str(data.path("digits-mlp-200x.pt"))]
 MODEL = ["--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
@@ -257,7 +256,7 @@ def _inflated(stream: bytes) -> bytes:
 
 
 class TestOptions:
-    COMMANDS = typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
+    COMMANDS = tree().commands.items()
 
     def test_one_name_for_one_thing(self):
         """An argument of the library has one option in every command, and an option one help text."""

@@ -33,10 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None) -> int:
     streams.COMMAND.set(tuple(sys.argv[1:] if arguments is None else arguments))
-    from graphsparse.cli.app import app  # here, so that a signal during the import is answered too
+    from graphsparse.cli.app import tree  # here, so that a signal during the import is answered too
 
     with streams.answering():  # of help, version and completion; commands answer for themselves
-        return int(app(args=arguments, prog_name="graphsparse", standalone_mode=False) or 0)
+        return int(tree()(args=arguments, prog_name="graphsparse", standalone_mode=False) or 0)
 
 
 def _answer(error: BaseException) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any
 
 import typer
@@ -79,9 +79,15 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+@cache
+def tree() -> Any:
+    """All commands as click has them. Made once: that takes as long as a short command's own work."""
+    return typer.main.get_command(app)
+
+
 def options() -> dict[str, str]:
     """The option of each argument, over all commands: their parameters have the names of the library's arguments."""
-    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    commands = tree().commands.values()
     found = {parameter.name: parameter.opts[0] for command in commands for parameter in command.params}
     return {name: option for name, option in found.items() if option.startswith("--")}
 

@@ -77,7 +77,7 @@ class Server:
     def __call__(self, *arguments: Any, **settings: Any) -> Outcome:
         """Runs the command line; or ``masks FILE [NAME SHAPE]`` and ``report FILE``, the functions behind it.
 
-        Settings: folder (else an empty one, with the texts ``beside``), stdout ("full", "closed", a path), encoding,
+        Settings: folder (else an empty one, with the texts ``beside``), stdout ("full", "closed", "unread", a path), encoding,
         environment, file_size, broken (what analyze raises); memory (whether it is bounded, and measured from where a
         good file is read), seconds (of processor time, the bound).
         """
@@ -112,8 +112,10 @@ def warm_up(place: Path) -> None:
 
     import graphsparse.reports.curves  # noqa: F401
     from graphsparse import analyze, cli, compression_curve, data, export, prune, zoo
+    from tests.compiled_once import compile_once
     from tests.hostile import programs
 
+    compile_once()
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -184,6 +186,10 @@ def _become(call: dict[str, Any], place: Path, out: Path, err: Path, base: Path)
         if target is None:
             os.close(1)
             sys.stdout = None
+        elif target == "unread":  # a pipe whose reader is gone
+            reader, writer = os.pipe()
+            os.dup2(writer, 1), os.close(reader)
+            sys.stdout = _text(1, call)
         else:
             os.dup2(os.open(target, os.O_WRONLY | os.O_CREAT), 1)
             sys.stdout = _text(1, call)
