@@ -419,28 +419,41 @@ def test_a_written_file_keeps_links_and_permissions(tmp_path):
     )
 
 
-WRITER = """
-import sys, torch
+WRITERS = """
+import os, sys, torch
 from graphsparse.checkpoints import write_masks_file
+torch.set_num_threads(1)
 masks = {f"{i}.weight": torch.rand(512, 512) < 0.5 for i in range(24)}
 weights = {name: torch.full(mask.shape, 2.0) for name, mask in masks.items()}
-print("ready", flush=True)
-while True:
-    write_masks_file(sys.argv[1], masks, form="zeros", weights=weights)
+for line in sys.stdin:
+    child = os.fork()
+    while not child:
+        write_masks_file(line.strip(), masks, form="zeros", weights=weights)
+    print(child, flush=True)
+    os.wait()
+    print("gone", flush=True)
 """
 
 
+@pytest.fixture(scope="module")
+def writers():
+    """A process that forks one that writes to a path for ever; says its number, and when it is gone."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.05, 0.09])
-def test_a_killed_write_leaves_a_whole_file(tmp_path, delay):
+def test_a_killed_write_leaves_a_whole_file(writers, tmp_path, delay):
     path = tmp_path / "net.safetensors"
     write_checkpoint(path, {"old.weight": torch.ones(2, 2)}, {}, form="zeros")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, env=environment)
-    assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+    print(path, file=writers.stdin, flush=True)
+    child = int(writers.stdout.readline())
     time.sleep(delay)
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
+    os.kill(child, signal.SIGKILL)
+    assert writers.stdout.readline() == "gone\n"
     weights = read_checkpoint(path).weights
     assert set(weights) == {"old.weight"} or (
         len(weights) == 24 and all(bool((w * (w - 2) == 0).all()) for w in weights.values())

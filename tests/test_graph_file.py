@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -135,9 +136,14 @@ FORGERIES = {
 }
 
 
+@pytest.fixture(scope="module")
+def lenet() -> bytes:
+    return graph_to_bytes(gs.export(zoo.build("lenet5"), torch.zeros(1, *zoo.input_shape("lenet5")), {}))
+
+
 @pytest.mark.parametrize("name", FORGERIES)
-def test_what_does_not_fit_is_refused_though_its_digest_fits(name):
-    content = graph_to_bytes(gs.export(zoo.build("lenet5"), torch.zeros(1, *zoo.input_shape("lenet5")), {}))
+def test_what_does_not_fit_is_refused_though_its_digest_fits(name, lenet):
+    content = lenet
     assert graph_from_bytes(forged(content, lambda header: None))
     with pytest.raises(ValueError):
         graph_from_bytes(forged(content, FORGERIES[name]))
@@ -174,7 +180,7 @@ def test_nothing_is_kept_where_nothing_can_be_written(tmp_path, monkeypatch):
 def llama(folder: Path, **changed) -> Path:
     """A small folder of transformers with pruned weights."""
     transformers = pytest.importorskip("transformers")
-    settings = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+    settings = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 4,
                 "num_key_value_heads": 2, "vocab_size": 32, **changed}  # fmt: skip
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**settings))
@@ -230,9 +236,14 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> list[Path]:
+    place = tmp_path_factory.mktemp("run")
+    return [llama(place / f"checkpoint-{step}") for step in (1, 2)]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_finds_what_was_captured_before(command, cache, tmp_path, monkeypatch, capsys):
-    folders = [llama(tmp_path / f"checkpoint-{step}") for step in (1, 2)]
+def test_every_command_finds_what_was_captured_before(command, folders, cache, tmp_path, monkeypatch, capsys):
     captures, trace = [], network_module.trace
     monkeypatch.setattr(network_module, "trace", lambda *a, **k: captures.append(1) or trace(*a, **k))
 
@@ -318,10 +329,20 @@ KEPT_FORGERIES = {
 }
 
 
+@pytest.fixture(scope="module")
+def known_folder(tmp_path_factory) -> tuple[Path, Path, str]:
+    """A folder, a cache that knows it, and its report."""
+    place = tmp_path_factory.mktemp("known")
+    folder = llama(place / "llama")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHSPARSE_CACHE", str(place / "cache"))
+        return folder, place / "cache", gs.analyze(folder, cache=True).to_json()
+
+
 @pytest.mark.parametrize("name", KEPT_FORGERIES)
-def test_what_is_kept_of_another_model_is_captured_anew(name, cache, tmp_path, monkeypatch):
-    folder = llama(tmp_path / "llama")
-    plain = gs.analyze(folder, cache=True).to_json()
+def test_what_is_kept_of_another_model_is_captured_anew(name, known_folder, cache, monkeypatch):
+    folder, kept, plain = known_folder
+    shutil.copytree(kept, cache)
     captures, trace = [], network_module.trace
     monkeypatch.setattr(network_module, "trace", lambda *a, **k: captures.append(1) or trace(*a, **k))
     of_model = name in ("modules without end", "a function as a type")
