@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -174,8 +174,22 @@ def compare(
     model: nn.Module, inputs: Mapping[str, Callable], runs: int = RUNS, statistics: bool = False, **options: Any
 ) -> tuple[int, int, LayeredGraph]:
     """Connections too many, and how many torch finds; none may be missed, and channel resolution contains unrolled."""
+    return next(compare_all(model, inputs, (statistics,), runs, **options))
+
+
+def compare_all(
+    model: nn.Module, inputs: Mapping[str, Callable], statistics: tuple[bool, ...], runs: int = RUNS, **options: Any
+) -> Iterator[tuple[int, int, LayeredGraph]]:
+    """As `compare`, once for each value of ``statistics``: the model is captured once for all of them."""
     model = readied(model)
-    network = gs.network(model, (), kwargs={name: make(0) for name, make in inputs.items()})  # captured once
+    network = gs.network(model, (), kwargs={name: make(0) for name, make in inputs.items()})
+    for each in statistics:
+        yield _compare(network, model, inputs, runs, each, **options)
+
+
+def _compare(
+    network: gs.Network, model: nn.Module, inputs: Mapping[str, Callable], runs: int, statistics: bool, **options: Any
+) -> tuple[int, int, LayeredGraph]:
     options["norm_statistics"] = statistics
     graph, coarse = (gs.export(network, {}, resolution=r, **options) for r in ("unrolled", "channel"))
     assert dict(graph.shapes) == dict(coarse.shapes)

@@ -10,7 +10,7 @@ from torch import nn
 
 import graphsparse as gs
 from tests.judge import random_masks
-from tests.mixed import VOCAB, compare, smooth
+from tests.mixed import VOCAB, compare_all, smooth
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -88,16 +88,16 @@ class Plain(nn.Module):
         return self.model(**given, return_dict=False)
 
 
-@pytest.mark.parametrize("statistics", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_family_is_exact(name, statistics):
+def test_family_is_exact_without_norm_statistics_and_with(name):
     settings, inputs = MODELS[name]
     torch.manual_seed(0)
-    many, truly, graph = compare(Plain(getattr(diffusers, name)(**settings)), inputs, 3, statistics)
-    assert many == 0, f"{many} too many, where {truly} are active"
-    assert {each.name: each.taken for each in graph.inputs} == {name: TAKEN.get(name, "source") for name in inputs}
-    assert graph.has_norm_statistics
-    assert bool(graph.coverage.conservative) == ("class_labels" in inputs)
+    model = Plain(getattr(diffusers, name)(**settings))
+    for many, truly, graph in compare_all(model, inputs, (False, True)):
+        assert many == 0, f"{many} too many, where {truly} are active"
+        assert {each.name: each.taken for each in graph.inputs} == {name: TAKEN.get(name, "source") for name in inputs}
+        assert graph.has_norm_statistics
+        assert bool(graph.coverage.conservative) == ("class_labels" in inputs)
 
 
 @pytest.mark.parametrize("name", MODELS)
