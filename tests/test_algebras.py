@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import product as pairs
 
 import networkx
@@ -36,15 +37,18 @@ class Small(nn.Module):
         return self.last(y * torch.sigmoid(self.shared(x)) if self.gated else y)
 
 
-def graphs(gated: bool = True) -> Iterator[gs.LayeredGraph]:
-    """Small graphs under random masks, some of which leave nothing."""
+@cache
+def graphs(gated: bool = True) -> list[gs.LayeredGraph]:
+    """Small graphs under random masks, some of which leave nothing; captured once."""
+    found = []
     for seed, resolution in pairs(range(3), ("unrolled", "channel")):
         torch.manual_seed(seed)
         models = [(Small(False), torch.zeros(1, 3)), (Convolved(), torch.zeros(1, 1, 4, 4))]
         for model, x in [*models, (Small(True), torch.zeros(1, 3))] if gated else models:
             graph = gs.export(model, x, {}, resolution=resolution)
             masks = {name: torch.rand(shape) < (0.35, 0.6, 0.9)[seed] for name, shape in graph.shapes.items()}
-            yield graph.with_masks(masks)
+            found.append(graph.with_masks(masks))
+    return found
 
 
 Step = tuple[int, int, str | None, int]
@@ -242,7 +246,7 @@ def test_many_masks_at_once(count):
 
 
 def test_many_masks_as_words():
-    graph = next(graphs())
+    graph = graphs()[0]
     rng = np.random.default_rng(1)
     words = {name: rng.integers(0, 2**63, (2, *shape), np.uint64) for name, shape in graph.shapes.items()}
     bits = np.arange(64, dtype=np.uint64)
@@ -257,7 +261,7 @@ def test_many_masks_as_words():
 
 @pytest.mark.parametrize("dtype", [bool, np.uint64])
 def test_no_masks_have_no_counts(dtype):
-    graph = next(graphs())
+    graph = graphs()[0]
     found = gs.sparsity_of(graph, {name: np.zeros((0, *shape), dtype) for name, shape in graph.shapes.items()})
     assert found.kept.shape == found.active.shape == (0, len(graph.shapes))
     assert found.direct.shape == (0,) and not len(found.frame)
@@ -321,7 +325,7 @@ def test_masks_that_do_not_fit_are_refused():
 
 
 def test_values_that_lack_a_parameter_are_refused():
-    graph = next(graphs())
+    graph = graphs()[0]
     values = {name: PLUS_TIMES.of_mask(graph.kept[name]) for name in list(graph.shapes)[1:]}
     with pytest.raises(
         ArgumentError, match=f"values must hold every parameter of the graph.*{next(iter(graph.shapes))}"

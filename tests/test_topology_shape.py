@@ -74,11 +74,11 @@ def test_paths_with_biases_are_the_sum_of_outputs_with_every_parameter_one():
 
 def test_degrees_against_networkx():
     for graph in graphs():
-        drawn = graph.to_networkx()
+        drawn, found = graph.to_networkx(), gs.topology(graph, ["degrees"]).total
         for part in ("kept", "active"):
             if part == "active":
                 drawn = networkx.DiGraph(list(edges_on_paths(graph)))
-            values = gs.topology(graph, ["degrees"]).total[part]
+            values = found[part]
             ins = [d for u, d in drawn.in_degree if u not in set(graph.sources.tolist())]
             outs = [d for u, d in drawn.out_degree if u not in set(graph.sinks.tolist())]
             for name, degrees in (("in", ins), ("out", outs)):
