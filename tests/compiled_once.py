@@ -33,4 +33,4 @@ def compile_once() -> None:
             finally:
                 held.discard(lock)
 
-    Dispatcher.compile = compile_alone
+    Dispatcher.compile = compile_alone  # type: ignore[assignment]
