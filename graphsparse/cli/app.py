@@ -53,7 +53,9 @@ Traceback = Annotated[bool, typer.Option("--traceback", callback=_loud, is_eager
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
     traceback: Traceback = False,
 ) -> None:
     """How sparse pruned networks really are: direct and effective sparsity of saved checkpoints."""

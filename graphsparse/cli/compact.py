@@ -31,15 +31,15 @@ def compact(
     given: NetworkOptions,
     round_to: Annotated[int, Option(metavar="N", help="Let widths be multiples of N.")] = 1,
     keep: Annotated[list[str] | None, Option(metavar="PATTERN",
-        help="Parameters that stay as wide: 'head.*'. Repeat.")] = None,
+        help="Parameters that keep their widths: 'head.*'. Repeat for more.")] = None,
     verify: Annotated[bool, Option("--verify/--no-verify",
         help="Run both models and take back what changes outputs.")] = True,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
     """Take dead units out of a checkpoint: a smaller dense model that computes what the masked one does.
 
-    A transformers config.json can say the widths of feed-forward layers (intermediate_size, say) and no others.
-    Where it cannot say the result, the folder gets the masked weights.
+    A transformers config.json holds the widths of feed-forward layers (intermediate_size and the like) and no others.
+    Where it cannot describe the smaller model, the folder gets the masked weights.
     """  # fmt: skip
     given.check()
     wanted = outputs.Outputs(json).check()

@@ -38,7 +38,7 @@ def export(
 ) -> None:  # fmt: skip
     """Write the graph of a checkpoint for other programs, with what is active marked.
 
-    Python reads the .npz again: graphsparse.load_graph.
+    In Python, graphsparse.load_graph reads the .npz again.
     """
     given.check("export")
     wanted = outputs.Outputs(json).check(out)

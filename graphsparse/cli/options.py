@@ -31,27 +31,27 @@ Inputs = Annotated[Texts, Option("--input", metavar="SHAPE",
 Resolution = Annotated[Text, Option("--resolution", metavar="NAME", show_default=False,
     help="unrolled: a unit per element (default); channel: per channel (default for a transformers folder)."), NETWORK]
 Form = Annotated[Text, Option("--form", metavar="FORM",
-    help="The checkpoint's form, if not to be told by its content."), CHECKPOINTS]
+    help="The checkpoint's form, where its content does not tell it."), CHECKPOINTS]
 Key = Annotated[Text, Option("--key", metavar="NAME",
-    help="The entry of the file that is meant: model_ema, or nets/G for one inside."), TENSORS]
+    help="The entry of the file to read: model_ema, or nets/G for one inside."), TENSORS]
 Ignore = Annotated[Texts, Option("--ignore", metavar="PATTERN",
     help="Leave out names such as 'criterion.*'. Repeat."), TENSORS]
 Prefix = Annotated[Text, Option("--prefix", metavar="TEXT",
-    help="Take only names that begin so, without that beginning."), TENSORS]
+    help="Take only names with this prefix, and remove it."), TENSORS]
 TrustSizes = Annotated[bool, Option("--trust-sizes",
-    help="Build a config.json's or .pt2's model even if far larger than its file."), DECLARED]
+    help="Build the model of a config.json or .pt2 even if it is far larger than its file."), DECLARED]
 Cache = Annotated[bool, Option("--cache/--no-cache",
-    help="Keep what a folder's network is captured as, for the next time."), FOLDER]
+    help="Keep the captured graph of a folder for the next time."), FOLDER]
 Statistics = Annotated[bool, Option("--norm-statistics",
-    help="Let normalisation statistics carry influence."), NETWORK]
+    help="Follow influence through normalisation statistics, too."), NETWORK]
 Sources = Annotated[Texts, Option("--source", metavar="NAME",
-    help="An input that is a source, all others constants. Repeat for more."), NETWORK]
+    help="An input that is a source; all others are constants. Repeat for more."), NETWORK]
 Metrics = Annotated[Texts, Option("--metric", metavar="NAME",
     help="A metric or a group: liveness, why, paths. Repeat for more.")]
 Pattern = Annotated[Text, Option("--pattern", metavar="TEXT",
     help="Where a name has its step, as 'net_{step}.pt'; * stands for anything.")]
 Select = Annotated[Texts, Option("--select", metavar="PATTERN",
-    help="Show the parameters and layers of such names alone: 'layer*'. Repeat for more.")]
+    help="Show only parameters and layers with such names: 'layer*'. Repeat for more.")]
 Data = Annotated[Path | None, Option("--data", metavar="FILE",
     help="An npz of arrays x (samples) and y (labels), for snip and grasp."), DATA]
 Seed = Annotated[int, Option("--seed", metavar="N",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas
     from rich.console import Console
 
-Json = Annotated[str | None, Option("--json", metavar="FILE", help="Write all as JSON; - for standard output.")]
+Json = Annotated[str | None, Option("--json", metavar="FILE", help="Write everything as JSON; - for standard output.")]
 Csv = Annotated[str | None, Option("--csv", metavar="FILE", help="Write the table as CSV; - for standard output.")]
 Parquet = Annotated[Path | None, Option("--parquet", metavar="FILE", help="Write the table as parquet. Needs pyarrow.")]
 Html = Annotated[Path | None, Option("--html", metavar="FILE", help="Write the report as a page.")]

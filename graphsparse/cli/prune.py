@@ -33,7 +33,7 @@ def prune(
     compression: Annotated[float | None, Option(metavar="X",
         help="Target: connections / connections left.")] = None,
     sparsity: Annotated[float | None, Option(metavar="S", help="Target: share of connections to drop.")] = None,
-    effective: Annotated[bool, Option("--effective/--direct", help="What the target counts.")] = True,
+    effective: Annotated[bool, Option("--effective/--direct", help="Whether the target counts active or kept ones.")] = True,
     to: Annotated[str, Option(metavar="FORM", help=options.WRITTEN)] = "zeros",
     given: GraphOptions,
     data: options.Data = None,

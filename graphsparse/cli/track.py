@@ -33,7 +33,7 @@ def track(
     sidecar: Annotated[Path | None, Option(metavar="FOLDER",
         help="Keep what is found of each checkpoint there, and go on from it next time.")] = None,
     jobs: Annotated[int, Option(metavar="N", help="Checkpoints read at a time; -1 for one per core.")] = 1,
-    processes: Annotated[bool, Option("--processes/--threads", help="What a job is."), JOBS] = True,
+    processes: Annotated[bool, Option("--processes/--threads", help="Run jobs as processes or threads."), JOBS] = True,
     cluster: Annotated[str | None, Option(metavar="ADDRESS",
         help="Read them on the cluster of this Dask scheduler.")] = None,
     causes: Annotated[bool, Option("--causes/--no-causes", help="Find which masks cut units that died.")] = True,
@@ -43,11 +43,11 @@ def track(
     wanted: outputs.Outputs,
     html: outputs.Html = None,
     deaths: Annotated[Path | None, Option(metavar="FILE",
-        help="Write a row per unit that died as CSV: when, and who cut it.")] = None,
+        help="Write a row per unit that died as CSV: when, and which masks cut it.")] = None,
 ) -> None:  # fmt: skip
     """Follow a network through all checkpoints of a run: sparsity, births and deaths, overlap, collapse, step by step.
 
-    A checkpoint that cannot be read is skipped and said; the exit status is 2 then.
+    A checkpoint that cannot be read is named and skipped; the exit status is then 2.
     """
     given.check("a trajectory")
     wanted = wanted.and_by_ending(out).check(html, deaths)
