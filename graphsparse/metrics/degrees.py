@@ -168,12 +168,12 @@ def _add_edges(starts: Any, indices: Any, some_starts: Any, ins: Any, owner: Any
                 end = first
                 while indices[end] < bounds[layer + 1]:
                     end += 1
-            total, total_some, count = np.int64(0), np.int64(0), 0
+            total, total_some, count = np.int64(0), np.int64(0), some
             for e in range(first, end):
-                v = indices[e]
-                total += ins[v, 0]
-                total_some += ins[v, 1]
-                count += ins[v, 1] > 0
+                total += ins[indices[e], 0]
+                total_some += ins[indices[e], 1]
+            if end - first < starts[u + 1] - starts[u]:
+                count = float((ins[indices[first:end], 1] > 0).sum())
             _add(sums[0, :, layer], degree, end - first, total)
             _add(sums[1, :, layer], some, count, total_some)
             first = end

@@ -1,4 +1,4 @@
-"""Passes over the edges of a csr, in which every edge leads from a lesser to a greater id."""
+"""Passes over values of units, and over the edges of a csr, in which every edge leads from a lesser to a greater id."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def count_into(starts: Any, indices: Any, rows: Any, counts: Any) -> None:
     for u in rows:
         for e in range(starts[u], starts[u + 1]):
             counts[indices[e]] += 1
+
+
+@compiled
+def add_up(values: Any, bounds: Any, sums: Any) -> None:
+    """Add up the values from each of ``bounds`` to the next: NumPy's sum first makes 64 bits of small numbers."""
+    for i in range(sums.size):
+        for u in range(bounds[i], bounds[i + 1]):
+            sums[i] += values[u]
 
 
 @compiled

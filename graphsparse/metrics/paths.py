@@ -138,7 +138,9 @@ def _length(swept: Swept, algebra: Numbers, chosen: Callable[..., Any]) -> Found
     graph, found = swept.graph, sweep(swept.graph, swept.listed(np.float32(1)), algebra)
 
     def best(values: np.ndarray) -> float:
-        length = float(chosen(values, initial=algebra.zero))  # no path is infinite: it is chosen where nothing else is there
+        length = float(
+            chosen(values, initial=algebra.zero)
+        )  # no path is infinite: it is chosen where nothing else is there
         return length if np.isfinite(length) else np.nan
 
     through = found.signal + found.reaches

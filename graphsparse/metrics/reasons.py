@@ -112,21 +112,22 @@ def _cuts(swept: Swept) -> Counter[tuple[str, str, int, tuple[str, ...]]]:
 def _places(swept: Swept, parameter: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Origins and targets of a parameter's dead kept connections, each at the place that counts; how many have no place."""
     graph, active, blocks = swept.graph, swept.masks["active"][parameter], swept.graph.kernels[parameter]
-    dead = np.flatnonzero(graph.kept[parameter].without(active).unpack())
+    dead = swept.entries[parameter].flat
+    dead = dead[~active.unpack().reshape(-1)[dead]]
     places = np.zeros((len(dead), 2), np.int32)
     for block in blocks:
-        elements = np.flatnonzero(block.view.of(graph.kept[block.mask].without(active).unpack().reshape(-1)))
-        whole = block.view.covers(active.size)
-        entries = np.searchsorted(dead, elements if whole else block.view.entries().reshape(-1)[elements])
+        if block.mask == parameter and block.view.covers(active.size):
+            elements, entries = dead, np.arange(len(dead))
+        else:
+            elements = np.flatnonzero(block.view.of(graph.kept[block.mask].without(active).unpack().reshape(-1)))
+            entries = np.searchsorted(dead, block.view.entries().reshape(-1)[elements])
         _place(elements, entries, block.sources, block.taps.table, block.targets, swept.liveness.signal, places)
     sources, targets = places[places[:, 0] > 0].T - 1
     return sources, targets, len(dead) - len(sources)
 
 
 @compiled
-def _place(
-    elements: Any, entries: Any, sources: Any, table: Any, targets: Any, signal: Any, places: Any
-) -> None:
+def _place(elements: Any, entries: Any, sources: Any, table: Any, targets: Any, signal: Any, places: Any) -> None:
     """Note in ``places`` (dead entries, 2) the ends of the first place at which an element of a kernel acts, or of the first
     whose origin has a ``signal``: each is 1 more than the unit's id, so that 0 is none."""
     rows, columns = targets.shape[1], sources.shape[1] * len(table)
@@ -193,16 +194,17 @@ def _cutters(swept: Swept) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]
     into, out = np.zeros((2, graph.n_units), np.int32)
     found: dict[tuple[str, ...], int] = {(): 0}
 
+    lost = ~swept.live  # no way ends at other units
+
     def add(codes: np.ndarray, units: np.ndarray, name: str) -> None:
-        known = list(found)
-        for code in np.flatnonzero(np.bincount(codes[units])).tolist():
+        known, here = list(found), codes[units]
+        for code in np.flatnonzero(np.bincount(here)).tolist():
             more = known[code] if name in known[code] else (*known[code], name)
-            same = units[codes[units] == code]
-            codes[same] = found.setdefault(more, len(found))
+            codes[units[here == code]] = found.setdefault(more, len(found))
 
     for name in graph.shapes:
         for codes, flags in zip((out, into), ends(graph, kept, (name,), swept.whole, swept.whole)):
-            add(codes, np.flatnonzero(flags), name)
+            add(codes, np.flatnonzero(flags & lost), name)
     for stage in (stage for layer in graph.layers for stage in layer.stages if isinstance(stage, Scale)):
         units = np.unique(stage.cut(graph.kept))
         for codes in (into, out):

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphsparse.errors import ArgumentError, needs_extra
 from graphsparse.measures.names import metric_names, suggestion
+from graphsparse.metrics.edges import add_up
 from graphsparse.metrics.parts import Part, Swept
 
 
@@ -28,10 +29,10 @@ class Found:
 
     @classmethod
     def of_units(cls, part: Part, values: np.ndarray) -> Found:
-        """The sum of a value of each unit, in all and by layer."""
-        add = np.count_nonzero if values.dtype == bool else np.sum
-        layers = np.asarray([add(values[layer.start : layer.stop]) for layer in part.graph.layers], float)
-        return cls(float(layers.sum()), layers)
+        """The sum of a whole number of each unit, in all and by layer."""
+        sums = np.zeros(len(part.graph.layers), np.int64)
+        add_up(values, np.asarray([0, *(layer.stop for layer in part.graph.layers)]), sums)
+        return cls(float(sums.sum()), sums.astype(float))
 
     @classmethod
     def over_units(

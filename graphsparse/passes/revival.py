@@ -15,7 +15,7 @@ from graphsparse.kernels import element_loops as loops
 from graphsparse.kernels.compiling import compiled
 from graphsparse.kernels.layout import Kernel, Places
 from graphsparse.kernels.listed import Listed
-from graphsparse.kernels.numbers import Numbers, ids_of, own_table
+from graphsparse.kernels.numbers import Numbers, own_table
 
 
 class Revival(Numbers):
@@ -49,7 +49,8 @@ class Revival(Numbers):
         """What each element of a kernel costs, the least over its positions."""
         if isinstance(kernel.view, Places):
             return super()._carried(kernel, _costs(values), origin, reach)
-        rows, x, y = self._rows(kernel, values.entries.mask.unpack()), origin[kernel.sources], self._outputs(kernel, reach)
+        rows = self._rows(kernel, values.entries.mask.unpack())
+        x, y = origin[kernel.sources], self._outputs(kernel, reach)
         least, out = y.min(1, initial=np.inf), np.empty(rows.shape)
         least_in, same = np.full((len(x), rows.shape[1]), np.inf), least == y.max(1, initial=-np.inf)
         _find_least(x, kernel.taps.table, least_in)
