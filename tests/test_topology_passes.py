@@ -24,7 +24,7 @@ from graphsparse.metrics.cones import dense
 from graphsparse.metrics.counting import COUNTS, dense_paths, paths_with_lifts
 from graphsparse.metrics.dominators import Dominators
 from graphsparse.metrics.edges import between, entering
-from graphsparse.metrics.ends import ends
+from graphsparse.metrics.ends import prunable_units
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.passes.paths import path_counts, revival_costs
 from graphsparse.sweep import sweep
@@ -162,8 +162,7 @@ def test_units_with_a_connection(swept):
         alive = {(u, v) for u, v in pairs if found.signal[u] and found.reaches[v]}
         assert set(np.flatnonzero(Part(each, "active").joined)) == {unit for pair in alive for unit in pair}
         whole = dense(graph).kept
-        origins, targets = ends(graph, whole, graph.shapes, each.whole, each.whole)
-        assert set(np.flatnonzero(origins | targets)) == {u for pair in pairs_of(graph, whole) for u in pair}
+        assert set(np.flatnonzero(prunable_units(graph))) == {u for pair in pairs_of(graph, whole) for u in pair}
         active += len(alive)
     assert active > 200
 

@@ -118,7 +118,8 @@ def _over_edges(swept: Swept) -> dict[str, np.ndarray]:
     Without products one pass serves both: a kept edge between units that have active edges out and in is active.
     """
     graph, edges, ins = swept.graph, swept.edges, swept.in_degrees
-    bounds, found = np.asarray([0, *(layer.stop for layer in graph.layers)]), {}
+    bounds = np.asarray([0, *(layer.stop for layer in graph.layers)])
+    found: dict[str, np.ndarray] = {}
     for first, second in (("kept", "kept"), ("active", "active")) if graph.gated else (("kept", "active"),):
         both, sums = np.stack([ins[first], ins[second]], 1), np.zeros((2, 3, len(graph.layers)))
         ways = edges[first].indptr, edges[first].indices, edges[second].indptr

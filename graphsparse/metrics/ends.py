@@ -11,6 +11,7 @@ from graphsparse.algebras import OR_AND
 from graphsparse.blocks import KernelBlock, State
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.masks import Mask
+from graphsparse.sweep import Reach
 
 
 def kernels_of(graph: LayeredGraph, name: str, flat: np.ndarray) -> Iterator[np.ndarray]:
@@ -18,6 +19,31 @@ def kernels_of(graph: LayeredGraph, name: str, flat: np.ndarray) -> Iterator[np.
     for block in {block.view: block for block in graph.kernels[name]}.values():
         groups, outputs = block.targets.shape[:2]
         yield block.view.of(flat).reshape(groups, outputs, block.sources.shape[1], len(block.taps.table))
+
+
+def touched(graph: LayeredGraph, kept: Mapping[str, Mask], found: Reach | None = None) -> np.ndarray:
+    """Which units have a kept connection at either end; of what a sweep ``found``, an active one."""
+    vectors = (every_unit(graph),) * 2 if found is None else (found.state.signal, found.reach)
+    origins, targets = ends(graph, kept, graph.shapes, *vectors)
+    return origins | targets
+
+
+def prunable_units(graph: LayeredGraph) -> np.ndarray:
+    """Which units are at an end of a connection, kept or dropped, bool (n_units,)."""
+    return touched(graph, all_kept(graph))
+
+
+def all_kept(graph: LayeredGraph) -> dict[str, Mask]:
+    """The masks of kernels that keep everything, those of single uses too."""
+    blocks = (block for blocks in graph.kernels.values() for block in blocks)
+    return {block.mask: Mask.whole(tuple(graph.shapes[block.parameter])) for block in blocks}
+
+
+def every_unit(graph: LayeredGraph) -> Any:
+    """Every unit, in the form of `OR_AND`."""
+    vector = OR_AND.vector(graph.n_units)
+    OR_AND.put(vector, np.arange(graph.n_units), True)
+    return vector
 
 
 def ends(

@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from graphsparse.blocks import KernelBlock
-from graphsparse.metrics.cones import dense
 from graphsparse.metrics.edges import entering
-from graphsparse.metrics.ends import ends, kernels_of
+from graphsparse.metrics.ends import kernels_of, prunable_units
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric, rows_of_parameters, rows_of_units
 
 
 def _prunable(swept: Swept) -> np.ndarray:
-    origins, targets = ends(swept.graph, dense(swept.graph).kept, swept.graph.shapes, swept.whole, swept.whole)
-    return origins | targets
+    return prunable_units(swept.graph)
 
 
 UNITS = rows_of_units("liveness", "units", (

@@ -11,14 +11,13 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse import adjacency
-from graphsparse.algebras import OR_AND
 from graphsparse.blocks import Block, Gate, Wiring
 from graphsparse.graph import LayeredGraph
 from graphsparse.kernels.listed import Entries, Listed
 from graphsparse.kernels.masks import Mask
 from graphsparse.layers import Layer
 from graphsparse.metrics.edges import between, entering
-from graphsparse.metrics.ends import ends
+from graphsparse.metrics.ends import touched
 from graphsparse.passes.revival import REVIVAL
 from graphsparse.sweep import Reach, sweep
 
@@ -60,13 +59,6 @@ class Swept(Once):
     def live(self) -> np.ndarray:
         """Whether a unit lies on a path from a source to a sink, (n_units,)."""
         return self.liveness.signal & self.liveness.reaches
-
-    @cached_property
-    def whole(self) -> Any:
-        """Every unit, in the form of `OR_AND`."""
-        vector = OR_AND.vector(self.graph.n_units)
-        OR_AND.put(vector, np.arange(self.graph.n_units), True)
-        return vector
 
     @cached_property
     def masks(self) -> dict[str, dict[str, Mask]]:
@@ -190,7 +182,4 @@ class Part(Once):
     @cached_property
     def joined(self) -> np.ndarray:
         """Which units have a connection of the part, at either end."""
-        found, whole = self.swept.liveness, self.swept.whole
-        signal, reach = (whole, whole) if self.name == "kept" else (found.state.signal, found.reach)
-        origins, targets = ends(self.graph, self.graph.kept, self.graph.shapes, signal, reach)
-        return origins | targets
+        return touched(self.graph, self.graph.kept, None if self.name == "kept" else self.swept.liveness)

@@ -12,9 +12,8 @@ from graphsparse import adjacency
 from graphsparse.blocks import Gate, Scale
 from graphsparse.graph import LayeredGraph, checked_graph
 from graphsparse.kernels.compiling import compiled
-from graphsparse.metrics.cones import dense
 from graphsparse.metrics.edges import entering
-from graphsparse.metrics.ends import ends
+from graphsparse.metrics.ends import all_kept, ends, every_unit
 from graphsparse.metrics.parts import Part, Swept
 from graphsparse.metrics.table import Found, metric
 
@@ -190,7 +189,7 @@ def _spread_back(starts: Any, indices: Any, reaches: Any, barrier: Any, last: An
 def _cutters(swept: Swept) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]]]:
     """Which parameters have connections into each unit, and out of it, as numbers of tuples of names: where a way ends, all
     these connections are dropped."""
-    graph, kept = swept.graph, dense(swept.graph).kept
+    graph, kept, every = swept.graph, all_kept(swept.graph), every_unit(swept.graph)
     into, out = np.zeros((2, graph.n_units), np.int32)
     found: dict[tuple[str, ...], int] = {(): 0}
 
@@ -203,7 +202,7 @@ def _cutters(swept: Swept) -> tuple[np.ndarray, np.ndarray, list[tuple[str, ...]
             codes[units[here == code]] = found.setdefault(more, len(found))
 
     for name in graph.shapes:
-        for codes, flags in zip((out, into), ends(graph, kept, (name,), swept.whole, swept.whole)):
+        for codes, flags in zip((out, into), ends(graph, kept, (name,), every, every)):
             add(codes, np.flatnonzero(flags & lost), name)
     for stage in (stage for layer in graph.layers for stage in layer.stages if isinstance(stage, Scale)):
         units = np.unique(stage.cut(graph.kept))

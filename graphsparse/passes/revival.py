@@ -21,7 +21,7 @@ from graphsparse.kernels.numbers import Numbers, own_table
 class Revival(Numbers):
     """`MIN_PLUS` over lists of what is kept, which costs 0; all other connections cost 1."""
 
-    def brought(self, kernel: Kernel, values: Listed, vector: np.ndarray) -> np.ndarray:
+    def brought(self, kernel: Kernel, values: Any, vector: np.ndarray) -> np.ndarray:
         """What connections bring to each row, or would bring if they came back."""
         if isinstance(kernel.view, Places):  # elements that are always zero do not come back
             return super().brought(kernel, _costs(values), vector)
@@ -32,7 +32,7 @@ class Revival(Numbers):
         values.carry(self.element, kernel, x, y, back=False)
         return y
 
-    def backwards(self, kernel: Kernel, values: Listed, vector: np.ndarray) -> None:
+    def backwards(self, kernel: Kernel, values: Any, vector: np.ndarray) -> None:
         """Add to the sources what connections lead to, or would lead to if they came back."""
         if isinstance(kernel.view, Places):
             super().backwards(kernel, _costs(values), vector)
@@ -45,7 +45,7 @@ class Revival(Numbers):
         values.carry(self.element, kernel, x, y, back=True)
         self._write(x, kernel.sources, own_table(size), vector)
 
-    def _carried(self, kernel: Kernel, values: Listed, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    def _carried(self, kernel: Kernel, values: Any, origin: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """What each element of a kernel costs, the least over its positions."""
         if isinstance(kernel.view, Places):
             return super()._carried(kernel, _costs(values), origin, reach)

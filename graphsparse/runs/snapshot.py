@@ -77,7 +77,7 @@ def snapshot_of(graph: LayeredGraph, notes: tuple[str, ...] = ()) -> Snapshot:
         "signal": found.signal,
         "reaches": found.reaches,
         "joined": touched(graph, graph.kept),
-        "joined_active": touched(graph, graph.kept, found.signal, found.reaches),
+        "joined_active": touched(graph, graph.kept, found),
     }
     fan_in = {name: (*_moments(graph, name, graph.kept[name]), *_moments(graph, name, active[name])) for name in active}
     return Snapshot(dict(graph.kept), active, units, fan_in, (*notes, *graph.notes))
