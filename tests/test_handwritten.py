@@ -67,6 +67,7 @@ FORWARDS = {
     "a kernel in a frame of ones": (lambda m, x: F.linear(F.linear(x, F.pad(m.w, (1, 1), value=1.0)), m.v), {"w": (6, 2), "v": (3, 6)}),
     "softmax of a kernel": (lambda m, x: F.linear(F.linear(x, m.w.softmax(-1)), m.v), {"w": (6, 4), "v": (3, 6)}),
     "a kernel plus one": (lambda m, x: F.linear(F.linear(x, m.w + 1), m.v), {"w": (6, 4), "v": (3, 6)}),
+    "kernels along a diagonal": (lambda m, x: F.linear(F.linear(x, torch.block_diag(m.w, m.u)), m.v), {"w": (2, 3), "u": (4, 1), "v": (3, 6)}),
     "shaped like a value": (lambda m, x: (x @ m.w * m.g.expand_as(x @ m.w).view_as(x @ m.w)) @ m.v, {"w": (4, 6), "g": (6,), "v": (6, 3)}),
     "decays behind a mask": (lambda m, x: (torch.exp(torch.cumsum(x @ m.a, 1)[:, None, :, 0].expand(-1, 5, -1).masked_fill(torch.ones(5, 5).triu(-1).bool(), -torch.inf)) @ (x @ m.w)).tanh() @ m.v, {"a": (4, 1), "w": (4, 6), "v": (6, 3)}),
     "a stack of one pattern": (lambda m, x: ((x @ m.w)[:, None] @ torch.eye(6, dtype=x.dtype)[:, :4].expand(3, 6, 4)).mean(1) @ m.v, {"w": (4, 6), "v": (4, 3)}),
@@ -110,6 +111,35 @@ def test_tied_weights_go_by_their_first_name():
     graph = assert_exact(Tied(), (rows,))
     assert graph.aliases == {"three.weight": "one.weight"}
     assert graph.n_connections == 32
+
+
+def test_rows_of_a_table_in_bags():
+    class Bags(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.EmbeddingBag(6, 4, mode="sum"), nn.Parameter(torch.rand(4, 3))
+
+        def forward(self, tokens):
+            return torch.tanh(self.table(tokens)) @ self.head
+
+    assert_exact(Bags(), (torch.arange(6).reshape(2, 3),))
+
+
+def test_a_kernel_that_is_solved_for_is_a_matrix_that_the_model_computes():
+    def forward(m, x):
+        unit = torch.eye(4, dtype=x.dtype)
+        return F.linear(x, torch.linalg.solve(unit + m.w, unit - m.w)) @ m.v
+
+    graph = assert_exact(Written(forward, w=(4, 4), v=(4, 3)), (rows,))
+    assert list(graph.shapes) == ["v"] and [reason for *_, reason in graph.coverage.conservative]
+
+
+def test_distances_depend_on_both_rows():
+    def forward(m, x):
+        return torch.cdist(x @ m.w, m.prototypes) @ m.v
+
+    graph = assert_exact(Written(forward, w=(4, 3), prototypes=(5, 3), v=(5, 2)), (rows,), densities=(0.6, 0.25))
+    assert set(graph.shapes) == {"w", "v"}
 
 
 def test_siamese_branches_and_several_inputs():

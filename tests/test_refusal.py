@@ -142,6 +142,14 @@ def test_outputs_that_no_input_moves_are_refused():
 
     with pytest.raises(CaptureError, match="at least one floating tensor that depends on its inputs"):
         gs.export(Deaf(), torch.zeros(1, 4))
+    with pytest.raises(CaptureError, match="at least one floating tensor that depends on its inputs"):
+        gs.export(nn.Sequential(nn.Linear(4, 1), nn.Softmax(-1)), torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize("model", [nn.Linear(3, 2), nn.Conv1d(4, 2, 1)])
+def test_an_empty_batch_is_refused(model):
+    with pytest.raises(CaptureError, match=r"must hold at least one sample, at .*; received \(0, 4, 3\)"):
+        gs.export(model, torch.zeros(0, 4, 3))
 
 
 def test_an_unknown_resolution_is_refused():

@@ -24,6 +24,7 @@ from graphsparse.capture.mechanics.waiting import Scores
 from graphsparse.capture.nodes import kind_of, operation_name, place_of, result_of, tensors_in
 from graphsparse.capture.table import Rule, Table
 from graphsparse.capture.tried import tried
+from graphsparse.capture.units import NOTHING
 from graphsparse.capture.values import Known, Units, Weight, unknown
 from graphsparse.capture.walk import REFUSED, RefusedInside, Walk, read
 from graphsparse.capture.weights import compute, transform
@@ -127,7 +128,7 @@ def lower(
     """
     walk, lowering = read(program, table, lambda _: start())
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
-    if not lowering.sinks:
+    if not any(bool((ids > NOTHING).any()) for ids in lowering.sinks):
         raise CaptureError(
             "a model must return at least one floating tensor that depends on its inputs", place=model_name,
             received="outputs that no input moves", way_out="return the tensor to analyse from forward",

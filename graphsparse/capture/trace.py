@@ -98,6 +98,11 @@ def trace(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], batc
     """Capture the model, one sample at a time where it allows that (samples do not interact, so one shows everything)."""
     whole = tuple(args), dict(kwargs)
     samples = batch_size(tensors_in(whole), batch_axis)
+    if samples == 0:
+        raise CaptureError(
+            "example inputs must hold at least one sample", place=type(model).__name__, received=told_shapes([*args, *kwargs.values()]),
+            way_out=f"give example_inputs= with one entry or more along axis {batch_axis}",
+        )  # fmt: skip
     try:
         return _capture(model, *first_samples(whole, batch_axis, samples))
     except Exception as error:
@@ -183,7 +188,9 @@ def _explained(error: Exception, model: nn.Module, args: Sequence[Any], kwargs: 
     shapes = ", ".join(str(tuple(a.shape)) if isinstance(a, torch.Tensor) else type(a).__name__ for a in args)
     said = _first_line(error)
     misfit = any(word in text for word in ("shape", "size", "channels", "dim", "positional argument", "missing"))
-    if any(word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard")):
+    if any(
+        word in text for word in ("GuardOnDataDependent", "data-dependent", "unbacked", "Could not guard", "FakeTensor")
+    ):
         rule = "the model's control flow must not depend on the values of its inputs"
         way_out = "export the branch that you want to analyse, or rewrite the test with torch.where or torch.cond"
     elif misfit or _refuses(model, args, kwargs, said):

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch.fx import Node
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from graphsparse.capture.nodes import called, place_of, result_of
@@ -45,7 +46,10 @@ def _result(node: Node, place: int, value: Any, args: tuple[Any, ...], kwargs: d
         return unknown(value)
     weights = [leaf for leaf in leaves if isinstance(leaf, Weight)]
     weight = next((each for each in weights if each.shape == value.shape), weights[0])
-    found, zero = _tried(node, place, value.dtype, weight, args, kwargs)
+    try:
+        found, zero = _tried(node, place, value.dtype, weight, args, kwargs)
+    except LinAlgError:  # of an operation that mixes whole matrices
+        return unknown(value)
     if bool(found.unsure.any()):
         raise _untold(node, "a function whose results hardly change")
     one_each = not bool(found.several.any()) and bool((found.copies | (found.place != NEVER)).all())
@@ -87,6 +91,8 @@ def _tried(
         with torch.no_grad():
             zero = run(torch.zeros(size, dtype=dtype))
             return origins(run, size, dtype), bool(((zero == 0) | zero.isnan()).all())
+    except LinAlgError:
+        raise
     except Exception as error:  # whatever an operation of somebody's own raises
         raise _untold(node, brief(error)) from error
 

@@ -142,7 +142,7 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
     adds = row.weights in ("adds", "chooses")
     chosen = [torch.tensor(True)] * 2
     if row.weights == "chooses":
-        condition, *args = args
+        condition, args = args[0], args[1:]
         if not (isinstance(condition, Known) and condition.known):
             return None
         chosen = [condition.tensor, ~condition.tensor]
@@ -170,7 +170,7 @@ def _joined(node: Node, row: Rule, args: tuple[Any, ...]) -> Weight | None:
             for w in weights
             for name, index in w.stored(w.index)
         ]
-        entries = called(node, (grids, *args[1:]), {})
+        entries = called(node, ([grid - NEVER for grid in grids], *args[1:]), {}) + NEVER  # what is filled in is zero
     name = " and ".join(w.name for w in weights)
     # a sum is not zero where only one of its terms is: as a scale it cuts nothing that a mask of one term would cut
     changed = adds or any(w.transformed for w in weights)
@@ -188,10 +188,9 @@ def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: 
     if not same or not value.is_floating_point():
         return unknown(value)
     weight = same[0]
-    made = [_at(number, node, args, kwargs) for number in (0.0, 1.0)]
-    if None in made:  # numbers that the model computes are among them
+    zero, one = (_at(number, node, args, kwargs) for number in (0.0, 1.0))
+    if zero is None or one is None:  # numbers that the model computes are among them
         return replace(weight, transformed=True, lifted=weight.lifted or row.weights == "adds")
-    zero, one = made
     entries = weight.entries
     if row.weights in ("cuts", "chooses") and not bool((one != zero).all()):  # a mask that the model holds
         entries = torch.where(one != zero, weight.index, NEVER)

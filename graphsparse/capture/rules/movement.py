@@ -117,6 +117,7 @@ RULES: dict[Any, Rule] = {
     aten.expand_as.default: Rule(expand, tokens="keeps", flows="moves"),
     aten.cat.default: Rule(cat, weights="joins", tokens="keeps", flows="moves"),
     aten.stack.default: Rule(stack, weights="joins", tokens="keeps", flows="moves"),
+    aten.block_diag.default: Rule(None, weights="joins"),
     **rows("pad constant_pad_nd", Rule(pad, weights="moves", tokens="keeps", flows="pads")),
     aten.copy.default: Rule(copy, tokens="keeps", flows="moves"),
     aten.as_strided.default: Rule(strided),

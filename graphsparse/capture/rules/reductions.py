@@ -44,6 +44,12 @@ def fourier(call: Call, value: Units, dim: Axes, *settings: Any, **kwargs: Any) 
     return Units(call.united_over(value.ids, dim).expand(call.shape))
 
 
+def distances(call: Call, left: Any, right: Any, *settings: Any) -> Units:
+    """The distance of every row of one value from every row of another depends on both."""
+    rows, others = (call.united_over(call.ids(value), -1) for value in (left, right))
+    return Units(call.union([Units(rows), Units(others.mT)]).ids.expand(call.shape))
+
+
 def matrix(call: Call, value: Units, *settings: Any, **kwargs: Any) -> Units:
     """A function of whole matrices, the last two axes: inverses, factors, determinants."""
     call.say_conservative("every entry of a matrix function is taken to depend on the whole matrix")
@@ -67,5 +73,6 @@ RULES: dict[Any, Rule] = {
     aten.logsumexp.default: Rule(lifted, flows="averages"),
     **rows("prod prod.dim_int", Rule(multiplied)),
     **rows("_fft_r2c _fft_c2r _fft_c2c", Rule(fourier)),
+    aten._cdist_forward.default: Rule(distances),
     **rows(MATRIX_FUNCTIONS, Rule(matrix)),
 }
