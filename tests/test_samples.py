@@ -16,7 +16,7 @@ class Recurrent(nn.Module):
 
     def __init__(self, kind: type[nn.Module]):
         super().__init__()
-        self.body, self.head = kind(3, 3), nn.Linear(3, 2)
+        self.body, self.head = kind(3, 3), nn.Linear(3, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.body(x)[0][-1])

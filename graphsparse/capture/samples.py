@@ -100,13 +100,13 @@ def _apart(model: nn.Module, whole: tuple[Any, Any], axis: int) -> bool | None:
 
 
 def _run(model: nn.Module, parameters: dict[str, torch.Tensor], inputs: tuple[Any, Any]) -> list[torch.Tensor]:
-    """The floating outputs that are no single number (a loss is one of all samples). What the model holds is not changed."""
+    """The floating outputs with an axis (a loss of all samples has none). What the model holds is not changed."""
     args, kwargs = inputs
     held = {**parameters, **{name: each.clone() for name, each in model.named_buffers()}}
     with quiet(), same_random_state():
         torch.manual_seed(0)
         outputs = tree_leaves(torch.func.functional_call(model, held, args, kwargs))
-    return [each for each in tensors_in(outputs) if each.is_floating_point() and each.numel() > 1]
+    return [each for each in tensors_in(outputs) if each.is_floating_point() and each.dim()]
 
 
 def _generic(parameter: torch.Tensor, draws: torch.Generator) -> torch.Tensor:

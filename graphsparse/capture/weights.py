@@ -183,16 +183,22 @@ def _is_zero(value: Any) -> bool:
 
 def _function(value: Any, node: Node, row: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of arithmetic on parameters: it keeps the largest parameter's entries where it has its shape."""
-    weights = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight)]
-    same = [weight for weight in weights if isinstance(value, torch.Tensor) and weight.shape == value.shape]
-    if not same or not value.is_floating_point():
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         return unknown(value)
-    weight = same[0]
+    weights = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Weight)]
     zero, one = (_at(number, node, args, kwargs) for number in (0.0, 1.0))
+    cuts = row.weights in ("cuts", "chooses")
+    if (
+        cuts and zero is not None and one is not None and torch.equal(zero, one)
+    ):  # times zero, or not chosen anywhere: no entry is left
+        return Known(zero)
+    weight = next((weight for weight in weights if weight.shape == value.shape), None)
+    if weight is None:
+        return unknown(value)
     if zero is None or one is None:  # numbers that the model computes are among them
         return replace(weight, transformed=True, lifted=weight.lifted or row.weights == "adds")
     entries = weight.entries
-    if row.weights in ("cuts", "chooses") and not bool((one != zero).all()):  # a mask that the model holds
+    if cuts and not bool((one != zero).all()):  # a mask that the model holds
         entries = torch.where(one != zero, weight.index, NEVER)
     return replace(weight, transformed=True, lifted=weight.lifted or bool((zero != 0).any()), entries=entries)
 
