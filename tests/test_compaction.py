@@ -372,6 +372,21 @@ def test_masks_are_read_off_the_model():
     assert_same(whole, found.model, (torch.zeros(1, 3).double(),))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_whole_model_comes_back_to_the_last_bit(dtype):
+    """Biases are rounded with the constants that they take over; the last layer's would be subnormal, and it has none."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 30), nn.ReLU(), nn.Linear(30, 20), nn.Linear(20, 2, bias=False)).to(dtype)
+    with torch.no_grad():
+        model[2].bias[0], model[3].weight[:, 0] = 1, torch.finfo(dtype).tiny / 2
+    masks = {"0.weight": (torch.arange(30) < 10)[:, None].expand(30, 2), "2.weight": torch.ones(20, 30) > 0}
+    masks["2.weight"][0] = False
+    found = gs.compact(model, torch.zeros(1, 2).to(dtype), masks)
+    whole, expected = found.expand().state_dict(), masked(model, masks).state_dict()
+    assert found.folded.keys() == {"2.bias", "3.bias"} and whole.keys() == expected.keys()
+    assert not found.model[3].bias.any() and all(torch.equal(whole[name], tensor) for name, tensor in expected.items())
+
+
 def test_what_cannot_be_compacted_is_refused():
     model, x = chain(), torch.zeros(1, 3)
     with pytest.raises(gs.ArgumentError, match="round_to= must be a whole number from 1 on; received 0"):

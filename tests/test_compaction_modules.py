@@ -218,10 +218,12 @@ class Sizes(nn.Module):
         super().__init__()
         self.one, self.norm, self.two = nn.Conv2d(2, 8, 3), nn.GroupNorm(4, 8), nn.ConvTranspose2d(8, 6, 2, stride=2)
         self.wide, self.scale, self.gated = nn.Linear(6, 10, bias=False), nn.LayerNorm(6), nn.Linear(5, 9)
+        self.token = nn.Parameter(torch.zeros(1, 1, 6))
         self.heads, self.head = nn.Linear(9, 12), nn.Linear(12, 2)
 
     def forward(self, x):
         x = self.scale(self.two(torch.relu(self.norm(self.one(x)))).flatten(2).transpose(1, 2))
+        x = torch.cat([self.token.expand(len(x), -1, -1), x], 1).reshape(len(x), 65, 6)
         value, gate = self.wide(x).split(5, -1)
         x = torch.relu(self.gated(value * torch.sigmoid(gate)))
         x = torch.cat([x[..., 4:], x[..., :4]], -1)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from graphsparse.compaction.report import Report
-from graphsparse.compaction.tensors import copy_modes, put_back, remade, taken
+from graphsparse.compaction.tensors import copy_modes, put_back, remade, taken, with_constants
 from graphsparse.errors import MaskError
 from graphsparse.networks.models import named_tensors
 
@@ -81,11 +81,13 @@ class Compacted:
         copy_modes(self.model, made)
         return made
 
-    def _without_constants(self, name: str, held: torch.Tensor) -> torch.Tensor:
-        """A tensor of the smaller model without the constants that it took over."""
+    def _without_constants(self, name: str, now: torch.Tensor) -> torch.Tensor:
+        """A tensor without the constants that it took over: what it was, and what training has changed since."""
         if name not in self.folded:
-            return held
-        return (held.double() - self.folded[name].to(held.device)).to(held.dtype)
+            return now
+        whole = self._old.get(self.names.get(name, name))
+        before = now.new_zeros(now.shape) if whole is None else taken(whole.detach(), self.unit_map[name]).to(now)
+        return before + (now - with_constants(before, self.folded[name]))
 
     @cached_property
     def _old(self) -> dict[str, torch.Tensor]:
@@ -100,8 +102,7 @@ class Compacted:
 
     def _new_bias(self, made: nn.Module, name: str, rest: torch.Tensor) -> None:
         """A bias that only the smaller model has: what training has added to the constant, where there is anything."""
-        held = rest.double() + self.folded[name].to(rest.device)
-        if bool((rest.abs() > torch.finfo(rest.dtype).eps * held.abs()).any()):
+        if bool(rest.any()):
             weight = name.removesuffix("bias") + "weight"
             old = self.names.get(weight, weight)
             module = made.get_submodule(old.rpartition(".")[0])

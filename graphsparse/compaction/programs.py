@@ -112,7 +112,8 @@ def resize(model: GraphModule, bundles: Bundles, stays: np.ndarray) -> None:
 def _left(of: np.ndarray, ids: torch.Tensor, stays: np.ndarray) -> Lengths:
     table = bundles_of(of, ids)
     kept = stays[table] & (table >= 0)
-    found = [kept.any(others(axis, kept.ndim)) for axis in range(kept.ndim)]
+    along = [others(axis, table.ndim) for axis in range(table.ndim)]
+    found = [kept.any(axes) | (table < 0).all(axes) for axes in along]
     return [np.broadcast_to(line | (len(line) == 1), size) for line, size in zip(found, ids.shape, strict=True)]
 
 

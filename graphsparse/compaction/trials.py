@@ -17,7 +17,7 @@ from graphsparse.compaction.experts import unread
 from graphsparse.compaction.modules import set_widths
 from graphsparse.compaction.plan import Plan, groups_left, sizes_left, unit_map
 from graphsparse.compaction.programs import resize, takes_any_batch
-from graphsparse.compaction.tensors import Lines, in_double, remade, shaken, taken
+from graphsparse.compaction.tensors import Lines, in_double, remade, shaken, taken, with_constants
 from graphsparse.errors import ModelError, brief
 from graphsparse.surgery.checking import TOLERANCE, Inputs, run, several, worst_difference
 
@@ -89,16 +89,15 @@ class Trials:
         }
 
     def _take_over(self, made: nn.Module, path: str, amount: torch.Tensor, cut: Cut) -> torch.Tensor:
-        """Add constants to a module's bias, or give it one. Numbers that are subnormal there become zero."""
+        """Add constants to a module's bias, or give it one."""
         module = made.get_submodule(path)
         rows = self.rows_left(path, cut)
         added = amount[rows]
         weight: Any = module.weight
         bias: Any = getattr(module, "bias", None)
-        held = torch.zeros(len(added), dtype=weight.dtype, device=weight.device) if bias is None else bias.detach()
-        total = (held.double() + added.to(held.device)).to(held.dtype)
-        total[total.abs() < torch.finfo(total.dtype).tiny] = 0
-        module.bias = nn.Parameter(total, requires_grad=weight.requires_grad if bias is None else bias.requires_grad)
+        held = weight.new_zeros(len(added)) if bias is None else bias
+        grad = (weight if bias is None else bias).requires_grad
+        module.bias = nn.Parameter(with_constants(held.detach(), added), requires_grad=grad)
         return added
 
     def rows_left(self, path: str, cut: Cut) -> torch.Tensor:
