@@ -372,6 +372,27 @@ def test_masks_are_read_off_the_model():
     assert_same(whole, found.model, (torch.zeros(1, 3).double(),))
 
 
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_constant_stays_where_a_function_reads_it_with_a_modules_weight(verify):
+    """Unit 1 of both layers holds a constant. The module's bias could take over what it adds in one of two calls."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            x = torch.tanh(self.two(torch.tanh(self.one(x))))
+            return self.head(nn.functional.linear(x, self.two.weight))
+
+    model, x = drawn(Twice()), torch.zeros(1, 3).double()
+    masks = {name: torch.ones_like(model.get_parameter(name)) > 0 for name in ("one.weight", "two.weight")}
+    masks["one.weight"][1] = masks["two.weight"][1] = False
+    found = gs.compact(model, x, masks, verify=verify)
+    assert why(found) == {"bias": 2}
+    assert_same(masked(model, masks), found.model, (x,))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_whole_model_comes_back_to_the_last_bit(dtype):
     """Biases are rounded with the constants that they take over; the last layer's would be subnormal, and it has none."""

@@ -28,13 +28,14 @@ UNEVEN = 1e-12  # relative, of numbers in double precision
 
 @dataclass(eq=False)
 class Reader:
-    """A module that applies a kernel, and what it was given.
+    """A module that applies the kernel of this name, and what it was given.
 
     ``columns`` (uses, channels) are the bundles of its inputs. ``seen`` (outputs,): which of its outputs an output of the
     model sees. ``own_bias``: no other module has its bias. ``held`` are the channels that are dead. ``given`` has for each
     call the arguments after the first, the shape of the first, and its part in the channels ``held``.
     """
 
+    name: str
     path: str
     module: nn.Module
     columns: np.ndarray
@@ -103,7 +104,7 @@ def readers_of(
         for path in paths if len(dead) else ():
             bias = getattr(modules[path], "bias", None)
             own = bias is None or holders[id(bias)] == 1
-            found.append(Reader(path, modules[path], np.stack(columns), seen, own, dead))
+            found.append(Reader(name, path, modules[path], np.stack(columns), seen, own, dead))
     other = np.concatenate(stuck)
     return found, np.unique(other[life.constant[other]])
 
@@ -117,6 +118,16 @@ def measure(model: nn.Module, readers: Iterable[Reader], inputs: Iterable[Inputs
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def read_elsewhere(readers: Sequence[Reader], runs: int) -> np.ndarray:
+    """The bundles that a kernel reads in calls that no module makes, as `F.linear` does with a module's weight."""
+    calls: Counter[str] = Counter()
+    for reader in readers:
+        calls[reader.name] += len(reader.given)
+    found = [each.columns.ravel() for each in readers if calls[each.name] < runs * len(each.columns)]
+    bundles = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    return bundles[bundles >= 0]
 
 
 def fold(readers: Sequence[Reader], cut: Cut) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 from graphsparse.capture import Network
-from graphsparse.compaction.constants import Reader, fold, measure, readers_of
+from graphsparse.compaction.constants import Reader, fold, measure, read_elsewhere, readers_of
 from graphsparse.compaction.cut import Cut
 from graphsparse.compaction.experts import unread
 from graphsparse.compaction.modules import set_widths
@@ -66,6 +66,8 @@ class Trials:
             plan.cut.keep(np.flatnonzero(plan.life.constant), "bias")
         inputs = several(double, given, network.samples_axis if takes_any_batch(double) else None)
         measure(double, readers, inputs)
+        elsewhere = read_elsewhere(readers, len(inputs))
+        plan.cut.keep(elsewhere[plan.life.constant[elsewhere]], "bias")
         expected = [run(double, each) for each in inputs]
         return cls(plan, twin, double, readers, inputs, expected, tolerance, example, list(unread(plan, twin)))
 
