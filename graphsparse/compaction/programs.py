@@ -20,6 +20,9 @@ from graphsparse.compaction.bundles import Bundles
 from graphsparse.compaction.modules import CONVOLUTIONS, TRANSPOSED
 from graphsparse.compaction.values import bundles_of, ids_of, others
 
+APPLYING = (
+    "linear", "convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+)  # fmt: skip
 SETTINGS = ("stride", "padding", "output_padding", "groups", "dilation")
 SIZES = ("size", "shape", "sizes", "normalized_shape")
 Lengths = list[np.ndarray]
@@ -58,7 +61,7 @@ def takes_any_batch(model: nn.Module) -> bool:
 def _applied(call: Node, path: str, holder: nn.Module) -> nn.Module | None:
     """The module that does what a call does with the tensors of a holder; None where no kind of module does."""
     name = operation_name(call.target)
-    if name != "linear" and not name.startswith("conv") or set(holder._parameters) - {"weight", "bias"}:
+    if name not in APPLYING or set(holder._parameters) - {"weight", "bias"}:
         return None
     given = _arguments(call)
     weight, bias = (getattr(given[key], "target", None) for key in ("weight", "bias"))
@@ -110,6 +113,7 @@ def resize(model: GraphModule, bundles: Bundles, stays: np.ndarray) -> None:
 
 
 def _left(of: np.ndarray, ids: torch.Tensor, stays: np.ndarray) -> Lengths:
+    """What stays of a value. Indices at which it has no units at all stay, as that of a class token does."""
     table = bundles_of(of, ids)
     kept = stays[table] & (table >= 0)
     along = [others(axis, table.ndim) for axis in range(table.ndim)]
@@ -118,7 +122,7 @@ def _left(of: np.ndarray, ids: torch.Tensor, stays: np.ndarray) -> Lengths:
 
 
 def _resized(name: str, given: dict[str, Any], made: list[Lengths], read: Lengths) -> dict[str, Any]:
-    """The arguments with other numbers of a call that gives and reads less than before."""
+    """The arguments that have other numbers now, of a call that ``made`` values of what it ``read`` first."""
     axis = given.get("dim", 0)
     count = next((key for key in ("num_groups", "group") if key in given), None)
     if count is not None:
