@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from graphsparse.compaction.bundles import connected
+from graphsparse.compaction.tables import Table
 from graphsparse.compaction.uses import AxisUse, KernelUse, Shapes
-from graphsparse.compaction.values import Table
 
 Axis = tuple[str, int]
 

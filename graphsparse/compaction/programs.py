@@ -18,7 +18,7 @@ from graphsparse.capture.nodes import operation_name
 from graphsparse.capture.quiet import quiet
 from graphsparse.compaction.bundles import Bundles
 from graphsparse.compaction.modules import CONVOLUTIONS, TRANSPOSED
-from graphsparse.compaction.values import bundles_of, ids_of, others
+from graphsparse.compaction.tables import bundles_of, ids_of, others
 
 APPLYING = (
     "linear", "convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",

@@ -1,8 +1,4 @@
-"""What the values of a program ask for: what stays of each must be a box, so that the model's own code can compute it.
-
-A view of channels as heads and features, or as groups and members, is a table of bundles with two axes. If some features
-of a head leave, the same features of every head must leave: what is left has to be a table again.
-"""
+"""What the values of a program ask for, and what parameters, buffers and numbers beside them do."""
 
 from __future__ import annotations
 
@@ -16,12 +12,10 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from graphsparse.capture.draft import as_ids
-from graphsparse.capture.mechanics.routed import Routed
-from graphsparse.capture.mechanics.waiting import Scores
-from graphsparse.capture.nodes import place_of, reached
-from graphsparse.capture.units import collapse
-from graphsparse.capture.values import Known, Units, Weight
+from graphsparse.capture.nodes import operation_name, place_of, reached
+from graphsparse.capture.values import Known, Weight
 from graphsparse.compaction.bundles import Bundles
+from graphsparse.compaction.tables import Table, all_of, bundles_of, ids_of, table_of
 from graphsparse.compaction.uses import AxisUse, entries_use, sort_out, varying_axes
 
 NORMS = ("batch_norm", "native_batch_norm", "instance_norm")
@@ -32,31 +26,6 @@ MADE_WIDE = ("cat", "lstm", "gru", "rnn_tanh", "rnn_relu")
 """Operations for which a module's code makes equal numbers in the width of a value: an initial state, a key of zeros."""
 COUNTED = ("slice", "roll")
 """Operations that move elements by numbers of places."""
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """The bundles of a value, along those of its axes along which they differ; ``place`` is the module that makes it."""
-
-    bundles: np.ndarray
-    sizes: tuple[int, ...]
-    place: str
-
-    def box(self, stays: np.ndarray) -> np.ndarray:
-        """The bundles that must stay so that what stays is a box, and is not empty."""
-        wanted = self._lines(stays)
-        if not stays[self.bundles[self.bundles >= 0]].any():
-            return self.bundles[self.bundles >= 0][:1]
-        return self.bundles[np.ix_(*wanted)] if wanted else self.bundles.reshape(1)
-
-    def left(self, stays: np.ndarray) -> tuple[int, ...]:
-        """How many indices of each axis stay."""
-        return tuple(int(line.sum()) for line in self._lines(stays))
-
-    def _lines(self, stays: np.ndarray) -> list[np.ndarray]:
-        """Which indices of each axis have a bundle that stays."""
-        alive = stays[self.bundles] & (self.bundles >= 0)
-        return [alive.any(others(axis, alive.ndim)) for axis in range(alive.ndim)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,60 +54,19 @@ def asked_by_values(bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffer
                 continue
             table = table_of(bundles.of, ids, place_of(node)[0])
             if table is None:
-                stuck.append(_all(bundles.of, ids))
+                stuck.append(all_of(bundles.of, ids))
             else:
                 tables.setdefault((table.place, table.bundles.shape, table.bundles.tobytes()), table)
         first = ids_of(made[0] if isinstance(made, tuple) and made else made)
         if node.op == "call_function" and first is not None:
             sort_out(_beside(node, first, bundles, shapes, buffers), uses, stuck)
-            if name_of(node) == "bilinear":
+            if operation_name(node.target) == "bilinear":
                 both: list[AxisUse] = []
                 sort_out(_sides(node, bundles), both, stuck)
                 uses += both
                 for use in both:
                     sides[use.name] = np.append(sides.get(use.name, stuck[0]), use.bundles)
     return Asked(tuple(tables.values()), tuple(uses), np.concatenate(stuck), sides)
-
-
-def others(axis: int, count: int) -> tuple[int, ...]:
-    """All axes but one."""
-    return tuple(each for each in range(count) if each != axis)
-
-
-def ids_of(value: Any) -> torch.Tensor | None:
-    """The ids of a value that has units; None of a product that waits, whose ids are not made for this."""
-    if isinstance(value, Scores) or not isinstance(value, Units):
-        return None
-    ids = value.experts if isinstance(value, Routed) else value.ids
-    return ids if ids.numel() else None
-
-
-def bundles_of(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
-    """The bundle of each element, -1 where there is no unit. An axis along which ids repeat has one index."""
-    (small,), _ = collapse(ids)
-    return of[as_ids(small)]
-
-
-def _all(of: np.ndarray, ids: torch.Tensor) -> np.ndarray:
-    """All bundles of a value."""
-    found = np.unique(bundles_of(of, ids))
-    return found[found >= 0]
-
-
-def table_of(of: np.ndarray, ids: torch.Tensor, place: str) -> Table | None:
-    """The table of a value; None where a whole row of it holds no unit: then nothing of it may leave."""
-    table = bundles_of(of, ids)
-    axes = varying_axes(table)
-    for axis in reversed(range(table.ndim)):
-        if axis not in axes:
-            table = table.max(axis)
-    empty = any((table < 0).all(others(axis, table.ndim)).any() for axis in range(table.ndim))
-    return None if empty else Table(table, tuple(table.shape), place)
-
-
-def name_of(node: Node) -> str:
-    """The plain name of the operation of a call."""
-    return str(getattr(getattr(node.target, "overloadpacket", node.target), "__name__", node.target))
 
 
 def _sides(node: Node, bundles: Bundles) -> Iterator[AxisUse | np.ndarray]:
@@ -164,7 +92,7 @@ def _beside(
     node: Node, ids: torch.Tensor, bundles: Bundles, shapes: dict[str, tuple[int, ...]], buffers: dict[str, str]
 ) -> Iterator[AxisUse | np.ndarray]:
     """What parameters, buffers and numbers beside the units of a call ask for."""
-    name = name_of(node)
+    name = operation_name(node.target)
     values = bundles.walk.values
     if name in COUNTED:
         yield from _counted(node, name, bundles)
@@ -221,7 +149,7 @@ def _counted(node: Node, name: str, bundles: Bundles) -> Iterator[np.ndarray]:
     moved = args[place] if isinstance(args[place], (list, tuple)) else [args[place] or 0]
     touched = {axis % ids.dim() for axis in moved} & set(varying_axes(bundles_of(bundles.of, ids)))
     if touched and (name == "roll" or args[step] not in (None, 1)):
-        yield _all(bundles.of, ids)
+        yield all_of(bundles.of, ids)
 
 
 def _fits(shape: torch.Size, whole: torch.Size) -> bool:
@@ -239,21 +167,21 @@ def _aligned(
     extra = len(ids.shape) - len(weight.shape)
     axes = tuple(a for a in range(len(ids.shape)) if a < extra or weight.shape[a - extra] == 1)
     if set(axes) & set(varying_axes(table)):
-        yield _all(of, ids)
+        yield all_of(of, ids)
     else:
         yield from _stored(weight, table.max(axes, keepdims=True).reshape(tuple(weight.shape)), shapes)
 
 
 def _held(node: Node, operand: Node, known: Known, ids: torch.Tensor, bundles: Bundles) -> Iterator[np.ndarray]:
     """The bundles that vary along numbers that the model holds. No cut changes the numbers, so these stay."""
-    name = name_of(node)
+    name = operation_name(node.target)
     if name in MADE_WIDE and _is_made(operand) and _is_uniform(known):
         return
     if name in ELEMENT_WISE and _fits(known.shape, ids.shape):
         table = bundles_of(bundles.of, ids)
         extra = table.ndim - len(known.shape)
         if any(axis >= extra and known.shape[axis - extra] > 1 for axis in varying_axes(table)):
-            yield _all(bundles.of, ids)
+            yield all_of(bundles.of, ids)
         return
     read = [bundles.walk.values.get(operand) for operand in node.all_input_nodes]
     found = [each for each in (ids_of(value) for value in read) if each is not None]
@@ -261,4 +189,4 @@ def _held(node: Node, operand: Node, known: Known, ids: torch.Tensor, bundles: B
         axes = set(varying_axes(bundles_of(bundles.of, found[0])))
         if not any(each is not None and axis in axes for axis, each in enumerate(node.args[1])):
             return
-    yield from (_all(bundles.of, each) for each in [ids, *found])
+    yield from (all_of(bundles.of, each) for each in [ids, *found])
