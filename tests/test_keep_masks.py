@@ -10,6 +10,7 @@ import weakref
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
@@ -187,6 +188,47 @@ def test_norms_for_clipping_are_those_of_what_is_kept_over_accumulated_gradients
     expected = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1e9)
     found = torch.nn.utils.clip_grad_norm_(ours.parameters(), 1e9)
     assert torch.allclose(found, expected) and found < whole
+
+
+def test_gradients_and_weights_are_each_masked_once_in_one_call(monkeypatch):
+    model, calls, multiply = build(), [], torch._foreach_mul_
+    optimizer, masks = optim.SGD(model.parameters(), 0.1), masks_of(model)
+    gs.keep_masks(model, masks, optimizer)
+    monkeypatch.setattr(torch, "_foreach_mul_", lambda these, by: calls.append(len(these)) or multiply(these, by))
+    for seed in range(2):
+        calls.clear()
+        loss_of(model, seed).backward()
+        assert calls == [len(masks)] and not any(model.get_parameter(n).grad[~mask].any() for n, mask in masks.items())
+        optimizer.step()
+        assert calls == 2 * [len(masks)]
+
+
+def test_a_backward_pass_that_an_error_ended_does_not_count():
+    model, masks = build(), masks_of(build())
+    gs.keep_masks(model, masks)
+
+    def fail(_: torch.Tensor) -> None:
+        raise RuntimeError("in the middle")
+
+    x, y = data(0)
+    early = model[1](model[0](x))
+    early.register_hook(fail)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        nn.functional.cross_entropy(model[2:](early), y).backward()
+    model.zero_grad()
+    loss_of(model, 1).backward()
+    assert all(model.get_parameter(n).grad[mask].any() for n, mask in masks.items())
+    assert not any(model.get_parameter(n).grad[~mask].any() for n, mask in masks.items())
+
+
+def test_gradients_are_masked_under_checkpoints_that_run_a_backward_pass_inside():
+    model, masks = build(), masks_of(build())
+    gs.keep_masks(model, masks)
+    x, y = data(0)
+    early = torch.utils.checkpoint.checkpoint(model[:3], x.requires_grad_(), use_reentrant=True)
+    nn.functional.cross_entropy(model[3:](early), y).backward()
+    assert all(model.get_parameter(n).grad[mask].any() for n, mask in masks.items())
+    assert not any(model.get_parameter(n).grad[~mask].any() for n, mask in masks.items())
 
 
 @pytest.mark.parametrize("in_place", [True, False])

@@ -69,6 +69,17 @@ class Kept:
         gradient = masked() if masked is not None else None
         return gradient is not None and gradient is self.parameter.grad and local(gradient)._version == version
 
+    def has_been_masked(self) -> None:
+        """Remember that the parameter's gradient is masked as it is now."""
+        gradient = self.parameter.grad
+        self.masked = (weakref.ref(gradient), local(gradient)._version) if gradient is not None else (None, 0)
+
+    def collect(self) -> None:
+        """Add the gradient to ``dense``; where the mask drops, it is that of the last backward pass alone."""
+        assert self.parameter.grad is not None
+        new = local(self.parameter.grad).detach().to_dense()
+        self.dense = new.clone() if self.dense is None else torch.where(self.here != 0, new, self.dense + new)
+
     def known_to_be_zero(self) -> None:
         """Take the parameter's present memory as right."""
         self.version = local(self.parameter)._version

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import Variable
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
@@ -35,7 +36,7 @@ from graphsparse.training.optimisers import (
     remembered,
     torch_optimisers,
 )
-from graphsparse.training.zeroing import Pair, bits_of, multiply, zero
+from graphsparse.training.zeroing import Pair, multiply, zero
 
 
 class KeptMasks:
@@ -51,6 +52,8 @@ class KeptMasks:
         self._optimisers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._collecting = False
         self._stepping: list[Kept] = []
+        self._come: dict[str, Kept] = {}
+        self._task = -1
         self.warned = False
         wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
         self._named = bool(optimisers)
@@ -238,18 +241,27 @@ class KeptMasks:
         zero(self._state(optimizer, held, STAY_ZERO))
 
     def _on_gradient(self, each: Kept, parameter: torch.Tensor) -> None:
-        """Right after a gradient has come in: norms for clipping are then those of what is kept."""
-        gradient = each.parameter.grad
-        if gradient is None:
+        """A gradient has come in. It is masked with all others where this backward pass ends, before norms are taken."""
+        if torch.compiler.is_compiling():
+            _zero_gradients([each])
             return
-        new = local(gradient)
+        self._come[each.name] = each
+        task = torch._C._current_graph_task_id()
+        if task != self._task:  # the first one of this pass; what is left of one that an error ended goes with it
+            self._task = task
+            queue = Variable._execution_engine.queue_callback
+            queue(lambda: queue(self._on_gradients))  # after what others have queued: DistributedDataParallel's averages
+
+    @torch.no_grad()
+    def _on_gradients(self) -> None:
+        """Mask the gradients of a backward pass in one call, and look at their parameters."""
+        come, self._come = [each for each in self._come.values() if each.parameter.grad is not None], {}
         if self._collecting:
-            dense = new.detach().to_dense()  # where the mask drops it is that of the last backward pass alone
-            each.dense = dense.clone() if each.dense is None else torch.where(each.here != 0, dense, each.dense + dense)
-        bits, mask = bits_of(new, each.here)
-        bits.mul_(mask)
-        each.masked = weakref.ref(gradient), new._version
-        if not torch.compiler.is_compiling():
+            for each in come:
+                each.collect()
+        _zero_gradients(come)
+        for each in come:
+            each.has_been_masked()
             self.warned = look(each, self.warned)
 
     @staticmethod
