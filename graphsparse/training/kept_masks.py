@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd import Variable
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from graphsparse.errors import GraphsparseError, MaskError
-from graphsparse.training.bypassed import look
+from graphsparse.training.gradients import Gradients, zero_gradients
 from graphsparse.training.kept import (
     Kept,
     as_integers,
@@ -23,7 +21,6 @@ from graphsparse.training.kept import (
     find,
     form_of,
     found,
-    gathered,
     local,
     unwrapped,
     whole,
@@ -50,11 +47,8 @@ class KeptMasks:
         self._kept: dict[str, Kept] = {}
         self._hooks: list[RemovableHandle] = []
         self._optimisers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-        self._collecting = False
+        self._gradients = Gradients()
         self._stepping: list[Kept] = []
-        self._come: dict[str, Kept] = {}
-        self._task = -1
-        self.warned = False
         wanted, optimisers = checked(unwrapped(model), masks), torch_optimisers(optimizer)
         self._named = bool(optimisers)
         must_hold_one(optimisers, {id(parameter) for parameter, _ in wanted.values()})
@@ -81,7 +75,7 @@ class KeptMasks:
         with torch.no_grad():
             multiply(each.pair() for each in kept)
             zero(pair for optimizer in list(self._optimisers) for pair in self._state(optimizer, kept))
-        _zero_gradients(kept)
+        zero_gradients(kept)
         for each in kept:
             each.known_to_be_zero()
 
@@ -92,7 +86,7 @@ class KeptMasks:
 
     def collect(self) -> None:
         """Keep a copy of gradients from now on, before they are masked, until `collected`: growth by gradients needs them."""
-        self._collecting = True
+        self._gradients.collect()
         self._refreshed()
 
     def collected(self) -> dict[str, torch.Tensor]:
@@ -100,13 +94,7 @@ class KeptMasks:
 
         Those of a parameter that is spread over processes are gathered.
         """
-        found = {
-            each.name: gathered(each.dense, each.parameter) for each in self._kept.values() if each.dense is not None
-        }
-        self._collecting = False
-        for each in self._kept.values():
-            each.dense = None
-        return found
+        return self._gradients.collected(self._kept.values())
 
     def remove(self) -> None:
         """End it: zeros stay where they are and may change from now on."""
@@ -191,8 +179,7 @@ class KeptMasks:
             if parameter is not each.parameter or form_of(each.parameter) != each.form:
                 self._found_anew(each, parameter if parameter is not None else found(self.model, each.name))
             if each.hook is None and each.parameter.requires_grad:
-                hook = partial(self._on_gradient, each)
-                each.hook = each.parameter.register_post_accumulate_grad_hook(hook)
+                self._gradients.listen(each)
         return list(self._kept.values())
 
     def _found_anew(self, each: Kept, parameter: nn.Parameter) -> None:
@@ -220,12 +207,12 @@ class KeptMasks:
         """Gradients that others have written since the backward pass: clipping, noise, ``p.grad = ...``."""
         held = self._held_by(optimizer)
         if torch.compiler.is_compiling():
-            _zero_gradients(held)
+            zero_gradients(held)
             return
         self._stepping = held
         if held and optimizer not in self._optimisers:
             self._meet(optimizer)
-        _zero_gradients(each for each in held if not each.has_masked_gradient())
+        zero_gradients(each for each in held if not each.has_masked_gradient())
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -240,30 +227,6 @@ class KeptMasks:
             each.known_to_be_zero()
         zero(self._state(optimizer, held, STAY_ZERO))
 
-    def _on_gradient(self, each: Kept, parameter: torch.Tensor) -> None:
-        """A gradient has come in. It is masked with all others where this backward pass ends, before norms are taken."""
-        if torch.compiler.is_compiling():
-            _zero_gradients([each])
-            return
-        self._come[each.name] = each
-        task = torch._C._current_graph_task_id()
-        if task != self._task:  # the first one of this pass; what is left of one that an error ended goes with it
-            self._task = task
-            queue = Variable._execution_engine.queue_callback
-            queue(lambda: queue(self._on_gradients))  # after what others have queued: DistributedDataParallel's averages
-
-    @torch.no_grad()
-    def _on_gradients(self) -> None:
-        """Mask the gradients of a backward pass in one call, and look at their parameters."""
-        come, self._come = [each for each in self._come.values() if each.parameter.grad is not None], {}
-        if self._collecting:
-            for each in come:
-                each.collect()
-        _zero_gradients(come)
-        for each in come:
-            each.has_been_masked()
-            self.warned = look(each, self.warned)
-
     @staticmethod
     def _end(hooks: list[RemovableHandle], kept: dict[str, Kept]) -> None:
         for hook in hooks:
@@ -272,7 +235,3 @@ class KeptMasks:
             each.unhook()
         hooks.clear()
         kept.clear()
-
-
-def _zero_gradients(kept: Iterable[Kept]) -> None:
-    zero((local(gradient), each.here) for each in kept if (gradient := each.parameter.grad) is not None)
