@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import re
@@ -25,6 +26,7 @@ from graphsparse.training.callbacks.loop import Collapsed, Loop
 from graphsparse.training.callbacks.transformers import TransformersMasks
 from graphsparse.training.dynamic import Dynamic
 from graphsparse.training.gradual import Gradual
+from graphsparse.training.kept_masks import KeptMasks
 from graphsparse.training.schedules import Schedule
 
 X = torch.randn(24, 6, generator=torch.Generator().manual_seed(0))
@@ -233,6 +235,32 @@ def test_the_trainer_of_transformers_keeps_masks_logs_and_saves_them(tmp_path):
     assert logged[-1]["sparsity/effective"] == pytest.approx(found.effective)
     read = gs.read_masks(tmp_path / "checkpoint-4" / "masks.safetensors")
     assert all(torch.equal(read[name], mask) for name, mask in masks.items())
+
+
+def test_every_process_gathers_the_masks_that_the_first_one_saves(tmp_path, monkeypatch):
+    trainer, asked, masks = trainer_of(tmp_path, max_steps=4), [], KeptMasks.masks.fget
+    monkeypatch.setattr(KeptMasks, "masks", property(lambda handle: asked.append(handle) or masks(handle)))
+    callback = TransformersMasks({"classifier.weight": torch.eye(2, 8) > 0}, every=99).attach(trainer)
+    trainer.state.is_world_process_zero = False
+    callback._begin(trainer.model)
+    asked.clear()
+    callback.on_save(trainer.args, trainer.state, trainer.control)
+    assert len(asked) == 1 and not list(tmp_path.rglob("masks.safetensors"))
+
+
+def test_a_network_of_a_copy_takes_the_place_of_example_inputs(tmp_path):
+    model, changes = build(), []
+    copied = gs.network(copy.deepcopy(model), X[:1])
+
+    def schedule(handle, network):
+        assert network is copied
+        changes.append(Gradual(handle, network, Schedule(0.6, begin=2, end=6, every=2)))
+        return changes[-1]
+
+    trainer = fit(Module(model), LightningMasks(part="model", network=copied, schedule=schedule), tmp_path)
+    found = gs.sparsity(gs.export(model, X[:1], {n: p != 0 for n, p in model.named_parameters() if p.dim() > 1}))
+    assert found.effective == pytest.approx(0.6, abs=0.05) and len(changes) == 1
+    assert float(trainer.callback_metrics["sparsity/effective"]) == pytest.approx(found.effective)
 
 
 def test_the_trainer_of_transformers_stops_at_a_collapse(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from graphsparse.capture import Network
 from graphsparse.errors import needs_extra
 from graphsparse.training.callbacks.loop import MakeSchedule, Trained
 
@@ -23,6 +24,7 @@ class LightningMasks(Trained, Callback):
         masks: by the names of the trained module's parameters; none for a schedule that begins with everything kept.
         part: the module inside the LightningModule whose parameters the masks name, as "model"; all of it by default.
         example_inputs: what that module's forward takes, for effective sparsity; a dict is keyword arguments.
+        network: in place of them, for a model that is sharded: of `graphsparse.network`, made of a copy before that.
         schedule: makes a schedule once the model is ready: ``lambda handle, network: Gradual(handle, network, ...)``.
         every, by_layer, on_collapse: as for `graphsparse.training.callbacks.loop.Loop`. "stop" ends the training.
 
@@ -31,9 +33,11 @@ class LightningMasks(Trained, Callback):
 
     def __init__(
         self, masks: Mapping[str, Any] | None = None, *, part: str = "", example_inputs: Any = None,
-        schedule: MakeSchedule | None = None, every: int = 100, by_layer: bool = False, on_collapse: str = "warn",
+        network: Network | None = None, schedule: MakeSchedule | None = None, every: int = 100, by_layer: bool = False, on_collapse: str = "warn",
     ):  # fmt: skip
-        super().__init__(masks, example_inputs, schedule, every=every, by_layer=by_layer, on_collapse=on_collapse)
+        super().__init__(
+            masks, example_inputs, network, schedule, every=every, by_layer=by_layer, on_collapse=on_collapse
+        )
         self.part, self._step = part, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

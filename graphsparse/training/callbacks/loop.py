@@ -146,26 +146,28 @@ class Trained:
     """
 
     def __init__(
-        self, masks: Mapping[str, Any] | None, example_inputs: Any, schedule: MakeSchedule | None, **options: Any
-    ):
-        if schedule is not None and example_inputs is None:
+        self, masks: Mapping[str, Any] | None, example_inputs: Any, network: Network | None,
+        schedule: MakeSchedule | None, **options: Any,
+    ):  # fmt: skip
+        if schedule is not None and example_inputs is None and network is None:
             raise GraphsparseError(
                 "a schedule must have example inputs", received="none", way_out="give example_inputs="
             )
         self.masks, self.example_inputs, self.schedule = dict(masks or {}), example_inputs, schedule
+        self.network = network
         self.options = options
         self.loop: Loop | None = None
 
     def _begin(self, model: nn.Module) -> Loop:
-        """Keep the masks, whatever optimiser steps. Without example inputs direct sparsity is logged alone."""
+        """Keep the masks, whatever optimiser steps. Without a network or inputs for one direct sparsity is logged alone."""
         model, inputs = unwrapped(model), self.example_inputs
         inside = base_names(model)
         handle = keep_masks(model, {inside.get(name, name): mask for name, mask in self.masks.items()})
-        names, found, made = {there: name for name, there in inside.items()}, None, None
-        if inputs is not None:
+        names, found = {there: name for name, there in inside.items()}, self.network
+        if found is None and inputs is not None:
             plain = merge_lora(copy.deepcopy(model), self.masks).model if is_adapted(model) else model
             found = network(plain, kwargs=inputs) if isinstance(inputs, Mapping) else network(plain, inputs)
-            made = self.schedule(handle, found) if self.schedule is not None else None
+        made = self.schedule(handle, found) if self.schedule is not None and found is not None else None
         self.loop = Loop(handle, found, made, names=names, **self.options)
         return self.loop
 

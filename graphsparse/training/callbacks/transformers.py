@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from graphsparse.capture import Network
 from graphsparse.checkpoints import write_masks_file
 from graphsparse.errors import needs_extra
 from graphsparse.training.callbacks.loop import MakeSchedule, Trained
@@ -27,6 +28,7 @@ class TransformersMasks(Trained, TrainerCallback):
     Args:
         masks: by the names of the model's parameters; none for a schedule that begins with everything kept.
         example_inputs: what the model's forward takes, for effective sparsity; a dict is keyword arguments.
+        network: in place of them, for a model that is sharded: of `graphsparse.network`, made of a copy before that.
         schedule: makes a schedule once the model is ready: ``lambda handle, network: Gradual(handle, network, ...)``.
         every, by_layer, on_collapse: as for `graphsparse.training.callbacks.loop.Loop`. "stop" ends the training.
 
@@ -35,9 +37,11 @@ class TransformersMasks(Trained, TrainerCallback):
 
     def __init__(
         self, masks: Mapping[str, Any] | None = None, *, example_inputs: Any = None,
-        schedule: MakeSchedule | None = None, every: int = 100, by_layer: bool = False, on_collapse: str = "warn",
+        network: Network | None = None, schedule: MakeSchedule | None = None, every: int = 100, by_layer: bool = False, on_collapse: str = "warn",
     ):  # fmt: skip
-        super().__init__(masks, example_inputs, schedule, every=every, by_layer=by_layer, on_collapse=on_collapse)
+        super().__init__(
+            masks, example_inputs, network, schedule, every=every, by_layer=by_layer, on_collapse=on_collapse
+        )
         self.trainer: Trainer | None = None
 
     def attach(self, trainer: Trainer) -> TransformersMasks:
@@ -57,9 +61,12 @@ class TransformersMasks(Trained, TrainerCallback):
             control.should_training_stop = control.should_training_stop or self.loop.stop
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.loop is None:
+            return
+        masks = self.loop.handle.masks  # of all processes, which gather them together
         folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        if self.loop is not None and state.is_world_process_zero and folder.is_dir():
-            write_masks_file(folder / FILE, self.loop.handle.masks, form="bits")
+        if state.is_world_process_zero and folder.is_dir():
+            write_masks_file(folder / FILE, masks, form="bits")
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._end()
