@@ -169,6 +169,9 @@ def follow(model: nn.Module, handle: Any, schedule: Any, ranks: tuple[int, ...])
         change = schedule.at(step)
         if change is not None:
             changes.append((str(change), handle.masks))
+        with torch.no_grad():
+            model(x)  # an evaluation: until the next step `fully_shard` shows whole parameters
+        handle.apply()
     return {"changes": changes, "weights": {name: gathered(p.detach()).clone() for name, p in named(model).items()}}
 
 
@@ -190,7 +193,7 @@ def scheduled_spread(rank: int, folder: Path) -> Any:
 
 
 def scheduled_sharded(rank: int, folder: Path) -> Any:
-    return scheduled(sharded, False, rank)
+    return scheduled(lambda model: fully_shard(model, mesh=init_device_mesh("cpu", (2,))), False, rank)
 
 
 def refused(rank: int, folder: Path) -> Any:

@@ -55,6 +55,10 @@ class Kept:
         self._pair: Pair | None = None
         self.masked: tuple[weakref.ref[torch.Tensor] | None, int] = None, 0
 
+    def trained(self, found: nn.Parameter) -> nn.Parameter:
+        """What is trained where the model has this parameter: `fully_shard` shows a whole one after an evaluation."""
+        return self.parameter if is_spread(self.parameter) and not is_spread(found) else found
+
     def pair(self) -> Pair:
         """The parameter's memory read as integers, and its mask; made anew only where the memory is another."""
         weight = local(self.parameter)

@@ -159,8 +159,9 @@ class KeptMasks:
         for name in self._kept.keys() - wanted.keys():
             self._kept.pop(name).unhook()
         for name, (parameter, mask) in wanted.items():
-            integers = as_integers(mask, parameter)
             known = self._kept.get(name)
+            parameter = known.trained(parameter) if known is not None else parameter
+            integers = as_integers(mask, parameter)
             if known is not None and known.parameter is parameter and known.form == form_of(parameter):
                 known.here.copy_(local(integers))
             else:
@@ -176,6 +177,7 @@ class KeptMasks:
         model = self._model()
         for each in self._kept.values():
             parameter = each.parameter if model is None else find(model, each.path)
+            parameter = each.trained(parameter) if parameter is not None else None
             if parameter is not each.parameter or form_of(each.parameter) != each.form:
                 self._found_anew(each, parameter if parameter is not None else found(self.model, each.name))
             if each.hook is None and each.parameter.requires_grad:
