@@ -280,6 +280,12 @@ BROKEN = {
     "swept under nothing": lambda h: h.contents(lambda c: c.update(swept_under=[])),
     "swept under another": lambda h: h.contents(lambda c: c["swept_under"].__setitem__(0, "last.weight")),
     "a use of a stranger": lambda h: h.contents(lambda c: c.update(uses=[["k", "nobody", "n", "mask_0"]])),
+    "more uses than arrays": lambda h: h.contents(
+        lambda c: c.update(uses=[[f"k{n}", "first.weight", "n", "mask_0"] for n in range(1000)])
+    ),
+    "a name twice": lambda h: h.write(
+        contents=np.frombuffer(h.arrays["contents"].tobytes().replace(b"{", b'{"version": 2, ', 1), np.uint8)
+    ),
     "objects": lambda h: np.savez(h.path, contents=np.asarray([{}], object)),
     "no zip": lambda h: h.path.write_bytes(b"PK\x03\x04 and no more"),
     "cut short": lambda h: h.path.write_bytes(h.path.read_bytes()[:900]),
@@ -294,6 +300,13 @@ def test_a_hostile_file_gets_one_error(name, tmp_path):
     with pytest.raises(gs.CheckpointError) as caught:
         gs.load_graph(hostile.path)
     assert str(caught.value).isprintable()
+
+
+def test_contents_that_cost_far_more_than_their_bytes_are_refused_unread(tmp_path):
+    hostile = Hostile(tmp_path)
+    hostile.write(contents=np.frombuffer(b'{"masks": [' + b"[]," * 700_000 + b"0]}", np.uint8))
+    with pytest.raises(gs.CheckpointError, match="bear out its size"):
+        gs.load_graph(hostile.path)
 
 
 def test_bits_beyond_the_last_entry_do_not_count(tmp_path):

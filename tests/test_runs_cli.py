@@ -16,6 +16,7 @@ from PIL import Image
 
 from graphsparse import cli, data
 from graphsparse.cli.app import tree
+from graphsparse.runs.trajectory import COLUMNS
 
 MLP = [str(data.path("digits-mlp-50x.pt")), str(data.path("digits-mlp-200x.pt"))]
 MODEL = ["--model", "graphsparse.zoo:digits_mlp", "--input", "1x8x8"]
@@ -241,6 +242,14 @@ class TestPlot:
         (tmp_path / "t.csv").write_text("a,b\n1,2\n")
         status, _, err = run(capsys, "plot", "trajectory", tmp_path / "t.csv", "--out", tmp_path / "p.png")
         assert status == 2 and "a table of a run must be one that track wrote" in err
+
+    @pytest.mark.parametrize(
+        ("rows", "said"), [("", "without rows"), (",".join(["much"] * len(COLUMNS)), "ValueError")]
+    )
+    def test_a_table_with_a_runs_columns_alone(self, capsys, tmp_path, rows, said):
+        (tmp_path / "t.csv").write_text(f"{','.join(COLUMNS)}\n{rows}\n")
+        status, out, err = run(capsys, "plot", "trajectory", tmp_path / "t.csv", "--out", tmp_path / "p.png")
+        assert status == 2 and not out and said in err and len(err.splitlines()) == 1
 
     def test_without_matplotlib_the_extra_is_named(self, capsys, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib", None)

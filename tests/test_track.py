@@ -263,6 +263,14 @@ class TestSidecar:
             found = gs.track([run / "step_000000.pt", one], Small(), X, sidecar=tmp_path)
         assert len(list(tmp_path.glob("*.snapshot"))) == 2 * count + 1 and found.totals.loc[5, "kept"] == 1
 
+    def test_a_pipe_is_skipped_and_not_waited_for(self, run, tmp_path):
+        os.mkfifo(tmp_path / "step_000001.pt")
+        found = gs.track([run / "step_000000.pt", tmp_path / "step_000001.pt"], Small(), X, sidecar=tmp_path / "kept")
+        assert (
+            list(found.skipped) == ["step_000001.pt"]
+            and "neither a file nor a folder" in found.skipped["step_000001.pt"]
+        )
+
     def test_a_damaged_entry_is_made_anew(self, run, found, tmp_path):
         gs.track(run, Small(), X, sidecar=tmp_path)
         for entry in tmp_path.glob("*.snapshot"):

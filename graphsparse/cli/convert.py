@@ -53,5 +53,5 @@ def convert(
     lines = [done, *checkpoint.notes, *notes]
     if checkpoint.ignored:
         names = list(checkpoint.ignored)
-        lines.append(f"Not masks: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")
+        lines.append(f"Without a mask: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}.")
     wanted.deliver(partial(dumps, told, indent=2), partial(outputs.say, map(one_line, lines)))

@@ -49,5 +49,5 @@ def export(
         graph = given.graph(given.network(checkpoint))
         save_graph(graph, out, force=force, progress=progress("writing"))
     told = {"file": str(out), "layers": len(graph.layers), "units": graph.n_units, "connections": graph.n_connections}
-    line = f"{out}: {told['layers']:,} layers, {told['units']:,} units"
+    line = f"Written: {out} ({told['layers']:,} layers, {told['units']:,} units)."
     wanted.deliver(partial(dumps, told, indent=2), partial(outputs.say, [line]))

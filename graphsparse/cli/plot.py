@@ -14,7 +14,7 @@ from graphsparse.cli.beside import CHECKPOINTS, TABLES, only_kind
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import answering, working
 from graphsparse.cli.wording import one_line
-from graphsparse.errors import TargetError
+from graphsparse.errors import TargetError, brief
 
 EXAMPLES = """
 graphsparse plot density net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out density.pdf
@@ -120,11 +120,11 @@ def _run(files: list[Path], pattern: str | None, shared: dict[str, Any]) -> Any:
     try:
         found = pandas.read_csv(path) if path.suffix == ".csv" else pandas.read_parquet(path, engine="pyarrow")
         missing = [name for name in COLUMNS if name not in found.columns]
-    except (OSError, ValueError) as error:
-        missing = [str(error).splitlines()[0]]
-    if missing:
-        raise TargetError(
-            "a table of a run must be one that track wrote", place=str(path),
-            received=f"without {', '.join(missing[:3])}",
-        )  # fmt: skip
+        wrong = f"without {', '.join(missing[:3])}" if missing else "" if len(found) else "without rows"
+        for name in () if missing else set(COLUMNS) - {"checkpoint", "scope", "place"}:
+            pandas.to_numeric(found[name])
+    except (OSError, ValueError, TypeError) as error:
+        wrong = brief(error)
+    if wrong:
+        raise TargetError("a table of a run must be one that track wrote", place=str(path), received=wrong)
     return found

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from graphsparse.blocks import KernelBlock
+from graphsparse.checkpoints.archives.json_text import read_object
 from graphsparse.checkpoints.archives.numpy_file import read_npz, to_tensor, write_npz
 from graphsparse.checkpoints.archives.pending import Pending, ready
 from graphsparse.checkpoints.boundary import refusing
@@ -88,7 +89,8 @@ def read_graph(path: Path) -> LayeredGraph:
 
 
 def _graph(arrays: Arrays) -> LayeredGraph:
-    contents = json.loads(arrays["contents"].astype(np.uint8).tobytes())
+    _require(arrays["contents"].dtype == np.uint8, f"contents of {arrays['contents'].dtype}")
+    contents: Any = read_object(arrays["contents"].tobytes(), "contents")
     _require(contents["version"] == VERSION, f"a file of version {contents['version']}")
     structure = np.asarray(arrays["structure"], np.uint8).tobytes()
     graph, _ = graph_from_bytes(structure)
@@ -100,6 +102,7 @@ def _graph(arrays: Arrays) -> LayeredGraph:
         masks[name] = _mask(tuple(shape), arrays[words])
     missing = graph.shapes.keys() - masks.keys()
     _require(not missing, f"no mask for {', '.join(missing)}")
+    _require(len(contents["uses"]) <= len(arrays), "more uses than arrays")
     uses = {}
     for key, parameter, name, words in contents["uses"]:
         _require(str(key) not in known, f"a use with the name of a parameter, {key}")

@@ -101,7 +101,7 @@ def _of_program(source: Any, form: str | None, trust_sizes: bool) -> Network:
         raise ModelError(
             "the network must be known for effective sparsity, not only its tensors",
             place=place_of(source), received="no model",
-            way_out="name it: package.module:factory, a .pt2 file, 'chain', or 'none' for direct sparsity alone",
+            way_out="give model=, which is package.module:factory, a .pt2 file, chain, or none for direct sparsity alone",
         )  # fmt: skip
     if form not in (None, "zeros"):
         raise ModelError(

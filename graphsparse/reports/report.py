@@ -146,7 +146,7 @@ def _of_graph(graph: LayeredGraph) -> Iterator[str]:
     if graph.coverage.conservative:
         reasons = sorted({f"{operation}: {reason}" for operation, _, reason in graph.coverage.conservative})
         calls = len(graph.coverage.conservative)
-        yield f"Decided on the safe side ({calls} calls): {'; '.join(reasons[:4])}."
+        yield f"Decided on the safe side ({calls} call{'s' if calls > 1 else ''}): {'; '.join(reasons[:4])}."
     if graph.has_norm_statistics and not graph.norm_statistics:
         yield "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
 

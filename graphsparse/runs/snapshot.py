@@ -175,6 +175,8 @@ def digest_of(path: Path) -> str:
     """A digest of a checkpoint's content: of a file, or of the files of a folder with their names."""
     found = sha256()
     try:
+        if path.exists() and not (path.is_dir() or path.is_file()):  # a pipe or a device has no end
+            raise OSError(0, "neither a file nor a folder")
         for file in _files(path):
             found.update((file.name if path.is_dir() else "").encode() + b"\0" + bytes.fromhex(digest(file)))
     except OSError as error:
