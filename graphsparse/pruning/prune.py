@@ -105,7 +105,7 @@ def prune(
         options: further arguments of the method's own function, as ``rounds=100`` for "synflow".
 
     Returns:
-        ``{parameter name: bool tensor}``, True = kept, with the counts ``.connections``, ``.active`` and ``.dropped``.
+        ``{parameter name: bool tensor}`` on the CPU, True = kept, with ``.connections``, ``.active`` and ``.dropped``.
 
     Raises:
         TargetError: the target cannot be reached, and the text names what can; or the method is unknown.
