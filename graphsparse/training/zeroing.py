@@ -4,8 +4,8 @@ A mask is held as integers of its parameter's width, 1 kept and 0 dropped. The p
 multiplied by it: what is kept stays as it is, and NaN, infinity and -0.0 become +0.0. A product of floats would keep NaN and
 make -0.0. On a CPU this is several times faster than ``masked_fill_``, and as both lists have one type,
 ``torch._foreach_mul_`` stays on its fused path. Masks of bytes would need a quarter of the memory, but torch widens them as it
-goes: on a CPU a pass over the weights of a small transformer or of ResNet-18 then takes 1.5 to 3 times as long, and lists of
-two types leave the fused path (`benchmarks/training.py` measures the choices).
+goes: one kernel that is in the cache takes 5 to 40 % longer on a CPU (`benchmarks/training.py`), all weights of a small
+transformer or of ResNet-18 that are not, 1.5 to 3 times as long; and lists of two types leave the fused path.
 """
 
 from __future__ import annotations
