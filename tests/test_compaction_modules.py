@@ -262,3 +262,22 @@ def test_channels_that_become_one_image_leave_together(verify):
     found = gs.compact(model, torch.zeros(1, 2, 3, 3).double(), masks, verify=verify)
     assert found.unit_map["0.weight"][0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11] and why(found) == {"tied": 6}
     assert_same(masked(model, masks), found.model, (torch.zeros(1, 2, 3, 3).double(),))
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_projected_state_stays_longer_than_its_projection(verify):
+    """One hidden unit of four lives, and two projected ones: torch takes no projection to as many units or more."""
+
+    class Projected(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps, self.head = nn.LSTM(3, 4, batch_first=True, proj_size=2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.head(self.steps(x)[0])
+
+    model, x = drawn(Projected()), torch.zeros(1, 5, 3).double()
+    masks = {"steps.weight_hr_l0": (torch.arange(4) == 2).expand(2, 4)}
+    found = gs.compact(model, x, masks, verify=verify)
+    assert (found.model.steps.hidden_size, found.model.steps.proj_size) == (3, 2) and why(found).keys() == {"module"}
+    assert_same(masked(model, masks), found.model, (x,))

@@ -19,7 +19,7 @@ Axis = tuple[str, int]
 class Ties:
     """All that restricts a cut: tables of values, kernels, what stands along the axes of tensors, and equal widths.
 
-    ``equal``: groups of axes; those of one group must be equally long.
+    ``equal``: groups of axes; those of one group must be equally long. ``longer``: pairs; the first must be longer.
     """
 
     tables: tuple[Table, ...]
@@ -27,6 +27,7 @@ class Ties:
     uses: tuple[AxisUse, ...]
     shapes: Shapes
     equal: tuple[tuple[Axis, ...], ...] = ()
+    longer: tuple[tuple[Axis, Axis], ...] = ()
 
 
 @dataclass(eq=False)
@@ -83,9 +84,14 @@ class Cut:
     def _level(self) -> bool:
         """Keep dead units where an axis is shorter than its equals. Returns whether any was to leave."""
         flags, changed = self.flags(), False
+
+        def stay(axis: Axis) -> np.ndarray:
+            return flags.get(axis, np.ones(self.ties.shapes[axis[0]][axis[1]], bool))
+
         for axes in self.ties.equal:
-            kept = {axis: flags.get(axis, np.ones(self.ties.shapes[axis[0]][axis[1]], bool)) for axis in axes}
-            longest = max(int(each.sum()) for each in kept.values())
+            kept = {axis: stay(axis) for axis in axes}
+            least = [1 + int(stay(other).sum()) for axis, other in self.ties.longer if axis in axes]
+            longest = max(*least, *(int(each.sum()) for each in kept.values()), 0)
             for use in self.ties.uses:
                 if (use.name, use.axis) in axes:
                     here = kept[use.name, use.axis]

@@ -136,4 +136,11 @@ def equal_widths(model: nn.Module) -> list[list[tuple[str, int]]]:
             axes = [(query, 1), ("out_proj.weight", 1)]
             axes += [("bias_k", 2), ("bias_v", 2)] if module.bias_k is not None else []
             found.append([(f"{path}.{name}".lstrip("."), axis) for name, axis in axes])
-    return [axes for axes in found if len(axes) > 1]
+    return [axes for axes in found if axes]
+
+
+def longer_axes(model: nn.Module) -> list[tuple[tuple[str, int], tuple[str, int]]]:
+    """Pairs of axes of parameters, as (name, axis), of which the first must be longer: a projected LSTM's hidden state."""
+    found = [f"{path}.weight_hr_l0".lstrip(".") for path, module in model.named_modules()
+             if isinstance(module, nn.LSTM) and module.proj_size]  # fmt: skip
+    return [((name, 1), (name, 0)) for name in found]

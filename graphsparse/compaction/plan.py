@@ -12,7 +12,7 @@ import torch
 from graphsparse.capture import Network
 from graphsparse.compaction.bundles import Bundles, Life, life_of, read_bundles
 from graphsparse.compaction.cut import Cut, Ties
-from graphsparse.compaction.modules import equal_widths
+from graphsparse.compaction.modules import equal_widths, longer_axes
 from graphsparse.compaction.uses import AxisUse, KernelUse, entries_use, kernel_use, sort_out
 from graphsparse.compaction.values import asked_by_values
 from graphsparse.errors import MaskError
@@ -50,7 +50,8 @@ def plan_of(network: Network, resolution: str, keep: Iterable[str] = ()) -> Plan
     )
     axes = (*(use for kernel in kernels for use in kernel.axes), *uses, *asked.uses)
     equal = tuple(tuple((names[name], axis) for name, axis in group) for group in equal_widths(model))
-    ties = Ties(asked.tables, kernels, tuple(_distinct(axes)), shapes, equal)
+    longer = tuple(longer_axes(model))
+    ties = Ties(asked.tables, kernels, tuple(_distinct(axes)), shapes, equal, longer)
     cut = Cut.of(ties, life.alive)
     cut.keep(np.flatnonzero(bundles.fixed), "fixed")
     wanted = {names[name] for name in fitting(keep, names)}
