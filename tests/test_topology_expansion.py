@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import nn
 
 import graphsparse as gs
-from graphsparse.metrics.encodings import ENCODINGS
+from graphsparse.metrics.encodings import ENCODINGS, NOT_FINITE
 from graphsparse.metrics.expansion import expansion_of, whole_spectrum
 from graphsparse.metrics.spectra import laplacian_radius, symmetric, three_eigenvalues, two_singular_values
 from tests.small_graphs import edges_on_paths, graphs
@@ -191,8 +191,28 @@ def test_weights_are_the_graphs_or_given():
     values = np.linalg.svd(np.abs(known), compute_uv=False)
     same(row()["kept"], values[0] - values[1])
     same(row(weights={"weight": torch.tensor([[3.0, 0, 0], [0, -2, 0]])})["kept"], 1)
-    for given, reason in (({}, "the weights are not known"), ({"weight": known * np.nan}, "a weight is not finite")):
+    for given, reason in (({}, "the weights are not known"), ({"weight": known * np.nan}, NOT_FINITE)):
         assert np.isnan(row(weights=given)["kept"]) and row(weights=given)["undefined"] == reason
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("encoding", ["channel", "rolled", "unrolled"])
+def test_weights_at_the_ends_of_what_floats_hold(encoding):
+    """The least number is a weight as any other; a square that no float holds makes undefined what needs squares."""
+    layer, x = nn.Conv2d(2, 3, 2, bias=False).double(), torch.zeros(1, 2, 3, 3, dtype=torch.float64)
+    graph, metrics = gs.export(layer, x, {}), ["strength", "weighted_spectral_gap", "neural_persistence"]
+    found = lambda scale: gs.topology(
+        graph, metrics, encoding=encoding, weights={"weight": np.full((3, 2, 2, 2), scale)}
+    )
+    least, one, huge, most = (
+        found(scale)["neural_persistence"]["kept"].iloc[-1] for scale in (5e-324, 1.0, 1e200, 1.7e308)
+    )
+    assert np.isnan([huge, most]).all()
+    if encoding != "channel":  # whose norm of such a slice is 0
+        assert least == pytest.approx(one)
+    large = found(1.7e308)
+    assert large["strength"]["kept"].tolist() == [np.inf]
+    assert large["weighted_spectral_gap"]["undefined"].str.contains("1e140 or more").all()
 
 
 def test_unrolled_and_rolled_kernels_differ():

@@ -94,7 +94,8 @@ def strength(part: Part) -> Found:
             flat = part.swept.entries[name].flat
             if part.name == "active":
                 flat = flat[mask.unpack().reshape(-1)[flat]]
-            values[name] = float(np.abs(np.asarray(known).reshape(-1)[flat], dtype=np.float64).sum() / rows)
+            with np.errstate(over="ignore"):
+                values[name] = float(np.abs(np.asarray(known).reshape(-1)[flat], dtype=np.float64).sum() / rows)
     return Found(None, None, values, NO_WEIGHTS)
 
 

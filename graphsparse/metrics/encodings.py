@@ -20,6 +20,8 @@ from graphsparse.metrics.table import Found
 
 ENCODINGS = ("channel", "rolled", "unrolled")
 NO_WEIGHTS = "the weights are not known"
+NOT_FINITE = "a weight is not finite, or 1e140 or more, so that sums of squares are not"
+LARGEST_WEIGHT = 1e140
 
 
 def biadjacency(
@@ -129,8 +131,8 @@ def weights_lacking(part: Part) -> str:
     weights = part.graph.weights
     if any(name not in weights for name in part.graph.shapes):
         return NO_WEIGHTS
-    finite = all(np.isfinite(np.asarray(weights[name])[mask.unpack()]).all() for name, mask in part.masks.items())
-    return "" if finite else "a weight is not finite"
+    kept = (np.asarray(weights[name])[mask.unpack()].astype(np.float64) for name, mask in part.masks.items())
+    return "" if all((np.abs(each) < LARGEST_WEIGHT).all() for each in kept) else NOT_FINITE
 
 
 def unrolled_units(graph: LayeredGraph, name: str) -> tuple[np.ndarray, np.ndarray]:

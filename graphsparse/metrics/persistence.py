@@ -105,7 +105,9 @@ def _persistences(part: Part) -> dict[str, tuple[float, float]]:
     graphs = part.once(layer_graphs, True)
     greatest = max((float(each.data.max()) for each in graphs.values() if each.nnz), default=0.0)
     most = {name: np.sqrt(max(sum(each.shape) - 1, 1)) for name, each in graphs.items()}
-    return {name: (persistence_of(each / greatest), most[name]) for name, each in graphs.items()} if greatest else {}
+    # SciPy would multiply by the inverse of the greatest, which may be infinite
+    scaled = lambda each: sparse.csr_array((each.data / greatest, each.indices, each.indptr), each.shape)
+    return {name: (persistence_of(scaled(each)), most[name]) for name, each in graphs.items()} if greatest else {}
 
 
 def _deep(part: Part) -> Found:
