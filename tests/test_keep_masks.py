@@ -19,7 +19,7 @@ from torch.optim import optimizer as torch_optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import graphsparse as gs
-from graphsparse.errors import GraphsparseError, MaskError
+from graphsparse.errors import GraphsparseError, MaskError, ModelError
 from graphsparse.training.bypassed import MasksBypassed
 from graphsparse.training.zeroing import zero
 
@@ -557,6 +557,9 @@ def test_bad_input_is_one_line():
         gs.keep_masks(model, masks_of(model), x)
     with pytest.raises(GraphsparseError, match="an optimizer must be one of torch.optim"):
         gs.keep_masks(model, masks_of(model), "adam")
+    for none in (gs.network(model, data(0)[0]), 3, build):
+        with pytest.raises(ModelError, match="a model that is trained must be a torch.nn.Module"):
+            gs.keep_masks(none, masks_of(model))
     prune.random_unstructured(model[3], "weight", 0.5)
     with pytest.raises(MaskError, match=r"prune\.remove"):
         gs.keep_masks(model, {"3.weight": torch.ones(5, 16) > 0})

@@ -238,7 +238,7 @@ def test_the_trainer_of_transformers_keeps_masks_logs_and_saves_them(tmp_path):
 
 
 def test_every_process_gathers_the_masks_that_the_first_one_saves(tmp_path, monkeypatch):
-    trainer, asked, masks = trainer_of(tmp_path, max_steps=4), [], KeptMasks.masks.fget
+    trainer, asked, masks = trainer_of(tmp_path, max_steps=4), [], vars(KeptMasks)["masks"].fget
     monkeypatch.setattr(KeptMasks, "masks", property(lambda handle: asked.append(handle) or masks(handle)))
     callback = TransformersMasks({"classifier.weight": torch.eye(2, 8) > 0}, every=99).attach(trainer)
     trainer.state.is_world_process_zero = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,13 +136,14 @@ SOURCES = {
 }
 
 
-def masks_by(kind: str, source: str) -> tuple[dict[str, torch.Tensor], nn.Module]:
+def masks_by(kind: str, source: str) -> tuple[dict[str, torch.Tensor], Any]:
     """Masks after two changes by a schedule, and the module that its network was made of."""
     model = normed()
     network, draw = SOURCES[source](model), torch.Generator().manual_seed(1)
     names = {name: p.shape for name, p in model.named_parameters() if p.dim() > 1}
     start = {name: torch.rand(shape, generator=draw) < 0.6 for name, shape in names.items()}
     optimizer, handle = torch.optim.SGD(model.parameters(), 0.05), gs.keep_masks(model, start if kind == "rigl" else {})
+    schedule: Gradual | Dynamic
     if kind == "rigl":
         schedule = Dynamic(handle, network, every=3, end=9, only_live=False, fraction=0.5)
     else:

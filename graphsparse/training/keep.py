@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from graphsparse.errors import ModelError
 from graphsparse.training.kept_masks import KeptMasks
 
 
@@ -30,6 +31,7 @@ def keep_masks(model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None
 
     Raises:
         MaskError: a name, shape or type does not fit; masks of one parameter under two names differ.
+        ModelError: the model is no module.
         GraphsparseError: an optimizer is none, or holds none of the masked parameters.
 
     What changes weights without a step that graphsparse sees (an optimiser with copies of the weights, a checkpoint that
@@ -46,4 +48,9 @@ def keep_masks(model: nn.Module, masks: Mapping[str, Any], optimizer: Any = None
         >>> optimizer.step(); model.weight[0, 1].item()
         0.0
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            "a model that is trained must be a torch.nn.Module", received=type(model).__name__,
+            way_out="give the module itself; a network has it as network.model",
+        )  # fmt: skip
     return KeptMasks(model, masks, optimizer)
