@@ -128,7 +128,7 @@ def lower(
     """
     walk, lowering = read(program, table, lambda _: start())
     lowering.sinks += [value.ids for value in walk.outputs() if isinstance(value, Units)]
-    if not any(bool((ids > NOTHING).any()) for ids in lowering.sinks):
+    if not any(ids.numel() == 0 or bool((ids > NOTHING).any()) for ids in lowering.sinks):
         raise CaptureError(
             "a model must return at least one floating tensor that depends on its inputs", place=model_name,
             received="outputs that no input moves", way_out="return the tensor to analyse from forward",
