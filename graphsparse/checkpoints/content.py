@@ -62,7 +62,7 @@ class Content:
         metadata: text beside the tensors.
         ignored: {name: why} of what is no tensor, or was to be left out.
         notes: which of several state dicts was taken.
-        written: {plain name: the name in the file} of the tensors.
+        written: {plain name: the name in the file} of the tensors where they differ.
         unfolding: the elements of the tensors that were asked for so far.
     """
 
@@ -120,7 +120,8 @@ def look_into(archive: Archive, part: Part = WHOLE) -> Content:
     written, left = _meant({short: name for name, short in plain.items()}, part, archive.place)
     return Content(
         archive.place, raw, {name: tensors[own] for name, own in written.items()}, archive.metadata,
-        {**ignored, **left}, notes, written, Unfolding(archive.file_bytes),
+        {**ignored, **left}, notes, {name: own for name, own in written.items() if name != own},
+        Unfolding(archive.file_bytes),
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def read(content: Content, request: Request) -> Reading:
     there = content.raw if isinstance(content.raw, Mapping) else {}
     same, received = listed.keys() == there.keys(), f"{len(listed)} listed, {len(there)} there"
     check(same, "the header must list the masks of the file", content.place, received)
-    names = {own: name for name, own in content.written.items()}
+    names = {content.written.get(name, name): name for name in content.tensors}
     entries = {names[own]: _entry(content, names[own], about) for own, about in listed.items() if own in names}
     return Reading(entries, {}, content.ignored)
 
