@@ -1,12 +1,11 @@
-"""What an option must stand beside to be read. One that would have no effect is refused, never ignored.
+"""What an option must stand beside to be read. One that says what is computed is refused where nothing reads it.
 
-The annotation of an option holds its `Beside`, so that the rule stands where the option does.
+Seeds, data, caches and permissions may stand beside anything, so that one line serves every method and model. The annotation of an option holds its `Beside`, so that the rule stands where the option does.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,17 +94,6 @@ def _tensors(values: Values) -> str:
     return _table(values) or (f"{file}, a program" if "model" in values and not model and file.suffix == ".pt2" else "")
 
 
-def _method(*words: str) -> Callable[[Values], str]:
-    """The methods of a command where none has one of these words in its name."""
-
-    def instead(values: Values) -> str:
-        methods = values.get("methods") or [values["method"]]
-        read = any(set(words) & set(re.split(r"[/\-_\s]+", method.lower())) for method in methods)
-        return "" if read else ", ".join(f"--method {method}" for method in methods)
-
-    return instead
-
-
 def only_kind(*kinds: str) -> Beside:
     """An option of some kinds of pictures."""
     return Beside(
@@ -116,11 +104,4 @@ def only_kind(*kinds: str) -> Beside:
 CHECKPOINTS = Beside("checkpoints", _table)
 NETWORK = Beside("a network", _of("chain", "program", "factory", "folder"))
 FACTORY = Beside("--model package.module:factory", _of("factory"))
-DECLARED = Beside("a .pt2 file or a transformers folder", _of("program", "folder"))
-FOLDER = Beside("a transformers folder", _of("folder"))
 TENSORS = Beside("a file of tensors", _tensors)
-DATA = Beside("a method that reads data: snip, iterative_snip, grasp, random/snip", _method("snip", "grasp"))
-RANDOM = Beside("a method that draws at random", _method("random", "snip", "grasp"))
-ROUNDS = Beside(
-    "a method that works in rounds: iterative_snip, synflow, random/synflow", _method("iterative", "synflow")
-)

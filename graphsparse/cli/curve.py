@@ -11,7 +11,6 @@ from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
-from graphsparse.cli.beside import ROUNDS
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import working
 from graphsparse.cli.wording import one_line
@@ -31,7 +30,7 @@ def curve(
     plot: Annotated[Path | None, Option(metavar="FILE", help="Draw them: .png, .svg or .pdf.")] = None,
     points: Annotated[int, Option(metavar="N", min=0,
         help="Points of each curve, evenly spaced in log compression; 0: all.")] = 400,
-    compression: Annotated[float, Option(metavar="X", help="The compression at which methods in rounds end."), ROUNDS] = 1000.0,
+    compression: Annotated[float, Option(metavar="X", help="The compression at which methods in rounds end.")] = 1000.0,
     given: GraphOptions,
     data: options.Data = None,
     seed: options.Seed = 0,

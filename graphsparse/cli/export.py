@@ -11,7 +11,6 @@ from typer import Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
-from graphsparse.cli.beside import Beside
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import working
 
@@ -20,10 +19,6 @@ graphsparse export mlp.pt --model chain --out mlp.graphml
 graphsparse export net.pt --model graphsparse.zoo:lenet5 --input 3x32x32 --out net.parquet
 graphsparse export my-llama/ --resolution channel --out layers.dot
 """
-TEXT = Beside(
-    "a .graphml or .gexf file",
-    lambda values: "" if values["out"].suffix.lower() in (".graphml", ".gexf") else str(values["out"]),
-)
 
 
 def export(
@@ -33,7 +28,7 @@ def export(
         help="The file to write. Its ending says the form: .npz, .graphml, .gexf, .parquet (edges), .dot (layers).")],
     given: GraphOptions,
     force: Annotated[bool, Option("--force",
-        help="Write GraphML and GEXF of more than a million edges."), TEXT] = False,
+        help="Write GraphML and GEXF of more than a million edges.")] = False,
     json: outputs.Json = None,
 ) -> None:  # fmt: skip
     """Write the graph of a checkpoint for other programs, with what is active marked.

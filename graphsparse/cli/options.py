@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from graphsparse.cli.beside import CHECKPOINTS, DATA, DECLARED, FACTORY, FOLDER, NETWORK, RANDOM, TENSORS
+from graphsparse.cli.beside import CHECKPOINTS, FACTORY, NETWORK, TENSORS
 from graphsparse.errors import ModelError
 
 Text = str | None
@@ -39,9 +39,9 @@ Ignore = Annotated[Texts, Option("--ignore", metavar="PATTERN",
 Prefix = Annotated[Text, Option("--prefix", metavar="TEXT",
     help="Take only names with this prefix, and remove it."), TENSORS]
 TrustSizes = Annotated[bool, Option("--trust-sizes",
-    help="Build the model of a config.json or .pt2 even if it is far larger than its file."), DECLARED]
+    help="Build the model of a config.json or .pt2 even if it is far larger than its file.")]
 Cache = Annotated[bool, Option("--cache/--no-cache",
-    help="Keep the captured graph of a folder for the next time."), FOLDER]
+    help="Keep the captured graph of a folder for the next time.")]
 Statistics = Annotated[bool, Option("--norm-statistics",
     help="Follow influence through normalisation statistics, too."), NETWORK]
 Sources = Annotated[Texts, Option("--source", metavar="NAME",
@@ -53,9 +53,9 @@ Pattern = Annotated[Text, Option("--pattern", metavar="TEXT",
 Select = Annotated[Texts, Option("--select", metavar="PATTERN",
     help="Show only parameters and layers with such names: 'layer*'. Repeat for more.")]
 Data = Annotated[Path | None, Option("--data", metavar="FILE",
-    help="An npz of arrays x (samples) and y (labels), for snip and grasp."), DATA]
+    help="An npz of arrays x (samples) and y (labels), for snip and grasp.")]
 Seed = Annotated[int, Option("--seed", metavar="N",
-    help="Decides random methods: same seed, same masks."), RANDOM]
+    help="Decides random methods: same seed, same masks.")]
 # fmt: on
 Methods = (
     "random, magnitude, lamp, snip, iterative_snip, grasp, synflow; random/snip, random/synflow; "

@@ -11,7 +11,6 @@ from typer import Argument, Option
 
 from graphsparse.cli import options, outputs
 from graphsparse.cli.bars import bars
-from graphsparse.cli.beside import Beside
 from graphsparse.cli.groups import GraphOptions
 from graphsparse.cli.streams import complain, working
 from graphsparse.cli.wording import BAD_INPUT, one_line
@@ -21,7 +20,6 @@ graphsparse track run/ --model graphsparse.zoo:lenet5 --input 3x32x32 --out run.
 graphsparse track run/ --model chain --sidecar run.kept --jobs -1 --csv run.csv --deaths deaths.csv
 graphsparse track run/net_*.pt --model chain --pattern 'net_{step}.pt'
 """
-JOBS = Beside("--jobs", lambda values: "one job" if values["jobs"] == 1 else "")
 
 
 def track(
@@ -33,7 +31,7 @@ def track(
     sidecar: Annotated[Path | None, Option(metavar="FOLDER",
         help="Keep what is found of each checkpoint there, and go on from it next time.")] = None,
     jobs: Annotated[int, Option(metavar="N", help="Checkpoints read at a time; -1 for one per core.")] = 1,
-    processes: Annotated[bool, Option("--processes/--threads", help="Run jobs as processes or threads."), JOBS] = True,
+    processes: Annotated[bool, Option("--processes/--threads", help="Run jobs as processes or threads.")] = True,
     cluster: Annotated[str | None, Option(metavar="ADDRESS",
         help="Read them on the cluster of this Dask scheduler.")] = None,
     causes: Annotated[bool, Option("--causes/--no-causes", help="Find which masks cut units that died.")] = True,
