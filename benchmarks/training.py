@@ -8,6 +8,7 @@ Run: OMP_NUM_THREADS=1 python benchmarks/training.py [cpu] [cuda]
 from __future__ import annotations
 
 import copy
+import itertools
 import subprocess
 import sys
 import time
@@ -100,16 +101,21 @@ WAYS: dict[str, Callable[..., None] | None] = {
 
 
 def one_step(
-    model: nn.Module, x: torch.Tensor, way: Callable[..., None] | None, masks: dict[str, torch.Tensor]
+    model: nn.Module,
+    x: torch.Tensor,
+    way: Callable[..., None] | None,
+    masks: dict[str, torch.Tensor],
+    form: str = "fused",
 ) -> Step:
     """A step of AdamW under masks that are kept in this way; a transformer's gradients are clipped, as is usual.
 
-    AdamW is fused: otherwise it calls MKL's square root on a CPU, and that takes five times as long for zeros.
+    ``form`` of AdamW: "fused" or "foreach". The latter calls MKL's square root on a CPU, which takes five times as long for
+    zeros, whoever made them.
     """
     clipped, prepared = isinstance(model, nn.TransformerEncoder), way in (pruned, parametrised)
     if way is not None and prepared:
         way(model, masks)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, **{form: True})
     if way is not None and not prepared:
         way(model, masks, optimizer)
 
@@ -146,10 +152,10 @@ def memory_of(step: Step) -> float:
 def steps(device: str, rounds: int) -> list[dict[str, Any]]:
     """A row for each model and way; on a GPU each way is alone there, so that memory can be told."""
     rows = []
-    for name, (model, x) in models(device).items():
+    for (name, (model, x)), form in itertools.product(models(device).items(), ("fused", "foreach")):
         model, x = model.to(device), x.to(device)
         masks = {n: torch.rand(p.shape, device=device) < DENSITY for n, p in model.named_parameters() if p.dim() > 1}
-        made = {way: one_step(copy.deepcopy(model), x, keep, masks) for way, keep in WAYS.items()}
+        made = {way: one_step(copy.deepcopy(model), x, keep, masks, form) for way, keep in WAYS.items()}
         working = {way: step for way, step in made.items() if works(step)}
         times = medians(working, rounds if x.dim() == 4 else 3 * rounds, clock_of(device))  # a short step varies more
         base = times["no masks"]
@@ -158,6 +164,7 @@ def steps(device: str, rounds: int) -> list[dict[str, Any]]:
             row: dict[str, Any] = {
                 "device": device_name(device),
                 "model": name,
+                "AdamW": form,
                 "way": way,
                 "ms": "fails",
                 "slower %": "fails",
