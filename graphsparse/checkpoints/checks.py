@@ -20,7 +20,7 @@ from graphsparse.kernels.masks import pack, word_count
 _BYTES_ALLOWED = 48 << 20  # a small file may cost this much
 _TIMES_THE_FILE = 3  # with the masks that are read from it, memory stays within four times the file
 TIMES_A_PICKLE, TIMES_A_HEADER = 8, 40  # what names thousands of tensors of a few bytes needs more
-_MOST_FOR_NAMES = 1 << 30
+_MOST_FOR_NAMES = 1 << 27
 TENSOR = 700  # bytes that a tensor takes beside its elements
 
 # How many elements a file may stand for: a sparse tensor at 99.9 % has some fifty per byte of its file, at 99.99 % five
