@@ -115,7 +115,7 @@ def one_step(
     clipped, prepared = isinstance(model, nn.TransformerEncoder), way in (pruned, parametrised)
     if way is not None and prepared:
         way(model, masks)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, **{form: True})
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=form == "fused", foreach=form == "foreach")
     if way is not None and not prepared:
         way(model, masks, optimizer)
 

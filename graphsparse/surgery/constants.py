@@ -73,7 +73,7 @@ def fold(
         if module is None or bias is None or module not in seen:
             folding.keep[name] = mask
             continue
-        whole = torch.cat([_added(module, given, mask) for given in seen[module]], 1)
+        whole = torch.cat([_added(module, given, mask) for given in seen[module]], 1).cpu()
         constant = whole.amax(1) - whole.amin(1) <= TOLERANCE * whole.abs().amax(1)
         wanted = mask.flatten(1).any(1)
         if bool((wanted & ~constant).any()):
@@ -112,7 +112,8 @@ def _inputs_of(
 
 def _added(module: nn.Module, given: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """What the masked connections add to each output channel, (channels, positions)."""
-    weight = torch.where(mask, module.weight, 0.0)  # type: ignore[arg-type]
+    kernel = module.get_parameter("weight")
+    weight = torch.where(mask.to(kernel.device), kernel, 0.0)
     if isinstance(module, nn.Linear):
         return torch.atleast_2d(functional.linear(given, weight)).flatten(0, -2).t()
     batched = given if given.dim() == weight.dim() else given.unsqueeze(0)

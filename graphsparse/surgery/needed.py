@@ -49,8 +49,8 @@ def _without(model: nn.Module, dropped: Mapping[str, torch.Tensor], folding: Fol
     """The model without these connections, their constants in the biases that take them over."""
     held = dict(model.named_parameters())
     takers = {folding.takers[name] for name in dropped if name in folding.takers}
-    changed = {held[name]: torch.where(mask, 0.0, held[name]) for name, mask in dropped.items()}
-    changed |= {held[name]: held[name] + folding.biases[name] for name in takers}
+    changed = {held[name]: held[name].masked_fill(mask.to(held[name].device), 0.0) for name, mask in dropped.items()}
+    changed |= {held[name]: held[name] + folding.biases[name].to(held[name].device) for name in takers}
     before = {parameter: parameter.clone() for parameter in changed}
     try:
         for parameter, value in changed.items():
