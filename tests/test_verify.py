@@ -199,6 +199,29 @@ def test_a_program_gives_its_weights_to_masks_of_another_file(tmp_path):
     assert proof.relative < 1e-12 and proof.dropped > 0 and proof.greatest_output > 0
 
 
+class Nearest(nn.Module):
+    """Puts the code that is nearest in the place of each value, as VQ-VAE does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.codes, self.head = nn.Linear(3, 4, bias=False), nn.Embedding(8, 4), nn.Linear(4, 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        far = (self.body(x)[:, None] - self.codes.weight).square().sum(-1)
+        return self.head(self.codes(far.argmin(-1)))
+
+
+def test_what_outputs_see_though_no_path_leads_there_stays_and_is_told():
+    torch.manual_seed(0)
+    model = Nearest()
+    report = gs.analyze(model, torch.zeros(1, 3), verify=True)
+    proof = report.verification
+    assert report.sparsity.rows["body.weight"]["active"] == 0
+    assert proof.kept_for_constants == 12 + 8  # those of the head carry the codes, which no input moves
+    assert proof.largest == 0 < proof.greatest_output
+    assert "20 dead connections stay" in str(proof) and "since outputs see them" in str(proof)
+
+
 def test_at_the_command_line(tmp_path, capsys):
     _, program = program_of("branches", 0.5)
     torch.export.save(program, tmp_path / "net.pt2")

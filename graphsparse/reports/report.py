@@ -148,7 +148,10 @@ def _of_graph(graph: LayeredGraph) -> Iterator[str]:
         calls = len(graph.coverage.conservative)
         yield f"Decided on the safe side ({calls} call{'s' if calls > 1 else ''}): {'; '.join(reasons[:4])}."
     if graph.has_norm_statistics and not graph.norm_statistics:
-        yield "Statistics of layer, group or RMS normalisation are left out, as in the paper; see norm_statistics."
+        yield (
+            "Statistics of layer, group or RMS normalisation are left out, as in the paper; norm_statistics=True "
+            "(--norm-statistics) follows them."
+        )
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -34,8 +34,9 @@ class Verification:
 
     ``largest`` is the greatest absolute difference of any output, ``greatest_output`` the greatest absolute output, on
     ``trials`` random inputs. ``dropped`` dead connections were set to zero. ``kept_for_constants`` stay, since no bias
-    can take over what they carry; ``folded`` constants went into biases. ``same_masks`` is False where the masks had to
-    be found anew, with the statistics of normalisation.
+    can take over what they carry, or outputs see them though no path leads there (`graphsparse.surgery.needed`); ``folded``
+    constants went into biases. ``same_masks`` is False where the masks had to be found anew, with the statistics of
+    normalisation.
     """
 
     largest: float
@@ -47,9 +48,12 @@ class Verification:
     same_masks: bool = True
 
     def __str__(self) -> str:
+        stay = "dead connection stays" if self.kept_for_constants == 1 else "dead connections stay"
+        kept = f" {self.kept_for_constants:,} {stay}, for the constants that they carry or since outputs see them."
         return (
             f"Verified on {self.trials} random inputs: with {self.dropped:,} dead connections dropped, outputs differ by "
             f"at most {self.largest:.2g}; the greatest output is {self.greatest_output:.3g}."
+            + (kept if self.kept_for_constants else "")
         )
 
     @property
