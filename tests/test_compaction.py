@@ -419,3 +419,23 @@ def test_what_cannot_be_compacted_is_refused():
         gs.MaskError, match=r"must have the shape that the model's own has, at 0.weight; received \(2, 2\)"
     ):
         found.shrink({"0.weight": torch.zeros(2, 2)})
+
+
+class OneKey(nn.Module):
+    """Attention with heads of two features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (layer(x).view(*x.shape[:2], -1, 2).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        return self.out(((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+def test_features_of_a_head_leave_together_where_attention_has_a_single_key():
+    """A softmax of one entry is one, so queries and keys are dead; what is left of them must be heads again."""
+    torch.manual_seed(0)
+    found = gs.compact(OneKey(), torch.zeros(1, 1, 4), {})
+    frame = found.report.frame.set_index("parameter")
+    assert not frame["why"].str.contains("code").any() and frame.loc["q.weight", "dead"] == 4

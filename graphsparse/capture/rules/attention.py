@@ -22,11 +22,12 @@ aten = torch.ops.aten
 
 def softmax(single: int, call: Call, value: Units, dim: int, *rest: Any, **kwargs: Any) -> Units:
     """One unit per row, the axis repeated; ``single`` where the axis has a single entry, whose softmax is known."""
-    if not value.shape or value.shape[dim] == 1:
+    axis = dim % max(1, len(value.shape))
+    alone = not value.shape or value.shape[axis] == 1
+    if isinstance(value, Scores) and axis == len(value.shape) - 1 and not (alone and single == NOTHING):
+        return Units(weights_of(call, value.parts))  # of a single key too: it ties the features of each head
+    if alone:
         return Units(torch.full((), single).expand(call.shape))
-    axis = dim % len(value.shape)
-    if isinstance(value, Scores) and axis == len(value.shape) - 1:
-        return Units(weights_of(call, value.parts))
     return Units(call.lift(Units(call.united_over(value.ids, axis))).ids.expand(call.shape))
 
 
