@@ -27,6 +27,7 @@ left in the table as it is.
 | `capture_steps.py` | two minutes, MViT five more | networks of many steps: recurrent layers, video, hybrids |
 | `prune.py` | four minutes | pruning to an effective target against the paper's bisection, the curve, LAMP |
 | `training.py` | five minutes | a training step with masks against one without, on the CPU and, where there is one, the GPU |
+| `zeroing.py` | a few seconds | ways to make zeros of masked weights |
 | `compaction.py` | half an hour | dead units out: sizes and times before and after, beside Torch-Pruning |
 | `compaction_families.py` | ten minutes | outputs of compacted models of every family of the tests |
 | `startup.py` | three minutes | whole commands: imports, capture, compiled loops, what is kept on disk |
@@ -42,7 +43,7 @@ SCRIPTS = {
     "prune.py": ("bisection", "sorting", "igq", "size"),
     "compaction.py": ("compaction",), "compaction_families.py": ("compaction_families",),
     "headline.py": ("headline", "synflow"), "checkpoints.py": ("checkpoints", "masks_on_disk", "bits"),
-    "pruners.py": ("pruners",), "training.py": ("training", "training_memory", "looks", "zeroing"), "on_device.py": ("on_device",),
+    "pruners.py": ("pruners",), "training.py": ("training", "training_memory", "looks"), "zeroing.py": ("zeroing",), "on_device.py": ("on_device",),
     "startup.py": ("startup",), "hostile.py": ("hostile",),
 }  # fmt: skip
 

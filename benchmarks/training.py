@@ -1,6 +1,6 @@
 """A training step with masks against one without, on the CPU and, where one is at hand, on the GPU.
 
-On the CPU the seconds are those of the processor, of one thread; on a GPU those of the clock.
+On the CPU the seconds are those of the processor, of all threads; on a GPU those of the clock.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/training.py [cpu] [cuda]
 """
@@ -24,7 +24,6 @@ from torch.nn.utils import parametrize, prune
 import graphsparse as gs
 from graphsparse import zoo
 from graphsparse.training.callbacks.loop import Loop
-from graphsparse.training.zeroing import zero
 
 HERE = Path(__file__).parent
 DENSITY = 0.1
@@ -162,13 +161,8 @@ def steps(device: str, rounds: int) -> list[dict[str, Any]]:
         for way in made:  # torch.nn.utils.prune fails: attention reads out_proj.weight past its hook
             seconds = times.get(way)
             row: dict[str, Any] = {
-                "device": device_name(device),
-                "model": name,
-                "AdamW": form,
-                "way": way,
-                "ms": "fails",
-                "slower %": "fails",
-            }
+                "device": device_name(device), "model": name, "AdamW": form, "way": way, "ms": "fails", "slower %": "fails",
+            }  # fmt: skip
             if seconds is not None:
                 row |= {"ms": seconds * 1e3, "slower %": 100 * (seconds / base - 1)}
             rows.append(row)
@@ -185,8 +179,6 @@ def peak(name: str, way: str, device: str) -> float:
         return float("nan")
     if device == "cuda":
         return memory_of(step)
-    del masks
-    step()
     status = Path("/proc/self/status").read_text()  # resource.getrusage would count the parent's memory too
     return float(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
@@ -234,39 +226,6 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
 
 
-def choices(device: str) -> list[dict[str, Any]]:
-    """Ways to make zeros in one kernel of 2.4 million weights."""
-    weight = torch.randn(512, 512, 3, 3, device=device)
-    mask = torch.rand(weight.shape, device=device) < DENSITY
-    dropped, integers, floats, octets, none = ~mask, mask.int(), mask.float(), mask.to(torch.int8), weight.new_zeros(())
-    bits = weight.view(torch.int32)
-    ways: dict[str, tuple[Step, float, bool]] = {
-        "multiply bits, integer mask (ours)": (lambda: zero([(weight, integers)]), 4, True),
-        "multiply bits, mask of bytes": (lambda: (bits.mul_(octets), None)[1], 1, True),
-        "multiply bits, bool mask": (lambda: (bits.mul_(mask), None)[1], 1, True),
-        "multiply floats (keeps NaN, makes -0.0)": (lambda: torch._foreach_mul_([weight], [floats]), 4, False),
-        "masked_fill_, bool mask": (lambda: (weight.masked_fill_(dropped, 0.0), None)[1], 1, True),
-        "where, bool mask": (lambda: (torch.where(mask, weight, none, out=weight), None)[1], 1, True),
-    }
-
-    def after_all(run: Step) -> Step:
-        def wait() -> None:
-            run()
-            torch.cuda.synchronize()
-
-        return wait
-
-    def waited(run: Step) -> Step:
-        return run if device == "cpu" else after_all(run)
-
-    times = medians({name: waited(run) for name, (run, _, _) in ways.items()}, 15, clock_of(device))
-    return [
-        {"device": device_name(device), "way": name, "ms": seconds * 1e3, "bytes per weight": ways[name][1],
-         "exact zeros": ways[name][2]}
-        for name, seconds in times.items()
-    ]  # fmt: skip
-
-
 def main(devices: list[str]) -> None:
     """Every table, for each of the devices."""
     print(f"Devices: {', '.join(device_name(device) for device in devices)}. sparsimony is left out: it needs numpy 1.")
@@ -277,7 +236,6 @@ def main(devices: list[str]) -> None:
         ),
         "training_memory": ("Most memory of a step (goal: at most the masks more)", memory),
         "looks": ("Direct and effective sparsity measured every 100 steps, unrolled (goal: under 1 %)", looks),
-        "zeroing": ("Zeros in 2.4 million weights", choices),
     }
     for file, (title, rows_of) in tables.items():
         report(title, [row for device in devices for row in rows_of(device)], HERE / f"{file}.json")

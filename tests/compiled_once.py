@@ -10,6 +10,7 @@ import fcntl
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from numba.core.dispatcher import Dispatcher
 
@@ -33,4 +34,4 @@ def compile_once() -> None:
             finally:
                 held.discard(lock)
 
-    Dispatcher.compile = compile_alone  # type: ignore[assignment]
+    mock.patch.object(Dispatcher, "compile", compile_alone).start()

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch.fx import Node
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, but torch's types do not say so
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from graphsparse.capture.nodes import called, place_of, result_of

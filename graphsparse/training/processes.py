@@ -92,8 +92,8 @@ def _tried(decide: Callable[[], Any]) -> Any:
     """What is decided, or the error, in a form that other processes can be sent."""
     try:
         return decide()
-    except Exception as error:
+    except Exception as error:  # of any kind: the other processes wait, and must raise it too
         try:
             return pickle.loads(pickle.dumps(error))
-        except Exception:
+        except Exception:  # what cannot be sent fails in ways of its own
             return GraphsparseError(brief(error))
